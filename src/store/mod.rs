@@ -1,0 +1,52 @@
+//! Where state lives: one trait per subject, one folder per database that implements them.
+//!
+//! To add a repository: 1. write its trait here, in plain types of [`crate::event`] and [`crate::task`]; 2. implement
+//! it in `sqlite/` (and every other backend) with its tables in `db/migrations/`; 3. add its cases to the store suite
+//! in `tests/it/store/`, which runs on every backend.
+//!
+//! SQL and driver errors end here: callers see [`Error`] only.
+
+mod error;
+mod shard;
+mod sqlite;
+mod tracking;
+mod url;
+mod worker;
+
+use std::sync::Arc;
+
+pub use error::{Error, Result};
+pub use shard::{Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
+pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy};
+pub use url::StoreUrl;
+pub use worker::{Remembered, WorkerState};
+
+use crate::clock::Clock;
+
+/// Opens the tracking database, creating and migrating it where needed.
+///
+/// # Errors
+/// [`Error`] when the database cannot be opened or its schema is newer than this program.
+pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteTracking::open(path, clock, policy).await?)),
+    }
+}
+
+/// Opens one shard's database, creating and migrating it where needed.
+///
+/// # Errors
+/// [`Error`] when the database cannot be opened or its schema is newer than this program.
+pub async fn open_shard(url: &StoreUrl, clock: Clock) -> Result<Arc<dyn ShardStore>> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteShard::open(path, clock).await?)),
+    }
+}
+
+/// Opens a worker's own state, creating and migrating it where needed. It is always embedded: it is asked once per line.
+///
+/// # Errors
+/// [`Error`] when the database cannot be opened or its schema is newer than this program.
+pub fn open_worker_state(path: &std::path::Path) -> Result<Box<dyn WorkerState>> {
+    Ok(Box::new(sqlite::SqliteWorkerState::open(path)?))
+}

@@ -1,0 +1,80 @@
+//! A shard's database: the rows of `events` and the marker of every delivered file (contracts 6, semantics 5).
+
+use std::io;
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::event::{Moment, ShardId};
+use crate::task::{Digest, FileName, TaskKey};
+
+/// A row of `events` as the sender hands it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    /// 0 to 4.
+    pub event_type: u8,
+    /// Absent for a return that names none.
+    pub shop_id: Option<i64>,
+    /// Absent for a cash sale and for events without a user.
+    pub user_id: Option<i64>,
+    /// When it happened.
+    pub timestamp: Moment,
+    /// The event file that the line came from.
+    pub source_file: FileName,
+    /// The line's number in it, from 1.
+    pub source_line: u64,
+}
+
+/// The rows of one file, read as they are needed: memory does not grow with the file.
+pub type RowSource = Box<dyn Iterator<Item = io::Result<EventRow>> + Send>;
+
+/// What is delivered: one prepared file, all or nothing.
+pub struct Delivery {
+    /// Which task.
+    pub key: TaskKey,
+    /// The prepared file's digest.
+    pub sha256: Digest,
+    /// How many rows there must be.
+    pub rows: u64,
+    /// The rows themselves.
+    pub source: RowSource,
+}
+
+/// What a delivery did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// The rows are in the database now.
+    Now,
+    /// They were there before: the marker says so.
+    Before,
+}
+
+/// A delivered file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentFile {
+    /// Which file.
+    pub file: FileName,
+    /// Rows that were delivered with it.
+    pub rows: u64,
+    /// Rows of it that are in `events` now.
+    pub present: u64,
+}
+
+/// One shard's database.
+#[async_trait]
+pub trait ShardStore: Send + Sync {
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<()>;
+
+    /// Writes the marker and the rows in one transaction.
+    ///
+    /// Broken if the marker is there with another digest, or a row stands there already; Input if the source fails or
+    /// has another number of rows than promised. Nothing is written then.
+    async fn deliver(&self, delivery: Delivery) -> Result<Delivered>;
+
+    /// Rows in `events`.
+    async fn count_events(&self) -> Result<u64>;
+
+    /// The delivered files of a shard, with the rows they brought and the rows that are there.
+    async fn sent_files(&self, shard: ShardId) -> Result<Vec<SentFile>>;
+}

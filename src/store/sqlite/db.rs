@@ -1,0 +1,132 @@
+//! A SQLite file behind async calls: one connection, used by one blocking call at a time.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::migrate::{self, Schema};
+use crate::event::Moment;
+use crate::store::{Error, Result};
+
+/// How long a call waits for another process's transaction.
+const BUSY_TIMEOUT_MS: u32 = 5_000;
+/// Page cache per connection, in KiB: bounds the memory of a large transaction.
+const CACHE_KIB: i64 = 16 * 1024;
+
+/// A shared connection.
+#[derive(Clone)]
+pub(super) struct Db {
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl Db {
+    /// Opens and migrates the database in this file.
+    pub(super) async fn open(path: &Path, schema: &'static Schema) -> Result<Self> {
+        let path = path.to_owned();
+        let connection = blocking(move || connect(&path, schema)).await?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    /// Runs a call on the blocking pool.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let connection = Arc::clone(&self.connection);
+        // A panic in another call leaves the connection usable: its transaction was rolled back when it was dropped.
+        blocking(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::Broken(format!("a database call ended abnormally: {e}"))),
+    }
+}
+
+/// Opens, configures and migrates a database file. The folder is created where it is missing.
+pub(super) fn connect(path: &Path, schema: &Schema) -> Result<Connection> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| Error::Unavailable(format!("cannot create {}: {e}", folder.display())))?;
+    }
+    let named = |e: rusqlite::Error| match Error::from(e) {
+        Error::Unavailable(why) => Error::Unavailable(format!("{}: {why}", path.display())),
+        Error::Broken(why) => Error::Broken(format!("{}: {why}", path.display())),
+        other => other,
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    // NOFOLLOW refuses a link anywhere in the path, so the folder is resolved first and only the file must be no link.
+    let resolved = match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(folder)), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    };
+    let mut connection = Connection::open_with_flags(resolved, flags).map_err(named)?;
+    configure(&connection).map_err(named)?;
+    migrate::run(&mut connection, schema)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS.into()))?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // FULL: a commit that was reported survives a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "FILE")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error.to_string()),
+            Some(
+                ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::PermissionDenied
+                | ErrorCode::OutOfMemory,
+            ) => Self::Unavailable(error.to_string()),
+            _ => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+/// A moment as it stands in a column.
+pub(super) fn moment_text(at: Moment) -> String {
+    at.to_string()
+}
+
+/// A column's text as a moment.
+pub(super) fn moment_column(row: &rusqlite::Row<'_>, column: &str) -> Result<Moment> {
+    let text: String = row.get(column)?;
+    Moment::parse(&text).ok_or_else(|| Error::Broken(format!("column {column} holds '{text}', no moment")))
+}
+
+/// A column's text as a moment, or nothing for NULL.
+pub(super) fn optional_moment(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<Moment>> {
+    let text: Option<String> = row.get(column)?;
+    match text {
+        None => Ok(None),
+        Some(_) => moment_column(row, column).map(Some),
+    }
+}
+
+/// A column's number that is never below zero.
+pub(super) fn count_column(row: &rusqlite::Row<'_>, column: &str) -> Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| Error::Broken(format!("column {column} holds {number}")))
+}
+
+/// A count as a column's number.
+pub(super) fn count_value(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,74 @@
+//! Numbered migrations: added, never edited; applied in order under a lock when a database is opened.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::store::{Error, Result};
+
+/// The migrations of one kind of database, in order; the first has number 1.
+pub(super) struct Schema {
+    /// What it is the schema of.
+    pub(super) name: &'static str,
+    /// The SQL of each migration.
+    pub(super) migrations: &'static [&'static str],
+}
+
+/// The schema of the tracking database.
+pub(super) static TRACKING: Schema = Schema {
+    name: "tracking",
+    migrations: &[include_str!("../../../db/migrations/sqlite/tracking/0001_tracking.sql")],
+};
+
+/// The schema of a shard's database.
+pub(super) static SHARD: Schema =
+    Schema { name: "shard", migrations: &[include_str!("../../../db/migrations/sqlite/shard/0001_shard.sql")] };
+
+/// The schema of a worker's state.
+pub(super) static WORKER: Schema =
+    Schema { name: "worker", migrations: &[include_str!("../../../db/migrations/sqlite/worker/0001_worker.sql")] };
+
+/// Brings a database up to date. The number of the last migration is kept in `user_version`.
+pub(super) fn run(connection: &mut Connection, schema: &Schema) -> Result<()> {
+    if version(connection)? == schema.migrations.len() {
+        return Ok(());
+    }
+    // IMMEDIATE takes the write lock before the version is read again: two starts migrate once.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let present = version(&transaction)?;
+    if present > schema.migrations.len() {
+        return Err(Error::Broken(format!(
+            "the {} database has schema {present}, this program knows up to {}; use a newer shopctl",
+            schema.name,
+            schema.migrations.len()
+        )));
+    }
+    for migration in schema.migrations.iter().skip(present) {
+        transaction.execute_batch(migration)?;
+    }
+    let latest = i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX);
+    transaction.pragma_update(None, "user_version", latest)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<usize> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    usize::try_from(version).map_err(|_| Error::Broken(format!("user_version is {version}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_run_once_and_a_newer_schema_is_refused() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for schema in [&TRACKING, &SHARD, &WORKER] {
+            let mut own = Connection::open_in_memory().unwrap();
+            run(&mut own, schema).unwrap();
+            run(&mut own, schema).unwrap();
+            assert_eq!(version(&own).unwrap(), schema.migrations.len());
+        }
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        assert!(run(&mut connection, &TRACKING).unwrap_err().to_string().contains("newer"));
+    }
+}

@@ -1,0 +1,11 @@
+//! The embedded stores on SQLite: nothing to install, one file per database.
+
+mod db;
+mod migrate;
+mod shard;
+mod tracking;
+mod worker;
+
+pub(super) use shard::SqliteShard;
+pub(super) use tracking::SqliteTracking;
+pub(super) use worker::SqliteWorkerState;

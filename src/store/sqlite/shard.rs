@@ -1,0 +1,126 @@
+//! A shard's database: marker and rows in one transaction.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::db::{Db, count_column, count_value, moment_text};
+use super::migrate::SHARD;
+use crate::clock::Clock;
+use crate::event::ShardId;
+use crate::store::{Delivered, Delivery, Error, Result, SentFile, ShardStore};
+
+/// [`ShardStore`] in one SQLite file.
+pub(in crate::store) struct SqliteShard {
+    db: Db,
+    clock: Clock,
+}
+
+impl SqliteShard {
+    /// Opens the database, creating it where needed.
+    pub(in crate::store) async fn open(path: &Path, clock: Clock) -> Result<Self> {
+        Ok(Self { db: Db::open(path, &SHARD).await?, clock })
+    }
+}
+
+#[async_trait]
+impl ShardStore for SqliteShard {
+    async fn ping(&self) -> Result<()> {
+        self.db
+            .call(|connection| {
+                Ok(connection.query_row("SELECT 1 FROM sent_file LIMIT 1", [], |_| Ok(())).optional()?)
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn deliver(&self, delivery: Delivery) -> Result<Delivered> {
+        let now = moment_text(self.clock.now());
+        self.db.call(move |connection| deliver(connection, delivery, &now)).await
+    }
+
+    async fn count_events(&self) -> Result<u64> {
+        self.db
+            .call(|connection| {
+                connection.query_row_and_then("SELECT COUNT(*) AS n FROM events", [], |row| count_column(row, "n"))
+            })
+            .await
+    }
+
+    async fn sent_files(&self, shard: ShardId) -> Result<Vec<SentFile>> {
+        self.db.call(move |connection| sent_files(connection, shard)).await
+    }
+}
+
+fn deliver(connection: &mut Connection, delivery: Delivery, now: &str) -> Result<Delivered> {
+    // Dropped without a commit, on whatever error, the transaction rolls back.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if !mark(&transaction, &delivery, now)? {
+        return Ok(Delivered::Before);
+    }
+    let Delivery { key, rows, source, .. } = delivery;
+    let mut written = 0;
+    {
+        let mut insert = transaction.prepare_cached(
+            "INSERT INTO events (event_type, shop_id, user_id, timestamp, shard, created_at, source_file, source_line)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
+        for row in source {
+            let row = row?;
+            insert.execute(params![
+                row.event_type,
+                row.shop_id,
+                row.user_id,
+                moment_text(row.timestamp),
+                key.shard.get(),
+                now,
+                row.source_file.as_str(),
+                count_value(row.source_line)
+            ])?;
+            written += 1;
+        }
+    }
+    if written != rows {
+        let why = format!("the prepared file of {key} has {written} lines, {rows} were announced");
+        return Err(Error::Input(std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
+    }
+    transaction.commit()?;
+    Ok(Delivered::Now)
+}
+
+/// Writes the marker; false if it was there.
+fn mark(transaction: &Transaction<'_>, delivery: &Delivery, now: &str) -> Result<bool> {
+    let (file, shard, digest) = (delivery.key.file.as_str(), delivery.key.shard.get(), delivery.sha256.to_string());
+    let inserted = transaction
+        .prepare_cached(
+            "INSERT INTO sent_file (filename, shard, sha256, rows, sent_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (filename, shard) DO NOTHING",
+        )?
+        .execute(params![file, shard, digest, count_value(delivery.rows), now])?;
+    if inserted == 1 {
+        return Ok(true);
+    }
+    let present: String = transaction
+        .prepare_cached("SELECT sha256 FROM sent_file WHERE filename = ?1 AND shard = ?2")?
+        .query_row(params![file, shard], |row| row.get(0))?;
+    if present == digest {
+        return Ok(false);
+    }
+    Err(Error::Broken(format!("{} was delivered before with other content (SHA-256 {present})", delivery.key)))
+}
+
+fn sent_files(connection: &Connection, shard: ShardId) -> Result<Vec<SentFile>> {
+    let mut statement = connection.prepare(
+        "SELECT s.filename, s.rows, (SELECT COUNT(*) FROM events e WHERE e.source_file = s.filename) AS present
+         FROM sent_file s WHERE s.shard = ?1 ORDER BY s.filename",
+    )?;
+    let mut rows = statement.query([shard.get()])?;
+    let mut files = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get("filename")?;
+        let file = name.parse().map_err(|_| Error::Broken(format!("sent_file.filename holds '{name}'")))?;
+        files.push(SentFile { file, rows: count_column(row, "rows")?, present: count_column(row, "present")? });
+    }
+    Ok(files)
+}

@@ -1,0 +1,246 @@
+//! The claim: a conditional UPDATE per task, so that two askers never both win (semantics 2).
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::super::db::moment_text;
+use super::{Context, column, for_stage, read};
+use crate::event::{ShardCount, ShardId};
+use crate::store::{Error, Result};
+use crate::task::{Claim, Claimed, FileName, Output, Stage, TaskKey};
+
+/// Hands out tasks.
+pub(super) fn claim(connection: &mut Connection, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut claimed = replay(&transaction, claim, context)?;
+    if claimed.is_empty() {
+        fail_exhausted(&transaction, claim.stage, context)?;
+        claimed = if claim.stage.in_file_order() {
+            claim_in_order(&transaction, claim, context)?
+        } else {
+            claim_files(&transaction, claim, context)?
+        };
+    }
+    transaction.commit()?;
+    Ok(claimed)
+}
+
+/// What this claim id got before and still holds, with a fresh lease: the first answer was lost.
+fn replay(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
+    let select = "SELECT filename, shard FROM pipeline_tracking
+         WHERE claim_id = ?1 AND {status} = 'started' AND lease_until IS NOT NULL ORDER BY filename, shard";
+    let keys = keys(transaction, &for_stage(claim.stage, select), params![claim.claim_id])?;
+    let update = "UPDATE pipeline_tracking SET lease_until = ?3 WHERE filename = ?1 AND shard = ?2 AND claim_id = ?4
+         AND {status} = 'started' RETURNING token, attempts, shards_count";
+    let update = for_stage(claim.stage, update);
+    let mut claimed = Vec::new();
+    for key in keys {
+        let until = moment_text(context.now.plus_ms(context.policy.moves.lease_ms));
+        let values = params![key.file.as_str(), key.shard.get(), until, claim.claim_id];
+        claimed.extend(take(transaction, &update, values, &key, claim.stage, context)?);
+    }
+    Ok(claimed)
+}
+
+/// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt.
+fn fail_exhausted(transaction: &Transaction<'_>, stage: Stage, context: Context) -> Result<()> {
+    let update = "UPDATE pipeline_tracking SET {status} = 'failed', claim_id = NULL, lease_until = NULL, updated_at = ?1,
+         last_error = 'gave up: the lease of attempt ' || attempts || ' ran out (worker ' || COALESCE(owner, 'unknown') || ')'
+         WHERE {status} = 'started' AND lease_until < ?1 AND attempts >= ?2";
+    transaction
+        .prepare_cached(&for_stage(stage, update))?
+        .execute(params![moment_text(context.now), context.policy.moves.attempts_max])?;
+    Ok(())
+}
+
+/// The splitter's way: all ready shards of a file together, file by file until the limit is reached.
+fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
+    let select = "SELECT filename FROM pipeline_tracking WHERE {status} = 'new' AND {previous} = 'done'
+           AND (next_at IS NULL OR next_at <= ?1) AND filename > ?2
+         UNION SELECT filename FROM pipeline_tracking WHERE {status} = 'started' AND {previous} = 'done'
+           AND lease_until < ?1 AND filename > ?2
+         ORDER BY filename LIMIT 1";
+    let select = for_stage(claim.stage, select);
+    let mut claimed: Vec<Claimed> = Vec::new();
+    let mut after = String::new();
+    while claimed.len() < claim.limit as usize {
+        let next: Option<String> = transaction
+            .prepare_cached(&select)?
+            .query_row(params![moment_text(context.now), after], |row| row.get(0))
+            .optional()?;
+        let Some(file) = next else {
+            break;
+        };
+        let shards = "SELECT filename, shard FROM pipeline_tracking WHERE filename = ?1 ORDER BY shard";
+        for key in keys(transaction, shards, params![file])? {
+            if claim.shard.is_none_or(|shard| shard == key.shard) {
+                claimed.extend(claim_one(transaction, &key, claim, context)?);
+            }
+        }
+        after = file;
+    }
+    Ok(claimed)
+}
+
+/// The way of worker and sender: per shard only the oldest unfinished file.
+fn claim_in_order(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
+    let mut claimed = Vec::new();
+    for shard in shards(transaction, claim.shard)? {
+        if claimed.len() >= claim.limit as usize {
+            break;
+        }
+        if let Some(file) = oldest_unfinished(transaction, claim.stage, shard, context.policy.strict_order)? {
+            claimed.extend(claim_one(transaction, &TaskKey { file, shard }, claim, context)?);
+        }
+    }
+    Ok(claimed)
+}
+
+/// The shards there are. Each is found by one step in the index, not by reading all rows.
+fn shards(transaction: &Transaction<'_>, only: Option<ShardId>) -> Result<Vec<ShardId>> {
+    if let Some(shard) = only {
+        return Ok(vec![shard]);
+    }
+    let mut shards = Vec::new();
+    let mut after = -1_i16;
+    loop {
+        let next: Option<u8> = transaction
+            .prepare_cached("SELECT MIN(shard) FROM pipeline_tracking WHERE shard > ?1")?
+            .query_row([after], |row| row.get(0))?;
+        let Some(shard) = next else {
+            return Ok(shards);
+        };
+        after = i16::from(shard);
+        shards.extend(ShardId::new(shard.into()));
+    }
+}
+
+/// The oldest file of a shard that this stage has neither done nor given up. Files that an earlier stage gave up do
+/// not block the others, unless the order is strict.
+fn oldest_unfinished(
+    transaction: &Transaction<'_>,
+    stage: Stage,
+    shard: ShardId,
+    strict: bool,
+) -> Result<Option<FileName>> {
+    let mut oldest: Option<String> = None;
+    let statuses: &[&str] = if strict { &["new", "started", "failed"] } else { &["new", "started"] };
+    let mut select = "SELECT filename FROM pipeline_tracking WHERE shard = ?1 AND {status} = ?2".to_owned();
+    for earlier in Stage::ALL.iter().take(if strict { 0 } else { stage.index() }) {
+        select.push_str(" AND ");
+        select.push_str(column(*earlier));
+        select.push_str(" <> 'failed'");
+    }
+    select.push_str(" ORDER BY filename LIMIT 1");
+    let select = for_stage(stage, &select);
+    for status in statuses {
+        let found: Option<String> = transaction
+            .prepare_cached(&select)?
+            .query_row(params![shard.get(), status], |row| row.get(0))
+            .optional()?;
+        oldest = match (oldest, found) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    oldest.map(|name| read::file_name(&name)).transpose()
+}
+
+/// The claim itself: zero rows mean that the task is not ready, or that somebody else won.
+fn claim_one(transaction: &Transaction<'_>, key: &TaskKey, claim: &Claim, context: Context) -> Result<Option<Claimed>> {
+    let update = "UPDATE pipeline_tracking SET {status} = 'started', token = token + 1, attempts = attempts + 1, owner = ?3,
+         claim_id = ?4, started_at = ?5, lease_until = ?6, next_at = NULL, updated_at = ?5
+         WHERE filename = ?1 AND shard = ?2 AND {previous} = 'done'
+           AND (({status} = 'new' AND (next_at IS NULL OR next_at <= ?5)) OR ({status} = 'started' AND lease_until < ?5))
+         RETURNING token, attempts, shards_count";
+    let now = moment_text(context.now);
+    let until = moment_text(context.now.plus_ms(context.policy.moves.lease_ms));
+    let values = params![key.file.as_str(), key.shard.get(), claim.worker, claim.claim_id, now, until];
+    take(transaction, &for_stage(claim.stage, update), values, key, claim.stage, context)
+}
+
+fn take(
+    transaction: &Transaction<'_>,
+    update: &str,
+    values: &[&dyn rusqlite::ToSql],
+    key: &TaskKey,
+    stage: Stage,
+    context: Context,
+) -> Result<Option<Claimed>> {
+    let won: Option<(i64, u32, u64)> = transaction
+        .prepare_cached(update)?
+        .query_row(values, |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, u8>(2)?.into())))
+        .optional()?;
+    let Some((token, attempt, count)) = won else {
+        return Ok(None);
+    };
+    let input = match stage.previous() {
+        Some(previous) => output_of(transaction, key, previous)?,
+        None => None,
+    };
+    Ok(Some(Claimed {
+        key: key.clone(),
+        token: u64::try_from(token).map_err(|_| Error::Broken(format!("token holds {token}")))?,
+        lease_ms: u64::try_from(context.policy.moves.lease_ms).unwrap_or_default(),
+        attempt,
+        shards_count: ShardCount::new(count).ok_or_else(|| Error::Broken(format!("shards_count holds {count}")))?,
+        input,
+    }))
+}
+
+fn output_of(transaction: &Transaction<'_>, key: &TaskKey, stage: Stage) -> Result<Option<Output>> {
+    let select = "SELECT output_lines, output_bytes, output_sha256, index_sha256 FROM pipeline_stage_result
+         WHERE filename = ?1 AND shard = ?2 AND stage = ?3 AND output_sha256 IS NOT NULL";
+    let values = params![key.file.as_str(), key.shard.get(), stage.name()];
+    let mut statement = transaction.prepare_cached(select)?;
+    let mut rows = statement.query(values)?;
+    rows.next()?.map(read::output).transpose().map(Option::flatten)
+}
+
+fn keys(transaction: &Transaction<'_>, select: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<TaskKey>> {
+    let mut statement = transaction.prepare_cached(select)?;
+    let mut rows = statement.query(values)?;
+    let mut keys = Vec::new();
+    while let Some(row) = rows.next()? {
+        keys.push(TaskKey { file: read::file_name(&row.get::<_, String>(0)?)?, shard: read::shard(row, "shard")? });
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The statements that look for work must find it by an index, however many rows there are.
+    #[test]
+    fn candidates_are_found_by_index_without_sorting() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        super::super::super::migrate::run(&mut connection, &super::super::super::migrate::TRACKING).unwrap();
+        for stage in [Stage::ShardWorker, Stage::MysqlSender] {
+            let select = for_stage(
+                stage,
+                "SELECT filename FROM pipeline_tracking WHERE shard = 1 AND {status} = 'new' ORDER BY filename LIMIT 1",
+            );
+            let plan = plan(&connection, &select);
+            assert!(plan.contains("USING COVERING INDEX") && !plan.contains("TEMP B-TREE"), "{plan}");
+        }
+        let select = for_stage(
+            Stage::ShardSplitter,
+            "SELECT filename FROM pipeline_tracking WHERE {status} = 'new' AND {previous} = 'done' AND filename > ''
+             ORDER BY filename LIMIT 1",
+        );
+        let plan = plan(&connection, &select);
+        assert!(plan.contains("INDEX") && !plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
+    }
+
+    fn plan(connection: &Connection, select: &str) -> String {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {select}")).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap();
+        rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn lease_columns_compare_as_text() {
+        let at = |ms| moment_text(crate::event::Moment::from_unix_ms(ms));
+        assert!(at(999) < at(1000) && at(59_999) < at(60_000));
+    }
+}

@@ -1,0 +1,110 @@
+//! The tracking store. Every move is one conditional UPDATE; [`crate::task::Row`] explains the refusals.
+
+mod claim;
+mod moves;
+mod read;
+mod statements;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use super::db::Db;
+use super::migrate::TRACKING;
+use crate::clock::Clock;
+use crate::event::{Moment, ShardId};
+use crate::store::Report;
+use crate::store::{FilePage, FileQuery, Registered, Result, Tracking, TrackingPolicy};
+use crate::task::view::Queued;
+use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
+
+/// [`Tracking`] in one SQLite file.
+pub(in crate::store) struct SqliteTracking {
+    db: Db,
+    clock: Clock,
+    policy: TrackingPolicy,
+}
+
+/// What every statement needs: the moment of the call and the numbers that moves depend on.
+#[derive(Clone, Copy)]
+struct Context {
+    now: Moment,
+    policy: TrackingPolicy,
+}
+
+impl SqliteTracking {
+    /// Opens the database, creating it where needed.
+    pub(in crate::store) async fn open(path: &Path, clock: Clock, policy: TrackingPolicy) -> Result<Self> {
+        Ok(Self { db: Db::open(path, &TRACKING).await?, clock, policy })
+    }
+
+    /// The database is in this process, so its clock is ours.
+    fn context(&self) -> Context {
+        Context { now: self.clock.now(), policy: self.policy }
+    }
+}
+
+/// The status column of a stage: identifiers come from this closed list only.
+const fn column(stage: Stage) -> &'static str {
+    match stage {
+        Stage::EventIngest => "event_ingest_status",
+        Stage::ShardSplitter => "shard_splitter_status",
+        Stage::ShardWorker => "shard_worker_status",
+        Stage::MysqlSender => "mysql_sender_status",
+    }
+}
+
+/// A statement about one stage: `{status}` is its column, `{previous}` that of the stage before.
+fn for_stage(stage: Stage, statement: &str) -> String {
+    let previous = column(stage.previous().unwrap_or(stage));
+    statement.replace("{status}", column(stage)).replace("{previous}", previous)
+}
+
+#[async_trait]
+impl Tracking for SqliteTracking {
+    async fn ping(&self) -> Result<()> {
+        self.db.call(|connection| read::ping(connection)).await
+    }
+
+    async fn register(&self, file: &FileName, shards: &[ShardId]) -> Result<Registered> {
+        let (file, shards, context) = (file.clone(), shards.to_vec(), self.context());
+        self.db.call(move |connection| moves::register(connection, &file, &shards, context)).await
+    }
+
+    async fn ingest_done(&self, file: &FileName, output: Option<Output>) -> Result<u64> {
+        let (file, context) = (file.clone(), self.context());
+        self.db.call(move |connection| moves::ingest_done(connection, &file, output, context)).await
+    }
+
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status> {
+        let (key, context) = (key.clone(), self.context());
+        self.db.call(move |connection| moves::apply(connection, &key, stage, call, &report, context)).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>> {
+        let (claim, context) = (claim.clone(), self.context());
+        self.db.call(move |connection| claim::claim(connection, &claim, context)).await
+    }
+
+    async fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Result<Vec<Queued>> {
+        self.db.call(move |connection| read::queue(connection, stage, limit, offset)).await
+    }
+
+    async fn find_file(&self, file: &FileName) -> Result<Option<FileView>> {
+        let file = file.clone();
+        self.db.call(move |connection| read::find_file(connection, &file, true)).await
+    }
+
+    async fn list_files(&self, query: &FileQuery) -> Result<FilePage> {
+        let query = query.clone();
+        self.db.call(move |connection| read::list_files(connection, &query)).await
+    }
+
+    async fn summary(&self) -> Result<Summary> {
+        self.db.call(|connection| read::summary(connection)).await
+    }
+
+    async fn oldest_open(&self) -> Result<Option<Moment>> {
+        self.db.call(|connection| read::oldest_open(connection)).await
+    }
+}

@@ -1,0 +1,101 @@
+//! The tracking store: tasks, leases, results (contracts 4 and 6, semantics 2).
+
+use async_trait::async_trait;
+
+use super::Result;
+use crate::event::ShardId;
+use crate::task::moves::Policy;
+use crate::task::view::Queued;
+use crate::task::{Call, Claim, Claimed, Counts, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
+
+/// What the store needs to know beside the database.
+#[derive(Debug, Clone, Copy)]
+pub struct TrackingPolicy {
+    /// Lease, backoff and attempts. The backoff is the first one; it doubles with every attempt.
+    pub moves: Policy,
+    /// The longest backoff, in milliseconds.
+    pub backoff_max_ms: i64,
+    /// Whether a failed task blocks the files after it.
+    pub strict_order: bool,
+}
+
+/// What registering a file did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registered {
+    /// Whether the file was new.
+    pub created: bool,
+}
+
+/// Which files to list.
+#[derive(Debug, Clone, Default)]
+pub struct FileQuery {
+    /// Only files with a task in this status (of `stage`, if that is named too).
+    pub status: Option<Status>,
+    /// The stage that `status` is about.
+    pub stage: Option<Stage>,
+    /// Only files after this one.
+    pub after: Option<FileName>,
+    /// The most files to answer.
+    pub limit: u32,
+    /// Whether to read the stages' reports too.
+    pub with_results: bool,
+}
+
+/// Files in the order of their names.
+#[derive(Debug, Clone, Default)]
+pub struct FilePage {
+    /// The files.
+    pub files: Vec<FileView>,
+    /// Where to go on, if there are more.
+    pub next: Option<FileName>,
+}
+
+/// What a finished stage reports beside its token.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The conservation counts.
+    pub counts: Option<Counts>,
+    /// The output's digest.
+    pub output: Option<Output>,
+    /// Why it failed or was given back.
+    pub reason: Option<String>,
+}
+
+/// The table `pipeline_tracking` and what belongs to it. Every move is one conditional UPDATE: two callers never
+/// both succeed, on whatever number of API instances.
+#[async_trait]
+pub trait Tracking: Send + Sync {
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<()>;
+
+    /// Creates the tasks of a file; doing it again changes nothing.
+    /// Refused with other shards than before.
+    async fn register(&self, file: &FileName, shards: &[ShardId]) -> Result<Registered>;
+
+    /// Marks the event file as complete for all its shards; answers how many rows the file has.
+    /// Gone if it is not registered; refused if it was announced with another digest.
+    async fn ingest_done(&self, file: &FileName, output: Option<Output>) -> Result<u64>;
+
+    /// Moves one task by any call but [`Call::Claim`]; answers the stage's status after it.
+    /// Gone if the task does not exist; refused as [`crate::task::Row::decide`] says.
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status>;
+
+    /// Hands out ready and expired tasks, each to one caller only. The same claim id again gets what it got before,
+    /// as far as it is still held.
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>>;
+
+    /// Ready tasks, oldest first.
+    async fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Result<Vec<Queued>>;
+
+    /// One file with its tasks and reports, if it exists.
+    async fn find_file(&self, file: &FileName) -> Result<Option<FileView>>;
+
+    /// Files by name.
+    async fn list_files(&self, query: &FileQuery) -> Result<FilePage>;
+
+    /// The state of everything in numbers.
+    async fn summary(&self) -> Result<Summary>;
+
+    /// Files of which some task is not delivered or failed, and the moment the oldest of them was registered.
+    async fn oldest_open(&self) -> Result<Option<crate::event::Moment>>;
+}
