@@ -235,7 +235,7 @@ mod tests {
     fn plan(connection: &Connection, select: &str) -> String {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {select}")).unwrap();
         let rows = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap();
-        rows.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+        rows.map(|row| row.unwrap()).collect::<Vec<_>>().join("; ")
     }
 
     #[test]

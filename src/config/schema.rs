@@ -1,0 +1,205 @@
+//! Every setting there is: its key, kind, default and meaning. Documents, `config default` and checks come from here.
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Any text that is not empty.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A whole number within these bounds, both included.
+    Int(u64, u64),
+    /// A number from 0 to 1.
+    Rate,
+    /// `true` or `false`.
+    Bool,
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Key {
+    /// `section.name`.
+    pub path: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// The default, as written in TOML; empty where each role has its own.
+    pub default: &'static str,
+    /// The default of local runs, where it differs from that of containers.
+    pub local: Option<&'static str>,
+    /// What it means, in one line.
+    pub doc: &'static str,
+}
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, default, local: None, doc }
+}
+
+const fn local(path: &'static str, kind: Kind, default: &'static str, local: &'static str, doc: &'static str) -> Key {
+    Key { path, kind, default, local: Some(local), doc }
+}
+
+const PORT: Kind = Kind::Int(0, 65_535);
+const SECS: Kind = Kind::Int(1, 86_400);
+const MS: Kind = Kind::Int(1, 86_400_000);
+
+/// All settings, by section.
+pub const KEYS: &[Key] = &[
+    key(
+        "server.host",
+        Kind::Text,
+        "\"0.0.0.0\"",
+        "address to listen on; without tokens and without auth.insecure it is 127.0.0.1 whatever stands here",
+    ),
+    key(
+        "server.port",
+        PORT,
+        "",
+        "port to listen on, 0 = any free one; default: event-ingest 8080, apid 8082, split 8085, send 8086, work 8100 + shard",
+    ),
+    key("server.read_timeout", SECS, "30", "seconds that a request's head, and then its body, may take to arrive"),
+    key("server.write_timeout", SECS, "30", "seconds that a response may wait for a slow reader"),
+    key("server.idle_timeout", SECS, "120", "seconds that a kept connection may be silent"),
+    key(
+        "server.max_connections",
+        Kind::Int(1, 100_000),
+        "1024",
+        "connections served at once; more wait in the kernel's queue",
+    ),
+    key("server.drain_timeout", SECS, "20", "seconds that a stop may take before everything ends"),
+    key(
+        "events.max_payload_size",
+        Kind::Int(1, 67_108_864),
+        "1048576",
+        "bytes of one event line; longer ones are rejected",
+    ),
+    key("events.validation_timeout", SECS, "5", "seconds that the checking of one posted body may take"),
+    key(
+        "events.max_batch_size",
+        Kind::Int(1, 10_000_000),
+        "1000",
+        "generated events per tick, at the most: the guard over events_per_batch",
+    ),
+    key("events.generation_interval", SECS, "10", "seconds between two ticks; ticks fall on multiples of it"),
+    key("events.events_per_batch", Kind::Int(1, 10_000_000), "5", "generated events per tick, at the most"),
+    key(
+        "events.generate",
+        Kind::Bool,
+        "true",
+        "whether to generate events; without, a tick with nothing posted writes no file",
+    ),
+    key("events.seed", Kind::Int(0, i64::MAX as u64), "0", "seed of the generator; the same seed makes the same world"),
+    key("events.duplicate_rate", Kind::Rate, "0.0", "chance of a generated line being an earlier one again"),
+    key("events.malformed_rate", Kind::Rate, "0.0", "chance of a generated line being broken"),
+    key("events.out_of_order_rate", Kind::Rate, "0.0", "chance of a generated line being written late"),
+    key("events.max_body_size", Kind::Int(1, 1_073_741_824), "16777216", "bytes of one posted body, after unpacking"),
+    key(
+        "logging.level",
+        Kind::Text,
+        "\"INFO\"",
+        "least level to log (ERROR, WARN, INFO, DEBUG, TRACE), or a filter as in RUST_LOG",
+    ),
+    local(
+        "logging.format",
+        Kind::Choice(&["json", "text"]),
+        "\"json\"",
+        "\"text\"",
+        "json: one object a line; text: for people",
+    ),
+    local(
+        "pipeline.url",
+        Kind::Text,
+        "\"http://pipeline-apid:8082/api/v1/pipeline\"",
+        "\"http://127.0.0.1:8082/api/v1/pipeline\"",
+        "base of the stage-status API",
+    ),
+    key(
+        "pipeline.shards_count",
+        Kind::Int(1, 128),
+        "2",
+        "shards of the files registered from now on; a registered file keeps its number",
+    ),
+    key("pipeline.strict_order", Kind::Bool, "false", "whether a failed task blocks the later files of its shard"),
+    key(
+        "pipeline.lease_ms",
+        Kind::Int(100, 86_400_000),
+        "60000",
+        "milliseconds that a claimed task is held without a heartbeat",
+    ),
+    key(
+        "pipeline.attempts_max",
+        Kind::Int(1, 1000),
+        "5",
+        "attempts at a task, the first included, before it is failed",
+    ),
+    key(
+        "pipeline.backoff_ms",
+        MS,
+        "1000",
+        "milliseconds before the second attempt; doubles with every further one, half of it jitter",
+    ),
+    key("pipeline.backoff_max_ms", MS, "60000", "the longest wait between two attempts, in milliseconds"),
+    key(
+        "pipeline.claim_wait_ms",
+        Kind::Int(0, 25_000),
+        "2000",
+        "milliseconds that a claim waits at the API when nothing is ready",
+    ),
+    local(
+        "shared.dir",
+        Kind::Text,
+        "\"/shared\"",
+        "\"./shared\"",
+        "the shared folder; each role writes into its own subfolder only",
+    ),
+    key(
+        "shared.cleanup",
+        Kind::Choice(&["delivered", "all", "none"]),
+        "\"delivered\"",
+        "what a role clears from its subfolder when it stops: what has been delivered, all (the rest moves to undelivered/), or none",
+    ),
+    key("shared.retention_hours", Kind::Int(0, 87_600), "24", "hours that delivered raw event files stay"),
+    key("auth.insecure", Kind::Bool, "false", "listen beyond loopback although there are no tokens"),
+    key(
+        "database.tracking",
+        Kind::Text,
+        "\"sqlite://{shared}/db/pipeline_db.sqlite\"",
+        "the tracking database; {shared} stands for shared.dir",
+    ),
+    key(
+        "database.shard",
+        Kind::Text,
+        "\"sqlite://{shared}/db/shop_shard_{shard}.sqlite\"",
+        "the shard databases; {shard} stands for the shard's number",
+    ),
+    key("worker.key_retention_days", Kind::Int(1, 36_500), "90", "days that a worker remembers the keys it has seen"),
+];
+
+/// The setting with this path.
+pub fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// A settings file with every default and what each key means.
+pub fn sample() -> String {
+    let mut text = String::from(
+        "# shopctl settings: one file for all roles. Every key is optional; these are the defaults in containers.\n\
+         # Where local runs have another default, it stands behind \"local:\".\n",
+    );
+    let mut section = "";
+    for key in KEYS {
+        let (own, name) = key.path.split_once('.').unwrap_or(("", key.path));
+        if own != section {
+            section = own;
+            text.push_str(&format!("\n[{section}]\n"));
+        }
+        text.push_str(&format!("# {}\n", key.doc));
+        if let Some(local) = key.local {
+            text.push_str(&format!("# local: {local}\n"));
+        }
+        match key.default {
+            "" => text.push_str(&format!("# {name} =\n")),
+            default => text.push_str(&format!("{name} = {default}\n")),
+        }
+    }
+    text
+}

@@ -1,0 +1,81 @@
+//! Two-phase stop: the first signal drains, the second one or the deadline ends at once.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Shared by everything that runs; cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    drain: CancellationToken,
+    end: CancellationToken,
+}
+
+impl Stop {
+    /// A stop that nobody has asked for yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks everything to finish what it has begun and to begin nothing new.
+    pub fn request(&self) {
+        self.drain.cancel();
+    }
+
+    /// Ends everything now; what is unfinished is as safe as after kill -9.
+    pub fn end_now(&self) {
+        self.drain.cancel();
+        self.end.cancel();
+    }
+
+    /// Whether draining has begun.
+    pub fn is_requested(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    /// Whether the drain is over, finished or not.
+    pub fn is_ended(&self) -> bool {
+        self.end.is_cancelled()
+    }
+
+    /// Resolves when draining begins.
+    pub async fn requested(&self) {
+        self.drain.cancelled().await;
+    }
+
+    /// Resolves when everything has to end now.
+    pub async fn ended(&self) {
+        self.end.cancelled().await;
+    }
+
+    /// Waits on a blocking thread of the runtime; true if the wait was cut short by the stop.
+    pub fn wait(&self, duration: Duration) -> bool {
+        tokio::runtime::Handle::current()
+            .block_on(async { tokio::time::timeout(duration, self.requested()).await.is_ok() })
+    }
+
+    /// Listens for SIGTERM and SIGINT: the first drains for at most `deadline`, the second ends.
+    ///
+    /// # Errors
+    /// Whatever the system says when the handlers cannot be installed.
+    pub fn on_signals(&self, deadline: Duration) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = self.clone();
+        tokio::spawn(async move {
+            let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
+            log::info!(signal = name, deadline_secs = deadline.as_secs(); "draining: finishing what has begun");
+            stop.request();
+            let why = tokio::select! {
+                _ = terminate.recv() => "a second signal",
+                _ = interrupt.recv() => "a second signal",
+                () = tokio::time::sleep(deadline) => "the drain deadline",
+                () = stop.ended() => return,
+            };
+            log::warn!("ending now: {why}");
+            stop.end_now();
+        });
+        Ok(())
+    }
+}
