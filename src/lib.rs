@@ -2,3 +2,4 @@
 //!
 //! The map, in reading order:
 pub mod event; // what an event is
+pub mod pipeline; // how events travel
