@@ -1,9 +1,13 @@
 //! shopctl: the event-driven back office of a chain of shops.
 //!
-//! The map, in reading order:
-pub mod clock; // system clock, test clock
-pub mod config; // settings by section
-pub mod event; // what an event is
-pub mod shutdown; // two-phase stop
+//! The map, in reading order: [`event`] what an event is; [`task`] what a task is; [`store`] where state lives;
+//! `rules` what the worker decides; [`pipeline`] how events travel from stage to stage; `http` serving;
+//! `api` the stage-status API; [`config`] settings; [`clock`] and [`shutdown`] time and its end.
+
+pub mod clock;
+pub mod config;
+pub mod event;
+pub mod pipeline;
+pub mod shutdown;
 pub mod store;
-pub mod task; // what a task is: names, stages, moves, counts // where state lives
+pub mod task;

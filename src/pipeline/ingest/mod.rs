@@ -1,0 +1,3 @@
+//! The first stage: where event lines come from.
+
+pub mod generator;
