@@ -1,3 +1,19 @@
 //! The pipeline: what turns events into files and carries the files from stage to stage.
+//!
+//! [`folder`] names the files, [`artifact`] writes and reads them, [`client`] talks to the stage-status API,
+//! [`driver`] is the loop that all stages share, under the [`lease`] of a claim, failing by [`fault`]. The stages:
+//! [`ingest`], [`split`], [`work`] (with [`order`], [`prepared`] and [`rejects`]), [`send`].
 
+pub mod artifact;
+pub mod client;
+pub mod driver;
+pub mod fault;
+pub mod folder;
 pub mod ingest;
+pub mod lease;
+pub mod order;
+pub mod prepared;
+pub mod rejects;
+pub mod send;
+pub mod split;
+pub mod work;

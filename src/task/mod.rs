@@ -7,6 +7,7 @@ pub mod moves;
 pub mod name;
 pub mod stage;
 pub mod view;
+pub mod wire;
 
 pub use counts::{Counts, Digest, Output};
 pub use moves::{Call, Refusal, Row, Verdict};

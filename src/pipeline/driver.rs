@@ -1,0 +1,277 @@
+//! The loop that all stages share: claim, work, finish. It waits at the API, not by polling (semantics 2).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use super::client::{Client, ClientError};
+use super::fault::Fault;
+use super::lease::{Heart, Lease};
+use crate::event::ShardId;
+use crate::shutdown::Stop;
+use crate::task::wire::{ClaimRequest, ClaimedItem, TaskRequest};
+use crate::task::{Claimed, Counts, Output, Stage, TaskKey};
+
+/// The first and the longest wait after the API did not answer.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How often the report of finished work is sent before the task is left to its lease.
+const REPORT_TRIES: u32 = 20;
+/// Characters of a reason.
+const REASON_CHARS_MAX: usize = 1000;
+
+/// What a stage does with tasks.
+pub trait Job {
+    /// The stage.
+    fn stage(&self) -> Stage;
+
+    /// Works on tasks of one file that were claimed together; answers what to report for each of them.
+    ///
+    /// # Errors
+    /// [`Fault`], for all of the tasks.
+    fn work(&mut self, claimed: &[Claimed], lease: &Lease) -> Result<Vec<Finished>, Fault>;
+}
+
+/// A task that is finished and has to be reported.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Which task.
+    pub key: TaskKey,
+    /// The conservation counts.
+    pub counts: Counts,
+    /// What the next stage must find, if there is one.
+    pub output: Option<Output>,
+}
+
+/// What a run did, for the summary line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tasks reported done.
+    pub done: u64,
+    /// Tasks that failed or were given back.
+    pub failed: u64,
+    /// The counts of the tasks that are done.
+    pub counts: Counts,
+}
+
+/// What the loop tells to whoever counts.
+pub trait Watch: Send + Sync {
+    /// A task's work is over; `outcome` is `done`, `failed`, `released` or `stale`.
+    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, counts: Option<&Counts>);
+    /// The API answers, or why it does not.
+    fn api_answers(&self, problem: Option<String>);
+}
+
+/// The claim-work-finish loop of one stage.
+pub struct Driver<'a> {
+    /// The API.
+    pub client: &'a Client,
+    /// When to stop.
+    pub stop: &'a Stop,
+    /// Who claims: host, process and a random part.
+    pub worker: String,
+    /// Only this shard's tasks.
+    pub shard: Option<ShardId>,
+    /// The most tasks per claim.
+    pub limit: u32,
+    /// How long a claim waits at the API.
+    pub wait: Duration,
+    /// Who counts.
+    pub watch: &'a dyn Watch,
+}
+
+impl Driver<'_> {
+    /// Works until the stop is requested.
+    pub fn run(&self, job: &mut dyn Job) -> Tally {
+        let mut tally = Tally::default();
+        while !self.stop.is_requested() {
+            match self.claim(job.stage(), self.wait, true) {
+                Ok((claimed, sent)) => self.work_all(job, claimed, sent, &mut tally),
+                Err(e) => log::error!(stage = job.stage().name(); "{e}"),
+            }
+        }
+        tally
+    }
+
+    /// Works on what is ready and answers when nothing is left.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the API does not hand out work.
+    pub fn run_once(&self, job: &mut dyn Job) -> Result<Tally, ClientError> {
+        let mut tally = Tally::default();
+        while !self.stop.is_requested() {
+            let (claimed, sent) = self.claim(job.stage(), Duration::ZERO, false)?;
+            if claimed.is_empty() {
+                break;
+            }
+            self.work_all(job, claimed, sent, &mut tally);
+        }
+        Ok(tally)
+    }
+
+    /// Asks for work until there is an answer. The same claim id is used until then: a lost reply costs nothing.
+    fn claim(&self, stage: Stage, wait: Duration, patient: bool) -> Result<(Vec<Claimed>, Instant), ClientError> {
+        let request = ClaimRequest {
+            worker: self.worker.clone(),
+            limit: self.limit,
+            shard: self.shard,
+            wait_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(0)),
+            claim_id: random_id(),
+        };
+        let mut backoff = BACKOFF.0;
+        loop {
+            let sent = Instant::now();
+            match self.client.claim(stage, &request) {
+                Ok(response) => {
+                    self.watch.api_answers(None);
+                    let items = response.items.into_iter();
+                    // A claim that waited was granted some time after it was sent. Counting from the answer is late by
+                    // its way back only; whoever is paused just then is caught by the token.
+                    let claimed: Vec<Claimed> =
+                        items.filter_map(ClaimedItem::into_claimed).collect();
+                    return Ok((claimed, if wait.is_zero() { sent } else { Instant::now() }));
+                }
+                Err(e) if !patient => return Err(e),
+                Err(e) => {
+                    self.watch.api_answers(Some(e.to_string()));
+                    log::warn!(stage = stage.name(), retry_ms = millis(backoff); "{e}");
+                    if self.stop.wait(jittered(backoff)) {
+                        return Ok((Vec::new(), sent));
+                    }
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                }
+            }
+        }
+    }
+
+    /// Works on what one claim brought, file by file.
+    fn work_all(&self, job: &mut dyn Job, claimed: Vec<Claimed>, sent: Instant, tally: &mut Tally) {
+        let stage = job.stage();
+        for group in claimed.chunk_by(|a, b| stage == Stage::ShardSplitter && a.key.file == b.key.file) {
+            if self.stop.is_requested() {
+                self.give_up(stage, group, &Fault::Stopped, tally);
+                continue;
+            }
+            self.work(job, group, sent, tally);
+        }
+    }
+
+    fn work(&self, job: &mut dyn Job, group: &[Claimed], sent: Instant, tally: &mut Tally) {
+        let (stage, began) = (job.stage(), Instant::now());
+        let lease = Lease::new(stage, group, sent, self.stop.clone());
+        let heart = Heart::start(&lease, self.client);
+        // A panic over one file must not end the worker of all others; the attempt is counted and reported.
+        let result = catch_unwind(AssertUnwindSafe(|| job.work(group, &lease)))
+            .unwrap_or_else(|panic| Err(Fault::Attempt(format!("the stage panicked: {}", panic_text(&*panic)))));
+        match result {
+            Ok(finished) => {
+                for (claimed, finished) in group.iter().zip(&finished) {
+                    self.report_done(stage, claimed, finished, began.elapsed(), tally);
+                }
+            }
+            Err(fault) => self.give_up(stage, group, &fault, tally),
+        }
+        drop(heart);
+    }
+
+    fn report_done(&self, stage: Stage, claimed: &Claimed, finished: &Finished, took: Duration, tally: &mut Tally) {
+        let request = TaskRequest {
+            token: Some(claimed.token),
+            counts: Some(finished.counts),
+            output: finished.output,
+            ..TaskRequest::new(&claimed.key)
+        };
+        let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
+        match self.report(stage, "done", &request) {
+            Ok(()) => {
+                let counts = finished.counts;
+                tally.done += 1;
+                tally.counts = tally.counts.plus(counts);
+                log::info!(stage = stage.name(), file, shard, attempt = claimed.attempt, read = counts.read,
+                    written = counts.written, duplicate = counts.duplicate, rejected = counts.rejected, ms = millis(took);
+                    "done");
+                self.watch.task_over(stage, "done", took, Some(&counts));
+            }
+            Err(e) => {
+                tally.failed += 1;
+                let outcome = if e.is_conflict() { "stale" } else { "failed" };
+                log::warn!(stage = stage.name(), file, shard; "finished, but the report was not taken: {e}");
+                self.watch.task_over(stage, outcome, took, None);
+            }
+        }
+    }
+
+    fn give_up(&self, stage: Stage, group: &[Claimed], fault: &Fault, tally: &mut Tally) {
+        let (transition, retry) = match fault {
+            Fault::Corrupt(_) => ("fail", false),
+            Fault::Attempt(_) => ("fail", true),
+            Fault::Surroundings(_) | Fault::Stopped | Fault::Stale(_) => ("release", false),
+        };
+        for claimed in group {
+            let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
+            let outcome = if transition == "fail" { "failed" } else { "released" };
+            match fault {
+                Fault::Stopped => log::info!(stage = stage.name(), file, shard; "given back: {fault}"),
+                Fault::Corrupt(_) => log::error!(stage = stage.name(), file, shard; "failed: {fault}"),
+                _ => log::warn!(stage = stage.name(), file, shard, attempt = claimed.attempt; "not finished: {fault}"),
+            }
+            let reason: String = fault.to_string().chars().take(REASON_CHARS_MAX).collect();
+            let request = TaskRequest {
+                token: Some(claimed.token),
+                reason: Some(reason),
+                retry,
+                ..TaskRequest::new(&claimed.key)
+            };
+            tally.failed += u64::from(!matches!(fault, Fault::Stopped));
+            self.watch.task_over(stage, outcome, Duration::ZERO, None);
+            if let Err(e) = self.report(stage, transition, &request)
+                && !e.is_conflict()
+            {
+                log::warn!(stage = stage.name(), file, shard; "the lease will have to run out: {e}");
+            }
+        }
+        if matches!(fault, Fault::Surroundings(_)) {
+            self.stop.wait(jittered(BACKOFF.0 * 5));
+        }
+    }
+
+    /// Reports until there is an answer: the effect is there already, and the report can be repeated safely.
+    fn report(&self, stage: Stage, transition: &str, request: &TaskRequest) -> Result<(), ClientError> {
+        let mut backoff = BACKOFF.0;
+        for _ in 1..REPORT_TRIES {
+            match self.client.transition(stage, transition, request) {
+                Err(ClientError::Unavailable { why, .. }) if !self.stop.is_ended() => {
+                    log::warn!(stage = stage.name(), file = request.filename.as_str(), retry_ms = millis(backoff);
+                        "cannot report '{transition}': {why}");
+                    // The stop does not end this wait: reporting is part of finishing. The deadline does.
+                    let rest = jittered(backoff);
+                    let ended = tokio::runtime::Handle::current()
+                        .block_on(async { tokio::time::timeout(rest, self.stop.ended()).await.is_ok() });
+                    if ended {
+                        break;
+                    }
+                    backoff = (backoff * 2).min(Duration::from_secs(2));
+                }
+                other => return other.map(|_| ()),
+            }
+        }
+        self.client.transition(stage, transition, request).map(|_| ())
+    }
+}
+
+/// Half of the wait, and a random part of the other half.
+fn jittered(backoff: Duration) -> Duration {
+    backoff / 2 + backoff.mul_f64(rand::random_range(0.0..0.5))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// 64 random bits as text.
+pub fn random_id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
+}

@@ -1,0 +1,57 @@
+//! Why a stage did not finish a task, in the classes that decide what happens next.
+
+use std::io;
+
+use super::client::ClientError;
+use crate::store;
+
+/// Why a task was not finished.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The input is not what the stage before reported: no use in trying again. Failed at once.
+    #[error("{0}")]
+    Corrupt(String),
+    /// Something in this attempt went wrong; another one may succeed. Counts as an attempt.
+    #[error("{0}")]
+    Attempt(String),
+    /// Something around us does not work (disk, database, API). The task goes back and no attempt is counted.
+    #[error("{0}")]
+    Surroundings(String),
+    /// Somebody else has the task by now. Our work is dropped.
+    #[error("{0}")]
+    Stale(String),
+    /// This process stops. The task goes back and no attempt is counted.
+    #[error("stopped before the task was finished")]
+    Stopped,
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidData => Self::Corrupt(error.to_string()),
+            // A file that is not there may be a file that another machine's mount does not show yet.
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Self::Attempt(error.to_string()),
+            _ => Self::Surroundings(error.to_string()),
+        }
+    }
+}
+
+impl From<store::Error> for Fault {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Input(e) => Self::from(e),
+            e if e.is_temporary() => Self::Surroundings(e.to_string()),
+            e => Self::Attempt(e.to_string()),
+        }
+    }
+}
+
+impl From<ClientError> for Fault {
+    fn from(error: ClientError) -> Self {
+        match error {
+            e if e.is_conflict() => Self::Stale(e.to_string()),
+            e @ ClientError::Unavailable { .. } => Self::Surroundings(e.to_string()),
+            e @ ClientError::Refused { .. } => Self::Attempt(e.to_string()),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The rejects file of one task: begun with the first rejected line, so that a clean file leaves none.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use super::artifact::{Draft, Taken};
+use crate::event::Reject;
+use crate::event::reject::{Origin, write_rejected, write_streamed};
+use crate::task::{FileName, Stage};
+
+/// A rejects file in the making.
+pub struct RejectsDraft {
+    path: PathBuf,
+    token: u64,
+    file: FileName,
+    stage: Stage,
+    draft: Option<Draft>,
+    count: u64,
+}
+
+impl RejectsDraft {
+    /// The rejects of a file at a stage; nothing is written yet.
+    pub fn new(path: PathBuf, token: u64, file: FileName, stage: Stage) -> Self {
+        Self { path, token, file, stage, draft: None, count: 0 }
+    }
+
+    /// Keeps a line.
+    ///
+    /// # Errors
+    /// Whatever writing fails with.
+    pub fn write(&mut self, line: u64, reject: &Reject, raw: &[u8]) -> io::Result<()> {
+        self.with(line, |draft, origin| write_rejected(draft, origin, reject, raw))
+    }
+
+    /// Keeps a line whose bytes `fill` streams.
+    ///
+    /// # Errors
+    /// Whatever writing or `fill` fails with.
+    pub fn write_streamed(
+        &mut self,
+        line: u64,
+        reject: &Reject,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.with(line, |draft, origin| write_streamed(draft, origin, reject, fill))
+    }
+
+    /// Publishes the file, if there is one; answers how many lines it has.
+    ///
+    /// # Errors
+    /// As [`Draft::publish`].
+    pub fn publish(self) -> io::Result<u64> {
+        if let Some(draft) = self.draft {
+            draft.publish(Taken::Replace)?;
+        }
+        Ok(self.count)
+    }
+
+    fn with(&mut self, line: u64, write: impl FnOnce(&mut Draft, Origin<'_>) -> io::Result<()>) -> io::Result<()> {
+        let draft = match self.draft.take() {
+            Some(draft) => draft,
+            None => Draft::create(&self.path, self.token)?,
+        };
+        let draft = self.draft.insert(draft);
+        self.count += 1;
+        write(draft, Origin { file: self.file.as_str(), line, stage: self.stage.name() })
+    }
+}

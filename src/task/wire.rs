@@ -1,0 +1,517 @@
+//! The bodies of the stage-status API (contracts 4). The API and its client speak in these types; the order of the
+//! fields is the order in the JSON, and what the seed fixed stands first.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::view::{FileView, Queued, ShardTotals, ShardView, StageResult, StatusCounts, Summary};
+use super::{Claimed, Counts, FileName, Output, Stage, Status, TaskKey};
+use crate::event::{ShardCount, ShardId};
+
+/// Registers a file.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRequest {
+    /// 14 digits, a UTC moment.
+    #[schema(value_type = String, pattern = "^[0-9]{14}$", example = "20250101000000")]
+    pub filename: FileName,
+    /// All shards of the file, each once.
+    #[schema(value_type = Vec<u8>, min_items = 1, max_items = 128, example = json!([0, 1]))]
+    pub shards: Vec<ShardId>,
+}
+
+/// The tasks of a file exist.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RegisterResponse {
+    /// The file.
+    #[schema(value_type = String, example = "20250101000000")]
+    pub filename: FileName,
+    /// The shards that were asked for.
+    #[schema(value_type = Vec<u8>, example = json!([0, 1]))]
+    pub shards: Vec<ShardId>,
+    /// Whether this call created them.
+    pub created: bool,
+}
+
+/// The event file is complete.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IngestDoneRequest {
+    /// The file.
+    #[schema(value_type = String, pattern = "^[0-9]{14}$", example = "20250101000000")]
+    pub filename: FileName,
+    /// What the splitter must find.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+}
+
+/// The event file is marked complete.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct IngestDoneResponse {
+    /// The file.
+    #[schema(value_type = String, example = "20250101000000")]
+    pub filename: FileName,
+    /// How many rows the file has.
+    #[schema(example = 2)]
+    pub updated_rows: u64,
+}
+
+/// A call about one task.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskRequest {
+    /// The file.
+    #[schema(value_type = String, pattern = "^[0-9]{14}$", example = "20250101000000")]
+    pub filename: FileName,
+    /// The shard, 0 to 127.
+    #[schema(value_type = u8, maximum = 127, example = 0)]
+    pub shard: ShardId,
+    /// The claim's token; a task that was claimed cannot be moved without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// With `done`: the conservation counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// With `done`: what the next stage must find.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+    /// With `fail` and `release`: why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
+    pub reason: Option<String>,
+    /// With `fail` and a token: this attempt failed, the next one may succeed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry: bool,
+    /// With `retry`: also from `done`, and together with the failed stages after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cascade: bool,
+}
+
+impl TaskRequest {
+    /// A call that names a task and nothing else.
+    pub fn new(key: &TaskKey) -> Self {
+        Self {
+            filename: key.file.clone(),
+            shard: key.shard,
+            token: None,
+            counts: None,
+            output: None,
+            reason: None,
+            retry: false,
+            cascade: false,
+        }
+    }
+}
+
+/// Where a task is now.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct TaskResponse {
+    /// The file.
+    #[schema(value_type = String, example = "20250101000000")]
+    pub filename: FileName,
+    /// The shard.
+    #[schema(value_type = u8, example = 0)]
+    pub shard: ShardId,
+    /// The stage.
+    #[schema(value_type = String, example = "shard-worker")]
+    pub stage: Stage,
+    /// Its status.
+    #[schema(value_type = String, example = "done")]
+    pub status: Status,
+}
+
+/// Asks for work.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRequest {
+    /// Who asks: host, process and a random part.
+    #[schema(min_length = 1, max_length = 255, example = "host-4711-a1b2")]
+    pub worker: String,
+    /// The most tasks to hand out, 1 to 256.
+    #[schema(minimum = 1, maximum = 256, example = 16)]
+    pub limit: u32,
+    /// Only this shard's tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u8>, maximum = 127)]
+    pub shard: Option<ShardId>,
+    /// How long to wait when nothing is ready, up to 25,000 ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 25000)]
+    pub wait_ms: Option<u64>,
+    /// Made by the asker: the same id again gets the same answer, so that a lost reply costs nothing.
+    #[schema(min_length = 1, max_length = 64, example = "5f0c9a6e")]
+    pub claim_id: String,
+}
+
+/// Work that was handed out.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ClaimResponse {
+    /// The stage.
+    #[schema(value_type = String, example = "shard-worker")]
+    pub stage: Stage,
+    /// The tasks; none if nothing became ready in time.
+    pub items: Vec<ClaimedItem>,
+}
+
+/// A task that was handed out.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ClaimedItem {
+    /// The file.
+    #[schema(value_type = String, example = "20250101000000")]
+    pub filename: FileName,
+    /// The shard.
+    #[schema(value_type = u8, example = 0)]
+    pub shard: ShardId,
+    /// The fencing token that later calls name.
+    #[schema(example = 17)]
+    pub token: u64,
+    /// The lease, in milliseconds from now.
+    #[schema(example = 60000)]
+    pub lease_ms: u64,
+    /// Which attempt this is, from 1.
+    #[schema(example = 1)]
+    pub attempt: u32,
+    /// How many shards the file was registered with.
+    #[schema(example = 2)]
+    pub shards_count: u8,
+    /// What the stage before left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Output>,
+}
+
+impl From<Claimed> for ClaimedItem {
+    fn from(claimed: Claimed) -> Self {
+        Self {
+            filename: claimed.key.file,
+            shard: claimed.key.shard,
+            token: claimed.token,
+            lease_ms: claimed.lease_ms,
+            attempt: claimed.attempt,
+            shards_count: claimed.shards_count.get(),
+            input: claimed.input,
+        }
+    }
+}
+
+impl ClaimedItem {
+    /// The task as the roles handle it; `None` if the count of shards is no count.
+    pub fn into_claimed(self) -> Option<Claimed> {
+        Some(Claimed {
+            key: TaskKey { file: self.filename, shard: self.shard },
+            token: self.token,
+            lease_ms: self.lease_ms,
+            attempt: self.attempt,
+            shards_count: ShardCount::new(self.shards_count.into())?,
+            input: self.input,
+        })
+    }
+}
+
+/// The lease was extended.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct HeartbeatResponse {
+    /// The file.
+    #[schema(value_type = String, example = "20250101000000")]
+    pub filename: FileName,
+    /// The shard.
+    #[schema(value_type = u8, example = 0)]
+    pub shard: ShardId,
+    /// The stage.
+    #[schema(value_type = String, example = "shard-worker")]
+    pub stage: Stage,
+    /// The lease, in milliseconds from now.
+    #[schema(example = 60000)]
+    pub lease_ms: u64,
+}
+
+/// Ready tasks, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct QueueResponse {
+    /// The stage.
+    #[schema(value_type = String, example = "shard-worker")]
+    pub stage: Stage,
+    /// The tasks.
+    pub items: Vec<QueueItem>,
+}
+
+/// A ready task.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct QueueItem {
+    /// The file.
+    #[schema(value_type = String, example = "20250101000000")]
+    pub filename: FileName,
+    /// The shard.
+    #[schema(value_type = u8, example = 0)]
+    pub shard: ShardId,
+    /// When the file was registered.
+    #[schema(example = "2025-01-01T00:00:00Z")]
+    pub created_at: String,
+}
+
+impl From<Queued> for QueueItem {
+    fn from(queued: Queued) -> Self {
+        Self { filename: queued.key.file, shard: queued.key.shard, created_at: queued.created_at.rfc3339() }
+    }
+}
+
+/// Which part of a queue to show.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct QueueParams {
+    /// The most tasks to show, 1 to 1000 (100 if absent).
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// How many to pass over.
+    pub offset: Option<u32>,
+}
+
+/// One file over all its shards.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FileResponse {
+    /// The file.
+    #[schema(value_type = String, example = "20250101000000")]
+    pub filename: FileName,
+    /// Its tasks, by shard.
+    pub shards: Vec<ShardItem>,
+    /// How many shards it was registered with.
+    #[schema(example = 2)]
+    pub shards_count: u8,
+}
+
+/// One task.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ShardItem {
+    /// The shard.
+    #[schema(value_type = u8, example = 0)]
+    pub shard: ShardId,
+    /// `new`, `started`, `done` or `failed`.
+    #[schema(value_type = String, example = "done")]
+    pub event_ingest_status: Status,
+    /// `new`, `started`, `done` or `failed`.
+    #[schema(value_type = String, example = "done")]
+    pub shard_splitter_status: Status,
+    /// `new`, `started`, `done` or `failed`.
+    #[schema(value_type = String, example = "started")]
+    pub shard_worker_status: Status,
+    /// `new`, `started`, `done` or `failed`.
+    #[schema(value_type = String, example = "new")]
+    pub mysql_sender_status: Status,
+    /// When anything last changed.
+    #[schema(example = "2025-01-01T00:05:00Z")]
+    pub updated_at: String,
+    /// When the file was registered.
+    #[schema(example = "2025-01-01T00:00:00Z")]
+    pub created_at: String,
+    /// Attempts at the present stage.
+    pub attempts: u32,
+    /// Why the last attempt did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Not to be claimed before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<String>,
+    /// The claim that holds the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<LeaseItem>,
+    /// Reports of the finished stages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<ResultItem>,
+}
+
+/// The claim that holds a task.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct LeaseItem {
+    /// Who holds it.
+    pub worker: Option<String>,
+    /// The fencing token.
+    pub token: u64,
+    /// Until when, UTC.
+    pub until: String,
+}
+
+/// The report of a finished stage.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ResultItem {
+    /// The stage.
+    #[schema(value_type = String, example = "shard-worker")]
+    pub stage: Stage,
+    /// Who finished it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Which attempt succeeded.
+    pub attempt: u32,
+    /// When it was claimed or started, UTC with milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// When it was reported done, UTC with milliseconds.
+    pub finished_at: String,
+    /// The conservation counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// The output's digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+}
+
+impl From<StageResult> for ResultItem {
+    fn from(result: StageResult) -> Self {
+        Self {
+            stage: result.stage,
+            worker: result.worker,
+            attempt: result.attempt,
+            started_at: result.started_at.map(|at| at.to_string()),
+            finished_at: result.finished_at.to_string(),
+            counts: result.counts,
+            output: result.output,
+        }
+    }
+}
+
+impl From<ShardView> for ShardItem {
+    fn from(view: ShardView) -> Self {
+        let lease = view.lease_until.map(|until| LeaseItem {
+            worker: view.owner.clone(),
+            token: view.token,
+            until: until.to_string(),
+        });
+        Self {
+            shard: view.shard,
+            event_ingest_status: view.status(Stage::EventIngest),
+            shard_splitter_status: view.status(Stage::ShardSplitter),
+            shard_worker_status: view.status(Stage::ShardWorker),
+            mysql_sender_status: view.status(Stage::MysqlSender),
+            updated_at: view.updated_at.rfc3339(),
+            created_at: view.created_at.rfc3339(),
+            attempts: view.attempts,
+            last_error: view.last_error,
+            next_at: view.next_at.map(|at| at.to_string()),
+            lease,
+            results: view.results.into_iter().map(ResultItem::from).collect(),
+        }
+    }
+}
+
+impl ShardItem {
+    /// The status of a stage.
+    pub fn status(&self, stage: Stage) -> Status {
+        match stage {
+            Stage::EventIngest => self.event_ingest_status,
+            Stage::ShardSplitter => self.shard_splitter_status,
+            Stage::ShardWorker => self.shard_worker_status,
+            Stage::MysqlSender => self.mysql_sender_status,
+        }
+    }
+
+    /// The report of a stage, if it was finished.
+    pub fn result(&self, stage: Stage) -> Option<&ResultItem> {
+        self.results.iter().find(|result| result.stage == stage)
+    }
+
+    /// The stage that failed, if one did.
+    pub fn failed(&self) -> Option<Stage> {
+        Stage::ALL.into_iter().find(|stage| self.status(*stage) == Status::Failed)
+    }
+}
+
+impl From<FileView> for FileResponse {
+    fn from(view: FileView) -> Self {
+        Self {
+            filename: view.file,
+            shards_count: view.shards_count.get(),
+            shards: view.shards.into_iter().map(ShardItem::from).collect(),
+        }
+    }
+}
+
+impl FileResponse {
+    /// Whether a stage is done for every shard.
+    pub fn all_done(&self, stage: Stage) -> bool {
+        self.shards.iter().all(|shard| shard.status(stage) == Status::Done)
+    }
+
+    /// Whether every task is delivered or failed.
+    pub fn settled(&self) -> bool {
+        self.shards.iter().all(|shard| shard.status(Stage::MysqlSender) == Status::Done || shard.failed().is_some())
+    }
+}
+
+/// Which files to list.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct FilesParams {
+    /// Only files with a task in this status.
+    #[param(value_type = Option<String>, example = "failed")]
+    pub status: Option<Status>,
+    /// The stage that `status` is about.
+    #[param(value_type = Option<String>, example = "shard-worker")]
+    pub stage: Option<Stage>,
+    /// The most files to list, 1 to 1000 (100 if absent).
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>, pattern = "^[0-9]{14}$")]
+    pub cursor: Option<FileName>,
+}
+
+/// Files by name.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FilesResponse {
+    /// The files.
+    pub items: Vec<FileResponse>,
+    /// Where to go on, if there are more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next_cursor: Option<FileName>,
+}
+
+/// The state of everything in numbers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct SummaryResponse {
+    /// All tasks.
+    pub total: u64,
+    /// Tasks by stage and status.
+    pub by_stage: ByStage,
+    /// Tasks by shard: all, and those whose delivery is done or failed.
+    pub by_shard: Vec<ShardTotals>,
+}
+
+/// Tasks by stage.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct ByStage {
+    /// `event-ingest`.
+    pub event_ingest: StatusCounts,
+    /// `shard-splitter`.
+    pub shard_splitter: StatusCounts,
+    /// `shard-worker`.
+    pub shard_worker: StatusCounts,
+    /// `mysql-sender`.
+    pub mysql_sender: StatusCounts,
+}
+
+impl ByStage {
+    /// The counts of one stage.
+    pub fn of(&self, stage: Stage) -> StatusCounts {
+        match stage {
+            Stage::EventIngest => self.event_ingest,
+            Stage::ShardSplitter => self.shard_splitter,
+            Stage::ShardWorker => self.shard_worker,
+            Stage::MysqlSender => self.mysql_sender,
+        }
+    }
+}
+
+impl From<Summary> for SummaryResponse {
+    fn from(summary: Summary) -> Self {
+        let of = |stage: Stage| summary.by_stage[stage.index()];
+        Self {
+            total: summary.total,
+            by_stage: ByStage {
+                event_ingest: of(Stage::EventIngest),
+                shard_splitter: of(Stage::ShardSplitter),
+                shard_worker: of(Stage::ShardWorker),
+                mysql_sender: of(Stage::MysqlSender),
+            },
+            by_shard: summary.by_shard,
+        }
+    }
+}
