@@ -125,8 +125,7 @@ impl Driver<'_> {
                     let items = response.items.into_iter();
                     // A claim that waited was granted some time after it was sent. Counting from the answer is late by
                     // its way back only; whoever is paused just then is caught by the token.
-                    let claimed: Vec<Claimed> =
-                        items.filter_map(ClaimedItem::into_claimed).collect();
+                    let claimed: Vec<Claimed> = items.filter_map(ClaimedItem::into_claimed).collect();
                     return Ok((claimed, if wait.is_zero() { sent } else { Instant::now() }));
                 }
                 Err(e) if !patient => return Err(e),

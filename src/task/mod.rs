@@ -3,6 +3,7 @@
 //! The stores, the API and the roles all speak in these types; [`moves`] is the one place that says what is legal.
 
 pub mod counts;
+pub mod ledger;
 pub mod moves;
 pub mod name;
 pub mod stage;
@@ -10,6 +11,7 @@ pub mod view;
 pub mod wire;
 
 pub use counts::{Counts, Digest, Output};
+pub use ledger::Ledger;
 pub use moves::{Call, Refusal, Row, Verdict};
 pub use name::FileName;
 pub use stage::{Stage, Status};
