@@ -41,6 +41,12 @@ impl Moment {
         Some(Self::from_datetime(parsed.assume_utc()))
     }
 
+    /// Reads what [`Moment::rfc3339`] writes.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        Self::parse(&format!("{date} {time}.000"))
+    }
+
     /// The moment of a `time` value, cut (not rounded) to the millisecond.
     pub fn from_datetime(at: OffsetDateTime) -> Self {
         let ms = at.unix_timestamp_nanos().div_euclid(1_000_000);
@@ -123,5 +129,7 @@ mod tests {
     #[test]
     fn api_times_are_whole_seconds() {
         assert_eq!(Moment::parse("2025-01-01 00:05:00.999").unwrap().rfc3339(), "2025-01-01T00:05:00Z");
+        assert_eq!(Moment::parse_rfc3339("2025-01-01T00:05:00Z").unwrap().rfc3339(), "2025-01-01T00:05:00Z");
+        assert_eq!(Moment::parse_rfc3339("2025-01-01 00:05:00Z"), None);
     }
 }

@@ -129,10 +129,17 @@ impl Draft {
     /// As [`Draft::seal`]; `AlreadyExists` if the name is taken and is not to be replaced.
     pub fn publish(mut self, taken: Taken) -> io::Result<Output> {
         let output = self.seal()?;
-        let flags = if taken == Taken::Refuse { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
-        renameat_with(CWD, &self.temporary, CWD, &self.target, flags)
-            .map_err(|e| named(&e.into(), "cannot publish", &self.target))?;
-        sync_folder(folder_of(&self.target)?)?;
+        rename(&self.temporary, &self.target, taken)?;
+        Ok(output)
+    }
+
+    /// Seals the file and gives it another name than it began with, in the same folder.
+    ///
+    /// # Errors
+    /// As [`Draft::publish`]; after `AlreadyExists` another name can be tried.
+    pub fn publish_as(&mut self, target: &Path, taken: Taken) -> io::Result<Output> {
+        let output = self.seal()?;
+        rename(&self.temporary, target, taken)?;
         Ok(output)
     }
 }
@@ -269,9 +276,15 @@ pub fn remove(path: &Path) -> io::Result<bool> {
 /// `AlreadyExists` if the name is taken, else whatever the system says.
 pub fn relocate(from: &Path, to: &Path) -> io::Result<()> {
     create_folder(folder_of(to)?)?;
-    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(|e| named(&e.into(), "cannot move to", to))?;
-    sync_folder(folder_of(to)?)?;
+    rename(from, to, Taken::Refuse)?;
     sync_folder(folder_of(from)?)
+}
+
+/// Gives a file its name and makes the name durable.
+fn rename(from: &Path, to: &Path, taken: Taken) -> io::Result<()> {
+    let flags = if taken == Taken::Refuse { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
+    renameat_with(CWD, from, CWD, to, flags).map_err(|e| named(&e.into(), "cannot publish", to))?;
+    sync_folder(folder_of(to)?)
 }
 
 /// The names in a folder, sorted; none if there is no such folder.

@@ -1,0 +1,256 @@
+//! Cuts a file of events into event files. Running it again over the same bytes imports nothing twice, also when the
+//! first run was killed: every batch is known by a digest of everything up to and including it.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::clock::Clock;
+use crate::event::{LineReader, Next};
+use crate::pipeline::artifact::{self, Draft, Taken};
+use crate::pipeline::client::Client;
+use crate::pipeline::folder::{Artifact, Folder};
+use crate::task::{Digest, FileName, Output};
+
+/// Lines up to this many bytes are copied by way of memory, longer ones are streamed.
+const LINE_BUFFER_BYTES: usize = 1024 * 1024;
+/// The first bytes of a gzip file.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Imports into one shared folder.
+pub struct Importer {
+    folder: Folder,
+    client: Client,
+    clock: Clock,
+    batch_lines: u64,
+}
+
+/// A batch that is an event file now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The event file.
+    pub file: FileName,
+    /// Its lines.
+    pub lines: u64,
+    /// Whether an earlier run had published it.
+    pub before: bool,
+}
+
+/// What is noted of a batch before it is published, and again after.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    file: FileName,
+    lines: u64,
+    sha256: Digest,
+    published: bool,
+}
+
+impl Importer {
+    /// An importer of batches with at most so many lines.
+    pub fn new(folder: Folder, client: Client, clock: Clock, batch_lines: u64) -> Self {
+        Self { folder, client, clock, batch_lines }
+    }
+
+    /// Cuts the input into event files and hands each to `published` when it is there.
+    ///
+    /// # Errors
+    /// When the input cannot be read or a file cannot be written. What is published stays; a further run over the
+    /// same input goes on behind it.
+    pub fn import(&self, input: impl BufRead, mut published: impl FnMut(&Batch)) -> io::Result<()> {
+        let mut lines = LineReader::new(input, LINE_BUFFER_BYTES);
+        // The number of lines per batch is part of the chain: another cut is another import.
+        let mut chain = Digest::new(Sha256::digest(self.batch_lines.to_be_bytes()).into());
+        let mut name = FileName::of(self.clock.now());
+        while let Some((mut draft, output)) = self.next_batch(&mut lines, &name)? {
+            let link = [&chain.bytes()[..], &output.sha256.bytes()[..]].concat();
+            chain = Digest::new(Sha256::digest(link).into());
+            let batch = self.publish(&mut draft, &output, &chain, &name)?;
+            published(&batch);
+            if !batch.before {
+                name = batch.file.next_second();
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the next batch into a draft; `None` at the end of the input.
+    fn next_batch<R: BufRead>(
+        &self,
+        lines: &mut LineReader<R>,
+        name: &FileName,
+    ) -> io::Result<Option<(Draft, Output)>> {
+        let mut draft: Option<Draft> = None;
+        for _ in 0..self.batch_lines {
+            let Some(next) = lines.next_line()? else {
+                break;
+            };
+            let mut open = match draft.take() {
+                Some(open) => open,
+                None => Draft::create(&self.path(name), rand::random())?,
+            };
+            // Every line is copied as it is; only a missing last line feed is added, as the format asks for one.
+            match next {
+                Next::Line { bytes, .. } => open.write_line(bytes)?,
+                Next::TooLong { .. } => {
+                    lines.rest_of_line(&mut open)?;
+                    open.write_all(b"\n")?;
+                }
+            }
+            draft = Some(open);
+        }
+        let Some(mut draft) = draft else {
+            return Ok(None);
+        };
+        let output = draft.seal()?;
+        Ok(Some((draft, output)))
+    }
+
+    fn publish(&self, draft: &mut Draft, output: &Output, chain: &Digest, name: &FileName) -> io::Result<Batch> {
+        let noted = self.read_note(chain)?;
+        if let Some(note) = &noted {
+            let batch = Batch { file: note.file.clone(), lines: note.lines, before: true };
+            if note.published {
+                return Ok(batch);
+            }
+            if self.was_published(note)? {
+                self.write_note(chain, &Note { file: note.file.clone(), published: true, ..*note })?;
+                return Ok(batch);
+            }
+        }
+        let mut name = noted.map_or_else(|| name.clone(), |note| note.file);
+        loop {
+            let mut note = Note { file: name.clone(), lines: output.lines, sha256: output.sha256, published: false };
+            self.write_note(chain, &note)?;
+            match draft.publish_as(&self.path(&name), Taken::Refuse) {
+                Ok(_) => {
+                    note.published = true;
+                    self.write_note(chain, &note)?;
+                    return Ok(Batch { file: name, lines: output.lines, before: false });
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => name = name.next_second(),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Whether a batch that was only noted was published after all: the run was killed between the two.
+    fn was_published(&self, note: &Note) -> io::Result<bool> {
+        match artifact::open(&self.path(&note.file)) {
+            Ok(mut file) => Ok(artifact::digest(&mut file)?.sha256 == note.sha256),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                // It may have been delivered and removed since; the API remembers it then.
+                let known = self.client.find_file(&note.file).map_err(io::Error::other)?;
+                Ok(known.is_some_and(|known| {
+                    let result = known.shards.first().and_then(|shard| shard.results.first().cloned());
+                    result.and_then(|result| result.output).is_some_and(|output| output.sha256 == note.sha256)
+                }))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn path(&self, name: &FileName) -> PathBuf {
+        self.folder.path_of(&Artifact::Events(name.clone()))
+    }
+
+    fn note_path(&self, chain: &Digest) -> PathBuf {
+        self.folder.events().join("imports").join(format!("{chain}.json"))
+    }
+
+    fn read_note(&self, chain: &Digest) -> io::Result<Option<Note>> {
+        let path = self.note_path(chain);
+        match std::fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged: {e}", path.display()))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn write_note(&self, chain: &Digest, note: &Note) -> io::Result<()> {
+        let mut draft = Draft::create(&self.note_path(chain), rand::random())?;
+        serde_json::to_writer(&mut draft, note).map_err(io::Error::from)?;
+        draft.write_all(b"\n")?;
+        draft.publish(Taken::Replace).map(|_| ())
+    }
+}
+
+/// Opens a file or, for `-`, the standard input; gzip is recognised by its first bytes.
+///
+/// # Errors
+/// When it cannot be opened or read.
+pub fn open_input(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let raw: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(
+            File::open(path).map_err(|e| io::Error::new(e.kind(), format!("cannot open {}: {e}", path.display())))?,
+        )
+    };
+    let mut input = BufReader::with_capacity(256 * 1024, raw);
+    if input.fill_buf()?.starts_with(&GZIP_MAGIC) {
+        return Ok(Box::new(BufReader::with_capacity(256 * 1024, MultiGzDecoder::new(input))));
+    }
+    Ok(Box::new(input))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn importer(folder: &Folder, batch_lines: u64) -> Importer {
+        let clock = Clock::manual(crate::event::Moment::parse("2025-01-01 00:00:00.000").unwrap());
+        Importer::new(folder.clone(), Client::new("http://127.0.0.1:9"), clock, batch_lines)
+    }
+
+    fn import(folder: &Folder, input: &[u8], batch_lines: u64) -> Vec<Batch> {
+        let mut batches = Vec::new();
+        importer(folder, batch_lines).import(input, |batch| batches.push(batch.clone())).unwrap();
+        batches
+    }
+
+    #[test]
+    fn a_file_is_cut_and_the_same_file_is_not_cut_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(temp.path());
+        let batches = import(&folder, b"a\nb\nc", 2);
+        let names: Vec<&str> = batches.iter().map(|batch| batch.file.as_str()).collect();
+        assert_eq!(names, ["20250101000000", "20250101000001"]);
+        let read = |name: &str| std::fs::read(folder.path_of(&Artifact::Events(name.parse().unwrap()))).unwrap();
+        assert_eq!((read(names[0]), read(names[1])), (b"a\nb\n".to_vec(), b"c\n".to_vec()));
+        assert!(import(&folder, b"a\nb\nc\n", 2).iter().all(|batch| batch.before));
+        let longer = import(&folder, b"a\nb\nc\nd\n", 2);
+        assert_eq!(longer.iter().map(|batch| batch.before).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
+    fn a_run_that_was_killed_between_note_and_publication_goes_on() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(temp.path());
+        let file = import(&folder, b"a\n", 5)[0].file.clone();
+        let imports = folder.events().join("imports");
+        let note = imports.join(&artifact::list(&imports).unwrap()[0]);
+        let unpublished = std::fs::read_to_string(&note).unwrap().replace("true", "false");
+        std::fs::write(&note, &unpublished).unwrap();
+        assert_eq!(import(&folder, b"a\n", 5), [Batch { file: file.clone(), lines: 1, before: true }]);
+        std::fs::write(&note, &unpublished).unwrap();
+        std::fs::remove_file(folder.path_of(&Artifact::Events(file))).unwrap();
+        let error = importer(&folder, 5).import(&b"a\n"[..], |_| {}).unwrap_err();
+        assert!(error.to_string().contains("does not answer"), "without the API nobody can tell: {error}");
+    }
+
+    #[test]
+    fn gzip_is_recognised() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("x");
+        let mut packed = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::fast());
+        packed.write_all(b"a\n").unwrap();
+        packed.finish().unwrap();
+        assert_eq!(io::read_to_string(open_input(&path).unwrap()).unwrap(), "a\n");
+    }
+}

@@ -1,0 +1,131 @@
+//! The one thread that writes the ingest's files: posts share an fsync (group commit), ticks turn the spool into an
+//! event file.
+
+use std::io;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::spool::Spool;
+use crate::pipeline::folder::Folder;
+use crate::task::FileName;
+
+/// Posts that wait for the writer; their bytes are limited by the caller.
+const QUEUE: usize = 1024;
+/// Bytes that share one fsync, at the most.
+const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+enum Order {
+    Append { lines: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
+    Publish { name: FileName, more: Vec<u8>, done: oneshot::Sender<io::Result<Vec<FileName>>> },
+}
+
+/// Gives orders to the writer; cloning shares it. The writer ends when the last of them is dropped.
+#[derive(Clone)]
+pub struct Writer(mpsc::Sender<Order>);
+
+impl Writer {
+    /// Starts the writer of a folder. The second value ends when everything it was ordered is done.
+    ///
+    /// # Errors
+    /// When the spool cannot be opened.
+    pub fn start(folder: Folder) -> io::Result<(Self, tokio::task::JoinHandle<()>)> {
+        let spool = Spool::open(folder)?;
+        let (orders, inbox) = mpsc::channel(QUEUE);
+        Ok((Self(orders), tokio::task::spawn_blocking(move || run(spool, inbox))))
+    }
+
+    /// Makes complete lines durable; answers when they are.
+    ///
+    /// # Errors
+    /// When they could not be made durable; none of them counts then.
+    pub async fn append(&self, lines: Vec<u8>) -> io::Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.0.send(Order::Append { lines, done }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Publishes what was appended together with `more`; answers the names of the new event files.
+    ///
+    /// # Errors
+    /// When something cannot be written; what was appended is kept for the next call.
+    pub async fn publish(&self, name: FileName, more: Vec<u8>) -> io::Result<Vec<FileName>> {
+        let (done, answer) = oneshot::channel();
+        self.0.send(Order::Publish { name, more, done }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the writer has ended")
+}
+
+fn run(mut spool: Spool, mut inbox: mpsc::Receiver<Order>) {
+    let mut next = inbox.blocking_recv();
+    while let Some(order) = next.take() {
+        match order {
+            Order::Append { lines, done } => next = append_group(&mut spool, &mut inbox, lines, done),
+            // A caller that went away does not need the answer; the effect is there.
+            Order::Publish { name, more, done } => drop(done.send(spool.publish(&name, &more))),
+        }
+        if next.is_none() {
+            next = inbox.blocking_recv();
+        }
+    }
+}
+
+/// Appends the lines of all posts that wait by now with one fsync; answers the order that ended the group, if any.
+fn append_group(
+    spool: &mut Spool,
+    inbox: &mut mpsc::Receiver<Order>,
+    mut lines: Vec<u8>,
+    done: oneshot::Sender<io::Result<()>>,
+) -> Option<Order> {
+    let mut waiting = vec![done];
+    let mut next = None;
+    while lines.len() < GROUP_BYTES_MAX && next.is_none() {
+        match inbox.try_recv() {
+            Ok(Order::Append { lines: more, done }) => {
+                lines.extend_from_slice(&more);
+                waiting.push(done);
+            }
+            Ok(other) => next = Some(other),
+            Err(_) => break,
+        }
+    }
+    let result = spool.append(&lines);
+    for done in waiting {
+        let answer = match &result {
+            Ok(()) => Ok(()),
+            Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
+        };
+        drop(done.send(answer));
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_post_is_durable_before_its_answer_and_published_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(temp.path());
+        let (writer, ended) = Writer::start(folder.clone()).unwrap();
+        let posts = (0..100).map(|number| {
+            let writer = writer.clone();
+            tokio::spawn(async move { writer.append(format!("{number}\n").into_bytes()).await })
+        });
+        for post in posts.collect::<Vec<_>>() {
+            post.await.unwrap().unwrap();
+        }
+        let files = writer.publish("20250101000000".parse().unwrap(), Vec::new()).await.unwrap();
+        drop(writer);
+        ended.await.unwrap();
+        let path = folder.path_of(&crate::pipeline::folder::Artifact::Events(files[0].clone()));
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+    }
+}
