@@ -1,12 +1,13 @@
 //! shopctl: the event-driven back office of a chain of shops.
 //!
 //! The map, in reading order: [`event`] what an event is; [`task`] what a task is; [`store`] where state lives;
-//! `rules` what the worker decides; [`pipeline`] how events travel from stage to stage; `http` serving;
+//! `rules` what the worker decides; [`pipeline`] how events travel from stage to stage; [`http`] serving;
 //! `api` the stage-status API; [`config`] settings; [`clock`] and [`shutdown`] time and its end.
 
 pub mod clock;
 pub mod config;
 pub mod event;
+pub mod http;
 pub mod pipeline;
 pub mod shutdown;
 pub mod store;
