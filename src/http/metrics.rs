@@ -1,0 +1,206 @@
+//! Metrics in the OpenMetrics text format; no global state, labels from closed sets only.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
+
+use super::probes::{COMMIT, VERSION};
+use super::process::Process;
+
+/// The content type of the scrape.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds in seconds; a claim that waits for work takes up to 30.
+const REQUEST_BUCKETS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 30.0];
+/// Upper bounds in seconds, from a tiny shard to a lease's length.
+const TASK_BUCKETS: [f64; 10] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
+
+/// The status under which a request is counted whose client left, or whose time was up, before an answer.
+const UNANSWERED: u16 = 499;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    stage: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabels {
+    stage: &'static str,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// The metrics of one process; cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    requests: Histograms<RequestLabels>,
+    tasks: Histograms<OutcomeLabels>,
+    lines: Family<OutcomeLabels, Counter>,
+    processed: Family<StageLabels, Gauge<f64, AtomicU64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// The metrics every role has.
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Arc::default(),
+            requests: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
+            tasks: Family::new_with_constructor(|| Histogram::new(TASK_BUCKETS)),
+            lines: Family::default(),
+            processed: Family::default(),
+        };
+        metrics.with_root(|root| {
+            root.register_collector(Box::new(Process::new()));
+            let requests = metrics.requests.clone();
+            root.register_with_unit("http_request_duration", "Time to the response's head", Unit::Seconds, requests);
+        });
+        metrics.with_registry(|ours| metrics.register(ours));
+        metrics
+    }
+
+    fn register(&self, ours: &mut Registry) {
+        let build = Info::new(vec![("version", VERSION), ("commit", COMMIT)]);
+        ours.register("build", "What is running", build);
+        ours.register_with_unit("task_duration", "Time to do one task", Unit::Seconds, self.tasks.clone());
+        ours.register("lines", "Lines by what became of them", self.lines.clone());
+        let help = "When the stage last finished a task, as Unix time";
+        ours.register_with_unit("last_processed_timestamp", help, Unit::Seconds, self.processed.clone());
+    }
+
+    /// Registers more; names get the prefix `shopctl_`.
+    pub fn with_registry(&self, f: impl FnOnce(&mut Registry)) {
+        self.with_root(|root| f(root.sub_registry_with_prefix("shopctl")));
+    }
+
+    /// Counts one task and its time.
+    pub fn observe_task(&self, stage: &'static str, outcome: &'static str, seconds: f64) {
+        self.tasks.get_or_create(&OutcomeLabels { stage, outcome }).observe(seconds);
+    }
+
+    /// Counts lines.
+    pub fn add_lines(&self, stage: &'static str, outcome: &'static str, n: u64) {
+        self.lines.get_or_create(&OutcomeLabels { stage, outcome }).inc_by(n);
+    }
+
+    /// Notes when a stage last finished something.
+    pub fn processed(&self, stage: &'static str, unix_seconds: f64) {
+        self.processed.get_or_create(&StageLabels { stage }).set(unix_seconds);
+    }
+
+    /// Measures every request of this router; call it when all routes are in.
+    pub fn track(&self, router: Router) -> Router {
+        router.layer(from_fn_with_state(self.clone(), measure))
+    }
+
+    /// The scrape.
+    ///
+    /// # Errors
+    /// A registered collector failed.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        self.with_root(|root| encode(&mut text, root))?;
+        Ok(text)
+    }
+
+    fn with_root<R>(&self, f: impl FnOnce(&mut Registry) -> R) -> R {
+        // Registering only appends, so a registry is usable even after a panic in between.
+        f(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Observes when dropped, so that requests count that panic or are given up.
+struct Measured {
+    metrics: Metrics,
+    method: &'static str,
+    route: String,
+    status: Option<u16>,
+    begun: Instant,
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        let status = self.status.unwrap_or(if std::thread::panicking() { 500 } else { UNANSWERED });
+        let labels = RequestLabels { method: self.method, route: std::mem::take(&mut self.route), status };
+        self.metrics.requests.get_or_create(&labels).observe(self.begun.elapsed().as_secs_f64());
+    }
+}
+
+async fn measure(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let method = method_label(request.method());
+    let mut measured = Measured { metrics, method, route, status: None, begun: Instant::now() };
+    let response = next.run(request).await;
+    measured.status = Some(response.status().as_u16());
+    response
+}
+
+/// Clients may invent methods; labels may not be invented.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scrape_has_the_promised_names() {
+        let metrics = Metrics::new();
+        metrics.observe_task("split", "done", 0.2);
+        metrics.add_lines("split", "routed", 7);
+        metrics.processed("split", 1.5);
+        metrics.with_registry(|registry| registry.register("extra", "More", Counter::<u64>::default()));
+        let text = metrics.encode().unwrap();
+        for line in [
+            "shopctl_build_info{version=\"",
+            "shopctl_task_duration_seconds_count{stage=\"split\",outcome=\"done\"} 1",
+            "shopctl_lines_total{stage=\"split\",outcome=\"routed\"} 7",
+            "shopctl_last_processed_timestamp_seconds{stage=\"split\"} 1.5",
+            "shopctl_extra_total 0",
+            "process_start_time_seconds ",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+        ] {
+            assert!(text.contains(&format!("\n{line}")), "{line} is missing in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,22 @@
+//! Serving HTTP/1: limits on whatever a client can hold, problems for whatever goes wrong, probes and metrics.
+//!
+//! A role builds its router of [`extract`] and [`problem`], adds [`probes::routes`], wraps it with
+//! [`probes::with_fallbacks`] and [`metrics::Metrics::track`], and hands it to [`server::serve`].
+
+pub mod extract;
+mod layers;
+pub mod metrics;
+pub mod probes;
+pub mod problem;
+mod process;
+pub mod server;
+mod watched;
+
+#[cfg(test)]
+mod tests;
+
+pub use layers::RequestId;
+pub use metrics::Metrics;
+pub use probes::Readiness;
+pub use problem::Problem;
+pub use server::{Bound, Limits, bind, serve};

@@ -1,0 +1,243 @@
+//! A socket that gives up on a peer that keeps it waiting.
+//!
+//! Hyper has one timer for a request's head and the silence before it; here the silence between two requests may be
+//! long (`idle`), a head that has begun must be complete soon (`read`), and a write must make progress (`write`).
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+/// How long a refused client may go on sending: closing on unread bytes would reset the connection, and the reset
+/// would overtake the answer that says why.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For a head that has begun.
+    pub(super) read: Duration,
+    /// For a write to make progress.
+    pub(super) write: Duration,
+    /// For another request.
+    pub(super) idle: Duration,
+}
+
+/// What the requests of one connection are doing, as the socket has to know it.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    refused: AtomicBool,
+}
+
+/// A request in flight; dropping it, answered or not, ends it.
+pub(super) struct InFlight(Arc<Activity>);
+
+impl Activity {
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.refused.store(false, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Says that the peer may still be sending the body of a request that is answered already.
+    pub(super) fn refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) != self.ended.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket with patience.
+pub(super) struct Watched<T> {
+    io: T,
+    activity: Arc<Activity>,
+    patience: Patience,
+    /// The requests already accounted for.
+    seen: u64,
+    /// Whether nothing of the next request has come yet.
+    is_idle: bool,
+    deadline: Instant,
+    timer: Pin<Box<Sleep>>,
+    stalled: Option<Pin<Box<Sleep>>>,
+    lingering: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T> Watched<T> {
+    /// A new connection counts as a head that has begun: nobody connects in order to be silent.
+    pub(super) fn new(io: T, activity: Arc<Activity>, patience: Patience) -> Self {
+        let deadline = Instant::now() + patience.read;
+        let timer = Box::pin(sleep_until(deadline));
+        Self { io, activity, patience, seen: 0, is_idle: false, deadline, timer, stalled: None, lingering: None }
+    }
+
+    /// Once a request has begun, whatever is awaited next is another request.
+    fn catch_up(&mut self) {
+        let begun = self.activity.begun.load(Ordering::Relaxed);
+        if begun != self.seen {
+            self.seen = begun;
+            self.is_idle = true;
+            self.deadline = Instant::now() + self.patience.idle;
+        }
+    }
+
+    fn arrived(&mut self) {
+        self.catch_up();
+        if self.is_idle && !self.activity.is_busy() {
+            self.is_idle = false;
+            self.deadline = Instant::now() + self.patience.read;
+        }
+    }
+
+    fn sent(&mut self) {
+        self.stalled = None;
+        self.catch_up();
+        if self.is_idle {
+            self.deadline = Instant::now() + self.patience.idle;
+        }
+    }
+
+    /// Nothing to read: fine while a request is in flight, and until the deadline otherwise.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.catch_up();
+        if self.activity.is_busy() {
+            return Poll::Pending;
+        }
+        loop {
+            // The deadline moves with every write; the timer follows only when it matters.
+            if self.timer.deadline() > self.deadline {
+                self.timer.as_mut().reset(self.deadline);
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            if Instant::now() >= self.deadline {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.timer.as_mut().reset(self.deadline);
+        }
+    }
+
+    fn watch_write(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if polled.is_ready() {
+            self.sent();
+            return polled;
+        }
+        let patience = self.patience.write;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        match Pin::new(&mut this.io).poll_read(cx, buf) {
+            Poll::Pending => this.poll_silence(cx),
+            Poll::Ready(read) => {
+                if buf.filled().len() > before {
+                    this.arrived();
+                }
+                Poll::Ready(read)
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.watch_write(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.watch_write(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            if !this.activity.refused.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let lingering = this.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        loop {
+            if lingering.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut scratch = [0; 4096];
+            let mut unread = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut this.io).poll_read(cx, &mut unread));
+            if read.is_err() || unread.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn watched(io: tokio::io::DuplexStream, activity: &Arc<Activity>) -> Watched<tokio::io::DuplexStream> {
+        let patience = Patience {
+            read: Duration::from_millis(50),
+            write: Duration::from_millis(50),
+            idle: Duration::from_secs(60),
+        };
+        Watched::new(io, Arc::clone(activity), patience)
+    }
+
+    #[tokio::test]
+    async fn write_without_progress_is_given_up() {
+        let (io, _reader_that_never_reads) = tokio::io::duplex(64);
+        let fault = watched(io, &Arc::default()).write_all(&[0; 1024]).await.unwrap_err();
+        assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn silence_is_fine_while_a_request_is_in_flight() {
+        let (io, mut peer) = tokio::io::duplex(64);
+        let activity = Arc::new(Activity::default());
+        let in_flight = activity.begin();
+        let mut io = watched(io, &activity);
+        let patient = tokio::time::timeout(Duration::from_millis(200), io.read_u8()).await;
+        assert!(patient.is_err(), "the read must still be waiting: {patient:?}");
+        drop(in_flight);
+        peer.write_all(b"G").await.unwrap();
+        assert_eq!(io.read_u8().await.unwrap(), b'G');
+        assert_eq!(io.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}
