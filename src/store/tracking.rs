@@ -65,6 +65,9 @@ pub struct Report {
 /// both succeed, on whatever number of API instances.
 #[async_trait]
 pub trait Tracking: Send + Sync {
+    /// The length of a lease, in milliseconds.
+    fn lease_ms(&self) -> u64;
+
     /// Whether the database answers.
     async fn ping(&self) -> Result<()>;
 

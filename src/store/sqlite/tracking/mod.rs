@@ -62,6 +62,10 @@ fn for_stage(stage: Stage, statement: &str) -> String {
 
 #[async_trait]
 impl Tracking for SqliteTracking {
+    fn lease_ms(&self) -> u64 {
+        u64::try_from(self.policy.moves.lease_ms).unwrap_or_default()
+    }
+
     async fn ping(&self) -> Result<()> {
         self.db.call(|connection| read::ping(connection)).await
     }

@@ -1,0 +1,38 @@
+//! One place maps what a store answers to what a client sees; docs/errors.md lists the codes.
+
+use std::future::Future;
+
+use crate::http::Problem;
+use crate::store::{Error, Result};
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Gone(what) => {
+                Self::new(axum::http::StatusCode::NOT_FOUND, "not_found", format!("{what} is unknown"))
+            }
+            Error::Refused(refusal) => Self::conflict(refusal.code(), refusal.to_string()),
+            Error::Busy(why) | Error::Unavailable(why) => {
+                log::warn!("the tracking database does not answer: {why}");
+                Self::unavailable("the tracking database does not answer; try again")
+            }
+            error @ (Error::Broken(_) | Error::Input(_)) => {
+                log::error!("{error}");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// Runs a change to its end also when the client goes away meanwhile: half a change must not be left behind.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T>> + Send + 'static,
+) -> std::result::Result<T, Problem> {
+    match tokio::spawn(change).await {
+        Ok(result) => Ok(result?),
+        Err(e) => {
+            log::error!("a change ended abnormally: {e}");
+            Err(Problem::internal())
+        }
+    }
+}

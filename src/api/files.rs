@@ -1,0 +1,157 @@
+//! Registering files, and looking at files, queues and sums.
+
+use std::collections::BTreeSet;
+
+use axum::extract::State;
+
+use super::Api;
+use super::fault::to_the_end;
+use crate::http::Problem;
+use crate::http::extract::{Json, Path, Query};
+use crate::http::problem::ProblemBody;
+use crate::store::{FileQuery, Tracking};
+use crate::task::wire::{
+    FileResponse, FilesParams, FilesResponse, QueueItem, QueueParams, QueueResponse, RegisterRequest, RegisterResponse,
+    SummaryResponse,
+};
+use crate::task::{FileName, Ledger, Stage};
+
+/// Items per page, if the client does not say.
+const PAGE: u32 = 100;
+/// Items per page at the most.
+const PAGE_MAX: u32 = 1000;
+/// Files per page while the books are added up.
+const AUDIT_PAGE: u32 = 500;
+
+/// Creates the tasks of a file, one per shard. Doing it again changes nothing.
+#[utoipa::path(
+    post, path = "/files/register", tag = "stages",
+    request_body = RegisterRequest,
+    responses(
+        (status = 200, description = "The tasks exist.", body = RegisterResponse),
+        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The file is registered with other shards.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn register(
+    State(api): State<Api>,
+    Json(request): Json<RegisterRequest>,
+) -> Result<axum::Json<RegisterResponse>, Problem> {
+    let RegisterRequest { filename, shards } = request;
+    if shards.is_empty() || shards.iter().collect::<BTreeSet<_>>().len() != shards.len() {
+        return Err(Problem::invalid("shards must name every shard of the file once, at least one"));
+    }
+    let (tracking, file, own) = (api.tracking.clone(), filename.clone(), shards.clone());
+    let registered = to_the_end(async move { tracking.register(&file, &own).await }).await?;
+    api.wakeups.changed(Stage::EventIngest);
+    Ok(axum::Json(RegisterResponse { filename, shards, created: registered.created }))
+}
+
+/// Ready tasks of a stage, oldest first. A look only: whoever wants to work claims.
+#[utoipa::path(
+    get, path = "/queues/{stage}", tag = "files",
+    params(
+        ("stage" = String, Path, description = "A stage.", example = "shard-worker"),
+        QueueParams,
+    ),
+    responses(
+        (status = 200, description = "The ready tasks.", body = QueueResponse),
+        (status = 404, description = "There is no such stage.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not right.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn queue(
+    State(api): State<Api>,
+    Path(stage): Path<String>,
+    Query(params): Query<QueueParams>,
+) -> Result<axum::Json<QueueResponse>, Problem> {
+    let stage: Stage = stage.parse().map_err(|e| Problem::not_found(format!("the stage {e}: it")))?;
+    let limit = page_size(params.limit)?;
+    let queued = api.tracking.queue(stage, limit, params.offset.unwrap_or(0)).await?;
+    Ok(axum::Json(QueueResponse { stage, items: queued.into_iter().map(QueueItem::from).collect() }))
+}
+
+/// One file over all its shards.
+#[utoipa::path(
+    get, path = "/files/{filename}", tag = "files",
+    params(("filename" = String, Path, description = "14 digits, a UTC moment.", example = "20250101000000")),
+    responses(
+        (status = 200, description = "The file.", body = FileResponse),
+        (status = 404, description = "The file is not registered.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "This is no file name.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get_file(
+    State(api): State<Api>,
+    Path(filename): Path<String>,
+) -> Result<axum::Json<FileResponse>, Problem> {
+    let file: FileName = filename.parse().map_err(|e| Problem::invalid(format!("{e}")))?;
+    match api.tracking.find_file(&file).await? {
+        Some(view) => Ok(axum::Json(view.into())),
+        None => Err(Problem::new(axum::http::StatusCode::NOT_FOUND, "not_found", format!("file {file} is unknown"))),
+    }
+}
+
+/// Files by name, page by page.
+#[utoipa::path(
+    get, path = "/files", tag = "files", params(FilesParams),
+    responses(
+        (status = 200, description = "A page of files.", body = FilesResponse),
+        (status = 422, description = "A parameter is not right.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list_files(
+    State(api): State<Api>,
+    Query(params): Query<FilesParams>,
+) -> Result<axum::Json<FilesResponse>, Problem> {
+    let query = FileQuery {
+        status: params.status,
+        stage: params.stage,
+        after: params.cursor,
+        limit: page_size(params.limit)?,
+        with_results: true,
+    };
+    let page = api.tracking.list_files(&query).await?;
+    let items = page.files.into_iter().map(FileResponse::from).collect();
+    Ok(axum::Json(FilesResponse { items, next_cursor: page.next }))
+}
+
+/// The state of everything in numbers.
+#[utoipa::path(
+    get, path = "/metrics/summary", tag = "files",
+    responses((status = 200, description = "Tasks by stage and by shard.", body = SummaryResponse))
+)]
+pub(super) async fn summary(State(api): State<Api>) -> Result<axum::Json<SummaryResponse>, Problem> {
+    Ok(axum::Json(api.tracking.summary().await?.into()))
+}
+
+/// The books: what the stages reported, added up, and what does not add up.
+#[utoipa::path(
+    get, path = "/audit", tag = "files",
+    responses((status = 200, description = "The sums and the differences.", body = Ledger))
+)]
+pub(super) async fn audit(State(api): State<Api>) -> Result<axum::Json<Ledger>, Problem> {
+    Ok(axum::Json(add_up(api.tracking.as_ref()).await?))
+}
+
+/// Adds up the reports of all files.
+pub(crate) async fn add_up(tracking: &dyn Tracking) -> crate::store::Result<Ledger> {
+    let mut ledger = Ledger::default();
+    let mut query = FileQuery { limit: AUDIT_PAGE, with_results: true, ..FileQuery::default() };
+    loop {
+        let page = tracking.list_files(&query).await?;
+        page.files.iter().for_each(|file| ledger.add(file));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(ledger),
+        }
+    }
+}
+
+fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
+    match limit.unwrap_or(PAGE) {
+        limit if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
+        _ => Err(Problem::invalid(format!("limit must be from 1 to {PAGE_MAX}"))),
+    }
+}

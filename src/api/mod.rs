@@ -1,0 +1,104 @@
+//! The stage-status API (contracts 4): routes, handlers, long-poll. Stateless: all state is in the tracking store, so
+//! that any number of instances may serve the same database.
+//!
+//! [`routes`](router) is the only list of endpoints; the OpenAPI document is made from the same declarations.
+
+mod fault;
+mod files;
+mod gauges;
+mod page;
+mod stages;
+mod wake;
+mod work;
+
+use std::sync::Arc;
+
+use axum::routing::get;
+use axum::{Json, Router};
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::http::Metrics;
+use crate::shutdown::Stop;
+use crate::store::Tracking;
+use crate::task::TaskKey;
+
+pub use gauges::keep_gauges;
+pub use wake::Wakeups;
+
+/// Bytes of a request's body (contracts 4).
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Where the calls of the pipeline are.
+pub const BASE: &str = "/api/v1/pipeline";
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    tracking: Arc<dyn Tracking>,
+    wakeups: Wakeups,
+    stop: Stop,
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "shopctl stage-status API",
+        description = "Tracks every (event file, shard) through its stages: who works on it, what came of it.",
+        license(name = "MIT", identifier = "MIT")
+    ),
+    tags(
+        (name = "stages", description = "Moving tasks through their stages."),
+        (name = "work", description = "Claims, leases and fencing: how several workers share the tasks."),
+        (name = "files", description = "Looking at files, queues and sums.")
+    )
+)]
+struct Document;
+
+impl Api {
+    /// The API over a tracking store.
+    pub fn new(tracking: Arc<dyn Tracking>, stop: Stop) -> Self {
+        Self { tracking, wakeups: Wakeups::default(), stop }
+    }
+}
+
+/// All routes of the API with its document and its page.
+pub fn router(api: Api) -> Router {
+    let (router, document) = documented().split_for_parts();
+    let document = Arc::new(document);
+    router
+        .with_state(api)
+        .route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
+        .route("/", get(page::page))
+        .route("/page.js", get(page::script))
+        .route("/page.css", get(page::style))
+}
+
+/// The OpenAPI document.
+pub fn document() -> utoipa::openapi::OpenApi {
+    documented().split_for_parts().1
+}
+
+fn documented() -> OpenApiRouter<Api> {
+    let calls = OpenApiRouter::new()
+        .routes(routes!(files::register))
+        .routes(routes!(stages::event_ingest_done))
+        .routes(routes!(stages::transition))
+        .routes(routes!(work::claim))
+        .routes(routes!(work::heartbeat))
+        .routes(routes!(files::queue))
+        .routes(routes!(files::list_files))
+        .routes(routes!(files::get_file))
+        .routes(routes!(files::summary))
+        .routes(routes!(files::audit));
+    OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, calls)
+}
+
+/// Checks at start that everything a metric is made of can be registered.
+pub fn register_metrics(metrics: &Metrics) -> gauges::Gauges {
+    gauges::Gauges::register(metrics)
+}
+
+fn task_key(request: &crate::task::wire::TaskRequest) -> TaskKey {
+    TaskKey { file: request.filename.clone(), shard: request.shard }
+}

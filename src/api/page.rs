@@ -1,0 +1,34 @@
+//! The page at `/`: the state of the pipeline for a person. Static files; the numbers come from the API.
+
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+
+/// Nothing but our own files, and nothing inline.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'",
+);
+
+/// The page.
+pub(super) async fn page() -> Response {
+    file("text/html; charset=utf-8", include_str!("page/index.html"))
+}
+
+/// Its script.
+pub(super) async fn script() -> Response {
+    file("text/javascript; charset=utf-8", include_str!("page/page.js"))
+}
+
+/// Its looks.
+pub(super) async fn style() -> Response {
+    file("text/css; charset=utf-8", include_str!("page/page.css"))
+}
+
+fn file(kind: &'static str, text: &'static str) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, text).into_response()
+}

@@ -1,0 +1,98 @@
+//! Moving tasks through their stages.
+
+use axum::extract::State;
+
+use super::fault::to_the_end;
+use super::{Api, task_key};
+use crate::http::Problem;
+use crate::http::extract::{Json, Path};
+use crate::http::problem::ProblemBody;
+use crate::store::Report;
+use crate::task::wire::{IngestDoneRequest, IngestDoneResponse, TaskRequest, TaskResponse};
+use crate::task::{Call, Stage};
+
+/// Characters of a reason.
+const REASON_CHARS_MAX: usize = 1000;
+
+/// Marks an event file as complete for all its shards.
+#[utoipa::path(
+    post, path = "/stages/event-ingest/done", tag = "stages",
+    request_body = IngestDoneRequest,
+    responses(
+        (status = 200, description = "All shards of the file are ready for the splitter.", body = IngestDoneResponse),
+        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "The file is not registered.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The file was announced before with other content.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn event_ingest_done(
+    State(api): State<Api>,
+    Json(request): Json<IngestDoneRequest>,
+) -> Result<axum::Json<IngestDoneResponse>, Problem> {
+    let (tracking, file) = (api.tracking.clone(), request.filename.clone());
+    let updated_rows = to_the_end(async move { tracking.ingest_done(&file, request.output).await }).await?;
+    api.wakeups.changed(Stage::EventIngest);
+    Ok(axum::Json(IngestDoneResponse { filename: request.filename, updated_rows }))
+}
+
+/// Moves one task: `start`, `done`, `fail`, `retry` or `release`.
+///
+/// A call that changes nothing because everything is so already is answered like the one that did it. `release` gives
+/// a claimed task back without counting the attempt.
+#[utoipa::path(
+    post, path = "/stages/{stage}/{transition}", tag = "stages",
+    params(
+        ("stage" = String, Path, description = "`shard-splitter`, `shard-worker` or `mysql-sender`.", example = "shard-worker"),
+        ("transition" = String, Path, description = "`start`, `done`, `fail`, `retry` or `release`.", example = "start"),
+    ),
+    request_body = TaskRequest,
+    responses(
+        (status = 200, description = "Where the task is now.", body = TaskResponse),
+        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stage, transition or task.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The task's status does not allow it, or the lease is stale.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn transition(
+    State(api): State<Api>,
+    Path((stage, transition)): Path<(String, String)>,
+    Json(request): Json<TaskRequest>,
+) -> Result<axum::Json<TaskResponse>, Problem> {
+    let stage = stage_of(&stage)?;
+    let call = call_of(&transition, &request)?;
+    if request.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
+        return Err(Problem::invalid(format!("reason has more than {REASON_CHARS_MAX} characters")));
+    }
+    let (tracking, key) = (api.tracking.clone(), task_key(&request));
+    let report = Report { counts: request.counts, output: request.output, reason: request.reason };
+    let status = to_the_end(async move { tracking.apply(&key, stage, call, report).await }).await;
+    // Also a refusal can change something: a report that does not add up fails the task.
+    api.wakeups.changed(stage);
+    Ok(axum::Json(TaskResponse { filename: request.filename, shard: request.shard, stage, status: status? }))
+}
+
+/// The stage that tasks are moved through; the first stage has one call of its own.
+pub(super) fn stage_of(text: &str) -> Result<Stage, Problem> {
+    match text.parse() {
+        Ok(Stage::EventIngest) => Err(Problem::not_found("this call of the stage event-ingest")),
+        Ok(stage) => Ok(stage),
+        Err(e) => Err(Problem::not_found(format!("the stage {e}: it"))),
+    }
+}
+
+fn call_of(transition: &str, request: &TaskRequest) -> Result<Call, Problem> {
+    let token = request.token;
+    let needs_token = || token.ok_or_else(|| Problem::invalid(format!("{transition} needs the token of the claim")));
+    Ok(match transition {
+        "start" => Call::Start,
+        "done" => Call::Done(token),
+        "fail" if request.retry => Call::FailAttempt(needs_token()?),
+        "fail" => Call::Fail(token),
+        "release" => Call::Release(needs_token()?),
+        "retry" if request.cascade => Call::RetryCascade,
+        "retry" => Call::Retry,
+        _ => return Err(Problem::not_found(format!("the transition '{}'", transition.escape_debug()))),
+    })
+}

@@ -1,0 +1,116 @@
+//! Claims, leases and fencing.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use tokio::time::{Instant, sleep_until};
+
+use super::fault::to_the_end;
+use super::stages::stage_of;
+use super::wake::LOOK_AGAIN;
+use super::{Api, task_key};
+use crate::http::Problem;
+use crate::http::extract::{Json, Path};
+use crate::http::problem::ProblemBody;
+use crate::store::Report;
+use crate::task::wire::{ClaimRequest, ClaimResponse, ClaimedItem, HeartbeatResponse, TaskRequest};
+use crate::task::{Call, Claim, Claimed, Stage};
+
+/// Tasks per claim.
+const LIMIT_MAX: u32 = 256;
+/// How long a claim may wait, in milliseconds.
+const WAIT_MS_MAX: u64 = 25_000;
+/// Characters of a worker's name.
+const WORKER_CHARS_MAX: usize = 255;
+/// Characters of a claim's id.
+const CLAIM_ID_CHARS_MAX: usize = 64;
+
+/// Hands out ready tasks under a lease, waiting up to `wait_ms` when there are none.
+#[utoipa::path(
+    post, path = "/queues/{stage}/claim", tag = "work",
+    params(("stage" = String, Path, description = "`shard-splitter`, `shard-worker` or `mysql-sender`.", example = "shard-worker")),
+    request_body = ClaimRequest,
+    responses(
+        (status = 200, description = "The tasks that are the asker's now; none if nothing became ready in time.", body = ClaimResponse),
+        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stage.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn claim(
+    State(api): State<Api>,
+    Path(stage): Path<String>,
+    Json(request): Json<ClaimRequest>,
+) -> Result<axum::Json<ClaimResponse>, Problem> {
+    let stage = stage_of(&stage)?;
+    let wait = Duration::from_millis(request.wait_ms.unwrap_or(0));
+    let claim = checked(stage, request)?;
+    let claimed = wait_for_work(&api, &claim, wait).await?;
+    Ok(axum::Json(ClaimResponse { stage, items: claimed.into_iter().map(ClaimedItem::from).collect() }))
+}
+
+/// Extends the lease of a claimed task.
+#[utoipa::path(
+    post, path = "/stages/{stage}/heartbeat", tag = "work",
+    params(("stage" = String, Path, description = "`shard-splitter`, `shard-worker` or `mysql-sender`.", example = "shard-worker")),
+    request_body = TaskRequest,
+    responses(
+        (status = 200, description = "The lease runs from now on again.", body = HeartbeatResponse),
+        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stage or task.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The lease is stale: somebody else has the task.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn heartbeat(
+    State(api): State<Api>,
+    Path(stage): Path<String>,
+    Json(request): Json<TaskRequest>,
+) -> Result<axum::Json<HeartbeatResponse>, Problem> {
+    let stage = stage_of(&stage)?;
+    let token = request.token.ok_or_else(|| Problem::invalid("heartbeat needs the token of the claim"))?;
+    let (tracking, key) = (api.tracking.clone(), task_key(&request));
+    to_the_end(async move { tracking.apply(&key, stage, Call::Heartbeat(token), Report::default()).await }).await?;
+    let lease_ms = api.tracking.lease_ms();
+    Ok(axum::Json(HeartbeatResponse { filename: request.filename, shard: request.shard, stage, lease_ms }))
+}
+
+fn checked(stage: Stage, request: ClaimRequest) -> Result<Claim, Problem> {
+    let within = |name: &str, text: &str, most: usize| match text.chars().count() {
+        1.. if text.chars().count() <= most => Ok(()),
+        _ => Err(Problem::invalid(format!("{name} must have 1 to {most} characters"))),
+    };
+    within("worker", &request.worker, WORKER_CHARS_MAX)?;
+    within("claim_id", &request.claim_id, CLAIM_ID_CHARS_MAX)?;
+    if !(1..=LIMIT_MAX).contains(&request.limit) {
+        return Err(Problem::invalid(format!("limit must be from 1 to {LIMIT_MAX}")));
+    }
+    if request.wait_ms.is_some_and(|wait| wait > WAIT_MS_MAX) {
+        return Err(Problem::invalid(format!("wait_ms must be from 0 to {WAIT_MS_MAX}")));
+    }
+    let ClaimRequest { worker, limit, shard, claim_id, .. } = request;
+    Ok(Claim { stage, worker, limit, shard, claim_id })
+}
+
+/// Looks, and looks again whenever the stage's bell rings, until there is work, the time is over, or this instance
+/// drains: then the asker gets an empty answer at once and goes elsewhere.
+async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<Vec<Claimed>, Problem> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let bell = api.wakeups.next(claim.stage);
+        tokio::pin!(bell);
+        // From here on a ring is noticed, also one between the look and the wait.
+        bell.as_mut().enable();
+        let (tracking, own) = (api.tracking.clone(), claim.clone());
+        let claimed = to_the_end(async move { tracking.claim(&own).await }).await?;
+        if !claimed.is_empty() || Instant::now() >= deadline || api.stop.is_requested() {
+            return Ok(claimed);
+        }
+        let look_again = deadline.min(Instant::now() + LOOK_AGAIN);
+        tokio::select! {
+            () = bell => {}
+            () = sleep_until(look_again) => {}
+            () = api.stop.requested() => return Ok(Vec::new()),
+        }
+    }
+}
