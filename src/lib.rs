@@ -2,15 +2,19 @@
 //!
 //! The map, in reading order: [`event`] what an event is; [`task`] what a task is; [`store`] where state lives;
 //! [`rules`] what the worker decides; [`pipeline`] how events travel from stage to stage; [`http`] serving;
-//! [`api`] the stage-status API; `role` one file per subcommand, started by `boot` with the settings of
-//! [`config`] and the words of `cli`; `log_format`, [`clock`] and [`shutdown`] serve them all.
+//! [`api`] the stage-status API; [`role`] one file per subcommand, started by [`boot`] with the settings of
+//! [`config`] and the words of [`cli`]; [`log_format`], [`clock`] and [`shutdown`] serve them all.
 
 pub mod api;
+pub mod boot;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod event;
 pub mod http;
+pub mod log_format;
 pub mod pipeline;
+pub mod role;
 pub mod rules;
 pub mod shutdown;
 pub mod store;

@@ -1,1 +1,81 @@
-fn main() {}
+//! shopctl: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use shopctl::boot::{Context, Exit, Failure};
+use shopctl::cli::{Cli, Command};
+use shopctl::config::{Loaded, Sources, load};
+use shopctl::log_format;
+use shopctl::role;
+use shopctl::shutdown::Stop;
+
+/// What the second signal or the deadline leaves to threads that do not listen.
+const LAST_MOMENT: Duration = Duration::from_millis(50);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version are asked for and no error.
+            let exit = if e.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return if e.print().is_ok() { code(exit) } else { code(Exit::Failed) };
+        }
+    };
+    match start(cli) {
+        Ok(exit) => code(exit),
+        Err(failure) => {
+            eprintln!("shopctl: {failure}");
+            code(failure.exit)
+        }
+    }
+}
+
+fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(exit as u8)
+}
+
+fn start(cli: Cli) -> Result<Exit, Failure> {
+    let mut sources = Sources::of_process(cli.config, cli.set);
+    if let Command::Config(args) = &cli.command {
+        return role::config::run(&sources, args);
+    }
+    if let Command::Up(_) = &cli.command {
+        sources.role_defaults = role::up::defaults();
+    }
+    let loaded = load::load(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
+    log_format::init(&loaded.settings.logging).map_err(Failure::usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let stop = Stop::new();
+    let result = runtime.block_on(run(cli.command, &loaded, &stop));
+    runtime.shutdown_timeout(LAST_MOMENT);
+    result
+}
+
+async fn run(command: Command, loaded: &Loaded, stop: &Stop) -> Result<Exit, Failure> {
+    stop.on_signals(loaded.settings.server.drain_timeout)?;
+    let context = Context::of_process(command.role_name(), loaded, stop.clone());
+    // Spawned, so that the second signal ends the wait whatever the role is doing.
+    let role = tokio::spawn(dispatch(command, context));
+    tokio::select! {
+        result = role => result?,
+        () = stop.ended() => Err(Failure::new("ended before everything was drained; nothing is lost, see 'shopctl audit'")),
+    }
+}
+
+async fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
+    match command {
+        Command::Up(args) => role::up::run(context, args).await,
+        Command::Ingest(args) => role::ingest::run(context, args).await,
+        Command::Apid(args) => role::apid::run(context, args).await,
+        Command::Split(args) => role::split::run(context, args).await,
+        Command::Work(args) => role::work::run(context, args).await,
+        Command::Send(args) => role::send::run(context, args).await,
+        Command::Status(args) => role::status::run(context, args).await,
+        Command::Audit(args) => role::audit::run(context, args).await,
+        Command::Retry(args) => role::retry::run(context, args).await,
+        // Handled before the settings were loaded: it has to work when they are wrong.
+        Command::Config(_) => Ok(Exit::Ok),
+    }
+}

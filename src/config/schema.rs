@@ -44,10 +44,11 @@ const MS: Kind = Kind::Int(1, 86_400_000);
 
 /// All settings, by section.
 pub const KEYS: &[Key] = &[
-    key(
+    local(
         "server.host",
         Kind::Text,
         "\"0.0.0.0\"",
+        "\"127.0.0.1\"",
         "address to listen on; without tokens and without auth.insecure it is 127.0.0.1 whatever stands here",
     ),
     key(

@@ -1,10 +1,11 @@
 //! The pipeline: what turns events into files and carries the files from stage to stage.
 //!
 //! [`folder`] names the files, [`artifact`] writes and reads them, [`client`] talks to the stage-status API,
-//! [`driver`] is the loop that all stages share, under the [`lease`] of a claim, failing by [`fault`]. The stages:
+//! [`cleanup`] clears what is delivered, [`driver`] is the loop that all stages share, under the [`lease`] of a claim, failing by [`fault`]. The stages:
 //! [`ingest`], [`split`], [`work`] (with [`order`], [`prepared`] and [`rejects`]), [`send`].
 
 pub mod artifact;
+pub mod cleanup;
 pub mod client;
 pub mod driver;
 pub mod fault;

@@ -3,22 +3,19 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use crate::clock::Clock;
 use crate::config::Settings;
-use crate::event::{Moment, ShardCount};
+use crate::event::ShardCount;
 use crate::pipeline::artifact;
 use crate::pipeline::client::{Client, ClientError};
 use crate::pipeline::fault::Fault;
 use crate::pipeline::folder::{Artifact, Folder};
-use crate::task::{FileName, Stage, Status};
+use crate::task::{FileName, Stage};
 
 /// Announces the files of one folder. Blocking: call it from blocking threads only.
 pub struct Announcer {
     client: Client,
     folder: Folder,
     count: ShardCount,
-    retention_ms: i64,
-    clock: Clock,
     pending: BTreeSet<FileName>,
 }
 
@@ -29,19 +26,15 @@ pub struct Compared {
     pub unannounced: u64,
     /// Files that the API waits for and that are not in the folder.
     pub missing: u64,
-    /// Delivered files whose retention was over: removed.
-    pub removed: u64,
 }
 
 impl Announcer {
     /// An announcer for the folder and the API of these settings.
-    pub fn new(settings: &Settings, clock: Clock) -> Self {
+    pub fn new(settings: &Settings) -> Self {
         Self {
             client: Client::new(&settings.pipeline.url),
             folder: Folder::new(&settings.shared.dir),
             count: settings.pipeline.shards_count,
-            retention_ms: i64::try_from(settings.shared.retention.as_millis()).unwrap_or(i64::MAX),
-            clock,
             pending: BTreeSet::new(),
         }
     }
@@ -87,16 +80,13 @@ impl Announcer {
         Ok(())
     }
 
-    /// Compares the folder with the API in both directions, notes what is not announced, and removes delivered files
-    /// whose retention is over.
+    /// Compares the folder with the API in both directions and notes what is not announced.
     ///
     /// # Errors
     /// [`Fault`] when the folder cannot be read or the API does not answer.
     pub fn compare(&mut self) -> Result<Compared, Fault> {
         let mut unknown = self.files()?;
         let mut compared = Compared::default();
-        let mut expired = Vec::new();
-        let now = self.clock.now();
         self.client.for_each_file(|known| {
             let present = unknown.contains(&known.filename);
             let announced = known.all_done(Stage::EventIngest);
@@ -106,15 +96,7 @@ impl Announcer {
                 compared.missing += 1;
                 log::error!(file = known.filename.as_str(); "is registered but its event file is not in the folder");
             }
-            let last = known.shards.iter().filter_map(|shard| Moment::parse_rfc3339(&shard.updated_at)).max();
-            let old = last.is_some_and(|last| last.plus_ms(self.retention_ms) < now);
-            if present && old && known.shards.iter().all(|shard| shard.mysql_sender_status == Status::Done) {
-                expired.push(known.filename);
-            }
         })?;
-        for file in expired {
-            compared.removed += u64::from(artifact::remove(&self.folder.path_of(&Artifact::Events(file)))?);
-        }
         compared.unannounced = unknown.len() as u64;
         self.pending.extend(unknown);
         Ok(compared)

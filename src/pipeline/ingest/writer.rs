@@ -24,14 +24,16 @@ enum Order {
 pub struct Writer(mpsc::Sender<Order>);
 
 impl Writer {
-    /// Starts the writer of a folder. The second value ends when everything it was ordered is done.
+    /// Starts the writer of a folder.
     ///
     /// # Errors
     /// When the spool cannot be opened.
-    pub fn start(folder: Folder) -> io::Result<(Self, tokio::task::JoinHandle<()>)> {
+    pub fn start(folder: Folder) -> io::Result<Self> {
         let spool = Spool::open(folder)?;
         let (orders, inbox) = mpsc::channel(QUEUE);
-        Ok((Self(orders), tokio::task::spawn_blocking(move || run(spool, inbox))))
+        // Owned by its orders: it ends when the last sender of them is gone.
+        drop(tokio::task::spawn_blocking(move || run(spool, inbox)));
+        Ok(Self(orders))
     }
 
     /// Makes complete lines durable; answers when they are.
@@ -111,7 +113,7 @@ mod tests {
     async fn every_post_is_durable_before_its_answer_and_published_once() {
         let temp = tempfile::tempdir().unwrap();
         let folder = Folder::new(temp.path());
-        let (writer, ended) = Writer::start(folder.clone()).unwrap();
+        let writer = Writer::start(folder.clone()).unwrap();
         let posts = (0..100).map(|number| {
             let writer = writer.clone();
             tokio::spawn(async move { writer.append(format!("{number}\n").into_bytes()).await })
@@ -120,8 +122,6 @@ mod tests {
             post.await.unwrap().unwrap();
         }
         let files = writer.publish("20250101000000".parse().unwrap(), Vec::new()).await.unwrap();
-        drop(writer);
-        ended.await.unwrap();
         let path = folder.path_of(&crate::pipeline::folder::Artifact::Events(files[0].clone()));
         let text = std::fs::read_to_string(path).unwrap();
         let mut numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();

@@ -76,6 +76,11 @@ impl Generator {
         Self { rng, rates, world, recent: Recent::default(), held: Held::default(), until: None, written: 0 }
     }
 
+    /// How many events a tick has: 1 to `most`, as the seed has it.
+    pub fn pick_count(&mut self, most: usize) -> usize {
+        self.rng.random_range(1..=most.max(1))
+    }
+
     /// Appends `count` event lines, each ending in a line feed, for the period that ends at `now`; answers how many
     /// lines were written, which is `count`.
     ///

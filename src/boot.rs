@@ -1,0 +1,226 @@
+//! What all roles share: settings, log, bind, serve, drain, exit code.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+
+use crate::clock::Clock;
+use crate::config::{Loaded, Settings};
+use crate::http::{self, Bound, Limits, Metrics, Readiness, probes};
+use crate::pipeline::client::ClientError;
+use crate::pipeline::driver::Watch;
+use crate::pipeline::fault::Fault;
+use crate::shutdown::Stop;
+use crate::store;
+use crate::task::{Counts, Stage};
+
+/// Bytes of a request's body where a role has no other limit: probes need none.
+const PROBE_BODY_BYTES_MAX: usize = 1024;
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or stopped on request.
+    Ok = 0,
+    /// Something failed; the last message says what.
+    Failed = 1,
+    /// Bad usage or settings; nothing was touched.
+    Usage = 64,
+    /// Something that is needed does not answer: try again later.
+    TryLater = 75,
+}
+
+/// Why a role ended, in one sentence for a person.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What happened and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with exit code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into() }
+    }
+
+    /// A failure of usage or settings.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: message.into() }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<tokio::task::JoinError> for Failure {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::new(format!("a part of the process ended abnormally: {error}"))
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        let exit = if error.is_temporary() { Exit::TryLater } else { Exit::Failed };
+        Self { exit, message: error.to_string() }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let exit = if matches!(error, ClientError::Unavailable { .. }) { Exit::TryLater } else { Exit::Failed };
+        Self { exit, message: error.to_string() }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let exit = if matches!(fault, Fault::Surroundings(_)) { Exit::TryLater } else { Exit::Failed };
+        Self { exit, message: fault.to_string() }
+    }
+}
+
+/// What a role runs with.
+pub struct Context {
+    /// The role's name, as in contracts 4 and 8.
+    pub name: &'static str,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The clock.
+    pub clock: Clock,
+    /// When to stop.
+    pub stop: Stop,
+    /// Its metrics.
+    pub metrics: Metrics,
+    /// Its readiness.
+    pub readiness: Readiness,
+    /// Its listener, if somebody bound it already.
+    pub bound: Option<Bound>,
+}
+
+impl Context {
+    /// What a role of this name runs with.
+    pub fn new(name: &'static str, settings: Arc<Settings>, stop: Stop) -> Self {
+        Self {
+            name,
+            settings,
+            clock: Clock::System,
+            stop,
+            metrics: Metrics::new(),
+            readiness: Readiness::new(),
+            bound: None,
+        }
+    }
+
+    /// The settings of a process as a context; says at debug level what they are.
+    pub fn of_process(name: &'static str, loaded: &Loaded, stop: Stop) -> Self {
+        log::debug!(role = name; "settings: {}", loaded.show(false));
+        Self::new(name, Arc::new(loaded.settings.clone()), stop)
+    }
+
+    /// Binds the role's port.
+    ///
+    /// # Errors
+    /// [`Failure`] when the port cannot be bound.
+    pub async fn bind(&mut self, default_port: u16) -> Result<(), Failure> {
+        if self.bound.is_none() {
+            let (server, insecure) = (&self.settings.server, self.settings.auth.insecure);
+            self.bound = Some(http::bind(server, insecure, default_port).await?);
+        }
+        Ok(())
+    }
+
+    /// Serves the probes while `work` runs; draining ends with the work, not before it.
+    ///
+    /// # Errors
+    /// [`Failure`] of the work, or of the listener.
+    pub async fn serve_probes(
+        self,
+        default_port: u16,
+        work: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Exit, Failure> {
+        self.serve(default_port, Router::new(), PROBE_BODY_BYTES_MAX, work).await
+    }
+
+    /// Serves `routes` and the probes while `work` runs.
+    ///
+    /// # Errors
+    /// [`Failure`] of the work, or of the listener.
+    pub async fn serve(
+        mut self,
+        default_port: u16,
+        routes: Router,
+        body_bytes_max: usize,
+        work: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Exit, Failure> {
+        self.bind(default_port).await?;
+        let Some(bound) = self.bound.take() else {
+            return Err(Failure::new("there is no listener"));
+        };
+        log::info!(role = self.name, addr:% = bound.addr(), version = env!("CARGO_PKG_VERSION"), commit = env!("SHOPCTL_COMMIT"); "listening");
+        let probes = probes::routes(self.readiness.clone(), self.metrics.clone(), self.stop.clone());
+        let router = self.metrics.track(probes::with_fallbacks(routes.merge(probes)));
+        let limits = Limits::new(&self.settings.server, body_bytes_max);
+        let server_stop = Stop::new();
+        let server = http::serve(bound, router, limits, server_stop.clone());
+        tokio::pin!(server);
+        tokio::pin!(work);
+        let result = tokio::select! {
+            result = &mut work => result,
+            result = &mut server => return Err(Failure::new(format!("the listener ended: {result:?}"))),
+        };
+        self.readiness.begin_drain();
+        server_stop.request();
+        tokio::select! {
+            served = &mut server => served?,
+            () = self.stop.ended() => {}
+        }
+        log::info!(role = self.name; "stopped");
+        result.map(|()| Exit::Ok)
+    }
+
+    /// Who counts what a driver does.
+    pub fn watch(&self) -> RoleWatch {
+        RoleWatch { metrics: self.metrics.clone(), readiness: self.readiness.clone(), clock: self.clock.clone() }
+    }
+}
+
+/// Turns what a driver tells into metrics and readiness.
+#[derive(Clone)]
+pub struct RoleWatch {
+    metrics: Metrics,
+    readiness: Readiness,
+    clock: Clock,
+}
+
+impl Watch for RoleWatch {
+    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, counts: Option<&Counts>) {
+        self.metrics.observe_task(stage.name(), outcome, took.as_secs_f64());
+        let Some(counts) = counts else {
+            return;
+        };
+        for (outcome, lines) in
+            [("written", counts.written), ("duplicate", counts.duplicate), ("rejected", counts.rejected)]
+        {
+            self.metrics.add_lines(stage.name(), outcome, lines);
+        }
+        self.metrics.processed(stage.name(), self.clock.now().unix_ms() as f64 / 1000.0);
+    }
+
+    fn api_answers(&self, problem: Option<String>) {
+        self.readiness.set("apid", problem);
+    }
+}
+
+/// A name for a worker that no other has: host, process and a random part.
+pub fn worker_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
+    format!("{}-{}-{}", host.trim(), std::process::id(), crate::pipeline::driver::random_id())
+}

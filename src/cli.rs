@@ -1,0 +1,95 @@
+//! The command line: one variant per role, its doc comment is its help. The list of roles exists once, here.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::role::{apid, audit, config, ingest, retry, send, split, status, up, work};
+
+/// The version with the commit it was built from.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SHOPCTL_COMMIT"), ")");
+
+/// The event-driven back office of a chain of shops: every event ends once, as a row or with a reason.
+#[derive(Debug, Parser)]
+#[command(name = "shopctl", version = VERSION, max_term_width = 110, after_help = "Examples:
+  shopctl up                       everything in one process, with nothing else installed
+  shopctl up --from year.ndjson    run a file of events through and audit it
+  shopctl audit                    prove that nothing was lost
+  shopctl config default           every setting and what it means
+
+Settings: flag over environment over file over default. The environment has SERVER_PORT, PIPELINE_URL,
+PIPELINE_SHARDS_COUNT, SHARD_ID, and SHOPCTL__SECTION__KEY for every other setting.
+Exit codes: 0 done or stopped on request, 1 failed, 64 bad usage or settings, 75 try again later.")]
+pub struct Cli {
+    /// Settings file; ./shopctl.toml if there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override one setting, as in --set server.port=9080; may be given again
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// What to run
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The roles and the helpers around them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything in one process, on embedded databases
+    Up(up::Args),
+    /// Daemon (8080): events in, event files out; or cut a file of events into event files
+    Ingest(ingest::Args),
+    /// Daemon (8082): the stage-status API
+    Apid(apid::Args),
+    /// Daemon (8085): one file per shard out of each event file
+    Split(split::Args),
+    /// Daemon (8100 + shard): the rules for one shard's events
+    Work(work::Args),
+    /// Daemon (8086): rows into the shard databases, each once
+    Send(send::Args),
+    /// One screen: what waits, what works, what failed
+    Status(status::Args),
+    /// Prove that nothing was lost and nothing came twice
+    Audit(audit::Args),
+    /// Give failed tasks another chance
+    Retry(retry::Args),
+    /// Show and check the settings
+    Config(config::Args),
+}
+
+impl Command {
+    /// The role's name in logs and metrics, as in contracts 4 and 8.
+    pub fn role_name(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Ingest(_) => "event-ingest",
+            Self::Apid(_) => "pipeline-apid",
+            Self::Split(_) => "shard-splitter",
+            Self::Work(_) => "shard-worker",
+            Self::Send(_) => "mysql-sender",
+            Self::Status(_) => "status",
+            Self::Audit(_) => "audit",
+            Self::Retry(_) => "retry",
+            Self::Config(_) => "config",
+        }
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, as in server.port=9080".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

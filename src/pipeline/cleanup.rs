@@ -1,0 +1,167 @@
+//! What a role clears from its own folder: only what has provably been delivered (semantics 3, failures 2.6).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::artifact;
+use super::client::Client;
+use super::fault::Fault;
+use super::folder::Artifact;
+use crate::clock::Clock;
+use crate::config::{Cleanup, Settings};
+use crate::task::wire::FileResponse;
+use crate::task::{FileName, Stage, Status};
+
+/// Where artifacts go that are not delivered when the folder has to end empty.
+const UNDELIVERED: &str = "undelivered";
+/// Temporary files this many leases old belong to nobody.
+const ORPHAN_LEASES: u32 = 2;
+
+/// Clears one role's own folder.
+pub struct Cleaner {
+    own: PathBuf,
+    client: Client,
+    mode: Cleanup,
+    retention: Duration,
+    orphan_age: Duration,
+    clock: Clock,
+}
+
+/// What was cleared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Delivered artifacts that were removed.
+    pub removed: u64,
+    /// Undelivered artifacts that stay.
+    pub kept: u64,
+    /// Undelivered artifacts that were moved aside.
+    pub moved: u64,
+}
+
+impl Cleaner {
+    /// A cleaner of this folder.
+    pub fn new(own: PathBuf, settings: &Settings, clock: Clock) -> Self {
+        Self {
+            own,
+            client: Client::new(&settings.pipeline.url),
+            mode: settings.shared.cleanup,
+            retention: settings.shared.retention,
+            orphan_age: settings.pipeline.lease * ORPHAN_LEASES,
+            clock,
+        }
+    }
+
+    /// At start: takes back what an earlier stop moved aside, and removes orphaned temporary files.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn at_start(&self) -> io::Result<()> {
+        let aside = self.own.join(UNDELIVERED);
+        for name in artifact::list(&aside)? {
+            match artifact::relocate(&aside.join(&name), &self.own.join(&name)) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => artifact::remove(&aside.join(&name)).map(drop)?,
+                result => result?,
+            }
+        }
+        self.remove_orphans()
+    }
+
+    /// While running: removes what has been delivered.
+    ///
+    /// # Errors
+    /// [`Fault`] when the API does not answer or the folder cannot be read.
+    pub fn while_running(&self) -> Result<Cleared, Fault> {
+        if self.mode == Cleanup::None { Ok(Cleared::default()) } else { self.clear(false) }
+    }
+
+    /// At stop: as the settings say.
+    ///
+    /// # Errors
+    /// [`Fault`] when the API does not answer or the folder cannot be read; nothing is removed then that is not
+    /// known to be delivered.
+    pub fn at_stop(&self) -> Result<Cleared, Fault> {
+        if self.mode == Cleanup::None {
+            return Ok(Cleared::default());
+        }
+        self.remove_orphans()?;
+        let cleared = self.clear(self.mode == Cleanup::All)?;
+        log::info!(folder:% = self.own.display(), removed = cleared.removed, kept = cleared.kept, moved = cleared.moved; "cleared");
+        Ok(cleared)
+    }
+
+    fn clear(&self, aside: bool) -> Result<Cleared, Fault> {
+        let mut present: BTreeMap<FileName, Vec<Artifact>> = BTreeMap::new();
+        for name in artifact::list(&self.own)? {
+            if let Some(found) = Artifact::from_file_name(&name) {
+                present.entry(found.file().clone()).or_default().push(found);
+            }
+        }
+        let mut cleared = Cleared::default();
+        if present.is_empty() {
+            return Ok(cleared);
+        }
+        let mut delivered = BTreeSet::new();
+        self.client.for_each_file(|file| {
+            for artifact in present.get(&file.filename).into_iter().flatten() {
+                if self.is_delivered(artifact, &file, aside) {
+                    delivered.insert(artifact.clone());
+                }
+            }
+        })?;
+        for artifact in present.into_values().flatten() {
+            let path = self.own.join(artifact.file_name());
+            if delivered.contains(&artifact) {
+                cleared.removed += u64::from(artifact::remove(&path)?);
+            } else if aside {
+                artifact::relocate(&path, &self.own.join(UNDELIVERED).join(artifact.file_name()))?;
+                cleared.moved += 1;
+            } else {
+                cleared.kept += 1;
+            }
+        }
+        artifact::sync_folder(&self.own)?;
+        Ok(cleared)
+    }
+
+    /// Whether the stage that reads the artifact is done with it. Raw events and receipts have their retention on top:
+    /// the first are the only source of a full rebuild, the second nobody reads but people. `now` passes over it.
+    fn is_delivered(&self, artifact: &Artifact, file: &FileResponse, now: bool) -> bool {
+        let shard = file.shards.iter().find(|shard| Some(shard.shard) == artifact.shard());
+        let done = |stage: Stage| shard.is_some_and(|shard| shard.status(stage) == Status::Done);
+        match artifact {
+            Artifact::Events(_) => file.all_done(Stage::MysqlSender) && (now || self.is_kept_long_enough(artifact)),
+            Artifact::Split(..) | Artifact::SplitIndex(..) => done(Stage::ShardWorker),
+            Artifact::Prepared(..) => done(Stage::MysqlSender),
+            Artifact::Receipt(..) => done(Stage::MysqlSender) && (now || self.is_kept_long_enough(artifact)),
+            Artifact::SplitRejects(_) | Artifact::WorkRejects(..) => false,
+        }
+    }
+
+    fn remove_orphans(&self) -> io::Result<()> {
+        for folder in [self.own.clone(), self.own.join("rejects"), self.own.join("imports")] {
+            for name in artifact::list(&folder)? {
+                let temporary = name.starts_with('.') && Path::new(&name).extension().is_some_and(|ext| ext == "tmp");
+                let path = folder.join(&name);
+                if temporary && self.is_path_old(&path, self.orphan_age) {
+                    artifact::remove(&path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_kept_long_enough(&self, artifact: &Artifact) -> bool {
+        self.is_path_old(&self.own.join(artifact.file_name()), self.retention)
+    }
+
+    fn is_path_old(&self, path: &Path, age: Duration) -> bool {
+        let modified = std::fs::metadata(path).and_then(|meta| meta.modified());
+        let since = modified.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let Some(since) = since.and_then(|since| i64::try_from(since.as_millis()).ok()) else {
+            return false;
+        };
+        self.clock.now().unix_ms().saturating_sub(since) > i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,51 @@
+//! `shopctl config`: shows and checks the settings.
+//!
+//! Reads the settings as every role does. Run: `shopctl config show`.
+
+use crate::boot::{Exit, Failure};
+use crate::config::{Sources, load, schema};
+
+/// Shows and checks the settings.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl config default > shopctl.toml       a settings file with every key and what it means
+  shopctl config check --config shopctl.toml  lists everything that is wrong
+  shopctl config show --origin                what holds here, and where each value comes from")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Command {
+    /// Print the settings that hold here, with passwords masked
+    Show {
+        /// Add where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Check the settings and print everything that is wrong with them
+    Check,
+    /// Print a settings file with every default and what each key means
+    Default,
+}
+
+/// Shows or checks.
+///
+/// # Errors
+/// [`Failure`] when the settings are not right.
+pub fn run(sources: &Sources, args: &Args) -> Result<Exit, Failure> {
+    match args.command {
+        Command::Default => print!("{}", schema::sample()),
+        Command::Show { origin } => print!("{}", load(sources)?.show(origin)),
+        Command::Check => {
+            load(sources)?;
+            println!("the settings are right");
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn load(sources: &Sources) -> Result<crate::config::Loaded, Failure> {
+    load::load(sources).map_err(|faults| Failure::usage(faults.to_string()))
+}

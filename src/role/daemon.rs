@@ -1,0 +1,111 @@
+//! What the roles with a claim loop share: daemon, one-shot, explicit files.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::boot::{Context, Exit, Failure, worker_name};
+use crate::event::ShardId;
+use crate::pipeline::cleanup::Cleaner;
+use crate::pipeline::client::Client;
+use crate::pipeline::driver::{Driver, Job, Tally};
+use crate::pipeline::folder::Artifact;
+use crate::shutdown::Stop;
+use crate::task::Stage;
+
+/// Between two clearings of delivered artifacts while a role runs.
+const CLEAR_EVERY: Duration = Duration::from_secs(600);
+
+/// How a stage is run.
+pub(super) struct Plan {
+    /// The most tasks per claim.
+    pub(super) limit: u32,
+    /// Only this shard's tasks.
+    pub(super) shard: Option<ShardId>,
+    /// The role's own folder, which it clears.
+    pub(super) own: PathBuf,
+    /// The port that it listens on by default.
+    pub(super) port: u16,
+}
+
+/// Runs the jobs until the stop is requested, each in a loop of its own, with probes beside them.
+pub(super) async fn run_daemon<J: Job + Send + 'static>(
+    mut ctx: Context,
+    plan: Plan,
+    jobs: Vec<J>,
+) -> Result<Exit, Failure> {
+    ctx.bind(plan.port).await?;
+    let cleaner = Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone());
+    cleaner.at_start()?;
+    let loops: Vec<_> = jobs.into_iter().map(|job| spawn_loop(&ctx, &plan, job)).collect();
+    let stop = ctx.stop.clone();
+    let work = async move {
+        let ticker = tokio::task::spawn_blocking(move || clear_until_stop(&cleaner, &stop));
+        let mut result = Ok(());
+        for one in loops {
+            result = result.and(one.await.map(drop).map_err(Failure::from));
+        }
+        result.and(ticker.await.map_err(Failure::from))
+    };
+    ctx.serve_probes(plan.port, work).await
+}
+
+fn spawn_loop<J: Job + Send + 'static>(ctx: &Context, plan: &Plan, mut job: J) -> tokio::task::JoinHandle<Tally> {
+    let (client, stop, watch) = (Client::new(&ctx.settings.pipeline.url), ctx.stop.clone(), ctx.watch());
+    let (shard, limit, wait) = (plan.shard, plan.limit, ctx.settings.pipeline.claim_wait);
+    tokio::task::spawn_blocking(move || {
+        let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };
+        driver.run(&mut job)
+    })
+}
+
+fn clear_until_stop(cleaner: &Cleaner, stop: &Stop) {
+    loop {
+        let stopped = stop.wait(CLEAR_EVERY);
+        let cleared = if stopped { cleaner.at_stop() } else { cleaner.while_running() };
+        if let Err(e) = cleared {
+            log::warn!("nothing was cleared: {e}");
+        }
+        if stopped {
+            return;
+        }
+    }
+}
+
+/// Does what is ready, prints one line, and answers whether all of it went well.
+pub(super) async fn run_once<J: Job + Send + 'static>(ctx: Context, plan: Plan, mut job: J) -> Result<Exit, Failure> {
+    let (client, stop, watch) = (Client::new(&ctx.settings.pipeline.url), ctx.stop.clone(), ctx.watch());
+    let (stage, name) = (job.stage(), ctx.name);
+    let tally = tokio::task::spawn_blocking(move || {
+        let (shard, limit) = (plan.shard, plan.limit);
+        let wait = Duration::ZERO;
+        let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };
+        driver.run_once(&mut job)
+    })
+    .await??;
+    Ok(summarize(name, stage, tally))
+}
+
+/// The summary line of a run, and its exit code.
+pub(super) fn summarize(name: &str, stage: Stage, tally: Tally) -> Exit {
+    let Tally { done, failed, counts } = tally;
+    let passed_on = if stage == Stage::MysqlSender { "rows" } else { "written" };
+    println!(
+        "{name}: {done} tasks done, {failed} not; {} lines read, {} {passed_on}, {} duplicates, {} rejected",
+        counts.read, counts.written, counts.duplicate, counts.rejected
+    );
+    if failed == 0 { Exit::Ok } else { Exit::Failed }
+}
+
+/// The artifact that a file given on the command line is, by its name.
+pub(super) fn artifact_of(path: &Path) -> Result<Artifact, Failure> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Artifact::from_file_name(&name).ok_or_else(|| {
+        let like = "20250101000000.event-ingest.txt, 20250101000000.shard-splitter.0.txt or 20250101000000.shard-worker.0.prepared.txt";
+        Failure::usage(format!("'{name}' is no name of a pipeline file; names are like {like}"))
+    })
+}
+
+/// A refusal of a file that another stage reads.
+pub(super) fn wrong_artifact(path: &Path, wanted: &str) -> Failure {
+    Failure::usage(format!("{} is not {wanted}", path.display()))
+}

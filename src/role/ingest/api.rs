@@ -1,0 +1,202 @@
+//! The ingest's HTTP calls: statistics and posted events (contracts 3).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+
+use super::tick::Ingest;
+use crate::boot::Context;
+use crate::event::Moment;
+use crate::http::Problem;
+use crate::http::extract::Whole;
+use crate::pipeline::artifact;
+use crate::pipeline::folder::{Artifact, Folder};
+use crate::pipeline::ingest::accept::{self, Limits, Refusal, Refused};
+use crate::pipeline::ingest::writer::Writer;
+use crate::shutdown::Stop;
+use crate::task::FileName;
+
+/// Bytes of all bodies that are being taken at the same time; whoever comes on top of it waits.
+const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+#[derive(Clone)]
+struct Shared {
+    writer: Writer,
+    folder: Folder,
+    last_tick: Arc<Mutex<Option<Moment>>>,
+    limits: Limits,
+    /// One permit per KiB of body.
+    room: Arc<Semaphore>,
+    patience: Duration,
+    stop: Stop,
+    counted: Counted,
+}
+
+/// Lines and bytes of files that were counted before: event files never change.
+type Counted = Arc<Mutex<HashMap<FileName, (u64, u64)>>>;
+
+#[derive(Serialize)]
+struct Accepted {
+    accepted: u64,
+    rejected: Vec<Refused>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected_count: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Default)]
+struct Stats {
+    files: u64,
+    events: u64,
+    bytes: u64,
+    newest_file: Option<String>,
+    last_tick: Option<String>,
+}
+
+/// The routes of a running ingest.
+pub(super) fn routes(ctx: &Context, ingest: &Ingest) -> Router {
+    let events = &ctx.settings.events;
+    let shared = Shared {
+        writer: ingest.writer(),
+        folder: Folder::new(&ctx.settings.shared.dir),
+        last_tick: ingest.last_tick(),
+        limits: Limits {
+            line_bytes_max: events.max_payload_size,
+            body_bytes_max: events.max_body_size,
+            time_max: events.validation_timeout,
+        },
+        room: Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(events.max_body_size) / 1024)),
+        patience: ctx.settings.server.read_timeout,
+        stop: ctx.stop.clone(),
+        counted: Arc::default(),
+    };
+    Router::new()
+        .route("/api/v1/events", post(post_events))
+        .route("/api/v1/events/stats", get(stats))
+        .with_state(shared)
+}
+
+/// Takes events; answers when they are durable.
+async fn post_events(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
+    if shared.stop.is_requested() {
+        return Err(Problem::unavailable("this instance stops; post to another one or try again"));
+    }
+    let headers = request.headers().clone();
+    let permits = body_kib(&headers, shared.limits.body_bytes_max);
+    let room = tokio::time::timeout(shared.patience, Arc::clone(&shared.room).acquire_many_owned(permits));
+    let Ok(Ok(_room)) = room.await else {
+        return Err(Problem::unavailable("too many bodies are being taken; try again"));
+    };
+    let Whole(body) = Whole::from_request(request, &()).await?;
+    let (limits, many) = (shared.limits, is_many(&headers));
+    let packed = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
+    let checked = tokio::task::spawn_blocking(move || {
+        let plain = match packed.as_deref() {
+            None | Some(b"identity" | b"") => body.to_vec(),
+            Some(b"gzip") => accept::unpack(&body, limits)?,
+            Some(_) => return Ok(Err(unsupported())),
+        };
+        if many {
+            return Ok(Ok(accept::check_lines(&plain, limits)?));
+        }
+        Ok(accept::check_one(&plain, limits)
+            .map(|line| accept::Checked { lines: line, accepted: 1, ..accept::Checked::default() })
+            .map_err(|reject| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reject.reason.code(), reject.detail)))
+    })
+    .await
+    .map_err(|e| {
+        log::error!("checking a body ended abnormally: {e}");
+        Problem::internal()
+    })?;
+    let checked = checked.map_err(refused)??;
+    if checked.accepted > 0 {
+        shared.writer.append(checked.lines).await.map_err(not_durable)?;
+    }
+    let rejected_count = (checked.rejected_count > checked.rejected.len() as u64).then_some(checked.rejected_count);
+    let answer = Accepted { accepted: checked.accepted, rejected: checked.rejected, rejected_count };
+    Ok((StatusCode::ACCEPTED, axum::Json(answer)).into_response())
+}
+
+/// One JSON event only if the client says so; everything else is lines.
+fn is_many(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    !kind.trim_start().to_ascii_lowercase().starts_with("application/json")
+}
+
+fn body_kib(headers: &HeaderMap, most: usize) -> u32 {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let packed = headers.contains_key(CONTENT_ENCODING);
+    let bytes = length.filter(|_| !packed).unwrap_or(most).min(most);
+    u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(u32::try_from(most / 1024).unwrap_or(u32::MAX).max(1))
+}
+
+fn unsupported() -> Problem {
+    let detail = "the content encoding must be gzip or none";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail)
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::TooLarge(_) => Problem { detail: refusal.to_string(), ..Problem::too_large() },
+        Refusal::BadGzip(_) => Problem::new(StatusCode::BAD_REQUEST, "bad_gzip", refusal.to_string()),
+        Refusal::TooSlow(_) => Problem::unavailable(refusal.to_string()),
+    }
+}
+
+fn not_durable(error: std::io::Error) -> Problem {
+    log::error!("posted events could not be made durable: {error}");
+    if error.kind() == std::io::ErrorKind::StorageFull {
+        let detail = "the disk is full; nothing of this body was taken";
+        return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail);
+    }
+    Problem::unavailable("the events could not be made durable; nothing of this body was taken")
+}
+
+/// Statistics of the files in the folder.
+async fn stats(State(shared): State<Shared>) -> Result<axum::Json<impl Serialize>, Problem> {
+    let last_tick = shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner).map(Moment::rfc3339);
+    let counted = tokio::task::spawn_blocking(move || count(&shared.folder, &shared.counted)).await;
+    match counted {
+        Ok(Ok(stats)) => Ok(axum::Json(Stats { last_tick, ..stats })),
+        other => {
+            log::error!("the event files cannot be counted: {other:?}");
+            Err(Problem::unavailable("the folder of the event files cannot be read"))
+        }
+    }
+}
+
+fn count(folder: &Folder, counted: &Counted) -> std::io::Result<Stats> {
+    let mut before = std::mem::take(&mut *counted.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut now = HashMap::new();
+    let mut stats = Stats::default();
+    for name in artifact::list(&folder.events())? {
+        let Some(events @ Artifact::Events(_)) = Artifact::from_file_name(&name) else {
+            continue;
+        };
+        let file = events.file().clone();
+        let (lines, bytes) = match before.remove(&file) {
+            Some(known) => known,
+            None => match artifact::open(&folder.path_of(&events)).and_then(|mut file| artifact::digest(&mut file)) {
+                Ok(output) => (output.lines, output.bytes),
+                // It was cleared since the folder was listed.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(e),
+            },
+        };
+        now.insert(file, (lines, bytes));
+        stats.files += 1;
+        stats.events += lines;
+        stats.bytes += bytes;
+        stats.newest_file = Some(name);
+    }
+    *counted.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    Ok(stats)
+}

@@ -1,0 +1,165 @@
+//! The ingest's clock: at every multiple of the interval the posted and generated lines become one event file.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::boot::{Context, Failure};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::event::Moment;
+use crate::http::Readiness;
+use crate::pipeline::cleanup::Cleaner;
+use crate::pipeline::folder::Folder;
+use crate::pipeline::ingest::announce::Announcer;
+use crate::pipeline::ingest::generator::{Generator, Rates};
+use crate::pipeline::ingest::writer::Writer;
+use crate::shutdown::Stop;
+use crate::task::FileName;
+
+/// Files that wait to be announced; more are found by the next comparison with the API.
+const ANNOUNCE_QUEUE: usize = 4096;
+/// Ticks between two comparisons of the folder with the API.
+const COMPARE_EVERY: Duration = Duration::from_secs(600);
+
+/// The running ingest.
+pub(super) struct Ingest {
+    writer: Writer,
+    announce: mpsc::Sender<FileName>,
+    announcer_ended: JoinHandle<()>,
+    last_tick: Arc<Mutex<Option<Moment>>>,
+    settings: Arc<Settings>,
+    readiness: Readiness,
+    clock: Clock,
+    stop: Stop,
+}
+
+impl Ingest {
+    /// Takes over what an earlier run left and starts the writer and the announcer.
+    pub(super) fn start(ctx: &Context, folder: Folder) -> Result<Self, Failure> {
+        let writer = Writer::start(folder)?;
+        let (announce, files) = mpsc::channel(ANNOUNCE_QUEUE);
+        let announcer = Announcer::new(&ctx.settings);
+        let (readiness, interval) = (ctx.readiness.clone(), ctx.settings.events.generation_interval);
+        let announcer_ended =
+            tokio::task::spawn_blocking(move || keep_announcing(announcer, files, &readiness, interval));
+        Ok(Self {
+            writer,
+            announce,
+            announcer_ended,
+            last_tick: Arc::default(),
+            settings: Arc::clone(&ctx.settings),
+            readiness: ctx.readiness.clone(),
+            clock: ctx.clock.clone(),
+            stop: ctx.stop.clone(),
+        })
+    }
+
+    /// The writer, for posts.
+    pub(super) fn writer(&self) -> Writer {
+        self.writer.clone()
+    }
+
+    /// The moment of the last tick, for the statistics.
+    pub(super) fn last_tick(&self) -> Arc<Mutex<Option<Moment>>> {
+        Arc::clone(&self.last_tick)
+    }
+
+    /// Ticks until the stop is requested, then publishes what was posted and announces it once more.
+    pub(super) async fn run(self, cleaner: Cleaner) -> Result<(), Failure> {
+        let events = &self.settings.events;
+        let rates = Rates {
+            duplicates: events.duplicate_rate,
+            malformed: events.malformed_rate,
+            out_of_order: events.out_of_order_rate,
+        };
+        let mut generator = events.generate.then(|| Generator::new(events.seed, rates, self.clock.now()));
+        let mut failures = 0;
+        while let Some(tick) = self.next_tick().await {
+            let more = generator.as_mut().map_or_else(Vec::new, |generator| self.generate(generator, tick));
+            let published = self.publish(tick, more).await;
+            self.readiness.set("disk", published.as_ref().err().map(ToString::to_string));
+            match published {
+                Ok(()) => failures = 0,
+                // What was posted is kept for the next tick. A disk that refuses for long is a person's business.
+                Err(e) => {
+                    failures += 1;
+                    log::error!(failures; "the tick's file could not be written: {e}");
+                }
+            }
+        }
+        let last = self.publish(self.clock.now(), Vec::new()).await;
+        drop(self.announce);
+        self.announcer_ended.await?;
+        tokio::task::spawn_blocking(move || cleaner.at_stop().map(drop))
+            .await?
+            .unwrap_or_else(|e| log::warn!("nothing was cleared: {e}"));
+        last
+    }
+
+    async fn publish(&self, tick: Moment, more: Vec<u8>) -> Result<(), Failure> {
+        let files = self.writer.publish(FileName::of(tick), more).await?;
+        *self.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Some(tick);
+        for file in files {
+            // A full queue is no loss: the comparison finds the file.
+            if self.announce.try_send(file).is_err() {
+                log::warn!("too many files wait to be announced");
+            }
+        }
+        Ok(())
+    }
+
+    /// 1 to min(events_per_batch, max_batch_size) lines; how many is part of the seeded world.
+    fn generate(&self, generator: &mut Generator, tick: Moment) -> Vec<u8> {
+        let most = self.settings.events.events_per_batch.min(self.settings.events.max_batch_size);
+        let mut lines = Vec::new();
+        let count = generator.pick_count(most);
+        generator.write_events(tick, count, &mut lines);
+        lines
+    }
+
+    /// Waits for the next multiple of the interval; `None` when the stop is requested.
+    async fn next_tick(&self) -> Option<Moment> {
+        let interval = i64::try_from(self.settings.events.generation_interval.as_millis()).unwrap_or(i64::MAX).max(1);
+        let now = self.clock.now().unix_ms();
+        let next = (now.div_euclid(interval) + 1).saturating_mul(interval);
+        let wait = Duration::from_millis(u64::try_from(next - now).unwrap_or(0));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Some(Moment::from_unix_ms(next)),
+            () = self.stop.requested() => None,
+        }
+    }
+}
+
+/// Announces files as they come and again every interval until the API knows them; ends when no more can come.
+fn keep_announcing(
+    mut announcer: Announcer,
+    mut files: mpsc::Receiver<FileName>,
+    readiness: &Readiness,
+    interval: Duration,
+) {
+    let handle = tokio::runtime::Handle::current();
+    let mut compared: Option<std::time::Instant> = None;
+    loop {
+        let due = compared.is_none_or(|at| at.elapsed() > COMPARE_EVERY);
+        let result = if due { announcer.compare().map(drop) } else { Ok(()) };
+        if due && result.is_ok() {
+            compared = Some(std::time::Instant::now());
+        }
+        let result = result.and_then(|()| announcer.announce_all().map(drop));
+        if let Err(fault) = &result {
+            log::warn!(files = announcer.pending(); "not announced yet: {fault}");
+        }
+        readiness.set("apid", result.err().map(|fault| fault.to_string()));
+        match handle.block_on(async { tokio::time::timeout(interval, files.recv()).await }) {
+            Ok(Some(file)) => announcer.add(file),
+            Ok(None) => return,
+            Err(_) => {}
+        }
+        while let Ok(file) = files.try_recv() {
+            announcer.add(file);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! One file per subcommand, thin: what it reads, what it writes, how it is run. The work itself is in
+//! [`crate::pipeline`] and [`crate::api`].
+
+pub mod apid;
+pub mod audit;
+pub mod config;
+pub mod ingest;
+pub mod retry;
+pub mod send;
+pub mod split;
+pub mod status;
+pub mod up;
+pub mod work;
+
+mod daemon;

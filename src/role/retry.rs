@@ -1,0 +1,80 @@
+//! `shopctl retry FILENAME`: gives failed tasks another chance, after a person has looked.
+//!
+//! Talks to the API. Run: `shopctl retry 20250101000000`.
+
+use crate::boot::{Context, Exit, Failure};
+use crate::event::ShardId;
+use crate::pipeline::client::Client;
+use crate::task::wire::TaskRequest;
+use crate::task::{FileName, Stage, TaskKey};
+
+/// Puts the failed tasks of a file back into their queues.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl retry 20250101000000                  every failed task of the file
+  shopctl retry 20250101000000 --shard 1        only shard 1
+  shopctl retry 20250101000000 --stage shard-splitter --cascade
+                                                run the splitter again, and what failed after it:
+                                                the way to repair a corrupt splitter file
+  shopctl retry 20250101000000 --dry-run        say what would be done
+
+Exit codes: 0 all well, 1 something was refused, 64 bad usage or settings, 75 the API does not answer.")]
+pub struct Args {
+    /// The file's 14 digits
+    #[arg(value_name = "FILENAME")]
+    pub file: FileName,
+    /// Only this shard, 0 to 127
+    #[arg(long, value_name = "N")]
+    pub shard: Option<ShardId>,
+    /// This stage instead of the one that failed
+    #[arg(long)]
+    pub stage: Option<Stage>,
+    /// Run the stage again even if it is done, together with the failed ones after it
+    #[arg(long, requires = "stage")]
+    pub cascade: bool,
+    /// Say what would be done and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Asks for the retries.
+///
+/// # Errors
+/// [`Failure`] when the file is unknown or the API does not answer.
+pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    tokio::task::spawn_blocking(move || retry(&Client::new(&ctx.settings.pipeline.url), &args)).await?
+}
+
+fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {
+    let Some(file) = client.find_file(&args.file)? else {
+        return Err(Failure::new(format!("file {} is unknown to the API at {}", args.file, client.base())));
+    };
+    let (mut asked, mut refused) = (0_u64, 0_u64);
+    for shard in file.shards.iter().filter(|shard| args.shard.is_none_or(|only| only == shard.shard)) {
+        let Some(stage) = args
+            .stage
+            .filter(|stage| args.cascade || shard.failed() == Some(*stage))
+            .or_else(|| if args.stage.is_some() { None } else { shard.failed() })
+        else {
+            continue;
+        };
+        asked += 1;
+        let key = TaskKey { file: args.file.clone(), shard: shard.shard };
+        if args.dry_run {
+            println!("would retry {stage} of {key}: {}", shard.last_error.as_deref().unwrap_or("no reason given"));
+            continue;
+        }
+        let request = TaskRequest { cascade: args.cascade, ..TaskRequest::new(&key) };
+        match client.transition(stage, "retry", &request) {
+            Ok(_) => println!("retrying {stage} of {key}"),
+            Err(e) => {
+                refused += 1;
+                eprintln!("shopctl: {stage} of {key}: {e}");
+            }
+        }
+    }
+    if asked == 0 {
+        println!("nothing of {} has failed", args.file);
+    }
+    Ok(if refused == 0 { Exit::Ok } else { Exit::Failed })
+}

@@ -1,0 +1,97 @@
+//! `shopctl send`: delivers prepared files into the shard databases, each once.
+//!
+//! Reads `shard-worker-N/`, writes the shard databases and receipts into `mysql-sender/`. Run: `shopctl send`,
+//! `shopctl send --once`, or with files, which needs no API.
+
+use std::path::{Path, PathBuf};
+
+use super::daemon::{Plan, artifact_of, run_daemon, run_once, summarize, wrong_artifact};
+use crate::boot::{Context, Exit, Failure};
+use crate::event::ShardId;
+use crate::pipeline::driver::Tally;
+use crate::pipeline::folder::{Artifact, Folder};
+use crate::pipeline::lease::Lease;
+use crate::pipeline::send::{SendTask, Sender};
+use crate::store::Delivered;
+use crate::task::{Stage, TaskKey};
+
+/// The port that the sender's probes listen on by default.
+pub const PORT: u16 = 8086;
+/// Deliveries at the same time, at the most; there is one per shard.
+const PARALLEL_MAX: u8 = 8;
+
+/// Delivers prepared files into the shard databases, each once.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl send             run until stopped
+  shopctl send --shard 1   only this shard
+  shopctl send --once      deliver what is ready and exit
+  shopctl send shared/shard-worker-0/20250101000000.shard-worker.0.prepared.txt
+                           deliver this file; the API is not asked or told
+
+A file that was delivered before is not delivered again, however often it is sent.
+Exit codes: 0 all well, 1 something failed, 64 bad usage or settings, 75 the API does not answer.")]
+pub struct Args {
+    /// Deliver this shard only, 0 to 127
+    #[arg(long, value_name = "N")]
+    pub shard: Option<ShardId>,
+    /// Deliver what is ready and exit
+    #[arg(long)]
+    pub once: bool,
+    /// Prepared files to deliver without the API
+    #[arg(conflicts_with = "once", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Delivers until the stop is requested, or once.
+///
+/// # Errors
+/// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be delivered.
+pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    let folder = Folder::new(&ctx.settings.shared.dir);
+    let plan = Plan { limit: 1, shard: args.shard, own: folder.sender(), port: PORT };
+    let new_sender = || {
+        let (database, line_bytes) = (ctx.settings.database.clone(), ctx.settings.events.max_payload_size);
+        Sender::new(folder.clone(), database, line_bytes, ctx.clock.clone())
+    };
+    let sender = new_sender();
+    if !args.files.is_empty() {
+        return tokio::task::spawn_blocking(move || send_files(&ctx, sender, &args.files)).await?;
+    }
+    if args.once {
+        return run_once(ctx, plan, sender).await;
+    }
+    let parallel = if args.shard.is_some() { 1 } else { ctx.settings.pipeline.shards_count.get().min(PARALLEL_MAX) };
+    let senders = (0..parallel).map(|_| new_sender()).collect();
+    run_daemon(ctx, plan, senders).await
+}
+
+fn send_files(ctx: &Context, mut sender: Sender, files: &[PathBuf]) -> Result<Exit, Failure> {
+    let mut tally = Tally::default();
+    for path in files {
+        let task = task_of(path)?;
+        match sender.send(&task, &Lease::unlimited(Stage::MysqlSender, ctx.stop.clone())) {
+            Ok((finished, delivered)) => {
+                if delivered == Delivered::Before {
+                    log::info!(file = task.key.file.as_str(), shard = task.key.shard.get(); "was delivered before");
+                }
+                tally.done += 1;
+                tally.counts = tally.counts.plus(finished.counts);
+            }
+            Err(fault) => {
+                log::error!(path:% = path.display(); "{fault}");
+                tally.failed += 1;
+            }
+        }
+    }
+    Ok(summarize(ctx.name, Stage::MysqlSender, tally))
+}
+
+fn task_of(path: &Path) -> Result<SendTask, Failure> {
+    match artifact_of(path)? {
+        Artifact::Prepared(file, shard) => {
+            Ok(SendTask { key: TaskKey { file, shard }, source: path.to_owned(), input: None, token: 0 })
+        }
+        _ => Err(wrong_artifact(path, "a prepared file")),
+    }
+}

@@ -1,0 +1,86 @@
+//! `shopctl split`: cuts event files into one file per shard.
+//!
+//! Reads `events/`, writes `shard-splitter/`. Run: `shopctl split`, `shopctl split --once`, or
+//! `shopctl split events/20250101000000.event-ingest.txt`, which needs no API.
+
+use std::path::{Path, PathBuf};
+
+use super::daemon::{Plan, artifact_of, run_daemon, run_once, summarize, wrong_artifact};
+use crate::boot::{Context, Exit, Failure};
+use crate::pipeline::driver::Tally;
+use crate::pipeline::folder::{Artifact, Folder};
+use crate::pipeline::lease::Lease;
+use crate::pipeline::split::{SplitTask, Splitter};
+use crate::task::Stage;
+
+/// The port that the splitter's probes listen on by default.
+pub const PORT: u16 = 8085;
+/// Tasks per claim: whole files of up to so many shards.
+const LIMIT: u32 = 16;
+
+/// Cuts event files into one file per shard, every line byte for byte.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl split                 run until stopped
+  shopctl split --once          split what is ready and exit
+  shopctl split shared/events/20250101000000.event-ingest.txt
+                                split this file; the API is not asked or told
+
+Lines that no shard can have go to shard-splitter/rejects/ with their reason.
+Exit codes: 0 all well, 1 something failed, 64 bad usage or settings, 75 the API does not answer.")]
+pub struct Args {
+    /// Split what is ready and exit
+    #[arg(long)]
+    pub once: bool,
+    /// Event files to split without the API; they get [pipeline] shards_count shards
+    #[arg(conflicts_with = "once", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Splits until the stop is requested, or once.
+///
+/// # Errors
+/// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be split.
+pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    let folder = Folder::new(&ctx.settings.shared.dir);
+    let plan = Plan { limit: LIMIT, shard: None, own: folder.splitter(), port: PORT };
+    let splitter = Splitter::new(folder, ctx.settings.events.max_payload_size);
+    if !args.files.is_empty() {
+        return tokio::task::spawn_blocking(move || split_files(&ctx, &splitter, &args.files)).await?;
+    }
+    if args.once { run_once(ctx, plan, splitter).await } else { run_daemon(ctx, plan, vec![splitter]).await }
+}
+
+fn split_files(ctx: &Context, splitter: &Splitter, files: &[PathBuf]) -> Result<Exit, Failure> {
+    let mut tally = Tally::default();
+    for path in files {
+        match split_file(ctx, splitter, path) {
+            Ok(one) => {
+                tally.done += one.done;
+                tally.counts = tally.counts.plus(one.counts);
+            }
+            Err(failure) if failure.exit == Exit::Usage => return Err(failure),
+            Err(failure) => {
+                log::error!(path:% = path.display(); "{failure}");
+                tally.failed += 1;
+            }
+        }
+    }
+    Ok(summarize(ctx.name, Stage::ShardSplitter, tally))
+}
+
+fn split_file(ctx: &Context, splitter: &Splitter, path: &Path) -> Result<Tally, Failure> {
+    let Artifact::Events(file) = artifact_of(path)? else {
+        return Err(wrong_artifact(path, "an event file"));
+    };
+    let count = ctx.settings.pipeline.shards_count;
+    let shards = count.shards().map(|shard| (shard, 0)).collect();
+    let task = SplitTask { file, source: path.to_owned(), input: None, count, shards };
+    let finished = splitter.split(&task, &Lease::unlimited(Stage::ShardSplitter, ctx.stop.clone()))?;
+    let mut tally = Tally::default();
+    for finished in finished {
+        tally.done += 1;
+        tally.counts = tally.counts.plus(finished.counts);
+    }
+    Ok(tally)
+}

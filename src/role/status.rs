@@ -1,0 +1,68 @@
+//! `shopctl status`: the state of the pipeline on one screen.
+//!
+//! Talks to the API. Run: `shopctl status`, `shopctl status --json`.
+
+use crate::boot::{Context, Exit, Failure};
+use crate::pipeline::client::Client;
+use crate::task::wire::{FileResponse, SummaryResponse};
+use crate::task::{Stage, Status};
+
+/// Failed tasks that are shown one by one.
+const FAILED_SHOWN: u32 = 10;
+
+/// Shows the state of the pipeline on one screen.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl status
+  shopctl status --json | jq .by_stage
+
+Exit codes: 0 nothing has failed, 1 there are failed tasks, 64 bad usage or settings, 75 the API does not answer.")]
+pub struct Args {
+    /// Print the API's numbers as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints the state.
+///
+/// # Errors
+/// [`Failure`] when the API does not answer.
+pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    tokio::task::spawn_blocking(move || {
+        let client = Client::new(&ctx.settings.pipeline.url);
+        let summary = client.summary()?;
+        let failed = client.files_page(Some(Status::Failed), None, FAILED_SHOWN)?;
+        if args.json {
+            let text = serde_json::to_string_pretty(&summary).map_err(|e| Failure::new(e.to_string()))?;
+            println!("{text}");
+        } else {
+            print!("{}", screen(&summary, &failed.items));
+        }
+        let any_failed = Stage::ALL.into_iter().any(|stage| summary.by_stage.of(stage).failed > 0);
+        Ok(if any_failed { Exit::Failed } else { Exit::Ok })
+    })
+    .await?
+}
+
+fn screen(summary: &SummaryResponse, failed: &[FileResponse]) -> String {
+    let mut text = format!("{:<16}{:>10}{:>10}{:>10}{:>10}\n", "stage", "new", "started", "done", "failed");
+    for stage in Stage::ALL {
+        let n = summary.by_stage.of(stage);
+        text.push_str(&format!("{:<16}{:>10}{:>10}{:>10}{:>10}\n", stage.name(), n.new, n.started, n.done, n.failed));
+    }
+    text.push('\n');
+    for shard in &summary.by_shard {
+        let name = format!("shard {}", shard.shard);
+        text.push_str(&format!("{name:<16}{} of {} tasks delivered\n", shard.done, shard.total));
+    }
+    for file in failed {
+        for shard in &file.shards {
+            if let Some(stage) = shard.failed() {
+                let why = shard.last_error.as_deref().unwrap_or("no reason given");
+                text.push_str(&format!("\nfailed: {} shard {} {stage}: {why}\n", file.filename, shard.shard));
+                text.push_str(&format!("        after repair: shopctl retry {}\n", file.filename));
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,202 @@
+//! `shopctl up`: all roles in one process on embedded databases, with nothing else installed.
+//!
+//! Starts the very same `run` functions as the roles do alone; they talk through HTTP, files and databases here too.
+//! Run: `shopctl up`, or `shopctl up --from FILE` to run a real file through and exit with the audit's verdict.
+
+mod follow;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::{apid, audit, ingest, send, split, work};
+use crate::boot::{Context, Exit, Failure};
+use crate::config::Settings;
+use crate::shutdown::Stop;
+
+/// All roles in one process: event-ingest, pipeline-apid, shard-splitter, shard-workers, mysql-sender.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl up                                   generated events, until Ctrl-C
+  shopctl up --from year.ndjson.gz             run a file through, print the audit, exit with its verdict
+  shopctl up --set events.events_per_batch=1000 --set events.duplicate_rate=0
+  shopctl up --any-port                        any free ports instead of 8080, 8082, 8085, 8086, 8100, ...
+
+Everything is under ./shared. Ctrl-C drains and prints the audit; a second Ctrl-C ends at once.
+Exit codes: 0 everything adds up, 1 something does not or failed, 64 bad usage or settings.")]
+pub struct Args {
+    /// Run this file (- for the standard input) through instead of generating events
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Lines per event file
+    #[arg(long, value_name = "N", default_value_t = ingest::BATCH_LINES, requires = "from", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub batch: u64,
+    /// Take any free ports
+    #[arg(long)]
+    pub any_port: bool,
+}
+
+/// The defaults of the demonstration: more events, more often, and some that misbehave.
+pub fn defaults() -> Vec<(&'static str, String)> {
+    [
+        ("events.generation_interval", "2"),
+        ("events.events_per_batch", "500"),
+        ("events.duplicate_rate", "0.02"),
+        ("events.malformed_rate", "0.01"),
+        ("events.out_of_order_rate", "0.02"),
+    ]
+    .map(|(key, value)| (key, value.to_owned()))
+    .to_vec()
+}
+
+type Roles = JoinSet<(&'static str, Result<Exit, Failure>)>;
+
+/// Runs all roles until the stop is requested or the file is through; then audits.
+///
+/// # Errors
+/// [`Failure`] of the first role that failed.
+pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    let mut settings = (*ctx.settings).clone();
+    settings.server.port = args.any_port.then_some(0);
+    settings.events.generate &= args.from.is_none();
+    // The API stops last: the others report to it while they drain.
+    let api_stop = Stop::new();
+    let mut api = Context::new("pipeline-apid", Arc::new(settings.clone()), api_stop.clone());
+    api.bind(apid::PORT).await?;
+    if let Some(bound) = &api.bound {
+        settings.pipeline.url = format!("http://{}{}", bound.addr(), crate::api::BASE);
+    }
+    let settings = Arc::new(settings);
+    let mut contexts = bind_all(&settings, &ctx.stop).await?;
+    let ingest = Context::new("event-ingest", Arc::clone(&settings), ctx.stop.clone());
+    announce(&api, &contexts);
+    let mut apis: Roles = JoinSet::new();
+    apis.spawn(async { ("pipeline-apid", apid::run(api, apid::Args::default()).await) });
+    let mut roles: Roles = JoinSet::new();
+    start(&mut roles, &mut contexts);
+    let follower = follow::Follower::start(&settings, ctx.stop.clone());
+    let outcome = match args.from.clone() {
+        Some(from) => run_file(&ctx.stop, ingest, from, args.batch, &settings, &mut roles, &mut apis).await,
+        None => until_stop(&ctx.stop, &mut roles, &mut apis).await,
+    };
+    ctx.stop.request();
+    let drained = join_all(&mut roles, &ctx.stop).await;
+    follower.finish().await;
+    api_stop.request();
+    let stopped = join_all(&mut apis, &ctx.stop).await;
+    outcome.and(drained).and(stopped)?;
+    let audit = audit::audit(&Context::new("audit", settings, Stop::new()), args.from.is_some()).await?;
+    print!("\n{}", audit::table(&audit));
+    Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
+}
+
+/// Binds every role's port before any role starts, so that a taken port is said at once.
+async fn bind_all(settings: &Arc<Settings>, stop: &Stop) -> Result<Vec<(Context, Role)>, Failure> {
+    let mut roles = vec![
+        ("event-ingest", ingest::PORT, Role::Ingest),
+        ("shard-splitter", split::PORT, Role::Split),
+        ("mysql-sender", send::PORT, Role::Send),
+    ];
+    for shard in settings.pipeline.shards_count.shards() {
+        roles.push(("shard-worker", work::PORT + u16::from(shard.get()), Role::Work(shard)));
+    }
+    let mut contexts = Vec::new();
+    for (name, port, role) in roles {
+        let mut context = Context::new(name, Arc::clone(settings), stop.clone());
+        context.bind(port).await?;
+        contexts.push((context, role));
+    }
+    Ok(contexts)
+}
+
+/// A role with what it needs beside its context.
+#[derive(Debug, Clone, Copy)]
+enum Role {
+    Ingest,
+    Split,
+    Work(crate::event::ShardId),
+    Send,
+}
+
+fn start(roles: &mut Roles, contexts: &mut Vec<(Context, Role)>) {
+    for (context, role) in contexts.drain(..) {
+        let name = context.name;
+        roles.spawn(async move {
+            let result = match role {
+                Role::Ingest => ingest::run(context, ingest::Args::default()).await,
+                Role::Split => split::run(context, split::Args::default()).await,
+                Role::Work(shard) => work::run(context, work::Args { shard, once: false, files: Vec::new() }).await,
+                Role::Send => send::run(context, send::Args::default()).await,
+            };
+            (name, result)
+        });
+    }
+}
+
+/// Says where everything listens, and what to look at.
+fn announce(api: &Context, contexts: &[(Context, Role)]) {
+    let address = |context: &Context| context.bound.as_ref().map(|bound| bound.addr().to_string()).unwrap_or_default();
+    println!("shopctl {}: all roles in this process; Ctrl-C to stop\n", env!("CARGO_PKG_VERSION"));
+    println!("  {:<18}http://{}/", api.name, address(api));
+    for (context, _) in contexts {
+        println!("  {:<18}http://{}/health", context.name, address(context));
+    }
+    println!("  {:<18}{}\n", "everything under", api.settings.shared.dir.display());
+}
+
+/// Runs until the stop is requested or a role ends; a role that ends unasked stops all.
+async fn until_stop(stop: &Stop, roles: &mut Roles, apis: &mut Roles) -> Result<(), Failure> {
+    tokio::select! {
+        () = stop.requested() => Ok(()),
+        Some(ended) = roles.join_next() => Err(ended_early(ended)),
+        Some(ended) = apis.join_next() => Err(ended_early(ended)),
+    }
+}
+
+fn ended_early(ended: Result<(&'static str, Result<Exit, Failure>), tokio::task::JoinError>) -> Failure {
+    match ended {
+        Ok((name, Ok(exit))) => Failure::new(format!("{name} ended by itself ({exit:?}), so everything stops")),
+        Ok((name, Err(failure))) => {
+            Failure { message: format!("{name} failed, so everything stops: {failure}"), ..failure }
+        }
+        Err(e) => Failure::new(format!("a role ended abnormally, so everything stops: {e}")),
+    }
+}
+
+/// Cuts a file and waits until all of it is delivered or failed.
+async fn run_file(
+    stop: &Stop,
+    ctx: Context,
+    from: PathBuf,
+    batch: u64,
+    settings: &Arc<Settings>,
+    roles: &mut Roles,
+    apis: &mut Roles,
+) -> Result<(), Failure> {
+    let settled = follow::until_settled(Arc::clone(settings), stop.clone());
+    let whole = async {
+        tokio::task::spawn_blocking(move || ingest::import(&ctx, &from, batch)).await??;
+        settled.await
+    };
+    tokio::select! {
+        result = whole => result,
+        result = until_stop(stop, roles, apis) => result,
+    }
+}
+
+/// Waits for all roles; the second signal or the deadline ends the wait.
+async fn join_all(roles: &mut Roles, stop: &Stop) -> Result<(), Failure> {
+    let mut result = Ok(());
+    loop {
+        let ended = tokio::select! {
+            ended = roles.join_next() => ended,
+            () = stop.ended() => return result.and(Err(Failure::new("ended before everything was drained"))),
+        };
+        match ended {
+            None => return result,
+            Some(Ok((_, Ok(_)))) => {}
+            Some(other) => result = result.and(Err(ended_early(other))),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `shopctl work --shard N`: checks one shard's events against the rules.
+//!
+//! Reads `shard-splitter/`, writes `shard-worker-N/`: prepared lines, rejects, and what the worker has to remember.
+//! Run: `shopctl work --shard 0`, `shopctl work --shard 0 --once`, or with files, which needs no API.
+
+use std::path::{Path, PathBuf};
+
+use super::daemon::{Plan, artifact_of, run_daemon, run_once, summarize, wrong_artifact};
+use crate::boot::{Context, Exit, Failure};
+use crate::event::ShardId;
+use crate::pipeline::driver::Tally;
+use crate::pipeline::folder::{Artifact, Folder};
+use crate::pipeline::lease::Lease;
+use crate::pipeline::work::{WorkTask, Worker};
+use crate::task::{Stage, TaskKey};
+
+/// The port that the probes of shard 0's worker listen on by default; the shard is added.
+pub const PORT: u16 = 8100;
+
+/// Checks one shard's events against the rules and prepares them for the sender.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl work --shard 0          run until stopped
+  SHARD_ID=1 shopctl work         the same for shard 1
+  shopctl work --shard 0 --once   work on what is ready and exit
+  shopctl work --shard 0 shared/shard-splitter/20250101000000.shard-splitter.0.txt
+                                  work on this file; the API is not asked or told
+
+One worker per shard: files of a shard are worked on in their order.
+Exit codes: 0 all well, 1 something failed, 64 bad usage or settings, 75 the API does not answer.")]
+pub struct Args {
+    /// The shard to work on, 0 to 127
+    #[arg(long, env = "SHARD_ID", value_name = "N")]
+    pub shard: ShardId,
+    /// Work on what is ready and exit
+    #[arg(long)]
+    pub once: bool,
+    /// Splitter files to work on without the API
+    #[arg(conflicts_with = "once", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Works until the stop is requested, or once.
+///
+/// # Errors
+/// [`Failure`] when the port or the state cannot be opened, the API does not answer a one-shot run, or a file cannot
+/// be worked on.
+pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    let folder = Folder::new(&ctx.settings.shared.dir);
+    let port = PORT + u16::from(args.shard.get());
+    let plan = Plan { limit: 1, shard: Some(args.shard), own: folder.worker(args.shard), port };
+    let (line_bytes, days) = (ctx.settings.events.max_payload_size, ctx.settings.worker.key_retention_days);
+    let worker = Worker::open(folder, args.shard, line_bytes, days, ctx.clock.clone())?;
+    if !args.files.is_empty() {
+        return tokio::task::spawn_blocking(move || work_on_files(&ctx, worker, &args)).await?;
+    }
+    if args.once { run_once(ctx, plan, worker).await } else { run_daemon(ctx, plan, vec![worker]).await }
+}
+
+fn work_on_files(ctx: &Context, mut worker: Worker, args: &Args) -> Result<Exit, Failure> {
+    let mut tally = Tally::default();
+    for path in &args.files {
+        let task = task_of(path, args.shard)?;
+        match worker.work_on(&task, &Lease::unlimited(Stage::ShardWorker, ctx.stop.clone())) {
+            Ok(finished) => {
+                tally.done += 1;
+                tally.counts = tally.counts.plus(finished.counts);
+            }
+            Err(fault) => {
+                log::error!(path:% = path.display(); "{fault}");
+                tally.failed += 1;
+            }
+        }
+    }
+    Ok(summarize(ctx.name, Stage::ShardWorker, tally))
+}
+
+fn task_of(path: &Path, shard: ShardId) -> Result<WorkTask, Failure> {
+    match artifact_of(path)? {
+        Artifact::Split(file, own) if own == shard => {
+            Ok(WorkTask { key: TaskKey { file, shard }, source: path.to_owned(), input: None, token: 0 })
+        }
+        _ => Err(wrong_artifact(path, &format!("a splitter's file of shard {shard}"))),
+    }
+}
