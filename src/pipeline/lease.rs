@@ -66,7 +66,7 @@ impl Lease {
     /// # Errors
     /// [`Fault::Stale`] when somebody else may have the task, [`Fault::Stopped`] when this process has to end.
     pub fn check(&self) -> Result<(), Fault> {
-        if self.0.stop.is_ended() {
+        if self.0.stop.is_giving_back() {
             return Err(Fault::Stopped);
         }
         let passed = self.granted().elapsed();
@@ -164,7 +164,7 @@ mod tests {
         let fresh = Lease::new(Stage::ShardWorker, &claimed(60_000), sent(0), stop.clone());
         stop.request();
         assert!(fresh.check().is_ok(), "draining finishes what has begun");
-        stop.end_now();
-        assert!(matches!(fresh.check(), Err(Fault::Stopped)));
+        stop.give_back();
+        assert!(matches!(fresh.check(), Err(Fault::Stopped)), "what is not finished in time is given back");
     }
 }

@@ -5,6 +5,7 @@
 
 mod follow;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,7 +40,10 @@ pub struct Args {
 
 /// The defaults of the demonstration: more events, more often, and some that misbehave.
 pub fn defaults() -> Vec<(&'static str, String)> {
+    // On a terminal a line per file is enough; everything else shows only when something is wrong.
+    let level = if std::io::stdout().is_terminal() { "WARN" } else { "INFO" };
     [
+        ("logging.level", level),
         ("events.generation_interval", "2"),
         ("events.events_per_batch", "500"),
         ("events.duplicate_rate", "0.02"),
@@ -81,6 +85,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         None => until_stop(&ctx.stop, &mut roles, &mut apis).await,
     };
     ctx.stop.request();
+    println!("\nstopping: finishing what has begun");
     let drained = join_all(&mut roles, &ctx.stop).await;
     follower.finish().await;
     api_stop.request();

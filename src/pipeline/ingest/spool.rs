@@ -1,9 +1,12 @@
 //! Posted lines on their way into an event file. The spool *becomes* the event file by one rename, so that no crash
-//! can lose an acknowledged line or publish it twice.
+//! can lose an acknowledged line or publish it twice. A spool is locked by the process that writes it: another ingest
+//! on the same folder takes over only what nobody holds.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::pipeline::artifact;
 use crate::pipeline::driver::random_id;
@@ -18,7 +21,7 @@ pub struct Spool {
     folder: Folder,
     current: Option<Open>,
     /// Closed spools that are not published yet: of earlier runs, or closed by a fault.
-    sealed: Vec<PathBuf>,
+    sealed: Vec<Open>,
 }
 
 struct Open {
@@ -40,10 +43,14 @@ impl Spool {
         let mut sealed = Vec::new();
         for name in artifact::list(&own)? {
             let path = own.join(name);
-            if cut_torn_line(&path)? == 0 {
-                artifact::remove(&path)?;
-            } else {
-                sealed.push(path);
+            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                log::info!(path:% = path.display(); "another ingest writes this spool");
+                continue;
+            }
+            match cut_torn_line(&mut file, &path)? {
+                0 => drop(artifact::remove(&path)?),
+                durable => sealed.push(Open { path, file, durable }),
             }
         }
         Ok(Self { folder, current: None, sealed })
@@ -71,7 +78,7 @@ impl Spool {
                 Ok(())
             }
             Err(e) => {
-                self.close_after_fault(&open);
+                self.close_after_fault(open);
                 Err(e)
             }
         }
@@ -83,15 +90,18 @@ impl Spool {
     /// # Errors
     /// When something cannot be written; what is not published stays for the next call.
     pub fn publish(&mut self, name: &FileName, more: &[u8]) -> io::Result<Vec<FileName>> {
-        if !more.is_empty() {
-            self.append(more)?;
+        if !more.is_empty()
+            && let Err(e) = self.append(more)
+        {
+            // What was acknowledged needs no more room to be published.
+            log::error!(bytes = more.len(); "generated events were dropped: {e}");
         }
         if let Some(open) = self.current.take() {
-            self.sealed.push(open.path);
+            self.sealed.push(open);
         }
         let (mut published, mut name) = (Vec::new(), name.clone());
-        while let Some(path) = self.sealed.first() {
-            name = publish_at_free_name(&self.folder, path, name)?;
+        while let Some(open) = self.sealed.first() {
+            name = publish_at_free_name(&self.folder, &open.path, name)?;
             self.sealed.remove(0);
             published.push(name.clone());
             name = name.next_second();
@@ -100,15 +110,18 @@ impl Spool {
     }
 
     fn begin(&self) -> io::Result<Open> {
-        let path = spool_folder(&self.folder).join(format!("{}.spool", random_id()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        artifact::sync_folder(&spool_folder(&self.folder))?;
+        let (id, own) = (random_id(), spool_folder(&self.folder));
+        // Locked before it has the name by which another ingest would find it.
+        let (hidden, path) = (self.folder.events().join(format!(".{id}.spool.tmp")), own.join(format!("{id}.spool")));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&hidden)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        artifact::relocate(&hidden, &path)?;
         Ok(Open { path, file, durable: 0 })
     }
 
-    fn close_after_fault(&mut self, open: &Open) {
+    fn close_after_fault(&mut self, open: Open) {
         match open.file.set_len(open.durable) {
-            Ok(()) if open.durable > 0 => self.sealed.push(open.path.clone()),
+            Ok(()) if open.durable > 0 => self.sealed.push(open),
             Ok(()) => {
                 if let Err(e) = artifact::remove(&open.path) {
                     log::warn!("{e}");
@@ -118,7 +131,7 @@ impl Spool {
             // the worker knows them by their keys.
             Err(e) => {
                 log::warn!(path:% = open.path.display(); "cannot cut refused lines off the spool: {e}");
-                self.sealed.push(open.path.clone());
+                self.sealed.push(open);
             }
         }
     }
@@ -139,8 +152,7 @@ fn publish_at_free_name(folder: &Folder, path: &Path, mut name: FileName) -> io:
 }
 
 /// Cuts off what follows the last line feed; answers the length that is left.
-fn cut_torn_line(path: &Path) -> io::Result<u64> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+fn cut_torn_line(file: &mut File, path: &Path) -> io::Result<u64> {
     let mut end = file.seek(io::SeekFrom::End(0))?;
     let length = end;
     let mut whole = 0;
@@ -148,7 +160,7 @@ fn cut_torn_line(path: &Path) -> io::Result<u64> {
         let start = end.saturating_sub(BLOCK_BYTES);
         let mut block = vec![0; usize::try_from(end - start).unwrap_or_default()];
         file.seek(io::SeekFrom::Start(start))?;
-        io::Read::read_exact(&mut file, &mut block)?;
+        io::Read::read_exact(file, &mut block)?;
         if let Some(at) = memchr::memrchr(b'\n', &block) {
             whole = start + at as u64 + 1;
             break;
@@ -192,6 +204,20 @@ mod tests {
         assert_eq!(content(&folder, &files[0]), "a\nb\n");
         assert_eq!(content(&folder, &files[1]), "c\ngenerated\n");
         assert!(Spool::open(folder).unwrap().is_empty(), "nothing is published twice");
+    }
+
+    #[test]
+    fn a_spool_that_another_ingest_writes_is_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(temp.path());
+        let mut first = Spool::open(folder.clone()).unwrap();
+        first.append(b"a\n").unwrap();
+        let mut second = Spool::open(folder.clone()).unwrap();
+        assert!(second.is_empty());
+        first.append(b"b\n").unwrap();
+        let tick = name("20250101000000");
+        assert!(second.publish(&tick, b"").unwrap().is_empty());
+        assert_eq!(content(&folder, &first.publish(&tick, b"").unwrap()[0]), "a\nb\n");
     }
 
     #[test]
