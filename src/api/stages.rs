@@ -8,6 +8,7 @@ use crate::http::Problem;
 use crate::http::extract::{Json, Path};
 use crate::http::problem::ProblemBody;
 use crate::store::Report;
+use crate::task::stage::UnknownName;
 use crate::task::wire::{IngestDoneRequest, IngestDoneResponse, TaskRequest, TaskResponse};
 use crate::task::{Call, Stage};
 
@@ -78,8 +79,13 @@ pub(super) fn stage_of(text: &str) -> Result<Stage, Problem> {
     match text.parse() {
         Ok(Stage::EventIngest) => Err(Problem::not_found("this call of the stage event-ingest")),
         Ok(stage) => Ok(stage),
-        Err(e) => Err(Problem::not_found(format!("the stage {e}: it"))),
+        Err(e) => Err(unknown_stage(&e)),
     }
+}
+
+/// 404: the path names a stage that there is not.
+pub(super) fn unknown_stage(error: &UnknownName) -> Problem {
+    Problem::new(axum::http::StatusCode::NOT_FOUND, "not_found", format!("the stage {error}"))
 }
 
 fn call_of(transition: &str, request: &TaskRequest) -> Result<Call, Problem> {
