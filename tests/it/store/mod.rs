@@ -8,6 +8,7 @@ mod looks;
 mod model;
 mod moves;
 mod order;
+mod schema;
 mod shard;
 mod worker;
 
