@@ -200,6 +200,10 @@ impl Row {
             (Call::Done(None) | Call::Fail(None), Status::Started) => refuse(Refusal::TokenRequired { stage, status }),
             (Call::Done(None), Status::Done) | (Call::Fail(None), Status::Failed) => Verdict::Same,
             (Call::Done(Some(token)), Status::Done) if self.done_by[stage.index()] == Some(token) => Verdict::Same,
+            // The repeat of a call whose answer was lost; nobody has begun anything since.
+            (Call::Fail(Some(token)), Status::Failed) if self.token == token && self.lease_until.is_none() => {
+                Verdict::Same
+            }
             (Call::Retry, Status::New) => Verdict::Same,
             (Call::Retry, Status::Failed) | (Call::RetryCascade, Status::Failed | Status::Done) => {
                 self.again(stage, call == Call::RetryCascade)
@@ -353,6 +357,16 @@ mod tests {
         let done = change(second.decide(S, Call::Done(Some(2)), at(1002), POLICY));
         assert_eq!(done.decide(S, Call::Done(Some(2)), at(9), POLICY), Verdict::Same);
         assert_eq!(code(done.decide(S, Call::Fail(Some(2)), at(9), POLICY)), "stale_lease");
+    }
+
+    #[test]
+    fn a_repeated_fail_is_answered_like_the_first() {
+        let claimed = change(ready().decide(S, Call::Claim, at(0), POLICY));
+        let failed = change(claimed.decide(S, Call::Fail(Some(1)), at(1), POLICY));
+        assert_eq!(failed.decide(S, Call::Fail(Some(1)), at(2), POLICY), Verdict::Same);
+        assert_eq!(code(failed.decide(S, Call::Fail(Some(0)), at(2), POLICY)), "stale_lease");
+        let again = change(failed.decide(S, Call::Retry, at(3), POLICY));
+        assert_eq!(code(again.decide(S, Call::Fail(Some(1)), at(4), POLICY)), "stale_lease");
     }
 
     #[test]
