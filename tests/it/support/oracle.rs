@@ -110,7 +110,7 @@ fn judge(raw: &[u8], shards: u8) -> Judged {
         return Err("bad_line_end");
     }
     let value: Value = serde_json::from_str(text).map_err(|_| "bad_json")?;
-    let top = value.as_object().ok_or("bad_json")?;
+    let top = value.as_object().ok_or("malformed")?;
     serde_json::from_str::<NoTwins>(text).map_err(|_| "malformed")?;
     let kind = top.get("event_type").and_then(Value::as_u64).filter(|kind| *kind <= 4).ok_or("no_event_type")?;
     let payload = top.get("payload").filter(|payload| payload.is_object()).ok_or("no_shard_key")?;
