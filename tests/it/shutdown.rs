@@ -77,11 +77,12 @@ fn all_roles_stopped_at_the_same_moment_end_in_time_and_go_on_later() {
     let began = Instant::now();
     stopping.iter().for_each(|(_, process)| process.signal(Signal::TERM));
     for (role, process) in stopping {
-        let ended = process.wait_exit(PATIENCE);
-        println!("{role:?} ended with {:?} after {:?}", ended.status.code(), began.elapsed());
-        assert!(ended.status.code().is_some_and(|code| code < 2), "{}", ended.log);
+        // The API is the first to be gone: what the others cannot report any more comes back with its lease.
+        let ended = process.wait_exit(PATIENCE).expect_code(0);
+        println!("{role:?} ended after {:?}", began.elapsed());
+        assert!(!ended.log.contains("ending now"), "{}", ended.log);
     }
-    assert!(began.elapsed() < DRAIN + AT_ONCE, "{:?}", began.elapsed());
+    assert!(began.elapsed() < DRAIN, "{:?}", began.elapsed());
     STAGES.into_iter().for_each(|role| pipeline.start(role));
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
