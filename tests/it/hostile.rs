@@ -29,7 +29,7 @@ fn no_json() -> Vec<Hostile> {
         let payload = format!(r#""shop_id":1,"active":true,"x":{}{}"#, "[".repeat(depth), "]".repeat(depth));
         event(4, &payload)
     };
-    let long = format!(r#"{}"#, event(4, &format!(r#""shop_id":1,"active":true,"x":"{}""#, "y".repeat(2 << 20))));
+    let long = event(4, &format!(r#""shop_id":1,"active":true,"x":"{}""#, "y".repeat(2 << 20)));
     let mut bytes = good.clone().into_bytes();
     bytes.insert(20, 0xff);
     let mut nul = good.clone().into_bytes();
