@@ -15,6 +15,9 @@ use crate::task::{Claimed, Counts, Output, Stage, TaskKey};
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// How often the report of finished work is sent before the task is left to its lease.
 const REPORT_TRIES: u32 = 20;
+/// How long the report of finished work is repeated once the stop was requested: where everything stops together the
+/// API may be gone for good. What is not reported comes back when its lease runs out.
+const STOPPING_PATIENCE: Duration = Duration::from_secs(3);
 /// Characters of a reason.
 const REASON_CHARS_MAX: usize = 1000;
 
@@ -235,12 +238,17 @@ impl Driver<'_> {
     /// Reports until there is an answer: the effect is there already, and the report can be repeated safely.
     fn report(&self, stage: Stage, transition: &str, request: &TaskRequest) -> Result<(), ClientError> {
         let mut backoff = BACKOFF.0;
+        let patience = if transition == "done" { STOPPING_PATIENCE } else { Duration::ZERO };
+        let mut stopping: Option<Instant> = None;
         for _ in 1..REPORT_TRIES {
             match self.client.transition(stage, transition, request) {
                 Err(ClientError::Unavailable { why, .. }) if !self.stop.is_ended() => {
+                    if self.stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > patience {
+                        break;
+                    }
                     log::warn!(stage = stage.name(), file = request.filename.as_str(), retry_ms = millis(backoff);
                         "cannot report '{transition}': {why}");
-                    // The stop does not end this wait: reporting is part of finishing. The deadline does.
+                    // The stop does not end this wait at once: reporting is part of finishing. The deadline does.
                     let rest = jittered(backoff);
                     let ended = tokio::runtime::Handle::current()
                         .block_on(async { tokio::time::timeout(rest, self.stop.ended()).await.is_ok() });

@@ -1,7 +1,15 @@
-//! The integration tests: one binary.
+//! The single integration binary: whole processes, real files, real databases.
+#![cfg(test)]
 
 mod api;
+mod chaos;
 mod config;
 mod docs;
+mod hostile;
 mod imports;
+mod paused;
+mod pipeline;
+mod shutdown;
 mod store;
+mod support;
+mod up;
