@@ -89,8 +89,14 @@ impl Sender {
                     tries += 1;
                     log::warn!(stage = Stage::MysqlSender.name(), file = task.key.file.as_str(), shard = task.key.shard.get(),
                         tries; "the transaction is run again: {why}");
+                    let pause = std::time::Duration::from_millis(rand::random_range(10..100) * u64::from(tries));
+                    Handle::current().block_on(tokio::time::sleep(pause));
                 }
-                Err(e) => return Err(e.into()),
+                Err(e) => {
+                    // If the rows stopped coming because the lease is over or the process stops, that is the reason.
+                    lease.check()?;
+                    return Err(e.into());
+                }
             }
         }
     }
@@ -154,7 +160,7 @@ impl Job for Sender {
             .iter()
             .map(|claimed| {
                 let key = claimed.key.clone();
-                let source = self.folder.path_of(&Artifact::Prepared(key.file.clone(), key.shard));
+                let source = self.folder.locate(&Artifact::Prepared(key.file.clone(), key.shard));
                 let task = SendTask { key, source, input: claimed.input, token: claimed.token };
                 self.send(&task, lease).map(|(finished, _)| finished)
             })

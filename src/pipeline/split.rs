@@ -192,7 +192,7 @@ impl Job for Splitter {
         };
         let file = first.key.file.clone();
         let task = SplitTask {
-            source: self.folder.path_of(&Artifact::Events(file.clone())),
+            source: self.folder.locate(&Artifact::Events(file.clone())),
             file,
             input: first.input,
             count: first.shards_count,

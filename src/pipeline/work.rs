@@ -279,7 +279,7 @@ impl Job for Worker {
             .iter()
             .map(|claimed| {
                 let key = claimed.key.clone();
-                let source = self.folder.path_of(&Artifact::Split(key.file.clone(), key.shard));
+                let source = self.folder.locate(&Artifact::Split(key.file.clone(), key.shard));
                 self.work_on(&WorkTask { key, source, input: claimed.input, token: claimed.token }, lease)
             })
             .collect()

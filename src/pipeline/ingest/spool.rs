@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -15,6 +16,8 @@ use crate::task::FileName;
 
 /// Bytes read at a time while looking for the last complete line.
 const BLOCK_BYTES: u64 = 64 * 1024;
+/// How the name of a spool ends.
+const SUFFIX: &str = ".spool";
 
 /// The lines of the present tick.
 pub struct Spool {
@@ -38,22 +41,29 @@ impl Spool {
     /// # Errors
     /// Whatever reading the folder fails with.
     pub fn open(folder: Folder) -> io::Result<Self> {
-        let own = spool_folder(&folder);
-        artifact::create_folder(&own)?;
-        let mut sealed = Vec::new();
-        for name in artifact::list(&own)? {
+        artifact::create_folder(&spool_folder(&folder))?;
+        let mut spool = Self { folder, current: None, sealed: Vec::new() };
+        spool.take_over()?;
+        Ok(spool)
+    }
+
+    /// Takes over the spools that nobody holds: those of an ingest that is gone.
+    fn take_over(&mut self) -> io::Result<()> {
+        let own = spool_folder(&self.folder);
+        for name in artifact::list(&own)?.into_iter().filter(|name| name.ends_with(SUFFIX)) {
             let path = own.join(name);
-            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-                log::info!(path:% = path.display(); "another ingest writes this spool");
+            if self.sealed.iter().chain(&self.current).any(|open| open.path == path) {
                 continue;
             }
+            let Some(mut file) = lock(&path)? else {
+                continue;
+            };
             match cut_torn_line(&mut file, &path)? {
                 0 => drop(artifact::remove(&path)?),
-                durable => sealed.push(Open { path, file, durable }),
+                durable => self.sealed.push(Open { path, file, durable }),
             }
         }
-        Ok(Self { folder, current: None, sealed })
+        Ok(())
     }
 
     /// Whether anything waits to be published.
@@ -96,15 +106,25 @@ impl Spool {
             // What was acknowledged needs no more room to be published.
             log::error!(bytes = more.len(); "generated events were dropped: {e}");
         }
+        self.take_over()?;
         if let Some(open) = self.current.take() {
             self.sealed.push(open);
         }
         let (mut published, mut name) = (Vec::new(), name.clone());
         while let Some(open) = self.sealed.first() {
-            name = publish_at_free_name(&self.folder, &open.path, name)?;
+            match publish_at_free_name(&self.folder, &open.path, name.clone()) {
+                Ok(given) => {
+                    name = given.next_second();
+                    published.push(given);
+                }
+                // It has its name already, and only the folder could not be synced then. The comparison of the folder
+                // with the API finds it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    log::warn!(path:% = open.path.display(); "was published before: {e}");
+                }
+                Err(e) => return Err(e),
+            }
             self.sealed.remove(0);
-            published.push(name.clone());
-            name = name.next_second();
         }
         Ok(published)
     }
@@ -112,7 +132,7 @@ impl Spool {
     fn begin(&self) -> io::Result<Open> {
         let (id, own) = (random_id(), spool_folder(&self.folder));
         // Locked before it has the name by which another ingest would find it.
-        let (hidden, path) = (self.folder.events().join(format!(".{id}.spool.tmp")), own.join(format!("{id}.spool")));
+        let (hidden, path) = (self.folder.events().join(format!(".{id}.spool.tmp")), own.join(format!("{id}{SUFFIX}")));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&hidden)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         artifact::relocate(&hidden, &path)?;
@@ -139,6 +159,43 @@ impl Spool {
 
 fn spool_folder(folder: &Folder) -> PathBuf {
     folder.events().join("spool")
+}
+
+/// Bytes of acknowledged lines that are no event file yet, for the audit.
+///
+/// # Errors
+/// Whatever reading the folder fails with.
+pub fn waiting_bytes(folder: &Folder) -> io::Result<u64> {
+    let own = spool_folder(folder);
+    let mut bytes = 0;
+    for name in artifact::list(&own)? {
+        match std::fs::metadata(own.join(name)) {
+            Ok(meta) => bytes += meta.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Opens and locks a spool; nothing if it is gone or somebody else holds it.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = match artifact::open_for_update(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(e) => {
+            return Err(io::Error::new(io::Error::from(e).kind(), format!("cannot lock {}: {e}", path.display())));
+        }
+    }
+    // Between opening and locking it may have become an event file: then this name is gone, or another file's.
+    let same = std::fs::symlink_metadata(path)
+        .is_ok_and(|named| file.metadata().is_ok_and(|held| (named.dev(), named.ino()) == (held.dev(), held.ino())));
+    Ok(same.then_some(file))
 }
 
 /// Renames a file into the events folder; on a taken name the next second is tried (semantics 3).
