@@ -1,5 +1,7 @@
 //! The integration tests: one binary.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test, in helpers too")]
+
 mod api;
 mod config;
 mod docs;
