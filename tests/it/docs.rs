@@ -3,7 +3,7 @@
 //! After a change that is meant, `SHOPCTL_BLESS=1 cargo test --test it docs` writes the answers into the document.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use shopctl::event::Reason;
 
@@ -136,7 +136,7 @@ fn arms_of_code(source: &str) -> Vec<String> {
 /// The codes of all problems that are made anywhere: the first text after a status.
 fn problem_codes() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
-    for path in crate::imports::sources().into_iter().map(PathBuf::from) {
+    for path in crate::imports::sources() {
         let text = std::fs::read_to_string(&path).unwrap();
         for (at, _) in text.match_indices("StatusCode::").chain(text.match_indices("new(status, ")) {
             let rest = &text[at..text.len().min(at + 80)];

@@ -59,6 +59,11 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
+/// The ends of a lease more often than chance would hit them.
+fn wait() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(LEASE_MS - 1), Just(LEASE_MS), Just(LEASE_MS + 1), 0_i64..LEASE_MS]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let shard = prop_oneof![3 => Just(None), 1 => (0_u64..3).prop_map(Some)];
     prop_oneof![
@@ -66,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (stage(), 1_u32..4, shard, proptest::bool::weighted(0.2))
             .prop_map(|(stage, limit, shard, again)| Step::Claim { stage, limit, shard, again }),
         1 => (0_usize..2).prop_map(|file| Step::IngestDone { file }),
-        2 => (0_i64..LEASE_MS * 2).prop_map(|ms| Step::Wait { ms }),
+        3 => wait().prop_map(|ms| Step::Wait { ms }),
     ]
 }
 
