@@ -13,7 +13,7 @@ use super::stages::unknown_stage;
 use crate::http::Problem;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::problem::ProblemBody;
-use crate::store::{FileQuery, Tracking};
+use crate::store::{FileQuery, Tracking, for_each_file};
 use crate::task::wire::{
     FileResponse, FilesParams, FilesResponse, QueueItem, QueueParams, QueueResponse, RegisterRequest, RegisterResponse,
     SummaryResponse,
@@ -24,8 +24,6 @@ use crate::task::{FileName, Ledger, Stage};
 const PAGE: u32 = 100;
 /// Items per page at the most.
 const PAGE_MAX: u32 = 1000;
-/// Files per page while the books are added up.
-const AUDIT_PAGE: u32 = 500;
 
 /// Creates the tasks of a file, one per shard. Doing it again changes nothing.
 #[utoipa::path(
@@ -153,23 +151,10 @@ impl BooksCache {
             return Ok(ledger.clone());
         }
         let began = Instant::now();
-        let ledger = add_up(tracking).await?;
+        let mut ledger = Ledger::default();
+        for_each_file(tracking, |file| ledger.add(file)).await?;
         *last = Some((ledger.clone(), Instant::now() + began.elapsed() * 2));
         Ok(ledger)
-    }
-}
-
-/// Adds up the reports of all files.
-async fn add_up(tracking: &dyn Tracking) -> crate::store::Result<Ledger> {
-    let mut ledger = Ledger::default();
-    let mut query = FileQuery { limit: AUDIT_PAGE, with_results: true, ..FileQuery::default() };
-    loop {
-        let page = tracking.list_files(&query).await?;
-        page.files.iter().for_each(|file| ledger.add(file));
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(ledger),
-        }
     }
 }
 

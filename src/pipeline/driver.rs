@@ -1,6 +1,7 @@
 //! The loop that all stages share: claim, work, finish. It waits at the API, not by polling (semantics 2).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, ClientError};
@@ -31,6 +32,19 @@ pub trait Job {
     /// # Errors
     /// [`Fault`], for all of the tasks.
     fn work(&mut self, claimed: &[Claimed], lease: &Lease) -> Result<Vec<Finished>, Fault>;
+}
+
+/// One file of one task, as a stage opens it.
+#[derive(Debug, Clone)]
+pub struct FileTask {
+    /// Which task.
+    pub key: TaskKey,
+    /// Where the file is.
+    pub source: PathBuf,
+    /// What it must be, if that was reported.
+    pub input: Option<Output>,
+    /// The token of the claim; 0 without one.
+    pub token: u64,
 }
 
 /// A task that is finished and has to be reported.
@@ -125,11 +139,11 @@ impl Driver<'_> {
             match self.client.claim(stage, &request) {
                 Ok(response) => {
                     self.watch.api_answers(None);
+                    // The leases began when the tasks were handed out, which was not before this moment.
+                    let granted = sent + Duration::from_millis(response.waited_ms).min(sent.elapsed());
                     let items = response.items.into_iter();
-                    // A claim that waited was granted some time after it was sent. Counting from the answer is late by
-                    // its way back only; whoever is paused just then is caught by the token.
                     let claimed: Vec<Claimed> = items.filter_map(ClaimedItem::into_claimed).collect();
-                    return Ok((claimed, if wait.is_zero() { sent } else { Instant::now() }));
+                    return Ok((claimed, granted));
                 }
                 Err(e) if !patient => return Err(e),
                 Err(e) => {
@@ -205,7 +219,8 @@ impl Driver<'_> {
         let (transition, retry) = match fault {
             Fault::Corrupt(_) => ("fail", false),
             Fault::Attempt(_) => ("fail", true),
-            Fault::Surroundings(_) | Fault::Stopped | Fault::Stale(_) => ("release", false),
+            Fault::Surroundings(_) => ("release", true),
+            Fault::Stopped | Fault::Stale(_) => ("release", false),
         };
         for claimed in group {
             let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());

@@ -1,6 +1,5 @@
 //! The leases that this process holds, and the thread that keeps them alive.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,7 +26,6 @@ struct Inner {
     length: Duration,
     /// When the last call that granted or extended the lease was sent: before the API's clock began to count.
     granted: Mutex<Instant>,
-    lost: AtomicBool,
     stop: Stop,
 }
 
@@ -44,7 +42,6 @@ impl Lease {
             requests,
             length: Duration::from_millis(length),
             granted: Mutex::new(sent),
-            lost: AtomicBool::new(false),
             stop,
         }))
     }
@@ -56,7 +53,6 @@ impl Lease {
             requests: Vec::new(),
             length: Duration::MAX,
             granted: Mutex::new(Instant::now()),
-            lost: AtomicBool::new(false),
             stop,
         }))
     }
@@ -71,7 +67,7 @@ impl Lease {
         }
         let passed = self.granted().elapsed();
         let limit = self.0.length.checked_mul(STOP_AT_PERCENT).map_or(Duration::MAX, |length| length / 100);
-        if self.0.lost.load(Ordering::SeqCst) || passed > limit {
+        if passed > limit {
             return Err(Fault::Stale("the lease is over".to_owned()));
         }
         Ok(())

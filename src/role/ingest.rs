@@ -88,7 +88,7 @@ pub fn import(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Result
     let result = announcer.announce_all();
     println!("ingest: {lines} lines in {files} files, {before} of them imported before");
     match imported {
-        Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::Interrupted | std::io::ErrorKind::NotConnected) => {
             return Err(Failure { exit: Exit::TryLater, message: e.to_string() });
         }
         imported => imported?,

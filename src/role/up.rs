@@ -25,7 +25,8 @@ use crate::shutdown::Stop;
   shopctl up --any-port                        any free ports instead of 8080, 8082, 8085, 8086, 8100, ...
 
 Everything is under ./shared. Ctrl-C drains and prints the audit; a second Ctrl-C ends at once.
-Exit codes: 0 everything adds up, 1 something does not or failed, 64 bad usage or settings.")]
+Exit codes: 0 everything adds up, 1 something does not, failed, or --from was stopped before its end,
+64 bad usage or settings.")]
 pub struct Args {
     /// Run this file (- for the standard input) through instead of generating events
     #[arg(long, value_name = "FILE")]
@@ -62,12 +63,19 @@ type Roles = JoinSet<(&'static str, Result<Exit, Failure>)>;
 /// [`Failure`] of the first role that failed.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let mut settings = (*ctx.settings).clone();
-    settings.server.port = args.any_port.then_some(0);
+    settings.server.port = match settings.server.port {
+        None => args.any_port.then_some(0),
+        Some(0) => Some(0),
+        Some(port) => {
+            let why = "every role here has a port of its own; use --any-port if the usual ones are taken";
+            return Err(Failure::usage(format!("server.port is {port}, but {why}")));
+        }
+    };
     settings.events.generate &= args.from.is_none();
     // The API stops last: the others report to it while they drain.
     let api_stop = Stop::new();
     let mut api = Context::new("pipeline-apid", Arc::new(settings.clone()), api_stop.clone());
-    api.bind(apid::PORT).await?;
+    api.bind(apid::PORT).await.map_err(port_taken)?;
     if let Some(bound) = &api.bound {
         settings.pipeline.url = format!("http://{}{}", bound.addr(), crate::api::BASE);
     }
@@ -109,10 +117,14 @@ async fn bind_all(settings: &Arc<Settings>, stop: &Stop) -> Result<Vec<(Context,
     let mut contexts = Vec::new();
     for (name, port, role) in roles {
         let mut context = Context::new(name, Arc::clone(settings), stop.clone());
-        context.bind(port).await?;
+        context.bind(port).await.map_err(port_taken)?;
         contexts.push((context, role));
     }
     Ok(contexts)
+}
+
+fn port_taken(failure: Failure) -> Failure {
+    Failure { message: format!("{failure} ('shopctl up --any-port' takes free ports for all roles)"), ..failure }
 }
 
 /// A role with what it needs beside its context.

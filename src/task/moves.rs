@@ -41,8 +41,10 @@ pub enum Call {
     Fail(Option<u64>),
     /// Give this attempt up; the task becomes ready again while attempts are left.
     FailAttempt(u64),
-    /// Give the task back because the worker stops or its surroundings failed: not an attempt.
+    /// Give the task back because the worker stops: not an attempt.
     Release(u64),
+    /// Give the task back because something around the worker does not work: not an attempt, but not at once again.
+    ReleaseLater(u64),
     /// A person asks for a failed stage again.
     Retry,
     /// A person asks for a stage again together with the failed ones after it.
@@ -146,7 +148,7 @@ impl Call {
             Self::Heartbeat(_) => "heartbeat",
             Self::Done(_) => "done",
             Self::Fail(_) | Self::FailAttempt(_) => "fail",
-            Self::Release(_) => "release",
+            Self::Release(_) | Self::ReleaseLater(_) => "release",
             Self::Retry | Self::RetryCascade => "retry",
         }
     }
@@ -204,12 +206,25 @@ impl Row {
             (Call::Fail(Some(token)), Status::Failed) if self.token == token && self.lease_until.is_none() => {
                 Verdict::Same
             }
-            (Call::Retry, Status::New) => Verdict::Same,
+            (Call::FailAttempt(token), Status::New | Status::Failed)
+            | (Call::Release(token) | Call::ReleaseLater(token), Status::New)
+                if self.token == token && self.lease_until.is_none() =>
+            {
+                Verdict::Same
+            }
+            (Call::Retry | Call::RetryCascade, Status::New) => Verdict::Same,
             (Call::Retry, Status::Failed) | (Call::RetryCascade, Status::Failed | Status::Done) => {
                 self.again(stage, call == Call::RetryCascade)
             }
-            (Call::Heartbeat(token) | Call::Release(token) | Call::FailAttempt(token), _)
-            | (Call::Done(Some(token)) | Call::Fail(Some(token)), _) => self.fenced(stage, call, token, now, policy),
+            (
+                Call::Heartbeat(token)
+                | Call::Release(token)
+                | Call::ReleaseLater(token)
+                | Call::FailAttempt(token)
+                | Call::Done(Some(token))
+                | Call::Fail(Some(token)),
+                _,
+            ) => self.fenced(stage, call, token, now, policy),
             _ => illegal(),
         }
     }
@@ -265,6 +280,7 @@ impl Row {
         match call {
             Call::Done(_) => self.finish(stage, token),
             Call::Release(_) => back(self.attempts.saturating_sub(1), None),
+            Call::ReleaseLater(_) => back(self.attempts.saturating_sub(1), Some(now.plus_ms(policy.backoff_ms))),
             Call::FailAttempt(_) if self.attempts < policy.attempts_max => {
                 back(self.attempts, Some(now.plus_ms(policy.backoff_ms)))
             }
@@ -412,7 +428,8 @@ mod tests {
             proptest::option::of(token.clone()).prop_map(Call::Done),
             proptest::option::of(token.clone()).prop_map(Call::Fail),
             token.clone().prop_map(Call::FailAttempt),
-            token.prop_map(Call::Release),
+            token.clone().prop_map(Call::Release),
+            token.prop_map(Call::ReleaseLater),
             Just(Call::Retry),
             Just(Call::RetryCascade),
         ]

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::Clock;
 use crate::event::{LineReader, Next};
 use crate::pipeline::artifact::{self, Draft, Taken};
-use crate::pipeline::client::Client;
+use crate::pipeline::client::{Client, ClientError};
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::shutdown::Stop;
 use crate::task::{Digest, FileName, Output};
@@ -167,7 +167,13 @@ impl Importer {
             Ok(mut file) => Ok(artifact::digest(&mut file)?.sha256 == note.sha256),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 // It may have been delivered and removed since; the API remembers it then.
-                let known = self.client.find_file(&note.file).map_err(io::Error::other)?;
+                let known = self.client.find_file(&note.file).map_err(|e| {
+                    let kind = match e {
+                        ClientError::Unavailable { .. } => io::ErrorKind::NotConnected,
+                        ClientError::Refused { .. } => io::ErrorKind::Other,
+                    };
+                    io::Error::new(kind, e)
+                })?;
                 Ok(known.is_some_and(|known| {
                     let result = known.shards.first().and_then(|shard| shard.results.first().cloned());
                     result.and_then(|result| result.output).is_some_and(|output| output.sha256 == note.sha256)

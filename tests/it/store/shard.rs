@@ -36,8 +36,8 @@ async fn rows_and_marker_come_together(backend: &dyn Backend) {
     let store = open_one_shard(backend, 0).await;
     assert_eq!(store.deliver(delivery(1, 3, 1)).await.unwrap(), Delivered::Now);
     assert_eq!(store.deliver(delivery(2, 0, 2)).await.unwrap(), Delivered::Now, "an empty file has a marker too");
-    assert_eq!(store.count_events().await.unwrap(), 3);
-    let sent = store.sent_files(shard(0)).await.unwrap();
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 3);
+    let sent = store.census(shard(0)).await.unwrap().sent;
     let sent: Vec<_> = sent.into_iter().map(|sent| (sent.file, sent.rows, sent.present)).collect();
     assert_eq!(sent, [(file(1), 3, 3), (file(2), 0, 0)]);
 }
@@ -48,7 +48,7 @@ async fn delivered_twice_adds_nothing(backend: &dyn Backend) {
     for _again in 0..2 {
         assert_eq!(store.deliver(delivery(1, 3, 1)).await.unwrap(), Delivered::Before);
     }
-    assert_eq!(store.count_events().await.unwrap(), 3);
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 3);
 }
 
 async fn a_failing_source_writes_nothing(backend: &dyn Backend) {
@@ -56,10 +56,10 @@ async fn a_failing_source_writes_nothing(backend: &dyn Backend) {
     let lines = [Ok(row(1, 1)), Ok(row(1, 2)), Err(io::Error::other("the disk is gone")), Ok(row(1, 4))];
     let broken = Delivery { source: Box::new(lines.into_iter()), ..delivery(1, 4, 1) };
     assert_eq!(code(store.deliver(broken).await), "input");
-    assert_eq!(store.count_events().await.unwrap(), 0);
-    assert_eq!(store.sent_files(shard(0)).await.unwrap(), []);
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 0);
+    assert_eq!(store.census(shard(0)).await.unwrap().sent, []);
     assert_eq!(store.deliver(delivery(1, 4, 1)).await.unwrap(), Delivered::Now, "the next try is whole");
-    assert_eq!(store.count_events().await.unwrap(), 4);
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 4);
 }
 
 async fn another_number_of_rows_writes_nothing(backend: &dyn Backend) {
@@ -67,8 +67,8 @@ async fn another_number_of_rows_writes_nothing(backend: &dyn Backend) {
     for promised in [2, 4] {
         let wrong = Delivery { rows: promised, ..delivery(1, 3, 1) };
         assert_eq!(code(store.deliver(wrong).await), "input");
-        assert_eq!(store.count_events().await.unwrap(), 0);
-        assert_eq!(store.sent_files(shard(0)).await.unwrap(), []);
+        assert_eq!(store.census(shard(0)).await.unwrap().rows, 0);
+        assert_eq!(store.census(shard(0)).await.unwrap().sent, []);
     }
 }
 
@@ -76,7 +76,7 @@ async fn another_content_is_refused(backend: &dyn Backend) {
     let store = open_one_shard(backend, 0).await;
     store.deliver(delivery(1, 3, 1)).await.unwrap();
     assert_eq!(code(store.deliver(delivery(1, 3, 2)).await), "broken");
-    assert_eq!(store.count_events().await.unwrap(), 3);
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 3);
 }
 
 async fn a_row_that_stands_there_already_writes_nothing(backend: &dyn Backend) {
@@ -85,15 +85,15 @@ async fn a_row_that_stands_there_already_writes_nothing(backend: &dyn Backend) {
     // Another file that brings a line of the first one: the second guard.
     let source = Box::new([Ok(row(2, 1)), Ok(row(1, 2))].into_iter());
     assert_eq!(code(store.deliver(Delivery { source, ..delivery(2, 2, 2) }).await), "broken");
-    assert_eq!(store.count_events().await.unwrap(), 3);
-    assert_eq!(store.sent_files(shard(0)).await.unwrap().len(), 1);
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 3);
+    assert_eq!(store.census(shard(0)).await.unwrap().sent.len(), 1);
 }
 
 async fn shards_are_told_apart(backend: &dyn Backend) {
     let (zero, one) = (open_one_shard(backend, 0).await, open_one_shard(backend, 1).await);
     zero.deliver(delivery(1, 3, 1)).await.unwrap();
-    assert_eq!((zero.count_events().await.unwrap(), one.count_events().await.unwrap()), (3, 0));
-    assert_eq!(zero.sent_files(shard(1)).await.unwrap(), []);
+    assert_eq!((zero.census(shard(0)).await.unwrap().rows, one.census(shard(0)).await.unwrap().rows), (3, 0));
+    assert_eq!(zero.census(shard(1)).await.unwrap().sent, []);
     let same_name = Delivery { key: key(1, 1), ..delivery(1, 2, 9) };
     assert_eq!(one.deliver(same_name).await.unwrap(), Delivered::Now);
 }

@@ -27,7 +27,11 @@ pub(super) fn register(
         let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
         return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
     }
-    let count = shards.iter().map(|shard| shard.get() + 1).max().unwrap_or(1);
+    // A shard without a task would lose its lines: nobody would ever split them off.
+    let count = u8::try_from(shards.len()).unwrap_or(u8::MAX);
+    if count == 0 || (0..count).any(|number| !shards.iter().any(|shard| shard.get() == number)) {
+        return Err(Error::Invalid("shards must be all of 0 to n-1, each once".to_owned()));
+    }
     let now = moment_text(context.now);
     for shard in shards {
         transaction
@@ -140,7 +144,9 @@ fn update(
     let statement = for_stage(stage, statement_of(stage, call));
     let token = match call {
         Call::Done(token) | Call::Fail(token) => token,
-        Call::Heartbeat(token) | Call::FailAttempt(token) | Call::Release(token) => Some(token),
+        Call::Heartbeat(token) | Call::FailAttempt(token) | Call::Release(token) | Call::ReleaseLater(token) => {
+            Some(token)
+        }
         _ => None,
     };
     let moves = context.policy.moves;
