@@ -65,10 +65,10 @@ fn a_paused_sender_delivers_nothing_twice() {
     let mut pipeline = Pipeline::new(&[]);
     [Role::Apid, Role::Split, Role::Work0, Role::Work1].into_iter().for_each(|role| pipeline.start(role));
     let held = pipeline.proxy.hold_next("/queues/mysql-sender/claim", HoldAt::AnswerWithWork);
-    pipeline.start(Role::Send);
+    // One shard, so that the process is paused between two files: in mid-transaction it would hold SQLite's lock.
+    let paused = pipeline.spawn(&["send", "--shard", "0"], None);
     pipeline.import(&generated(4, MISHAPS, 1000), 250);
     held.wait();
-    let paused = pipeline.take(Role::Send);
     paused.signal(Signal::STOP);
     pipeline.start(Role::Send);
     pipeline.wait_settled();
