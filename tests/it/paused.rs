@@ -65,10 +65,10 @@ fn a_paused_sender_delivers_nothing_twice() {
     let mut pipeline = Pipeline::new(&[]);
     [Role::Apid, Role::Split, Role::Work0, Role::Work1].into_iter().for_each(|role| pipeline.start(role));
     let held = pipeline.proxy.hold_next("/queues/mysql-sender/claim", HoldAt::AnswerWithWork);
-    pipeline.start(Role::Send);
+    // One shard, so that the process is paused between two files: in mid-transaction it would hold SQLite's lock.
+    let paused = pipeline.spawn(&["send", "--shard", "0"], None);
     pipeline.import(&generated(4, MISHAPS, 1000), 250);
     held.wait();
-    let paused = pipeline.take(Role::Send);
     paused.signal(Signal::STOP);
     pipeline.start(Role::Send);
     pipeline.wait_settled();
@@ -91,4 +91,32 @@ fn a_paused_api_delays_everything_and_loses_nothing() {
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
     pipeline.terminate(Role::Apid);
+}
+
+#[test]
+fn a_late_report_does_not_finish_the_work_of_the_one_that_has_the_task_now() {
+    let done = "/stages/shard-worker/done";
+    let mut pipeline = Pipeline::new(&[]);
+    [Role::Apid, Role::Split, Role::Work0, Role::Send].into_iter().for_each(|role| pipeline.start(role));
+    let first = pipeline.proxy.hold_next(done, HoldAt::Request);
+    pipeline.import(&generated(11, MISHAPS, 1000), 1000);
+    first.wait();
+    let paused = pipeline.take(Role::Work0);
+    paused.signal(Signal::STOP);
+    let second = pipeline.proxy.hold_next(done, HoldAt::Request);
+    pipeline.start(Role::Work0);
+    second.wait();
+    // Both have done the work; the task is the second one's, which has not reported yet.
+    paused.signal(Signal::CONT);
+    first.release();
+    paused.wait_log("report was not taken", |line| line["msg"].as_str()?.contains("stale_lease").then_some(()));
+    let query = "SELECT shard_worker_status FROM pipeline_tracking WHERE shard = 0";
+    let status: String = pipeline.database("pipeline_db").query_row(query, [], |row| row.get(0)).unwrap();
+    assert_eq!(status, "started");
+    paused.terminate(PATIENCE).expect_code(0);
+    second.release();
+    pipeline.role(Role::Work0).wait_log("done", |line| line["written"].as_u64());
+    pipeline.start(Role::Work1);
+    pipeline.wait_settled();
+    pipeline.assert_all_is_well(&Known::new());
 }
