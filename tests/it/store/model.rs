@@ -53,7 +53,8 @@ fn call() -> impl Strategy<Value = Call> {
         1 => Just(Call::Fail(None)),
         2 => token.clone().prop_map(|token| Call::Fail(Some(token))),
         2 => token.clone().prop_map(Call::FailAttempt),
-        2 => token.prop_map(Call::Release),
+        2 => token.clone().prop_map(Call::Release),
+        1 => token.prop_map(Call::ReleaseLater),
         3 => Just(Call::Retry),
         2 => Just(Call::RetryCascade),
     ]
@@ -84,6 +85,7 @@ fn with_tokens(call: Call, newest: u64) -> Call {
         Call::Fail(token) => Call::Fail(token.map(real)),
         Call::FailAttempt(token) => Call::FailAttempt(real(token)),
         Call::Release(token) => Call::Release(real(token)),
+        Call::ReleaseLater(token) => Call::ReleaseLater(real(token)),
         other => other,
     }
 }

@@ -5,6 +5,7 @@ use super::*;
 on_every_backend! {
     worker_and_sender_get_the_oldest_unfinished_file_of_each_shard
     a_file_that_is_not_ready_yet_holds_back_the_newer_ones
+    a_file_that_was_never_completed_holds_back_nothing_unless_the_order_is_strict
     a_failed_task_does_not_block_the_files_after_it
     with_strict_order_a_failed_task_blocks
     a_waiting_task_holds_back_the_newer_ones
@@ -32,13 +33,22 @@ async fn worker_and_sender_get_the_oldest_unfinished_file_of_each_shard(backend:
 
 async fn a_file_that_is_not_ready_yet_holds_back_the_newer_ones(backend: &dyn Backend) {
     let world = World::open(backend).await;
-    world.tracking.register(&file(1), &all(1)).await.unwrap();
+    world.ready(1, 1).await;
     world.ready(2, 1).await;
     world.finish(&key(2, 0), &[SPLIT]).await;
-    assert_eq!(world.claim(WORK, 1, "a").await, [], "an older file is still being written");
-    world.tracking.ingest_done(&file(1), None).await.unwrap();
+    assert_eq!(world.claim(WORK, 1, "a").await, [], "an older file is still being split");
     world.finish(&key(1, 0), &[SPLIT]).await;
     assert_eq!(names(&world.claim(WORK, 16, "b").await), [key(1, 0)]);
+}
+
+async fn a_file_that_was_never_completed_holds_back_nothing_unless_the_order_is_strict(backend: &dyn Backend) {
+    let strict = World::with(backend, TrackingPolicy { strict_order: true, ..policy() }).await;
+    strict.tracking.register(&file(1), &all(1)).await.unwrap();
+    strict.ready(2, 1).await;
+    strict.finish(&key(2, 0), &[SPLIT]).await;
+    assert_eq!(strict.claim(WORK, 1, "a").await, []);
+    let lenient = World::open(backend).await;
+    assert_eq!(names(&lenient.claim(WORK, 1, "b").await), [key(2, 0)]);
 }
 
 async fn a_failed_task_does_not_block_the_files_after_it(backend: &dyn Backend) {
