@@ -15,12 +15,13 @@ use shopctl::clock::Clock;
 use shopctl::config::{Sources, load};
 use shopctl::event::raw::{RawEvent, RawPayload};
 use shopctl::event::{Event, LineReader, Moment, Next, Reject, ShardCount, ShardId};
+use shopctl::pipeline::driver::FileTask;
 use shopctl::pipeline::folder::{Artifact, Folder};
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
 use shopctl::pipeline::lease::Lease;
-use shopctl::pipeline::send::{SendTask, Sender};
+use shopctl::pipeline::send::Sender;
 use shopctl::pipeline::split::{SplitTask, Splitter};
-use shopctl::pipeline::work::{WorkTask, Worker};
+use shopctl::pipeline::work::Worker;
 use shopctl::shutdown::Stop;
 use shopctl::task::{FileName, Stage, TaskKey};
 
@@ -177,7 +178,7 @@ impl Bench {
         let mut worker = Worker::open(self.folder.clone(), shard, LINE_BYTES_MAX, KEY_DAYS, Clock::System)?;
         let key = TaskKey { file: self.file.clone(), shard };
         let source = self.folder.path_of(&Artifact::Split(self.file.clone(), shard));
-        let task = WorkTask { key, source, input: None, token: 0 };
+        let task = FileTask { key, source, input: None, token: 0 };
         let began = Instant::now();
         let finished = worker.work_on(&task, &Lease::unlimited(Stage::ShardWorker, Stop::new()))?;
         let took = began.elapsed();
@@ -197,7 +198,7 @@ impl Bench {
         let settings = load::load(&Sources { flags, ..Sources::default() })?.settings;
         let mut sender = Sender::new(self.folder.clone(), settings.database, LINE_BYTES_MAX, Clock::System);
         let key = TaskKey { file: self.file.clone(), shard };
-        let task = SendTask { key, source, input: None, token: 0 };
+        let task = FileTask { key, source, input: None, token: 0 };
         let began = Instant::now();
         let (finished, _) = sender.send(&task, &Lease::unlimited(Stage::MysqlSender, Stop::new()))?;
         let took = began.elapsed();

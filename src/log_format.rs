@@ -72,7 +72,7 @@ fn text_line(record: &Record<'_>, colour: bool) -> String {
 
 /// Makes a text safe for one line of a log or a terminal: control characters and marks that turn the writing
 /// direction are escaped, what is too long is cut.
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for (count, c) in text.chars().enumerate() {
         if count >= VALUE_CHARS_MAX {

@@ -1,14 +1,19 @@
-//! Two-phase stop: the first signal drains, the second one or the deadline ends at once.
+//! Two-phase stop: the first signal drains, the second one or the deadline ends at once. Shortly before the deadline
+//! work that is still going on is given back, so that the drain ends in time and nothing waits for a lease.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// Work that is not finished after this part of the deadline is given back.
+const GIVE_BACK_AT: f64 = 0.6;
+
 /// Shared by everything that runs; cloning shares it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     drain: CancellationToken,
+    give_back: CancellationToken,
     end: CancellationToken,
 }
 
@@ -23,15 +28,27 @@ impl Stop {
         self.drain.cancel();
     }
 
+    /// Asks for unfinished work to be given back: the deadline is near.
+    pub fn give_back(&self) {
+        self.drain.cancel();
+        self.give_back.cancel();
+    }
+
     /// Ends everything now; what is unfinished is as safe as after kill -9.
     pub fn end_now(&self) {
         self.drain.cancel();
+        self.give_back.cancel();
         self.end.cancel();
     }
 
     /// Whether draining has begun.
     pub fn is_requested(&self) -> bool {
         self.drain.is_cancelled()
+    }
+
+    /// Whether work that goes on has to be given back.
+    pub fn is_giving_back(&self) -> bool {
+        self.give_back.is_cancelled()
     }
 
     /// Whether the drain is over, finished or not.
@@ -67,10 +84,15 @@ impl Stop {
             let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
             log::info!(signal = name, deadline_secs = deadline.as_secs(); "draining: finishing what has begun");
             stop.request();
+            let near = async {
+                tokio::time::sleep(deadline.mul_f64(GIVE_BACK_AT)).await;
+                stop.give_back();
+                tokio::time::sleep(deadline.mul_f64(1.0 - GIVE_BACK_AT)).await;
+            };
             let why = tokio::select! {
                 _ = terminate.recv() => "a second signal",
                 _ = interrupt.recv() => "a second signal",
-                () = tokio::time::sleep(deadline) => "the drain deadline",
+                () = near => "the drain deadline",
                 () = stop.ended() => return,
             };
             log::warn!("ending now: {why}");

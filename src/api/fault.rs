@@ -11,6 +11,7 @@ impl From<Error> for Problem {
             Error::Gone(what) => {
                 Self::new(axum::http::StatusCode::NOT_FOUND, "not_found", format!("{what} is unknown"))
             }
+            Error::Invalid(why) => Self::invalid(why),
             Error::Refused(refusal) => Self::conflict(refusal.code(), refusal.to_string()),
             Error::Busy(why) | Error::Unavailable(why) => {
                 log::warn!("the tracking database does not answer: {why}");

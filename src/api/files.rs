@@ -1,15 +1,19 @@
 //! Registering files, and looking at files, queues and sums.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::State;
+use tokio::sync::Mutex;
 
 use super::Api;
 use super::fault::to_the_end;
+use super::stages::unknown_stage;
 use crate::http::Problem;
 use crate::http::extract::{Json, Path, Query};
 use crate::http::problem::ProblemBody;
-use crate::store::{FileQuery, Tracking};
+use crate::store::{FileQuery, Tracking, for_each_file};
 use crate::task::wire::{
     FileResponse, FilesParams, FilesResponse, QueueItem, QueueParams, QueueResponse, RegisterRequest, RegisterResponse,
     SummaryResponse,
@@ -20,8 +24,6 @@ use crate::task::{FileName, Ledger, Stage};
 const PAGE: u32 = 100;
 /// Items per page at the most.
 const PAGE_MAX: u32 = 1000;
-/// Files per page while the books are added up.
-const AUDIT_PAGE: u32 = 500;
 
 /// Creates the tasks of a file, one per shard. Doing it again changes nothing.
 #[utoipa::path(
@@ -66,7 +68,7 @@ pub(super) async fn queue(
     Path(stage): Path<String>,
     Query(params): Query<QueueParams>,
 ) -> Result<axum::Json<QueueResponse>, Problem> {
-    let stage: Stage = stage.parse().map_err(|e| Problem::not_found(format!("the stage {e}: it")))?;
+    let stage: Stage = stage.parse().map_err(|e| unknown_stage(&e))?;
     let limit = page_size(params.limit)?;
     let queued = api.tracking.queue(stage, limit, params.offset.unwrap_or(0)).await?;
     Ok(axum::Json(QueueResponse { stage, items: queued.into_iter().map(QueueItem::from).collect() }))
@@ -132,20 +134,27 @@ pub(super) async fn summary(State(api): State<Api>) -> Result<axum::Json<Summary
     responses((status = 200, description = "The sums and the differences.", body = Ledger))
 )]
 pub(super) async fn audit(State(api): State<Api>) -> Result<axum::Json<Ledger>, Problem> {
-    Ok(axum::Json(add_up(api.tracking.as_ref()).await?))
+    Ok(axum::Json(api.books.ledger(api.tracking.as_ref()).await?))
 }
 
-/// Adds up the reports of all files.
-pub(crate) async fn add_up(tracking: &dyn Tracking) -> crate::store::Result<Ledger> {
-    let mut ledger = Ledger::default();
-    let mut query = FileQuery { limit: AUDIT_PAGE, with_results: true, ..FileQuery::default() };
-    loop {
-        let page = tracking.list_files(&query).await?;
-        page.files.iter().for_each(|file| ledger.add(file));
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(ledger),
+/// The books as they were added up last. Adding up reads every file, so that many askers share one sum, and a sum is
+/// good for as long as it took to make, twice.
+#[derive(Clone, Default)]
+pub(super) struct BooksCache(Arc<Mutex<Option<(Ledger, Instant)>>>);
+
+impl BooksCache {
+    async fn ledger(&self, tracking: &dyn Tracking) -> crate::store::Result<Ledger> {
+        let mut last = self.0.lock().await;
+        if let Some((ledger, good_until)) = last.as_ref()
+            && Instant::now() < *good_until
+        {
+            return Ok(ledger.clone());
         }
+        let began = Instant::now();
+        let mut ledger = Ledger::default();
+        for_each_file(tracking, |file| ledger.add(file)).await?;
+        *last = Some((ledger.clone(), Instant::now() + began.elapsed() * 2));
+        Ok(ledger)
     }
 }
 

@@ -37,6 +37,7 @@ pub const BASE: &str = "/api/v1/pipeline";
 pub struct Api {
     tracking: Arc<dyn Tracking>,
     wakeups: Wakeups,
+    books: files::BooksCache,
     stop: Stop,
 }
 
@@ -58,7 +59,7 @@ struct Document;
 impl Api {
     /// The API over a tracking store.
     pub fn new(tracking: Arc<dyn Tracking>, stop: Stop) -> Self {
-        Self { tracking, wakeups: Wakeups::default(), stop }
+        Self { tracking, wakeups: Wakeups::default(), books: files::BooksCache::default(), stop }
     }
 }
 

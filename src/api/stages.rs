@@ -8,9 +8,12 @@ use crate::http::Problem;
 use crate::http::extract::{Json, Path};
 use crate::http::problem::ProblemBody;
 use crate::store::Report;
+use crate::task::stage::UnknownName;
 use crate::task::wire::{IngestDoneRequest, IngestDoneResponse, TaskRequest, TaskResponse};
-use crate::task::{Call, Stage};
+use crate::task::{Call, Counts, Output, Stage};
 
+/// Lines or bytes of one file.
+const COUNT_MAX: u64 = 1 << 48;
 /// Characters of a reason.
 const REASON_CHARS_MAX: usize = 1000;
 
@@ -30,6 +33,7 @@ pub(super) async fn event_ingest_done(
     State(api): State<Api>,
     Json(request): Json<IngestDoneRequest>,
 ) -> Result<axum::Json<IngestDoneResponse>, Problem> {
+    check_report(None, request.output.as_ref())?;
     let (tracking, file) = (api.tracking.clone(), request.filename.clone());
     let updated_rows = to_the_end(async move { tracking.ingest_done(&file, request.output).await }).await?;
     api.wakeups.changed(Stage::EventIngest);
@@ -39,7 +43,7 @@ pub(super) async fn event_ingest_done(
 /// Moves one task: `start`, `done`, `fail`, `retry` or `release`.
 ///
 /// A call that changes nothing because everything is so already is answered like the one that did it. `release` gives
-/// a claimed task back without counting the attempt.
+/// a claimed task back without counting the attempt; with `"retry":true` it is ready again after a backoff only.
 #[utoipa::path(
     post, path = "/stages/{stage}/{transition}", tag = "stages",
     params(
@@ -62,15 +66,27 @@ pub(super) async fn transition(
 ) -> Result<axum::Json<TaskResponse>, Problem> {
     let stage = stage_of(&stage)?;
     let call = call_of(&transition, &request)?;
+    check_report(request.counts.as_ref(), request.output.as_ref())?;
     if request.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
         return Err(Problem::invalid(format!("reason has more than {REASON_CHARS_MAX} characters")));
     }
     let (tracking, key) = (api.tracking.clone(), task_key(&request));
     let report = Report { counts: request.counts, output: request.output, reason: request.reason };
     let status = to_the_end(async move { tracking.apply(&key, stage, call, report).await }).await;
-    // Also a refusal can change something: a report that does not add up fails the task.
+    // Also a refusal can change something: the last shard of a file whose shards do not add up is failed.
     api.wakeups.changed(stage);
     Ok(axum::Json(TaskResponse { filename: request.filename, shard: request.shard, stage, status: status? }))
+}
+
+/// Numbers that no file has are refused, so that sums of them never overflow.
+fn check_report(counts: Option<&Counts>, output: Option<&Output>) -> Result<(), Problem> {
+    let all = counts.map(|c| [c.read, c.written, c.duplicate, c.rejected, c.held, c.released]);
+    let sizes = output.map(|output| [output.lines, output.bytes]);
+    let numbers = all.iter().flatten().chain(sizes.iter().flatten());
+    if numbers.copied().any(|number| number > COUNT_MAX) {
+        return Err(Problem::invalid(format!("counts and sizes must be from 0 to {COUNT_MAX}")));
+    }
+    Ok(())
 }
 
 /// The stage that tasks are moved through; the first stage has one call of its own.
@@ -78,8 +94,13 @@ pub(super) fn stage_of(text: &str) -> Result<Stage, Problem> {
     match text.parse() {
         Ok(Stage::EventIngest) => Err(Problem::not_found("this call of the stage event-ingest")),
         Ok(stage) => Ok(stage),
-        Err(e) => Err(Problem::not_found(format!("the stage {e}: it"))),
+        Err(e) => Err(unknown_stage(&e)),
     }
+}
+
+/// 404: the path names a stage that there is not.
+pub(super) fn unknown_stage(error: &UnknownName) -> Problem {
+    Problem::new(axum::http::StatusCode::NOT_FOUND, "not_found", format!("the stage {error}"))
 }
 
 fn call_of(transition: &str, request: &TaskRequest) -> Result<Call, Problem> {
@@ -90,6 +111,7 @@ fn call_of(transition: &str, request: &TaskRequest) -> Result<Call, Problem> {
         "done" => Call::Done(token),
         "fail" if request.retry => Call::FailAttempt(needs_token()?),
         "fail" => Call::Fail(token),
+        "release" if request.retry => Call::ReleaseLater(needs_token()?),
         "release" => Call::Release(needs_token()?),
         "retry" if request.cascade => Call::RetryCascade,
         "retry" => Call::Retry,

@@ -45,8 +45,10 @@ pub(super) async fn claim(
     let stage = stage_of(&stage)?;
     let wait = Duration::from_millis(request.wait_ms.unwrap_or(0));
     let claim = checked(stage, request)?;
-    let claimed = wait_for_work(&api, &claim, wait).await?;
-    Ok(axum::Json(ClaimResponse { stage, items: claimed.into_iter().map(ClaimedItem::from).collect() }))
+    let (claimed, waited) = wait_for_work(&api, &claim, wait).await?;
+    let items = claimed.into_iter().map(ClaimedItem::from).collect();
+    let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    Ok(axum::Json(ClaimResponse { stage, items, waited_ms }))
 }
 
 /// Extends the lease of a claimed task.
@@ -93,10 +95,13 @@ fn checked(stage: Stage, request: ClaimRequest) -> Result<Claim, Problem> {
 }
 
 /// Looks, and looks again whenever the stage's bell rings, until there is work, the time is over, or this instance
-/// drains: then the asker gets an empty answer at once and goes elsewhere.
-async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<Vec<Claimed>, Problem> {
-    let deadline = Instant::now() + wait;
+/// drains: then the asker gets an empty answer at once and goes elsewhere. Answers also how long it was before the look
+/// that brought the work.
+async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<(Vec<Claimed>, Duration), Problem> {
+    let began = Instant::now();
+    let deadline = began + wait;
     loop {
+        let waited = began.elapsed();
         let bell = api.wakeups.next(claim.stage);
         tokio::pin!(bell);
         // From here on a ring is noticed, also one between the look and the wait.
@@ -104,13 +109,13 @@ async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<Vec<C
         let (tracking, own) = (api.tracking.clone(), claim.clone());
         let claimed = to_the_end(async move { tracking.claim(&own).await }).await?;
         if !claimed.is_empty() || Instant::now() >= deadline || api.stop.is_requested() {
-            return Ok(claimed);
+            return Ok((claimed, waited));
         }
         let look_again = deadline.min(Instant::now() + LOOK_AGAIN);
         tokio::select! {
             () = bell => {}
             () = sleep_until(look_again) => {}
-            () = api.stop.requested() => return Ok(Vec::new()),
+            () = api.stop.requested() => return Ok((Vec::new(), waited)),
         }
     }
 }

@@ -141,7 +141,7 @@ pub const KEYS: &[Key] = &[
     key("pipeline.backoff_max_ms", MS, "60000", "the longest wait between two attempts, in milliseconds"),
     key(
         "pipeline.claim_wait_ms",
-        Kind::Int(0, 25_000),
+        Kind::Int(100, 25_000),
         "2000",
         "milliseconds that a claim waits at the API when nothing is ready",
     ),

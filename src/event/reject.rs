@@ -10,7 +10,7 @@ use serde::Serialize;
 /// Why a line was refused. The code is stable: it stands in rejects files, metrics and documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// The line is no JSON object.
+    /// The line is no JSON.
     BadJson,
     /// The line is not UTF-8.
     BadUtf8,
@@ -24,7 +24,7 @@ pub enum Reason {
     NoEventType,
     /// There is no usable `shop_id` (or `order_id`, for returns).
     NoShardKey,
-    /// A field is missing, of the wrong type, out of its range, or named twice.
+    /// The line is JSON but no sound event: no object, a key twice, a field missing, of the wrong type or out of range.
     Malformed,
     /// The key was seen before with another payload.
     KeyConflict,
@@ -80,6 +80,17 @@ impl Reject {
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
+}
+
+/// The refusal of a last line without a line feed, whatever it says.
+///
+/// # Errors
+/// [`Reason::NoFinalNewline`] if the line is not terminated.
+pub fn require_line_feed(terminated: bool) -> Result<(), Reject> {
+    if terminated {
+        return Ok(());
+    }
+    Err(Reject::new(Reason::NoFinalNewline, "the last line has no line feed: the file may be cut short"))
 }
 
 /// Where a rejected line stood.

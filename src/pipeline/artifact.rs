@@ -90,10 +90,11 @@ impl Draft {
         create_folder(folder)?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let temporary = folder.join(format!(".{name}.t{token}.tmp"));
+        // Whatever has this name is a left-over of ours, or something that must not be written through.
+        remove(&temporary)?;
         let file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .custom_flags(no_follow())
             .open(&temporary)
             .map_err(|e| named(&e, "cannot create", &temporary))?;
@@ -171,17 +172,35 @@ impl Drop for Draft {
 /// # Errors
 /// When it cannot be opened or is no regular file.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
+    open_plain(path, OpenOptions::new().read(true))
+}
+
+/// Opens a regular file for reading and writing without following a link at its name.
+///
+/// # Errors
+/// When it cannot be opened or is no regular file.
+pub fn open_for_update(path: &Path) -> io::Result<File> {
+    open_plain(path, OpenOptions::new().read(true).write(true))
+}
+
+fn open_plain(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options
         // NONBLOCK: a FIFO in the file's place must not hang the reader.
         .custom_flags(no_follow() | flag(OFlags::NONBLOCK))
         .open(path)
-        .map_err(|e| named(&e, "cannot open", path))?;
+        .map_err(|e| match e.raw_os_error() {
+            Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => not_plain(path),
+            _ => named(&e, "cannot open", path),
+        })?;
     let meta = file.metadata()?;
     if !meta.is_file() || meta.nlink() > 1 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no plain file", path.display())));
+        return Err(not_plain(path));
     }
     Ok(file)
+}
+
+fn not_plain(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no plain file", path.display()))
 }
 
 /// What a file is, read from its first byte to its last.

@@ -8,14 +8,12 @@ use std::time::Duration;
 use super::artifact;
 use super::client::Client;
 use super::fault::Fault;
-use super::folder::Artifact;
+use super::folder::{Artifact, UNDELIVERED};
 use crate::clock::Clock;
 use crate::config::{Cleanup, Settings};
 use crate::task::wire::FileResponse;
-use crate::task::{FileName, Stage, Status};
+use crate::task::{Digest, FileName, Stage, Status};
 
-/// Where artifacts go that are not delivered when the folder has to end empty.
-const UNDELIVERED: &str = "undelivered";
 /// Temporary files this many leases old belong to nobody.
 const ORPHAN_LEASES: u32 = 2;
 
@@ -40,6 +38,10 @@ pub struct Cleared {
     pub moved: u64,
 }
 
+fn digest_of(path: &Path) -> io::Result<Digest> {
+    Ok(artifact::digest(&mut artifact::open(path)?)?.sha256)
+}
+
 impl Cleaner {
     /// A cleaner of this folder.
     pub fn new(own: PathBuf, settings: &Settings, clock: Clock) -> Self {
@@ -60,12 +62,33 @@ impl Cleaner {
     pub fn at_start(&self) -> io::Result<()> {
         let aside = self.own.join(UNDELIVERED);
         for name in artifact::list(&aside)? {
-            match artifact::relocate(&aside.join(&name), &self.own.join(&name)) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => artifact::remove(&aside.join(&name)).map(drop)?,
-                result => result?,
-            }
+            self.take_back(&aside, &name)?;
         }
         self.remove_orphans()
+    }
+
+    /// Moves one artifact back. Where its name is taken, an event file gets the next free one, and anything else stays
+    /// aside unless it is the very same: nothing undelivered is ever removed.
+    fn take_back(&self, aside: &Path, name: &str) -> io::Result<()> {
+        let from = aside.join(name);
+        let mut target = name.to_owned();
+        loop {
+            let to = self.own.join(&target);
+            match artifact::relocate(&from, &to) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                result => return result,
+            }
+            if digest_of(&from)? == digest_of(&to)? {
+                return artifact::remove(&from).map(drop);
+            }
+            match Artifact::from_file_name(&target) {
+                Some(Artifact::Events(file)) => target = Artifact::Events(file.next_second()).file_name(),
+                _ => {
+                    log::warn!(path:% = from.display(); "stays aside: another file has its name");
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// While running: removes what has been delivered.
@@ -131,12 +154,22 @@ impl Cleaner {
         let shard = file.shards.iter().find(|shard| Some(shard.shard) == artifact.shard());
         let done = |stage: Stage| shard.is_some_and(|shard| shard.status(stage) == Status::Done);
         match artifact {
-            Artifact::Events(_) => file.all_done(Stage::MysqlSender) && (now || self.is_kept_long_enough(artifact)),
+            Artifact::Events(_) => {
+                let delivered = file.all_done(Stage::MysqlSender) && (now || self.is_kept_long_enough(artifact));
+                delivered && self.is_what_was_announced(artifact, file)
+            }
             Artifact::Split(..) | Artifact::SplitIndex(..) => done(Stage::ShardWorker),
             Artifact::Prepared(..) => done(Stage::MysqlSender),
             Artifact::Receipt(..) => done(Stage::MysqlSender) && (now || self.is_kept_long_enough(artifact)),
             Artifact::SplitRejects(_) | Artifact::WorkRejects(..) => false,
         }
+    }
+
+    /// A file of the same name that is another file was not delivered.
+    fn is_what_was_announced(&self, artifact: &Artifact, file: &FileResponse) -> bool {
+        let output = file.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output);
+        let found = digest_of(&self.own.join(artifact.file_name()));
+        output.is_none_or(|output| found.is_ok_and(|found| found == output.sha256))
     }
 
     fn remove_orphans(&self) -> io::Result<()> {

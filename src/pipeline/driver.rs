@@ -1,6 +1,7 @@
 //! The loop that all stages share: claim, work, finish. It waits at the API, not by polling (semantics 2).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, ClientError};
@@ -15,6 +16,9 @@ use crate::task::{Claimed, Counts, Output, Stage, TaskKey};
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 /// How often the report of finished work is sent before the task is left to its lease.
 const REPORT_TRIES: u32 = 20;
+/// How long the report of finished work is repeated once the stop was requested: where everything stops together the
+/// API may be gone for good. What is not reported comes back when its lease runs out.
+const STOPPING_PATIENCE: Duration = Duration::from_secs(3);
 /// Characters of a reason.
 const REASON_CHARS_MAX: usize = 1000;
 
@@ -28,6 +32,19 @@ pub trait Job {
     /// # Errors
     /// [`Fault`], for all of the tasks.
     fn work(&mut self, claimed: &[Claimed], lease: &Lease) -> Result<Vec<Finished>, Fault>;
+}
+
+/// One file of one task, as a stage opens it.
+#[derive(Debug, Clone)]
+pub struct FileTask {
+    /// Which task.
+    pub key: TaskKey,
+    /// Where the file is.
+    pub source: PathBuf,
+    /// What it must be, if that was reported.
+    pub input: Option<Output>,
+    /// The token of the claim; 0 without one.
+    pub token: u64,
 }
 
 /// A task that is finished and has to be reported.
@@ -122,11 +139,11 @@ impl Driver<'_> {
             match self.client.claim(stage, &request) {
                 Ok(response) => {
                     self.watch.api_answers(None);
+                    // The leases began when the tasks were handed out, which was not before this moment.
+                    let granted = sent + Duration::from_millis(response.waited_ms).min(sent.elapsed());
                     let items = response.items.into_iter();
-                    // A claim that waited was granted some time after it was sent. Counting from the answer is late by
-                    // its way back only; whoever is paused just then is caught by the token.
                     let claimed: Vec<Claimed> = items.filter_map(ClaimedItem::into_claimed).collect();
-                    return Ok((claimed, if wait.is_zero() { sent } else { Instant::now() }));
+                    return Ok((claimed, granted));
                 }
                 Err(e) if !patient => return Err(e),
                 Err(e) => {
@@ -202,7 +219,8 @@ impl Driver<'_> {
         let (transition, retry) = match fault {
             Fault::Corrupt(_) => ("fail", false),
             Fault::Attempt(_) => ("fail", true),
-            Fault::Surroundings(_) | Fault::Stopped | Fault::Stale(_) => ("release", false),
+            Fault::Surroundings(_) => ("release", true),
+            Fault::Stopped | Fault::Stale(_) => ("release", false),
         };
         for claimed in group {
             let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
@@ -235,12 +253,17 @@ impl Driver<'_> {
     /// Reports until there is an answer: the effect is there already, and the report can be repeated safely.
     fn report(&self, stage: Stage, transition: &str, request: &TaskRequest) -> Result<(), ClientError> {
         let mut backoff = BACKOFF.0;
+        let patience = if transition == "done" { STOPPING_PATIENCE } else { Duration::ZERO };
+        let mut stopping: Option<Instant> = None;
         for _ in 1..REPORT_TRIES {
             match self.client.transition(stage, transition, request) {
                 Err(ClientError::Unavailable { why, .. }) if !self.stop.is_ended() => {
+                    if self.stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > patience {
+                        break;
+                    }
                     log::warn!(stage = stage.name(), file = request.filename.as_str(), retry_ms = millis(backoff);
                         "cannot report '{transition}': {why}");
-                    // The stop does not end this wait: reporting is part of finishing. The deadline does.
+                    // The stop does not end this wait at once: reporting is part of finishing. The deadline does.
                     let rest = jittered(backoff);
                     let ended = tokio::runtime::Handle::current()
                         .block_on(async { tokio::time::timeout(rest, self.stop.ended()).await.is_ok() });

@@ -30,6 +30,7 @@ impl From<io::Error> for Fault {
         match error.kind() {
             io::ErrorKind::InvalidData => Self::Corrupt(error.to_string()),
             // A file that is not there may be a file that another machine's mount does not show yet.
+            // A link or a pipe in its place is that file's fault alone.
             io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Self::Attempt(error.to_string()),
             _ => Self::Surroundings(error.to_string()),
         }

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::event::ShardId;
 use crate::task::FileName;
 
+/// Where a role puts artifacts that are not delivered when its folder has to end empty.
+pub const UNDELIVERED: &str = "undelivered";
+
 /// The shared folder.
 #[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
@@ -65,7 +68,17 @@ impl Folder {
         self.worker(shard).join("state").join("worker.sqlite")
     }
 
-    /// Where an artifact is.
+    /// Where an artifact can be read: in its place, or aside where its role has put it when it stopped.
+    pub fn locate(&self, artifact: &Artifact) -> PathBuf {
+        let path = self.path_of(artifact);
+        if path.exists() {
+            return path;
+        }
+        let aside = path.parent().map(|own| own.join(UNDELIVERED).join(artifact.file_name()));
+        aside.filter(|aside| aside.exists()).unwrap_or(path)
+    }
+
+    /// Where an artifact belongs.
     pub fn path_of(&self, artifact: &Artifact) -> PathBuf {
         let folder = match artifact {
             Artifact::Events(_) => self.events(),

@@ -1,6 +1,5 @@
 //! The leases that this process holds, and the thread that keeps them alive.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -27,7 +26,6 @@ struct Inner {
     length: Duration,
     /// When the last call that granted or extended the lease was sent: before the API's clock began to count.
     granted: Mutex<Instant>,
-    lost: AtomicBool,
     stop: Stop,
 }
 
@@ -44,7 +42,6 @@ impl Lease {
             requests,
             length: Duration::from_millis(length),
             granted: Mutex::new(sent),
-            lost: AtomicBool::new(false),
             stop,
         }))
     }
@@ -56,7 +53,6 @@ impl Lease {
             requests: Vec::new(),
             length: Duration::MAX,
             granted: Mutex::new(Instant::now()),
-            lost: AtomicBool::new(false),
             stop,
         }))
     }
@@ -66,12 +62,12 @@ impl Lease {
     /// # Errors
     /// [`Fault::Stale`] when somebody else may have the task, [`Fault::Stopped`] when this process has to end.
     pub fn check(&self) -> Result<(), Fault> {
-        if self.0.stop.is_ended() {
+        if self.0.stop.is_giving_back() {
             return Err(Fault::Stopped);
         }
         let passed = self.granted().elapsed();
         let limit = self.0.length.checked_mul(STOP_AT_PERCENT).map_or(Duration::MAX, |length| length / 100);
-        if self.0.lost.load(Ordering::SeqCst) || passed > limit {
+        if passed > limit {
             return Err(Fault::Stale("the lease is over".to_owned()));
         }
         Ok(())
@@ -164,7 +160,7 @@ mod tests {
         let fresh = Lease::new(Stage::ShardWorker, &claimed(60_000), sent(0), stop.clone());
         stop.request();
         assert!(fresh.check().is_ok(), "draining finishes what has begun");
-        stop.end_now();
-        assert!(matches!(fresh.check(), Err(Fault::Stopped)));
+        stop.give_back();
+        assert!(matches!(fresh.check(), Err(Fault::Stopped)), "what is not finished in time is given back");
     }
 }

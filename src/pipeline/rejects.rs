@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::artifact::{Draft, Taken};
+use super::artifact::{self, Draft, Taken};
 use crate::event::Reject;
 use crate::event::reject::{Origin, write_rejected, write_streamed};
 use crate::task::{FileName, Stage};
@@ -45,13 +45,15 @@ impl RejectsDraft {
         self.with(line, |draft, origin| write_streamed(draft, origin, reject, fill))
     }
 
-    /// Publishes the file, if there is one; answers how many lines it has.
+    /// Publishes the file, or removes the one of an earlier run if there is nothing to reject now; answers how many
+    /// lines it has.
     ///
     /// # Errors
     /// As [`Draft::publish`].
     pub fn publish(self) -> io::Result<u64> {
-        if let Some(draft) = self.draft {
-            draft.publish(Taken::Replace)?;
+        match self.draft {
+            Some(draft) => drop(draft.publish(Taken::Replace)?),
+            None => drop(artifact::remove(&self.path)?),
         }
         Ok(self.count)
     }

@@ -5,14 +5,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::runtime::Handle;
 
 use super::artifact::{self, Draft, Taken};
-use super::driver::{Finished, Job};
+use super::driver::{FileTask, Finished, Job};
 use super::fault::Fault;
 use super::folder::{Artifact, Folder};
 use super::lease::Lease;
@@ -37,19 +36,6 @@ pub struct Sender {
     stores: HashMap<ShardId, Arc<dyn ShardStore>>,
 }
 
-/// One prepared file to deliver.
-#[derive(Debug, Clone)]
-pub struct SendTask {
-    /// Which task.
-    pub key: TaskKey,
-    /// Where the prepared file is.
-    pub source: PathBuf,
-    /// What it must be, if that was reported.
-    pub input: Option<Output>,
-    /// The token of the claim; 0 without one.
-    pub token: u64,
-}
-
 #[derive(Serialize)]
 struct Receipt<'a> {
     filename: &'a str,
@@ -69,7 +55,7 @@ impl Sender {
     ///
     /// # Errors
     /// [`Fault`]; either all rows are in the database or none.
-    pub fn send(&mut self, task: &SendTask, lease: &Lease) -> Result<(Finished, Delivered), Fault> {
+    pub fn send(&mut self, task: &FileTask, lease: &Lease) -> Result<(Finished, Delivered), Fault> {
         let store = self.store(task.key.shard)?;
         let mut tries = 0;
         loop {
@@ -89,8 +75,14 @@ impl Sender {
                     tries += 1;
                     log::warn!(stage = Stage::MysqlSender.name(), file = task.key.file.as_str(), shard = task.key.shard.get(),
                         tries; "the transaction is run again: {why}");
+                    let pause = std::time::Duration::from_millis(rand::random_range(10..100) * u64::from(tries));
+                    Handle::current().block_on(tokio::time::sleep(pause));
                 }
-                Err(e) => return Err(e.into()),
+                Err(e) => {
+                    // If the rows stopped coming because the lease is over or the process stops, that is the reason.
+                    lease.check()?;
+                    return Err(e.into());
+                }
             }
         }
     }
@@ -106,7 +98,7 @@ impl Sender {
     }
 
     /// The same bytes for the same delivery: a repeated one changes nothing.
-    fn write_receipt(&self, task: &SendTask, found: &Output) -> io::Result<()> {
+    fn write_receipt(&self, task: &FileTask, found: &Output) -> io::Result<()> {
         let path = self.folder.path_of(&Artifact::Receipt(task.key.file.clone(), task.key.shard));
         let mut draft = Draft::create(&path, task.token)?;
         let receipt = Receipt {
@@ -154,8 +146,8 @@ impl Job for Sender {
             .iter()
             .map(|claimed| {
                 let key = claimed.key.clone();
-                let source = self.folder.path_of(&Artifact::Prepared(key.file.clone(), key.shard));
-                let task = SendTask { key, source, input: claimed.input, token: claimed.token };
+                let source = self.folder.locate(&Artifact::Prepared(key.file.clone(), key.shard));
+                let task = FileTask { key, source, input: claimed.input, token: claimed.token };
                 self.send(&task, lease).map(|(finished, _)| finished)
             })
             .collect()

@@ -13,6 +13,7 @@ use super::folder::{Artifact, Folder};
 use super::lease::Lease;
 use super::rejects::RejectsDraft;
 use crate::event::raw::{RawEvent, RawPayload};
+use crate::event::reject::require_line_feed;
 use crate::event::{LineReader, Next, Reason, Reject, ShardCount, ShardId, shard};
 use crate::task::{Claimed, Counts, FileName, Output, Stage, TaskKey};
 
@@ -175,9 +176,7 @@ impl<'a> Split<'a> {
 /// # Errors
 /// The reason why no shard can have it.
 pub fn route(line: &[u8], terminated: bool, count: ShardCount) -> Result<ShardId, Reject> {
-    if !terminated {
-        return Err(Reject::new(Reason::NoFinalNewline, "the last line has no line feed: the file may be cut short"));
-    }
+    require_line_feed(terminated)?;
     shard::route(&RawEvent::<RawPayload<'_>>::parse(line)?, count)
 }
 
@@ -192,7 +191,7 @@ impl Job for Splitter {
         };
         let file = first.key.file.clone();
         let task = SplitTask {
-            source: self.folder.path_of(&Artifact::Events(file.clone())),
+            source: self.folder.locate(&Artifact::Events(file.clone())),
             file,
             input: first.input,
             count: first.shards_count,

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
 use super::artifact::{self, Draft, Taken};
-use super::driver::{Finished, Job};
+use super::driver::{FileTask, Finished, Job};
 use super::fault::Fault;
 use super::folder::{Artifact, Folder};
 use super::lease::Lease;
@@ -17,10 +17,11 @@ use super::prepared;
 use super::rejects::RejectsDraft;
 use super::split::LINES_PER_CHECK;
 use crate::clock::Clock;
+use crate::event::reject::require_line_feed;
 use crate::event::{Event, LineReader, Next, Reason, Reject, ShardId};
 use crate::rules::{self, Decision, State};
 use crate::store::{self, Remembered, WorkerState};
-use crate::task::{Claimed, Counts, FileName, Output, Stage, TaskKey};
+use crate::task::{Claimed, Counts, FileName, Stage};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -34,19 +35,6 @@ pub struct Worker {
     key_retention_days: i64,
     /// The day on which keys were last forgotten.
     swept: Option<i64>,
-}
-
-/// One shard's file to work on.
-#[derive(Debug, Clone)]
-pub struct WorkTask {
-    /// Which task.
-    pub key: TaskKey,
-    /// Where the splitter's file is.
-    pub source: PathBuf,
-    /// What it must be, if that was reported.
-    pub input: Option<Output>,
-    /// The token of the claim; 0 without one.
-    pub token: u64,
 }
 
 /// The rules' state for the time of one file.
@@ -97,7 +85,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`Fault`]; the state is as before then.
-    pub fn work_on(&mut self, task: &WorkTask, lease: &Lease) -> Result<Finished, Fault> {
+    pub fn work_on(&mut self, task: &FileTask, lease: &Lease) -> Result<Finished, Fault> {
         let day = self.clock.now().unix_ms().div_euclid(DAY_MS);
         self.forget_old_keys(day)?;
         self.state.begin()?;
@@ -108,7 +96,7 @@ impl Worker {
         result
     }
 
-    fn work_in_transaction(&mut self, task: &WorkTask, day: i64, lease: &Lease) -> Result<Finished, Fault> {
+    fn work_in_transaction(&mut self, task: &FileTask, day: i64, lease: &Lease) -> Result<Finished, Fault> {
         let own = self.folder.worker(self.shard);
         artifact::create_folder(&own)?;
         let mut outcome = self.begin(task)?;
@@ -131,7 +119,7 @@ impl Worker {
         Ok(Finished { key: task.key.clone(), counts: outcome.counts, output: Some(output) })
     }
 
-    fn begin(&self, task: &WorkTask) -> Result<Outcome, Fault> {
+    fn begin(&self, task: &FileTask) -> Result<Outcome, Fault> {
         let (file, shard) = (task.key.file.clone(), self.shard);
         let prepared = Draft::create(&self.folder.path_of(&Artifact::Prepared(file.clone(), shard)), task.token)?;
         let rejects = self.folder.path_of(&Artifact::WorkRejects(file.clone(), shard));
@@ -142,7 +130,7 @@ impl Worker {
     /// The first rule, and the order for all others.
     fn read_shapes<'a>(
         &self,
-        task: &WorkTask,
+        task: &FileTask,
         own: &'a std::path::Path,
         outcome: &mut Outcome,
         lease: &Lease,
@@ -181,7 +169,7 @@ impl Worker {
 
     /// The numbers that the lines had in the event file. A splitter that is not ours may leave none: then the lines
     /// are numbered as they stand.
-    fn open_index(&self, task: &WorkTask) -> Result<Index, Fault> {
+    fn open_index(&self, task: &FileTask) -> Result<Index, Fault> {
         let path = task.source.with_extension("lines");
         let Some(expected) = task.input.and_then(|input| input.index_sha256) else {
             // Without a report there is nothing to check against; an index beside the file is taken as it is.
@@ -232,9 +220,7 @@ impl Index {
 }
 
 fn shape(line: &[u8], terminated: bool) -> Result<Event<'_>, Reject> {
-    if !terminated {
-        return Err(Reject::new(Reason::NoFinalNewline, "the last line has no line feed: the file may be cut short"));
-    }
+    require_line_feed(terminated)?;
     Event::parse(line)
 }
 
@@ -279,8 +265,8 @@ impl Job for Worker {
             .iter()
             .map(|claimed| {
                 let key = claimed.key.clone();
-                let source = self.folder.path_of(&Artifact::Split(key.file.clone(), key.shard));
-                self.work_on(&WorkTask { key, source, input: claimed.input, token: claimed.token }, lease)
+                let source = self.folder.locate(&Artifact::Split(key.file.clone(), key.shard));
+                self.work_on(&FileTask { key, source, input: claimed.input, token: claimed.token }, lease)
             })
             .collect()
     }

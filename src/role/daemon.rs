@@ -39,12 +39,13 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
     let loops: Vec<_> = jobs.into_iter().map(|job| spawn_loop(&ctx, &plan, job)).collect();
     let stop = ctx.stop.clone();
     let work = async move {
-        let ticker = tokio::task::spawn_blocking(move || clear_until_stop(&cleaner, &stop));
+        let ticker = tokio::task::spawn_blocking(move || clear_until_stop(cleaner, &stop));
         let mut result = Ok(());
         for one in loops {
             result = result.and(one.await.map(drop).map_err(Failure::from));
         }
-        result.and(ticker.await.map_err(Failure::from))
+        clear_at_stop(ticker.await?).await?;
+        result
     };
     ctx.serve_probes(plan.port, work).await
 }
@@ -58,17 +59,22 @@ fn spawn_loop<J: Job + Send + 'static>(ctx: &Context, plan: &Plan, mut job: J) -
     })
 }
 
-fn clear_until_stop(cleaner: &Cleaner, stop: &Stop) {
-    loop {
-        let stopped = stop.wait(CLEAR_EVERY);
-        let cleared = if stopped { cleaner.at_stop() } else { cleaner.while_running() };
-        if let Err(e) = cleared {
+/// Clears what is delivered every ten minutes; hands the cleaner back when the stop is requested.
+pub(super) fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
+    while !stop.wait(CLEAR_EVERY) {
+        if let Err(e) = cleaner.while_running() {
             log::warn!("nothing was cleared: {e}");
         }
-        if stopped {
-            return;
-        }
     }
+    cleaner
+}
+
+/// Clears once more when everything else of the role has ended.
+pub(super) async fn clear_at_stop(cleaner: Cleaner) -> Result<(), Failure> {
+    if let Err(e) = tokio::task::spawn_blocking(move || cleaner.at_stop()).await? {
+        log::warn!("nothing was cleared: {e}");
+    }
+    Ok(())
 }
 
 /// Does what is ready, prints one line, and answers whether all of it went well.

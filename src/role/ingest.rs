@@ -71,11 +71,11 @@ async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
 pub fn import(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
-    let importer = Importer::new(folder, client, ctx.clock.clone(), batch_lines);
+    let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);
     let mut announcer = Announcer::new(&ctx.settings);
     let (mut files, mut lines, mut before) = (0_u64, 0_u64, 0_u64);
     let mut trouble = None;
-    importer.import(open_input(from)?, |batch| {
+    let imported = importer.import(open_input(from)?, |batch| {
         files += 1;
         lines += batch.lines;
         before += u64::from(batch.before);
@@ -84,17 +84,23 @@ pub fn import(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Result
         if trouble.is_none() {
             trouble = announcer.announce_all().err();
         }
-    })?;
+    });
     let result = announcer.announce_all();
     println!("ingest: {lines} lines in {files} files, {before} of them imported before");
+    match imported {
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::Interrupted | std::io::ErrorKind::NotConnected) => {
+            return Err(Failure { exit: Exit::TryLater, message: e.to_string() });
+        }
+        imported => imported?,
+    }
+    let waiting = announcer.pending();
+    let advice = "run the same command again, or start 'shopctl ingest'";
     match result {
-        Ok(_) => Ok(Exit::Ok),
-        Err(fault) => Err(Failure {
+        Ok(()) if waiting == 0 => Ok(Exit::Ok),
+        Ok(()) => Err(Failure::new(format!("{waiting} files are written but could not be announced, see above"))),
+        Err(e) => Err(Failure {
             exit: Exit::TryLater,
-            message: format!(
-                "{} files are written but not announced: {fault}; run the same command again, or start 'shopctl ingest'",
-                announcer.pending()
-            ),
+            message: format!("{waiting} files are written but not announced: {e}; {advice}"),
         }),
     }
 }

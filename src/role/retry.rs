@@ -4,6 +4,7 @@
 
 use crate::boot::{Context, Exit, Failure};
 use crate::event::ShardId;
+use crate::log_format::clean;
 use crate::pipeline::client::Client;
 use crate::task::wire::TaskRequest;
 use crate::task::{FileName, Stage, TaskKey};
@@ -61,7 +62,10 @@ fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {
         asked += 1;
         let key = TaskKey { file: args.file.clone(), shard: shard.shard };
         if args.dry_run {
-            println!("would retry {stage} of {key}: {}", shard.last_error.as_deref().unwrap_or("no reason given"));
+            println!(
+                "would retry {stage} of {key}: {}",
+                clean(shard.last_error.as_deref().unwrap_or("no reason given"))
+            );
             continue;
         }
         let request = TaskRequest { cascade: args.cascade, ..TaskRequest::new(&key) };

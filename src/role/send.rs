@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::daemon::{Plan, artifact_of, run_daemon, run_once, summarize, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
 use crate::event::ShardId;
-use crate::pipeline::driver::Tally;
+use crate::pipeline::driver::{FileTask, Tally};
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
-use crate::pipeline::send::{SendTask, Sender};
+use crate::pipeline::send::Sender;
 use crate::store::Delivered;
 use crate::task::{Stage, TaskKey};
 
@@ -87,10 +87,10 @@ fn send_files(ctx: &Context, mut sender: Sender, files: &[PathBuf]) -> Result<Ex
     Ok(summarize(ctx.name, Stage::MysqlSender, tally))
 }
 
-fn task_of(path: &Path) -> Result<SendTask, Failure> {
+fn task_of(path: &Path) -> Result<FileTask, Failure> {
     match artifact_of(path)? {
         Artifact::Prepared(file, shard) => {
-            Ok(SendTask { key: TaskKey { file, shard }, source: path.to_owned(), input: None, token: 0 })
+            Ok(FileTask { key: TaskKey { file, shard }, source: path.to_owned(), input: None, token: 0 })
         }
         _ => Err(wrong_artifact(path, "a prepared file")),
     }

@@ -15,8 +15,8 @@ use crate::task::Stage;
 
 /// The port that the splitter's probes listen on by default.
 pub const PORT: u16 = 8085;
-/// Tasks per claim: whole files of up to so many shards.
-const LIMIT: u32 = 16;
+/// Tasks per claim: one file with all its ready shards. Files that wait in this process would wait without heartbeats.
+const LIMIT: u32 = 1;
 
 /// Cuts event files into one file per shard, every line byte for byte.
 #[derive(Debug, Clone, Default, clap::Args)]

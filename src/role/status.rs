@@ -3,6 +3,7 @@
 //! Talks to the API. Run: `shopctl status`, `shopctl status --json`.
 
 use crate::boot::{Context, Exit, Failure};
+use crate::log_format::clean;
 use crate::pipeline::client::Client;
 use crate::task::wire::{FileResponse, SummaryResponse};
 use crate::task::{Stage, Status};
@@ -58,7 +59,7 @@ fn screen(summary: &SummaryResponse, failed: &[FileResponse]) -> String {
     for file in failed {
         for shard in &file.shards {
             if let Some(stage) = shard.failed() {
-                let why = shard.last_error.as_deref().unwrap_or("no reason given");
+                let why = clean(shard.last_error.as_deref().unwrap_or("no reason given"));
                 text.push_str(&format!("\nfailed: {} shard {} {stage}: {why}\n", file.filename, shard.shard));
                 text.push_str(&format!("        after repair: shopctl retry {}\n", file.filename));
             }

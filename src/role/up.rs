@@ -5,6 +5,7 @@
 
 mod follow;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ use crate::shutdown::Stop;
   shopctl up --any-port                        any free ports instead of 8080, 8082, 8085, 8086, 8100, ...
 
 Everything is under ./shared. Ctrl-C drains and prints the audit; a second Ctrl-C ends at once.
-Exit codes: 0 everything adds up, 1 something does not or failed, 64 bad usage or settings.")]
+Exit codes: 0 everything adds up, 1 something does not, failed, or --from was stopped before its end,
+64 bad usage or settings.")]
 pub struct Args {
     /// Run this file (- for the standard input) through instead of generating events
     #[arg(long, value_name = "FILE")]
@@ -39,7 +41,10 @@ pub struct Args {
 
 /// The defaults of the demonstration: more events, more often, and some that misbehave.
 pub fn defaults() -> Vec<(&'static str, String)> {
+    // On a terminal a line per file is enough; everything else shows only when something is wrong.
+    let level = if std::io::stdout().is_terminal() { "WARN" } else { "INFO" };
     [
+        ("logging.level", level),
         ("events.generation_interval", "2"),
         ("events.events_per_batch", "500"),
         ("events.duplicate_rate", "0.02"),
@@ -58,12 +63,19 @@ type Roles = JoinSet<(&'static str, Result<Exit, Failure>)>;
 /// [`Failure`] of the first role that failed.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let mut settings = (*ctx.settings).clone();
-    settings.server.port = args.any_port.then_some(0);
+    settings.server.port = match settings.server.port {
+        None => args.any_port.then_some(0),
+        Some(0) => Some(0),
+        Some(port) => {
+            let why = "every role here has a port of its own; use --any-port if the usual ones are taken";
+            return Err(Failure::usage(format!("server.port is {port}, but {why}")));
+        }
+    };
     settings.events.generate &= args.from.is_none();
     // The API stops last: the others report to it while they drain.
     let api_stop = Stop::new();
     let mut api = Context::new("pipeline-apid", Arc::new(settings.clone()), api_stop.clone());
-    api.bind(apid::PORT).await?;
+    api.bind(apid::PORT).await.map_err(port_taken)?;
     if let Some(bound) = &api.bound {
         settings.pipeline.url = format!("http://{}{}", bound.addr(), crate::api::BASE);
     }
@@ -81,6 +93,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         None => until_stop(&ctx.stop, &mut roles, &mut apis).await,
     };
     ctx.stop.request();
+    println!("\nstopping: finishing what has begun");
     let drained = join_all(&mut roles, &ctx.stop).await;
     follower.finish().await;
     api_stop.request();
@@ -104,10 +117,14 @@ async fn bind_all(settings: &Arc<Settings>, stop: &Stop) -> Result<Vec<(Context,
     let mut contexts = Vec::new();
     for (name, port, role) in roles {
         let mut context = Context::new(name, Arc::clone(settings), stop.clone());
-        context.bind(port).await?;
+        context.bind(port).await.map_err(port_taken)?;
         contexts.push((context, role));
     }
     Ok(contexts)
+}
+
+fn port_taken(failure: Failure) -> Failure {
+    Failure { message: format!("{failure} ('shopctl up --any-port' takes free ports for all roles)"), ..failure }
 }
 
 /// A role with what it needs beside its context.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::daemon::{Plan, artifact_of, run_daemon, run_once, summarize, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
 use crate::event::ShardId;
-use crate::pipeline::driver::Tally;
+use crate::pipeline::driver::{FileTask, Tally};
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
-use crate::pipeline::work::{WorkTask, Worker};
+use crate::pipeline::work::Worker;
 use crate::task::{Stage, TaskKey};
 
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
@@ -75,10 +75,10 @@ fn work_on_files(ctx: &Context, mut worker: Worker, args: &Args) -> Result<Exit,
     Ok(summarize(ctx.name, Stage::ShardWorker, tally))
 }
 
-fn task_of(path: &Path, shard: ShardId) -> Result<WorkTask, Failure> {
+fn task_of(path: &Path, shard: ShardId) -> Result<FileTask, Failure> {
     match artifact_of(path)? {
         Artifact::Split(file, own) if own == shard => {
-            Ok(WorkTask { key: TaskKey { file, shard }, source: path.to_owned(), input: None, token: 0 })
+            Ok(FileTask { key: TaskKey { file, shard }, source: path.to_owned(), input: None, token: 0 })
         }
         _ => Err(wrong_artifact(path, &format!("a splitter's file of shard {shard}"))),
     }

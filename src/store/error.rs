@@ -14,6 +14,9 @@ pub enum Error {
     /// The state does not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The request cannot be meant so.
+    #[error("{0}")]
+    Invalid(String),
     /// Somebody else is at it; the same call may succeed in a moment.
     #[error("the database is busy: {0}")]
     Busy(String),

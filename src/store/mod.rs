@@ -16,8 +16,8 @@ mod worker;
 use std::sync::Arc;
 
 pub use error::{Error, Result};
-pub use shard::{Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
-pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy};
+pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
+pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};
 pub use url::StoreUrl;
 pub use worker::{Remembered, WorkerState};
 

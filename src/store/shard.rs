@@ -60,6 +60,15 @@ pub struct SentFile {
     pub present: u64,
 }
 
+/// What is in a shard's database at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Rows in `events`.
+    pub rows: u64,
+    /// The delivered files, by name.
+    pub sent: Vec<SentFile>,
+}
+
 /// One shard's database.
 #[async_trait]
 pub trait ShardStore: Send + Sync {
@@ -72,9 +81,6 @@ pub trait ShardStore: Send + Sync {
     /// has another number of rows than promised. Nothing is written then.
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered>;
 
-    /// Rows in `events`.
-    async fn count_events(&self) -> Result<u64>;
-
-    /// The delivered files of a shard, with the rows they brought and the rows that are there.
-    async fn sent_files(&self, shard: ShardId) -> Result<Vec<SentFile>>;
+    /// What is in the database, all of one moment.
+    async fn census(&self, shard: ShardId) -> Result<Census>;
 }

@@ -8,6 +8,9 @@ use crate::task::moves::Policy;
 use crate::task::view::Queued;
 use crate::task::{Call, Claim, Claimed, Counts, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
 
+/// Files per page when all are read.
+const PAGE: u32 = 500;
+
 /// What the store needs to know beside the database.
 #[derive(Debug, Clone, Copy)]
 pub struct TrackingPolicy {
@@ -61,6 +64,22 @@ pub struct Report {
     pub reason: Option<String>,
 }
 
+/// Hands every file with its reports to `visit`, page by page.
+///
+/// # Errors
+/// Whatever the store fails with.
+pub async fn for_each_file(tracking: &dyn Tracking, mut visit: impl FnMut(&FileView)) -> Result<()> {
+    let mut query = FileQuery { limit: PAGE, with_results: true, ..FileQuery::default() };
+    loop {
+        let page = tracking.list_files(&query).await?;
+        page.files.iter().for_each(&mut visit);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
 /// The table `pipeline_tracking` and what belongs to it. Every move is one conditional UPDATE: two callers never
 /// both succeed, on whatever number of API instances.
 #[async_trait]
@@ -99,6 +118,6 @@ pub trait Tracking: Send + Sync {
     /// The state of everything in numbers.
     async fn summary(&self) -> Result<Summary>;
 
-    /// Files of which some task is not delivered or failed, and the moment the oldest of them was registered.
+    /// The moment at which the oldest task was registered that is neither delivered nor failed.
     async fn oldest_open(&self) -> Result<Option<crate::event::Moment>>;
 }

@@ -27,6 +27,13 @@ impl StoreUrl {
         }
     }
 
+    /// Whether there is such a database; one on a server is only found out by asking it.
+    pub fn exists(&self) -> bool {
+        match self {
+            Self::Sqlite(path) => path.exists(),
+        }
+    }
+
     /// The URL of one shard's database from the template.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ impl Ledger {
         let lines =
             file.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output).map(|output| output.lines);
         match lines {
-            Some(lines) => self.event_lines += lines,
+            Some(lines) => self.event_lines = self.event_lines.saturating_add(lines),
             None => self.files_without_lines += u64::from(file.all_done(Stage::EventIngest)),
         }
         for shard in &file.shards {
@@ -71,7 +71,8 @@ impl Ledger {
         let split: Option<Vec<Counts>> =
             file.shards.iter().map(|shard| shard.result(Stage::ShardSplitter)?.counts).collect();
         if let (Some(lines), Some(split)) = (lines, split) {
-            let kept: u64 = split.iter().map(|counts| counts.written + counts.rejected).sum();
+            let sum = split.iter().fold(Counts::default(), |sum, counts| sum.plus(*counts));
+            let kept = sum.written.saturating_add(sum.rejected);
             self.expect(&file.file, None, kept == lines, || {
                 format!("the event file has {lines} lines, its shards and rejects add up to {kept}")
             });
@@ -97,8 +98,9 @@ impl Ledger {
     /// Lines that have not ended anywhere yet: neither rows, nor duplicates, rejects or pending.
     pub fn lines_in_flight(&self) -> u64 {
         let (split, work, send) = (self.shard_splitter.counts, self.shard_worker.counts, self.mysql_sender.counts);
-        let ended = send.written + work.duplicate + work.rejected + split.rejected + work.held;
-        (self.event_lines + work.released).saturating_sub(ended)
+        let ended = [send.written, work.duplicate, work.rejected, split.rejected, work.held];
+        let ended = ended.into_iter().fold(0, u64::saturating_add);
+        self.event_lines.saturating_add(work.released).saturating_sub(ended)
     }
 
     fn add_task(&mut self, file: &FileName, shard: &ShardView) {

@@ -41,8 +41,10 @@ pub enum Call {
     Fail(Option<u64>),
     /// Give this attempt up; the task becomes ready again while attempts are left.
     FailAttempt(u64),
-    /// Give the task back because the worker stops or its surroundings failed: not an attempt.
+    /// Give the task back because the worker stops: not an attempt.
     Release(u64),
+    /// Give the task back because something around the worker does not work: not an attempt, but not at once again.
+    ReleaseLater(u64),
     /// A person asks for a failed stage again.
     Retry,
     /// A person asks for a stage again together with the failed ones after it.
@@ -146,7 +148,7 @@ impl Call {
             Self::Heartbeat(_) => "heartbeat",
             Self::Done(_) => "done",
             Self::Fail(_) | Self::FailAttempt(_) => "fail",
-            Self::Release(_) => "release",
+            Self::Release(_) | Self::ReleaseLater(_) => "release",
             Self::Retry | Self::RetryCascade => "retry",
         }
     }
@@ -200,12 +202,29 @@ impl Row {
             (Call::Done(None) | Call::Fail(None), Status::Started) => refuse(Refusal::TokenRequired { stage, status }),
             (Call::Done(None), Status::Done) | (Call::Fail(None), Status::Failed) => Verdict::Same,
             (Call::Done(Some(token)), Status::Done) if self.done_by[stage.index()] == Some(token) => Verdict::Same,
-            (Call::Retry, Status::New) => Verdict::Same,
+            // The repeat of a call whose answer was lost; nobody has begun anything since.
+            (Call::Fail(Some(token)), Status::Failed) if self.token == token && self.lease_until.is_none() => {
+                Verdict::Same
+            }
+            (Call::FailAttempt(token), Status::New | Status::Failed)
+            | (Call::Release(token) | Call::ReleaseLater(token), Status::New)
+                if self.token == token && self.lease_until.is_none() =>
+            {
+                Verdict::Same
+            }
+            (Call::Retry | Call::RetryCascade, Status::New) => Verdict::Same,
             (Call::Retry, Status::Failed) | (Call::RetryCascade, Status::Failed | Status::Done) => {
                 self.again(stage, call == Call::RetryCascade)
             }
-            (Call::Heartbeat(token) | Call::Release(token) | Call::FailAttempt(token), _)
-            | (Call::Done(Some(token)) | Call::Fail(Some(token)), _) => self.fenced(stage, call, token, now, policy),
+            (
+                Call::Heartbeat(token)
+                | Call::Release(token)
+                | Call::ReleaseLater(token)
+                | Call::FailAttempt(token)
+                | Call::Done(Some(token))
+                | Call::Fail(Some(token)),
+                _,
+            ) => self.fenced(stage, call, token, now, policy),
             _ => illegal(),
         }
     }
@@ -261,6 +280,7 @@ impl Row {
         match call {
             Call::Done(_) => self.finish(stage, token),
             Call::Release(_) => back(self.attempts.saturating_sub(1), None),
+            Call::ReleaseLater(_) => back(self.attempts.saturating_sub(1), Some(now.plus_ms(policy.backoff_ms))),
             Call::FailAttempt(_) if self.attempts < policy.attempts_max => {
                 back(self.attempts, Some(now.plus_ms(policy.backoff_ms)))
             }
@@ -356,6 +376,16 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_fail_is_answered_like_the_first() {
+        let claimed = change(ready().decide(S, Call::Claim, at(0), POLICY));
+        let failed = change(claimed.decide(S, Call::Fail(Some(1)), at(1), POLICY));
+        assert_eq!(failed.decide(S, Call::Fail(Some(1)), at(2), POLICY), Verdict::Same);
+        assert_eq!(code(failed.decide(S, Call::Fail(Some(0)), at(2), POLICY)), "stale_lease");
+        let again = change(failed.decide(S, Call::Retry, at(3), POLICY));
+        assert_eq!(code(again.decide(S, Call::Fail(Some(1)), at(4), POLICY)), "stale_lease");
+    }
+
+    #[test]
     fn a_crash_counts_as_an_attempt_and_a_release_does_not() {
         let mut row = ready();
         for round in 0..5 {
@@ -398,7 +428,8 @@ mod tests {
             proptest::option::of(token.clone()).prop_map(Call::Done),
             proptest::option::of(token.clone()).prop_map(Call::Fail),
             token.clone().prop_map(Call::FailAttempt),
-            token.prop_map(Call::Release),
+            token.clone().prop_map(Call::Release),
+            token.prop_map(Call::ReleaseLater),
             Just(Call::Retry),
             Just(Call::RetryCascade),
         ]

@@ -79,7 +79,7 @@ pub struct TaskRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 1000)]
     pub reason: Option<String>,
-    /// With `fail` and a token: this attempt failed, the next one may succeed.
+    /// With `fail` and a token: this attempt failed, the next one may succeed. With `release`: not at once again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry: bool,
     /// With `retry`: also from `done`, and together with the failed stages after it.
@@ -151,6 +151,9 @@ pub struct ClaimResponse {
     pub stage: Stage,
     /// The tasks; none if nothing became ready in time.
     pub items: Vec<ClaimedItem>,
+    /// How long the claim waited before they were handed out, in milliseconds: their leases began then.
+    #[serde(default)]
+    pub waited_ms: u64,
 }
 
 /// A task that was handed out.

@@ -1,1 +1,16 @@
+//! The single integration binary: whole processes, real files, real databases.
+#![cfg(test)]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test, in helpers too")]
 
+mod api;
+mod chaos;
+mod config;
+mod docs;
+mod hostile;
+mod imports;
+mod paused;
+mod pipeline;
+mod shutdown;
+mod store;
+mod support;
+mod up;

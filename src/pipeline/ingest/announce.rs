@@ -1,15 +1,14 @@
 //! Tells the API about event files, and again until it knows (contracts 3, semantics 3).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::config::Settings;
 use crate::event::ShardCount;
 use crate::pipeline::artifact;
 use crate::pipeline::client::{Client, ClientError};
-use crate::pipeline::fault::Fault;
 use crate::pipeline::folder::{Artifact, Folder};
-use crate::task::{FileName, Stage};
+use crate::task::{FileName, Output, Stage};
 
 /// Announces the files of one folder. Blocking: call it from blocking threads only.
 pub struct Announcer {
@@ -17,6 +16,22 @@ pub struct Announcer {
     folder: Folder,
     count: ShardCount,
     pending: BTreeSet<FileName>,
+    /// Files that are known to be what the API was told.
+    told: BTreeSet<FileName>,
+}
+
+/// Why announcing stopped, or what became of one file.
+#[derive(Debug, thiserror::Error)]
+pub enum AnnounceError {
+    /// The API does not answer: no other file has a better chance now.
+    #[error(transparent)]
+    Unavailable(ClientError),
+    /// The API does not take this file.
+    #[error(transparent)]
+    Refused(ClientError),
+    /// The file cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] io::Error),
 }
 
 /// What comparing the folder with the API found.
@@ -28,6 +43,15 @@ pub struct Compared {
     pub missing: u64,
 }
 
+impl From<ClientError> for AnnounceError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            error @ ClientError::Unavailable { .. } => Self::Unavailable(error),
+            error @ ClientError::Refused { .. } => Self::Refused(error),
+        }
+    }
+}
+
 impl Announcer {
     /// An announcer for the folder and the API of these settings.
     pub fn new(settings: &Settings) -> Self {
@@ -36,6 +60,7 @@ impl Announcer {
             folder: Folder::new(&settings.shared.dir),
             count: settings.pipeline.shards_count,
             pending: BTreeSet::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -52,53 +77,110 @@ impl Announcer {
     /// Tries to announce every file that is noted; those that cannot be announced now stay noted.
     ///
     /// # Errors
-    /// The first fault, after which no further file was tried: the API does not answer.
-    pub fn announce_all(&mut self) -> Result<u64, Fault> {
-        let mut announced = 0;
+    /// [`AnnounceError::Unavailable`], after which no further file was tried.
+    pub fn announce_all(&mut self) -> Result<(), AnnounceError> {
         for file in self.pending.clone() {
             match self.announce(&file) {
-                Ok(()) => announced += 1,
-                Err(Fault::Surroundings(why)) => return Err(Fault::Surroundings(why)),
-                // Saying it again would not help; the comparison at the next start will find it again.
-                Err(fault) => log::error!(file = file.as_str(); "cannot be announced: {fault}"),
+                Ok(()) => {
+                    self.pending.remove(&file);
+                    self.told.insert(file);
+                }
+                Err(e @ AnnounceError::Unavailable(_)) => return Err(e),
+                Err(e) => log::error!(file = file.as_str(); "cannot be announced: {e}"),
             }
-            self.pending.remove(&file);
         }
-        Ok(announced)
+        Ok(())
     }
 
-    fn announce(&self, file: &FileName) -> Result<(), Fault> {
-        let path = self.folder.path_of(&Artifact::Events(file.clone()));
-        let output = artifact::digest(&mut artifact::open(&path)?)?;
+    fn announce(&self, file: &FileName) -> Result<(), AnnounceError> {
+        let output = match self.output(file) {
+            // Delivered and cleared since: there is nothing to announce if the API knows it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return self.expect_known(file, e),
+            output => output?,
+        };
+        let mut name = file.clone();
+        while let Err(e) = self.tell(&name, output) {
+            if !matches!(&e, ClientError::Refused { code, .. } if code == "other_content") {
+                return Err(e.into());
+            }
+            // The API remembers another file of this name, which was cleared here: a clock was set back, or files of an
+            // import reached into the future. This one gets the next free name.
+            name = self.rename(&name)?;
+            log::warn!(file = file.as_str(), new_name = name.as_str(); "the name was used before; renamed");
+        }
+        log::info!(stage = Stage::EventIngest.name(), file = name.as_str(), lines = output.lines, bytes = output.bytes; "announced");
+        Ok(())
+    }
+
+    fn tell(&self, file: &FileName, output: Output) -> Result<(), ClientError> {
         match self.client.register(file, self.count.shards().collect()) {
             // Registered before with another number of shards, which it keeps.
             Err(ClientError::Refused { code, .. }) if code == "other_shards" => {}
             result => drop(result?),
         }
-        self.client.ingest_done(file, Some(output))?;
-        log::info!(stage = Stage::EventIngest.name(), file = file.as_str(), lines = output.lines, bytes = output.bytes; "announced");
-        Ok(())
+        self.client.ingest_done(file, Some(output)).map(drop)
     }
 
-    /// Compares the folder with the API in both directions and notes what is not announced.
+    fn expect_known(&self, file: &FileName, error: io::Error) -> Result<(), AnnounceError> {
+        match self.client.find_file(file)? {
+            Some(known) if known.all_done(Stage::EventIngest) => Ok(()),
+            _ => Err(error.into()),
+        }
+    }
+
+    fn rename(&self, file: &FileName) -> io::Result<FileName> {
+        let from = self.folder.path_of(&Artifact::Events(file.clone()));
+        let mut name = file.next_second();
+        loop {
+            match artifact::relocate(&from, &self.folder.path_of(&Artifact::Events(name.clone()))) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => name = name.next_second(),
+                result => return result.map(|()| name),
+            }
+        }
+    }
+
+    fn output(&self, file: &FileName) -> io::Result<Output> {
+        artifact::digest(&mut artifact::open(&self.folder.path_of(&Artifact::Events(file.clone())))?)
+    }
+
+    /// Compares the folder with the API in both directions and notes what is not announced. A file counts as announced
+    /// if the API knows its content, not its name alone; each file is read once for that in the life of a process.
     ///
     /// # Errors
-    /// [`Fault`] when the folder cannot be read or the API does not answer.
-    pub fn compare(&mut self) -> Result<Compared, Fault> {
-        let mut unknown = self.files()?;
+    /// [`AnnounceError`] when the folder cannot be read or the API does not answer.
+    pub fn compare(&mut self) -> Result<Compared, AnnounceError> {
+        let present = self.files()?;
         let mut compared = Compared::default();
+        let mut announced = BTreeMap::new();
         self.client.for_each_file(|known| {
-            let present = unknown.contains(&known.filename);
-            let announced = known.all_done(Stage::EventIngest);
-            if announced {
-                unknown.remove(&known.filename);
-            } else if !present {
+            if known.all_done(Stage::EventIngest) {
+                let output = known.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output);
+                if present.contains(&known.filename) {
+                    announced.insert(known.filename, output);
+                }
+            } else if !present.contains(&known.filename) {
                 compared.missing += 1;
                 log::error!(file = known.filename.as_str(); "is registered but its event file is not in the folder");
             }
         })?;
-        compared.unannounced = unknown.len() as u64;
-        self.pending.extend(unknown);
+        self.told.retain(|file| present.contains(file));
+        for file in present {
+            if self.told.contains(&file) {
+                continue;
+            }
+            let same = match announced.get(&file) {
+                // Announced by a client that reports no digest: its name is all there is.
+                Some(None) => true,
+                Some(Some(output)) => self.output(&file).is_ok_and(|found| found.sha256 == output.sha256),
+                None => false,
+            };
+            if same {
+                self.told.insert(file);
+            } else {
+                compared.unannounced += 1;
+                self.pending.insert(file);
+            }
+        }
         Ok(compared)
     }
 

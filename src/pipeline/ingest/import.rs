@@ -6,14 +6,16 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Clock;
 use crate::event::{LineReader, Next};
 use crate::pipeline::artifact::{self, Draft, Taken};
-use crate::pipeline::client::Client;
+use crate::pipeline::client::{Client, ClientError};
 use crate::pipeline::folder::{Artifact, Folder};
+use crate::shutdown::Stop;
 use crate::task::{Digest, FileName, Output};
 
 /// Lines up to this many bytes are copied by way of memory, longer ones are streamed.
@@ -26,6 +28,7 @@ pub struct Importer {
     folder: Folder,
     client: Client,
     clock: Clock,
+    stop: Stop,
     batch_lines: u64,
 }
 
@@ -50,9 +53,9 @@ struct Note {
 }
 
 impl Importer {
-    /// An importer of batches with at most so many lines.
-    pub fn new(folder: Folder, client: Client, clock: Clock, batch_lines: u64) -> Self {
-        Self { folder, client, clock, batch_lines }
+    /// An importer of batches with at most so many lines; a stop ends it between two batches.
+    pub fn new(folder: Folder, client: Client, clock: Clock, stop: Stop, batch_lines: u64) -> Self {
+        Self { folder, client, clock, stop, batch_lines }
     }
 
     /// Cuts the input into event files and hands each to `published` when it is there.
@@ -61,11 +64,16 @@ impl Importer {
     /// When the input cannot be read or a file cannot be written. What is published stays; a further run over the
     /// same input goes on behind it.
     pub fn import(&self, input: impl BufRead, mut published: impl FnMut(&Batch)) -> io::Result<()> {
+        let _lock = self.lock()?;
         let mut lines = LineReader::new(input, LINE_BUFFER_BYTES);
         // The number of lines per batch is part of the chain: another cut is another import.
         let mut chain = Digest::new(Sha256::digest(self.batch_lines.to_be_bytes()).into());
         let mut name = FileName::of(self.clock.now());
         while let Some((mut draft, output)) = self.next_batch(&mut lines, &name)? {
+            if self.stop.is_requested() {
+                let why = "stopped before the end of the input; the same command goes on where this one ended";
+                return Err(io::Error::new(io::ErrorKind::Interrupted, why));
+            }
             let link = [&chain.bytes()[..], &output.sha256.bytes()[..]].concat();
             chain = Digest::new(Sha256::digest(link).into());
             let batch = self.publish(&mut draft, &output, &chain, &name)?;
@@ -75,6 +83,22 @@ impl Importer {
             }
         }
         Ok(())
+    }
+
+    /// One import at a time: two of the same bytes would both find that nobody has imported them. The lock ends with
+    /// the process, however it ends.
+    fn lock(&self) -> io::Result<File> {
+        let folder = self.folder.events().join("imports");
+        artifact::create_folder(&folder)?;
+        let held = File::open(&folder)?;
+        match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                log::warn!(folder:% = folder.display(); "another import is running; waiting for its end");
+                flock(&held, FlockOperation::LockExclusive)?;
+            }
+            result => result?,
+        }
+        Ok(held)
     }
 
     /// Writes the next batch into a draft; `None` at the end of the input.
@@ -143,7 +167,13 @@ impl Importer {
             Ok(mut file) => Ok(artifact::digest(&mut file)?.sha256 == note.sha256),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 // It may have been delivered and removed since; the API remembers it then.
-                let known = self.client.find_file(&note.file).map_err(io::Error::other)?;
+                let known = self.client.find_file(&note.file).map_err(|e| {
+                    let kind = match e {
+                        ClientError::Unavailable { .. } => io::ErrorKind::NotConnected,
+                        ClientError::Refused { .. } => io::ErrorKind::Other,
+                    };
+                    io::Error::new(kind, e)
+                })?;
                 Ok(known.is_some_and(|known| {
                     let result = known.shards.first().and_then(|shard| shard.results.first().cloned());
                     result.and_then(|result| result.output).is_some_and(|output| output.sha256 == note.sha256)
@@ -205,7 +235,7 @@ mod tests {
 
     fn importer(folder: &Folder, batch_lines: u64) -> Importer {
         let clock = Clock::manual(crate::event::Moment::parse("2025-01-01 00:00:00.000").unwrap());
-        Importer::new(folder.clone(), Client::new("http://127.0.0.1:9"), clock, batch_lines)
+        Importer::new(folder.clone(), Client::new("http://127.0.0.1:9"), clock, Stop::new(), batch_lines)
     }
 
     fn import(folder: &Folder, input: &[u8], batch_lines: u64) -> Vec<Batch> {

@@ -1,9 +1,13 @@
 //! Posted lines on their way into an event file. The spool *becomes* the event file by one rename, so that no crash
-//! can lose an acknowledged line or publish it twice.
+//! can lose an acknowledged line or publish it twice. A spool is locked by the process that writes it: another ingest
+//! on the same folder takes over only what nobody holds.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::pipeline::artifact;
 use crate::pipeline::driver::random_id;
@@ -12,13 +16,15 @@ use crate::task::FileName;
 
 /// Bytes read at a time while looking for the last complete line.
 const BLOCK_BYTES: u64 = 64 * 1024;
+/// How the name of a spool ends.
+const SUFFIX: &str = ".spool";
 
 /// The lines of the present tick.
 pub struct Spool {
     folder: Folder,
     current: Option<Open>,
     /// Closed spools that are not published yet: of earlier runs, or closed by a fault.
-    sealed: Vec<PathBuf>,
+    sealed: Vec<Open>,
 }
 
 struct Open {
@@ -35,18 +41,29 @@ impl Spool {
     /// # Errors
     /// Whatever reading the folder fails with.
     pub fn open(folder: Folder) -> io::Result<Self> {
-        let own = spool_folder(&folder);
-        artifact::create_folder(&own)?;
-        let mut sealed = Vec::new();
-        for name in artifact::list(&own)? {
+        artifact::create_folder(&spool_folder(&folder))?;
+        let mut spool = Self { folder, current: None, sealed: Vec::new() };
+        spool.take_over()?;
+        Ok(spool)
+    }
+
+    /// Takes over the spools that nobody holds: those of an ingest that is gone.
+    fn take_over(&mut self) -> io::Result<()> {
+        let own = spool_folder(&self.folder);
+        for name in artifact::list(&own)?.into_iter().filter(|name| name.ends_with(SUFFIX)) {
             let path = own.join(name);
-            if cut_torn_line(&path)? == 0 {
-                artifact::remove(&path)?;
-            } else {
-                sealed.push(path);
+            if self.sealed.iter().chain(&self.current).any(|open| open.path == path) {
+                continue;
+            }
+            let Some(mut file) = lock(&path)? else {
+                continue;
+            };
+            match cut_torn_line(&mut file, &path)? {
+                0 => drop(artifact::remove(&path)?),
+                durable => self.sealed.push(Open { path, file, durable }),
             }
         }
-        Ok(Self { folder, current: None, sealed })
+        Ok(())
     }
 
     /// Whether anything waits to be published.
@@ -71,7 +88,7 @@ impl Spool {
                 Ok(())
             }
             Err(e) => {
-                self.close_after_fault(&open);
+                self.close_after_fault(open);
                 Err(e)
             }
         }
@@ -83,32 +100,48 @@ impl Spool {
     /// # Errors
     /// When something cannot be written; what is not published stays for the next call.
     pub fn publish(&mut self, name: &FileName, more: &[u8]) -> io::Result<Vec<FileName>> {
-        if !more.is_empty() {
-            self.append(more)?;
+        if !more.is_empty()
+            && let Err(e) = self.append(more)
+        {
+            // What was acknowledged needs no more room to be published.
+            log::error!(bytes = more.len(); "generated events were dropped: {e}");
         }
+        self.take_over()?;
         if let Some(open) = self.current.take() {
-            self.sealed.push(open.path);
+            self.sealed.push(open);
         }
         let (mut published, mut name) = (Vec::new(), name.clone());
-        while let Some(path) = self.sealed.first() {
-            name = publish_at_free_name(&self.folder, path, name)?;
+        while let Some(open) = self.sealed.first() {
+            match publish_at_free_name(&self.folder, &open.path, name.clone()) {
+                Ok(given) => {
+                    name = given.next_second();
+                    published.push(given);
+                }
+                // It has its name already, and only the folder could not be synced then. The comparison of the folder
+                // with the API finds it.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    log::warn!(path:% = open.path.display(); "was published before: {e}");
+                }
+                Err(e) => return Err(e),
+            }
             self.sealed.remove(0);
-            published.push(name.clone());
-            name = name.next_second();
         }
         Ok(published)
     }
 
     fn begin(&self) -> io::Result<Open> {
-        let path = spool_folder(&self.folder).join(format!("{}.spool", random_id()));
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        artifact::sync_folder(&spool_folder(&self.folder))?;
+        let (id, own) = (random_id(), spool_folder(&self.folder));
+        // Locked before it has the name by which another ingest would find it.
+        let (hidden, path) = (self.folder.events().join(format!(".{id}.spool.tmp")), own.join(format!("{id}{SUFFIX}")));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&hidden)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        artifact::relocate(&hidden, &path)?;
         Ok(Open { path, file, durable: 0 })
     }
 
-    fn close_after_fault(&mut self, open: &Open) {
+    fn close_after_fault(&mut self, open: Open) {
         match open.file.set_len(open.durable) {
-            Ok(()) if open.durable > 0 => self.sealed.push(open.path.clone()),
+            Ok(()) if open.durable > 0 => self.sealed.push(open),
             Ok(()) => {
                 if let Err(e) = artifact::remove(&open.path) {
                     log::warn!("{e}");
@@ -118,7 +151,7 @@ impl Spool {
             // the worker knows them by their keys.
             Err(e) => {
                 log::warn!(path:% = open.path.display(); "cannot cut refused lines off the spool: {e}");
-                self.sealed.push(open.path.clone());
+                self.sealed.push(open);
             }
         }
     }
@@ -126,6 +159,43 @@ impl Spool {
 
 fn spool_folder(folder: &Folder) -> PathBuf {
     folder.events().join("spool")
+}
+
+/// Bytes of acknowledged lines that are no event file yet, for the audit.
+///
+/// # Errors
+/// Whatever reading the folder fails with.
+pub fn waiting_bytes(folder: &Folder) -> io::Result<u64> {
+    let own = spool_folder(folder);
+    let mut bytes = 0;
+    for name in artifact::list(&own)? {
+        match std::fs::metadata(own.join(name)) {
+            Ok(meta) => bytes += meta.len(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Opens and locks a spool; nothing if it is gone or somebody else holds it.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = match artifact::open_for_update(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+        Err(e) => {
+            return Err(io::Error::new(io::Error::from(e).kind(), format!("cannot lock {}: {e}", path.display())));
+        }
+    }
+    // Between opening and locking it may have become an event file: then this name is gone, or another file's.
+    let same = std::fs::symlink_metadata(path)
+        .is_ok_and(|named| file.metadata().is_ok_and(|held| (named.dev(), named.ino()) == (held.dev(), held.ino())));
+    Ok(same.then_some(file))
 }
 
 /// Renames a file into the events folder; on a taken name the next second is tried (semantics 3).
@@ -139,8 +209,7 @@ fn publish_at_free_name(folder: &Folder, path: &Path, mut name: FileName) -> io:
 }
 
 /// Cuts off what follows the last line feed; answers the length that is left.
-fn cut_torn_line(path: &Path) -> io::Result<u64> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+fn cut_torn_line(file: &mut File, path: &Path) -> io::Result<u64> {
     let mut end = file.seek(io::SeekFrom::End(0))?;
     let length = end;
     let mut whole = 0;
@@ -148,7 +217,7 @@ fn cut_torn_line(path: &Path) -> io::Result<u64> {
         let start = end.saturating_sub(BLOCK_BYTES);
         let mut block = vec![0; usize::try_from(end - start).unwrap_or_default()];
         file.seek(io::SeekFrom::Start(start))?;
-        io::Read::read_exact(&mut file, &mut block)?;
+        io::Read::read_exact(file, &mut block)?;
         if let Some(at) = memchr::memrchr(b'\n', &block) {
             whole = start + at as u64 + 1;
             break;
@@ -192,6 +261,20 @@ mod tests {
         assert_eq!(content(&folder, &files[0]), "a\nb\n");
         assert_eq!(content(&folder, &files[1]), "c\ngenerated\n");
         assert!(Spool::open(folder).unwrap().is_empty(), "nothing is published twice");
+    }
+
+    #[test]
+    fn a_spool_that_another_ingest_writes_is_left_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(temp.path());
+        let mut first = Spool::open(folder.clone()).unwrap();
+        first.append(b"a\n").unwrap();
+        let mut second = Spool::open(folder.clone()).unwrap();
+        assert!(second.is_empty());
+        first.append(b"b\n").unwrap();
+        let tick = name("20250101000000");
+        assert!(second.publish(&tick, b"").unwrap().is_empty());
+        assert_eq!(content(&folder, &first.publish(&tick, b"").unwrap()[0]), "a\nb\n");
     }
 
     #[test]

@@ -28,6 +28,9 @@ use crate::task::FileName;
 /// Bytes of all bodies that are being taken at the same time; whoever comes on top of it waits.
 const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bodies of unknown size, packed or chunked, that are being taken at the same time.
+const UNSIZED_BODIES_MAX: usize = 4;
+
 #[derive(Clone)]
 struct Shared {
     writer: Writer,
@@ -36,6 +39,8 @@ struct Shared {
     limits: Limits,
     /// One permit per KiB of body.
     room: Arc<Semaphore>,
+    /// One permit per body of unknown size.
+    unsized_room: Arc<Semaphore>,
     patience: Duration,
     stop: Stop,
     counted: Counted,
@@ -74,6 +79,7 @@ pub(super) fn routes(ctx: &Context, ingest: &Ingest) -> Router {
             time_max: events.validation_timeout,
         },
         room: Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(events.max_body_size) / 1024)),
+        unsized_room: Arc::new(Semaphore::new(UNSIZED_BODIES_MAX)),
         patience: ctx.settings.server.read_timeout,
         stop: ctx.stop.clone(),
         counted: Arc::default(),
@@ -90,8 +96,13 @@ async fn post_events(State(shared): State<Shared>, request: Request) -> Result<R
         return Err(Problem::unavailable("this instance stops; post to another one or try again"));
     }
     let headers = request.headers().clone();
-    let permits = body_kib(&headers, shared.limits.body_bytes_max);
-    let room = tokio::time::timeout(shared.patience, Arc::clone(&shared.room).acquire_many_owned(permits));
+    // A body that does not say its size may be as large as allowed. Those have a place of their own, so that a few of
+    // them, sent slowly, do not keep out everybody else.
+    let (room, permits) = match body_kib(&headers) {
+        Some(kib) => (&shared.room, kib),
+        None => (&shared.unsized_room, 1),
+    };
+    let room = tokio::time::timeout(shared.patience, Arc::clone(room).acquire_many_owned(permits));
     let Ok(Ok(_room)) = room.await else {
         return Err(Problem::unavailable("too many bodies are being taken; try again"));
     };
@@ -131,11 +142,14 @@ fn is_many(headers: &HeaderMap) -> bool {
     !kind.trim_start().to_ascii_lowercase().starts_with("application/json")
 }
 
-fn body_kib(headers: &HeaderMap, most: usize) -> u32 {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let packed = headers.contains_key(CONTENT_ENCODING);
-    let bytes = length.filter(|_| !packed).unwrap_or(most).min(most);
-    u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(u32::try_from(most / 1024).unwrap_or(u32::MAX).max(1))
+/// The size of a plain body in KiB, rounded up; nothing if it is packed or does not say. What is over the limit is
+/// refused before it is read.
+fn body_kib(headers: &HeaderMap) -> Option<u32> {
+    if headers.contains_key(CONTENT_ENCODING) {
+        return None;
+    }
+    let bytes = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse::<usize>().ok()?;
+    u32::try_from(bytes.min(BODIES_BYTES_MAX / 2) / 1024 + 1).ok()
 }
 
 fn unsupported() -> Problem {
@@ -186,9 +200,11 @@ fn count(folder: &Folder, counted: &Counted) -> std::io::Result<Stats> {
             Some(known) => known,
             None => match artifact::open(&folder.path_of(&events)).and_then(|mut file| artifact::digest(&mut file)) {
                 Ok(output) => (output.lines, output.bytes),
-                // It was cleared since the folder was listed.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(e),
+                // It was cleared since the folder was listed, or is none of ours.
+                Err(e) => {
+                    log::warn!(file = name.as_str(); "not counted: {e}");
+                    continue;
+                }
             },
         };
         now.insert(file, (lines, bytes));

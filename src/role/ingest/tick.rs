@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::super::daemon::{clear_at_stop, clear_until_stop};
 use crate::boot::{Context, Failure};
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -21,8 +22,9 @@ use crate::task::FileName;
 
 /// Files that wait to be announced; more are found by the next comparison with the API.
 const ANNOUNCE_QUEUE: usize = 4096;
-/// Ticks between two comparisons of the folder with the API.
-const COMPARE_EVERY: Duration = Duration::from_secs(600);
+/// Between two comparisons of the folder with the API. What this process wrote itself is announced at once and, until
+/// the API knows it, at every tick; the comparison finds what others wrote.
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
 
 /// The running ingest.
 pub(super) struct Ingest {
@@ -76,6 +78,8 @@ impl Ingest {
             out_of_order: events.out_of_order_rate,
         };
         let mut generator = events.generate.then(|| Generator::new(events.seed, rates, self.clock.now()));
+        let stop = self.stop.clone();
+        let ticker = tokio::task::spawn_blocking(move || clear_until_stop(cleaner, &stop));
         let mut failures = 0;
         while let Some(tick) = self.next_tick().await {
             let more = generator.as_mut().map_or_else(Vec::new, |generator| self.generate(generator, tick));
@@ -93,9 +97,7 @@ impl Ingest {
         let last = self.publish(self.clock.now(), Vec::new()).await;
         drop(self.announce);
         self.announcer_ended.await?;
-        tokio::task::spawn_blocking(move || cleaner.at_stop().map(drop))
-            .await?
-            .unwrap_or_else(|e| log::warn!("nothing was cleared: {e}"));
+        clear_at_stop(ticker.await?).await?;
         last
     }
 

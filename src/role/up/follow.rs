@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::event::Moment;
 use crate::pipeline::client::{Client, ClientError};
 use crate::shutdown::Stop;
-use crate::task::wire::{FileResponse, ShardItem};
+use crate::task::wire::{FileResponse, ShardItem, SummaryResponse};
 use crate::task::{Counts, FileName, Stage};
 
 /// Between two looks; only the display waits for it, never the pipeline.
@@ -140,17 +140,27 @@ impl Line {
     }
 }
 
-/// Waits until every registered file is delivered or failed, or the stop is requested.
+/// Waits until every registered task is delivered or failed, or the stop is requested.
 pub(super) async fn until_settled(settings: Arc<Settings>, stop: Stop) -> Result<(), Failure> {
     tokio::task::spawn_blocking(move || {
         let client = Client::new(&settings.pipeline.url);
         loop {
-            let mut open = 0_u64;
-            client.for_each_file(|file| open += u64::from(!file.settled()))?;
-            if open == 0 || stop.wait(LOOK_EVERY) {
+            match client.summary() {
+                Ok(summary) if open_tasks(&summary) == 0 => return Ok(()),
+                Ok(_) => {}
+                Err(e @ ClientError::Unavailable { .. }) => log::warn!("{e}"),
+                Err(e) => return Err(e.into()),
+            }
+            if stop.wait(LOOK_EVERY) {
                 return Ok(());
             }
         }
     })
     .await?
+}
+
+fn open_tasks(summary: &SummaryResponse) -> u64 {
+    let of = |stage: Stage| summary.by_stage.of(stage);
+    let sender = of(Stage::MysqlSender);
+    (sender.new + sender.started).saturating_sub(of(Stage::ShardSplitter).failed + of(Stage::ShardWorker).failed)
 }

@@ -9,7 +9,7 @@ use super::db::{Db, count_column, count_value, moment_text};
 use super::migrate::SHARD;
 use crate::clock::Clock;
 use crate::event::ShardId;
-use crate::store::{Delivered, Delivery, Error, Result, SentFile, ShardStore};
+use crate::store::{Census, Delivered, Delivery, Error, Result, SentFile, ShardStore};
 
 /// [`ShardStore`] in one SQLite file.
 pub(in crate::store) struct SqliteShard {
@@ -40,16 +40,16 @@ impl ShardStore for SqliteShard {
         self.db.call(move |connection| deliver(connection, delivery, &now)).await
     }
 
-    async fn count_events(&self) -> Result<u64> {
+    async fn census(&self, shard: ShardId) -> Result<Census> {
         self.db
-            .call(|connection| {
-                connection.query_row_and_then("SELECT COUNT(*) AS n FROM events", [], |row| count_column(row, "n"))
+            .call(move |connection| {
+                // One read transaction: a delivery between two looks would seem to be a difference.
+                let snapshot = connection.transaction()?;
+                let rows = snapshot
+                    .query_row_and_then("SELECT COUNT(*) AS n FROM events", [], |row| count_column(row, "n"))?;
+                Ok(Census { rows, sent: sent_files(&snapshot, shard)? })
             })
             .await
-    }
-
-    async fn sent_files(&self, shard: ShardId) -> Result<Vec<SentFile>> {
-        self.db.call(move |connection| sent_files(connection, shard)).await
     }
 }
 

@@ -83,14 +83,20 @@ fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context) -
 
 /// The way of worker and sender: per shard only the oldest unfinished file.
 fn claim_in_order(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
-    let mut claimed = Vec::new();
+    let mut candidates = Vec::new();
     for shard in shards(transaction, claim.shard)? {
+        if let Some(file) = oldest_unfinished(transaction, claim.stage, shard, context.policy.strict_order)? {
+            candidates.push(TaskKey { file, shard });
+        }
+    }
+    // The oldest file first, so that a shard with much to do does not keep the others waiting.
+    candidates.sort();
+    let mut claimed = Vec::new();
+    for key in candidates {
         if claimed.len() >= claim.limit as usize {
             break;
         }
-        if let Some(file) = oldest_unfinished(transaction, claim.stage, shard, context.policy.strict_order)? {
-            claimed.extend(claim_one(transaction, &TaskKey { file, shard }, claim, context)?);
-        }
+        claimed.extend(claim_one(transaction, &key, claim, context)?);
     }
     Ok(claimed)
 }
@@ -114,8 +120,8 @@ fn shards(transaction: &Transaction<'_>, only: Option<ShardId>) -> Result<Vec<Sh
     }
 }
 
-/// The oldest file of a shard that this stage has neither done nor given up. Files that an earlier stage gave up do
-/// not block the others, unless the order is strict.
+/// The oldest file of a shard that this stage has neither done nor given up. Files that an earlier stage gave up, or
+/// whose event file was registered but never completed, do not block the others, unless the order is strict.
 fn oldest_unfinished(
     transaction: &Transaction<'_>,
     stage: Stage,
@@ -125,10 +131,13 @@ fn oldest_unfinished(
     let mut oldest: Option<String> = None;
     let statuses: &[&str] = if strict { &["new", "started", "failed"] } else { &["new", "started"] };
     let mut select = "SELECT filename FROM pipeline_tracking WHERE shard = ?1 AND {status} = ?2".to_owned();
-    for earlier in Stage::ALL.iter().take(if strict { 0 } else { stage.index() }) {
-        select.push_str(" AND ");
-        select.push_str(column(*earlier));
-        select.push_str(" <> 'failed'");
+    if !strict {
+        select.push_str(" AND event_ingest_status = 'done'");
+        for earlier in Stage::ALL.iter().take(stage.index()).skip(1) {
+            select.push_str(" AND ");
+            select.push_str(column(*earlier));
+            select.push_str(" <> 'failed'");
+        }
     }
     select.push_str(" ORDER BY filename LIMIT 1");
     let select = for_stage(stage, &select);

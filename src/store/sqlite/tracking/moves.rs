@@ -27,7 +27,11 @@ pub(super) fn register(
         let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
         return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
     }
-    let count = shards.iter().map(|shard| shard.get() + 1).max().unwrap_or(1);
+    // A shard without a task would lose its lines: nobody would ever split them off.
+    let count = u8::try_from(shards.len()).unwrap_or(u8::MAX);
+    if count == 0 || (0..count).any(|number| !shards.iter().any(|shard| shard.get() == number)) {
+        return Err(Error::Invalid("shards must be all of 0 to n-1, each once".to_owned()));
+    }
     let now = moment_text(context.now);
     for shard in shards {
         transaction
@@ -80,7 +84,7 @@ pub(super) fn ingest_done(
         let shard = ShardId::new(shard.into()).ok_or_else(|| Error::Broken(format!("shard holds {shard}")))?;
         let key = TaskKey { file: file.clone(), shard };
         let report = Report { output, ..Report::default() };
-        write_result(&transaction, &key, Stage::EventIngest, 0, &report, &now)?;
+        write_result(&transaction, &key, Stage::EventIngest, Finished { token: 0, attempt: 1 }, &report, &now)?;
     }
     transaction.commit()?;
     Ok(rows)
@@ -99,7 +103,9 @@ pub(super) fn apply(
         return Err(Refusal::Conservation(format!("{counts:?}")).into());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let Some(status) = update(&transaction, key, stage, call, report, context)? else {
+    // Read before the update: `done` sets it back to 0.
+    let attempt = attempts_of(&transaction, key)?;
+    let Some(status) = update(&transaction, key, stage, call, report, attempt, context)? else {
         let row = read::task_row(&transaction, key)?.ok_or_else(|| Error::Gone(format!("task {key}")))?;
         return match row.decide(stage, call, context.now, context.policy.moves) {
             Verdict::Same => Ok(row.status(stage)),
@@ -110,7 +116,8 @@ pub(super) fn apply(
     let now = moment_text(context.now);
     match call {
         Call::Done(token) => {
-            write_result(&transaction, key, stage, token.unwrap_or(0), report, &now)?;
+            let finished = Finished { token: token.unwrap_or(0), attempt };
+            write_result(&transaction, key, stage, finished, report, &now)?;
             if let Some(loss) = split_loss(&transaction, key, stage)? {
                 fail_conservation(&transaction, key, stage, &loss, &now)?;
                 transaction.commit()?;
@@ -131,12 +138,15 @@ fn update(
     stage: Stage,
     call: Call,
     report: &Report,
+    attempt: u32,
     context: Context,
 ) -> Result<Option<Status>> {
     let statement = for_stage(stage, statement_of(stage, call));
     let token = match call {
         Call::Done(token) | Call::Fail(token) => token,
-        Call::Heartbeat(token) | Call::FailAttempt(token) | Call::Release(token) => Some(token),
+        Call::Heartbeat(token) | Call::FailAttempt(token) | Call::Release(token) | Call::ReleaseLater(token) => {
+            Some(token)
+        }
         _ => None,
     };
     let moves = context.policy.moves;
@@ -149,7 +159,7 @@ fn update(
         ":lease_until": text(moves.lease_ms),
         ":reason": report.reason,
         ":attempts_max": moves.attempts_max,
-        ":backoff": backoff_ms(transaction, key, context)?,
+        ":backoff": backoff_until(attempt, context),
     };
     let mut statement = transaction.prepare_cached(&statement)?;
     // A statement names only the parameters that it uses.
@@ -163,23 +173,34 @@ fn update(
     status.map(|text| read::status(&text)).transpose()
 }
 
-/// When the next attempt may begin: the first backoff doubled per attempt, capped, half of it jitter.
-fn backoff_ms(transaction: &Transaction<'_>, key: &TaskKey, context: Context) -> Result<String> {
+/// The attempt that a task is at; at least the first.
+fn attempts_of(transaction: &Transaction<'_>, key: &TaskKey) -> Result<u32> {
     let attempts: Option<u32> = transaction
         .prepare_cached("SELECT attempts FROM pipeline_tracking WHERE filename = ?1 AND shard = ?2")?
         .query_row(params![key.file.as_str(), key.shard.get()], |row| row.get(0))
         .optional()?;
-    let doublings = attempts.unwrap_or(1).saturating_sub(1).min(20);
+    Ok(attempts.unwrap_or(1).max(1))
+}
+
+/// When the next attempt may begin: the first backoff doubled per attempt, capped, half of it jitter.
+fn backoff_until(attempt: u32, context: Context) -> String {
+    let doublings = attempt.saturating_sub(1).min(20);
     let full = context.policy.moves.backoff_ms.saturating_mul(1 << doublings).min(context.policy.backoff_max_ms);
     let jitter = rand::random_range(0..=full / 2);
-    Ok(moment_text(context.now.plus_ms(full - jitter)))
+    moment_text(context.now.plus_ms(full - jitter))
+}
+
+/// The claim that finished a stage; token 0 where none was used.
+struct Finished {
+    token: u64,
+    attempt: u32,
 }
 
 fn write_result(
     transaction: &Transaction<'_>,
     key: &TaskKey,
     stage: Stage,
-    token: u64,
+    finished: Finished,
     report: &Report,
     now: &str,
 ) -> Result<()> {
@@ -189,7 +210,7 @@ fn write_result(
             "INSERT OR REPLACE INTO pipeline_stage_result (filename, shard, stage, token, worker, attempt, started_at, finished_at,
                lines_read, lines_written, lines_duplicate, lines_rejected, lines_held, lines_released,
                output_lines, output_bytes, output_sha256, index_sha256)
-             SELECT filename, shard, ?3, ?4, CASE WHEN ?4 > 0 THEN owner END, MAX(attempts, 1),
+             SELECT filename, shard, ?3, ?4, CASE WHEN ?4 > 0 THEN owner END, ?16,
                CASE WHEN ?3 = 'event-ingest' THEN created_at ELSE started_at END, ?5,
                ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15
              FROM pipeline_tracking WHERE filename = ?1 AND shard = ?2",
@@ -198,7 +219,7 @@ fn write_result(
             key.file.as_str(),
             key.shard.get(),
             stage.name(),
-            count_value(token),
+            count_value(finished.token),
             now,
             counts.map(|c| count_value(c.read)),
             counts.map(|c| count_value(c.written)),
@@ -210,6 +231,7 @@ fn write_result(
             output.map(|o| count_value(o.bytes)),
             output.map(|o| o.sha256.to_string()),
             output.and_then(|o| o.index_sha256).map(|digest| digest.to_string()),
+            finished.attempt,
         ])?;
     Ok(())
 }

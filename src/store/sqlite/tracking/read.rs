@@ -11,7 +11,7 @@ use crate::task::{
     Counts, Digest, FileName, FileView, Output, Row, ShardView, Stage, StageResult, Status, Summary, TaskKey,
 };
 
-/// Files of which not every task is delivered or failed are looked at in pages of this size at the most.
+/// Files per page at the most.
 const PAGE_MAX: u32 = 1000;
 
 /// Answers if the schema is there.

@@ -2,6 +2,35 @@
 
 use crate::task::{Call, Stage};
 
+macro_rules! release {
+    ($next_at:literal) => {
+        concat!(
+            "UPDATE pipeline_tracking SET {status} = 'new', attempts = MAX(attempts - 1, 0), claim_id = NULL, \
+             lease_until = NULL, next_at = ",
+            $next_at,
+            ", last_error = COALESCE(:reason, last_error), updated_at = :now \
+             WHERE filename = :filename AND shard = :shard AND {status} = 'started' AND lease_until IS NOT NULL \
+               AND token = :token RETURNING {status}"
+        )
+    };
+}
+
+macro_rules! retry {
+    ($from:literal, $later:literal, $reset:literal) => {
+        concat!(
+            "UPDATE pipeline_tracking SET {status} = 'new', ",
+            $reset,
+            "token = token + (lease_until IS NULL), attempts = CASE WHEN lease_until IS NULL THEN 0 ELSE attempts END, \
+             next_at = CASE WHEN lease_until IS NULL THEN NULL ELSE next_at END, updated_at = :now \
+             WHERE filename = :filename AND shard = :shard AND {status} IN (",
+            $from,
+            ") AND ",
+            $later,
+            " RETURNING {status}"
+        )
+    };
+}
+
 /// The WHERE of each statement is the rule of [`crate::task::Row::decide`].
 pub(super) const fn statement_of(stage: Stage, call: Call) -> &'static str {
     match call {
@@ -12,7 +41,8 @@ pub(super) const fn statement_of(stage: Stage, call: Call) -> &'static str {
         Call::Fail(Some(_)) => FAIL_FENCED,
         Call::Fail(None) => FAIL_PLAIN,
         Call::FailAttempt(_) => FAIL_ATTEMPT,
-        Call::Release(_) => RELEASE,
+        Call::Release(_) => release!("NULL"),
+        Call::ReleaseLater(_) => release!(":backoff"),
         Call::Retry | Call::RetryCascade => retry_statement(stage, matches!(call, Call::RetryCascade)),
         // Claims have a statement of their own.
         Call::Claim => "SELECT NULL WHERE FALSE",
@@ -54,27 +84,6 @@ const FAIL_ATTEMPT: &str = "UPDATE pipeline_tracking
     last_error = COALESCE(:reason, 'no reason given'), updated_at = :now
     WHERE filename = :filename AND shard = :shard AND {status} = 'started' AND lease_until IS NOT NULL AND token = :token
     RETURNING {status}";
-
-const RELEASE: &str = "UPDATE pipeline_tracking SET {status} = 'new', attempts = MAX(attempts - 1, 0), claim_id = NULL,
-    lease_until = NULL, next_at = NULL, last_error = COALESCE(:reason, last_error), updated_at = :now
-    WHERE filename = :filename AND shard = :shard AND {status} = 'started' AND lease_until IS NOT NULL AND token = :token
-    RETURNING {status}";
-
-macro_rules! retry {
-    ($from:literal, $later:literal, $reset:literal) => {
-        concat!(
-            "UPDATE pipeline_tracking SET {status} = 'new', ",
-            $reset,
-            "token = token + (lease_until IS NULL), attempts = CASE WHEN lease_until IS NULL THEN 0 ELSE attempts END, \
-             next_at = CASE WHEN lease_until IS NULL THEN NULL ELSE next_at END, updated_at = :now \
-             WHERE filename = :filename AND shard = :shard AND {status} IN (",
-            $from,
-            ") AND ",
-            $later,
-            " RETURNING {status}"
-        )
-    };
-}
 
 const fn retry_statement(stage: Stage, cascade: bool) -> &'static str {
     match (stage, cascade) {

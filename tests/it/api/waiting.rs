@@ -1,0 +1,94 @@
+//! Claims that wait: woken by work, shared fairly, answered when the server stops.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::thread::JoinHandle;
+
+use super::*;
+
+/// A claim for the splitter on a thread of its own; it waits up to ten seconds.
+fn wait_for_work(addr: SocketAddr, claim_id: &str) -> JoinHandle<Answer> {
+    let body = format!(r#"{{"worker":"{claim_id}","limit":1,"wait_ms":10000,"claim_id":"{claim_id}"}}"#);
+    let path = format!("{BASE}/queues/shard-splitter/claim");
+    std::thread::spawn(move || call(addr, "POST", &path, &[], &body))
+}
+
+/// Open files and sockets of the server, this scrape's own included.
+fn open_fds(apid: &Apid) -> f64 {
+    let metrics = apid.get("/metrics").body;
+    metrics.lines().find_map(|line| line.strip_prefix("process_open_fds ")?.parse().ok()).unwrap()
+}
+
+/// Starts claims that wait; returns when the server has taken their connections.
+fn start_waiting(apid: &Apid, claim_ids: &[&str]) -> Vec<JoinHandle<Answer>> {
+    // The least of some scrapes: a connection that is being closed counts in one and not in the next.
+    let before = (0..8).map(|_| open_fds(apid)).fold(f64::MAX, f64::min);
+    let clients: Vec<_> = claim_ids.iter().map(|claim_id| wait_for_work(apid.addr(), claim_id)).collect();
+    while open_fds(apid) < before + clients.len() as f64 {
+        assert!(clients.iter().all(|client| !client.is_finished()), "it was answered before there was work");
+    }
+    clients
+}
+
+fn items(answer: &Answer) -> usize {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["items"].as_array().unwrap().len()
+}
+
+#[test]
+fn a_waiting_claim_is_answered_when_work_comes() {
+    let apid = Apid::start();
+    register(&apid, "20250101000000", false);
+    let begun = std::time::Instant::now();
+    let clients = start_waiting(&apid, &["a"]);
+    announce(&apid, "20250101000000");
+    let answers: Vec<Answer> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert!(begun.elapsed().as_secs() < 10, "it waited for its own deadline");
+    assert_eq!(answers[0].json()["items"][0]["filename"], "20250101000000");
+    assert_eq!(answers[0].json()["items"][0]["token"], 1);
+}
+
+#[test]
+fn work_goes_to_one_of_two_that_wait() {
+    let apid = Apid::start();
+    for file in ["20250101000000", "20250101000001"] {
+        register(&apid, file, false);
+    }
+    let clients = start_waiting(&apid, &["a", "b"]);
+    announce(&apid, "20250101000000");
+    // The second waits on until there is something for it too.
+    announce(&apid, "20250101000001");
+    let answers: Vec<Answer> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    let mut got: Vec<String> =
+        answers.iter().map(|answer| answer.json()["items"][0]["filename"].as_str().unwrap().to_owned()).collect();
+    got.sort();
+    assert_eq!(answers.iter().map(items).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(got, ["20250101000000", "20250101000001"]);
+}
+
+#[test]
+fn a_stop_answers_those_who_wait_and_ends_well() {
+    let mut apid = Apid::start();
+    register(&apid, "20250101000000", false);
+    let clients = start_waiting(&apid, &["a", "b"]);
+    apid.terminate();
+    for client in clients {
+        assert_eq!(items(&client.join().unwrap()), 0, "nothing was handed out");
+    }
+    assert_eq!(apid.wait().code(), Some(0));
+}
+
+#[test]
+fn a_client_that_leaves_takes_nothing_with_it() {
+    let apid = Apid::start();
+    register(&apid, "20250101000000", true);
+    let body = r#"{"worker":"w","limit":1,"claim_id":"lost"}"#;
+    let path = format!("{BASE}/queues/shard-splitter/claim");
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let mut stream = TcpStream::connect(apid.addr()).unwrap();
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+    drop(stream);
+    // Whether or not it was carried out, the same claim id gets the task.
+    let again = call(apid.addr(), "POST", &path, &[], body);
+    assert_eq!((items(&again), again.json()["items"][0]["token"].as_u64()), (1, Some(1)));
+}

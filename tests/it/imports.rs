@@ -1,0 +1,206 @@
+//! The house rules that the sources can be asked about: arrows between modules, where SQL stands, how long files are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What each module may use of ours, beside itself.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("event", &[]),
+    ("task", &["event"]),
+    ("clock", &["event"]),
+    ("shutdown", &[]),
+    ("store", &["task", "event", "clock"]),
+    // The settings are checked with the types they become.
+    ("config", &["store", "event"]),
+    ("log_format", &["config", "clock"]),
+    ("rules", &["store", "task", "event"]),
+    ("http", &["config", "shutdown", "clock"]),
+    ("pipeline", &["rules", "store", "task", "event", "config", "clock", "shutdown"]),
+    ("api", &["http", "store", "task", "event", "shutdown"]),
+    ("boot", &["http", "pipeline", "store", "task", "event", "config", "clock", "shutdown"]),
+    ("role", &["boot", "api", "http", "pipeline", "rules", "store", "task", "event", "config", "clock", "shutdown"]),
+    ("cli", &["role"]),
+    ("main", &["boot", "cli", "config", "log_format", "role", "shutdown"]),
+];
+
+/// Lines of a file without its tests.
+const LINES_MAX: usize = 500;
+
+/// All our source files.
+pub(crate) fn sources() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    assert!(files.len() > 50, "the sources were not found");
+    files
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+}
+
+/// The path below `src/`.
+fn name(path: &Path) -> String {
+    path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap().to_string_lossy().into_owned()
+}
+
+/// The module of a file: `store` for `store/sqlite/db.rs`.
+fn module(name: &str) -> &str {
+    name.split(['/', '.']).next().unwrap()
+}
+
+/// The code of a file without comments and without its tests.
+fn code(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+fn is_test(name: &str) -> bool {
+    name.contains("/tests/") || name.ends_with("/tests.rs")
+}
+
+/// The names behind `crate::` (in main.rs: behind `shopctl::`), those in braces included.
+fn uses(code: &str, root: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for (at, _) in code.match_indices(root) {
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let rest = &code[at + root.len()..];
+        let names = match rest.strip_prefix('{') {
+            Some(group) => {
+                let mut depth = 0;
+                let flat: String = group
+                    .chars()
+                    .take_while(|c| {
+                        depth += i32::from(*c == '{') - i32::from(*c == '}');
+                        depth >= 0
+                    })
+                    .collect();
+                flat.split(',').map(|name| name.trim().to_owned()).collect()
+            }
+            None => vec![rest.to_owned()],
+        };
+        for name in names {
+            let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+            used.insert(name[..end].to_owned());
+        }
+    }
+    used
+}
+
+#[test]
+fn arrows_point_down() {
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let name = name(&path);
+        let own = module(&name);
+        if matches!(own, "lib" | "build") || is_test(&name) {
+            continue;
+        }
+        let Some(may) = allowed.get(own) else {
+            wrong.push(format!("{name}: the module {own} has no arrows yet"));
+            continue;
+        };
+        let root = if own == "main" { "shopctl::" } else { "crate::" };
+        for used in uses(&code(&path), root) {
+            if allowed.contains_key(used.as_str()) && used != own && !may.contains(&used.as_str()) {
+                wrong.push(format!("{name}: {own} must not use {used}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn roles_do_not_know_each_other() {
+    let shared = ["daemon"];
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let name = name(&path);
+        let Some(file) = name.strip_prefix("role/").filter(|file| *file != "mod.rs") else {
+            continue;
+        };
+        let own = module(file);
+        let code = code(&path);
+        // In the file of a role itself `super` is `role`; in the files below it, `super` is the role.
+        let mut others = uses(&code, "crate::role::");
+        if !file.contains('/') {
+            others.extend(uses(&code, "super::"));
+        }
+        for other in others.iter().filter(|other| *other != own && !shared.contains(&other.as_str())) {
+            let policy = other == "apid" && own == "audit";
+            if own != "up" && !policy && root_module(other) {
+                wrong.push(format!("{name} uses the role {other}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whether there is a role of this name.
+fn root_module(name: &str) -> bool {
+    let role = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/role");
+    role.join(format!("{name}.rs")).exists()
+}
+
+#[test]
+fn events_and_rules_are_pure() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let name = name(&path);
+        if matches!(module(&name), "event" | "rules") {
+            let code = code(&path);
+            for word in ["rusqlite", "tokio", "axum", "hyper", "ureq", "std::fs", "SystemTime", "std::net", "std::env"]
+            {
+                if code.contains(word) {
+                    wrong.push(format!("{name}: {word}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn sql_stands_in_the_store_only() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let name = name(&path);
+        let code = code(&path);
+        for verb in ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE ", "\"CREATE TABLE", "\"BEGIN", "rusqlite::"] {
+            if module(&name) != "store" && code.contains(verb) {
+                wrong.push(format!("{name}: {verb}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn files_say_what_they_are_and_end_in_time() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let name = name(&path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        if !text.starts_with("//! ") {
+            wrong.push(format!("{name} does not begin with //!"));
+        }
+        let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap().lines().count();
+        let most = if name == "main.rs" { 99 } else { LINES_MAX };
+        // The bodies of the API are one list; it is read by name, not from top to bottom.
+        if lines > most && name != "task/wire.rs" {
+            wrong.push(format!("{name} has {lines} lines without its tests, {most} are allowed"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,122 @@
+//! A worker that is paused past its lease: another one takes over, and what the first says later changes nothing.
+//!
+//! The proxy before the API holds one call back, so that the pause hits the same moment every time.
+
+use rustix::process::Signal;
+
+use crate::support::events::{MISHAPS, generated};
+use crate::support::oracle::Known;
+use crate::support::pipeline::{Pipeline, Role, SHARDS};
+use crate::support::proxy::HoldAt;
+use crate::support::{PATIENCE, eventually};
+
+/// Pauses worker 0 at this call until its work was done by another one; answers what it logged in the end.
+fn pause_worker_at(path: &'static str, at: HoldAt) -> String {
+    let mut pipeline = Pipeline::new(&["shared.cleanup=none"]);
+    [Role::Apid, Role::Split, Role::Work0, Role::Send].into_iter().for_each(|role| pipeline.start(role));
+    let held = pipeline.proxy.hold_next(path, at);
+    // One file, so that the held call is about the only task of shard 0.
+    pipeline.import(&generated(3, MISHAPS, 3000), 3000);
+    held.wait();
+    pipeline.start(Role::Work1);
+    let paused = pipeline.take(Role::Work0);
+    paused.signal(Signal::STOP);
+    let prepared = |pipeline: &Pipeline| {
+        let paths = pipeline.list("shard-worker-0");
+        paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect::<Vec<_>>()
+    };
+    // Its lease has to run out before the second worker gets the task.
+    pipeline.start(Role::Work0);
+    pipeline.wait_settled();
+    let token = |pipeline: &Pipeline| {
+        let query = "SELECT token, attempt FROM pipeline_stage_result WHERE stage = 'shard-worker' AND shard = 0";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        pipeline.database("pipeline_db").query_row(query, [], read).unwrap()
+    };
+    let (bytes, finished_by) = (prepared(&pipeline), token(&pipeline));
+    pipeline.assert_all_is_well(&Known::new());
+
+    paused.signal(Signal::CONT);
+    held.release();
+    paused.wait_log("report was not taken", |line| line["msg"].as_str()?.contains("409").then_some(()));
+    assert!(prepared(&pipeline) == bytes, "a late worker writes the same bytes");
+    assert_eq!(token(&pipeline), finished_by, "the report of the one that finished stands");
+    assert_eq!(pipeline.delivered(), (SHARDS.into(), SHARDS.into()));
+    let log = paused.terminate(PATIENCE).expect_code(0).log;
+    pipeline.assert_all_is_well(&Known::new());
+    log
+}
+
+#[test]
+fn a_report_that_comes_after_the_lease_is_refused_and_changes_nothing() {
+    let log = pause_worker_at("/stages/shard-worker/done", HoldAt::Request);
+    assert!(log.contains("stale_lease"), "{log}");
+}
+
+#[test]
+fn work_that_begins_after_the_lease_is_refused_and_changes_nothing() {
+    // The answer to the claim is held: the worker wakes up, believes that its lease is fresh, and does all the work.
+    let log = pause_worker_at("/queues/shard-worker/claim", HoldAt::AnswerWithWork);
+    assert!(log.contains("stale_lease"), "{log}");
+}
+
+#[test]
+fn a_paused_sender_delivers_nothing_twice() {
+    let mut pipeline = Pipeline::new(&[]);
+    [Role::Apid, Role::Split, Role::Work0, Role::Work1].into_iter().for_each(|role| pipeline.start(role));
+    let held = pipeline.proxy.hold_next("/queues/mysql-sender/claim", HoldAt::AnswerWithWork);
+    // One shard, so that the process is paused between two files: in mid-transaction it would hold SQLite's lock.
+    let paused = pipeline.spawn(&["send", "--shard", "0"], None);
+    pipeline.import(&generated(4, MISHAPS, 1000), 250);
+    held.wait();
+    paused.signal(Signal::STOP);
+    pipeline.start(Role::Send);
+    pipeline.wait_settled();
+    paused.signal(Signal::CONT);
+    held.release();
+    paused.wait_log("report was not taken", |_| Some(()));
+    pipeline.assert_all_is_well(&Known::new());
+    paused.terminate(PATIENCE).expect_code(0);
+}
+
+#[test]
+fn a_paused_api_delays_everything_and_loses_nothing() {
+    let mut pipeline = Pipeline::running(&[]);
+    pipeline.import(&generated(5, MISHAPS, 2000), 100);
+    eventually("the first file is delivered", PATIENCE, || pipeline.delivered().0 > 0);
+    pipeline.role(Role::Apid).signal(Signal::STOP);
+    // Everything that was leased runs out meanwhile, and the roles' calls are answered late.
+    crate::support::pause(std::time::Duration::from_secs(2));
+    pipeline.role(Role::Apid).signal(Signal::CONT);
+    pipeline.wait_settled();
+    pipeline.assert_all_is_well(&Known::new());
+    pipeline.terminate(Role::Apid);
+}
+
+#[test]
+fn a_late_report_does_not_finish_the_work_of_the_one_that_has_the_task_now() {
+    let done = "/stages/shard-worker/done";
+    let mut pipeline = Pipeline::new(&[]);
+    [Role::Apid, Role::Split, Role::Work0, Role::Send].into_iter().for_each(|role| pipeline.start(role));
+    let first = pipeline.proxy.hold_next(done, HoldAt::Request);
+    pipeline.import(&generated(11, MISHAPS, 1000), 1000);
+    first.wait();
+    let paused = pipeline.take(Role::Work0);
+    paused.signal(Signal::STOP);
+    let second = pipeline.proxy.hold_next(done, HoldAt::Request);
+    pipeline.start(Role::Work0);
+    second.wait();
+    // Both have done the work; the task is the second one's, which has not reported yet.
+    paused.signal(Signal::CONT);
+    first.release();
+    paused.wait_log("report was not taken", |line| line["msg"].as_str()?.contains("stale_lease").then_some(()));
+    let query = "SELECT shard_worker_status FROM pipeline_tracking WHERE shard = 0";
+    let status: String = pipeline.database("pipeline_db").query_row(query, [], |row| row.get(0)).unwrap();
+    assert_eq!(status, "started");
+    paused.terminate(PATIENCE).expect_code(0);
+    second.release();
+    pipeline.role(Role::Work0).wait_log("done", |line| line["written"].as_u64());
+    pipeline.start(Role::Work1);
+    pipeline.wait_settled();
+    pipeline.assert_all_is_well(&Known::new());
+}

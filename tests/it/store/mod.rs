@@ -1,0 +1,195 @@
+//! The store suite: written against the traits, run on every backend.
+//!
+//! To add a backend: implement [`Backend`] beside [`Sqlite`], and add one module to [`on_every_backend`].
+
+mod claims;
+mod concurrency;
+mod looks;
+mod model;
+mod moves;
+mod order;
+mod schema;
+mod shard;
+mod worker;
+
+use std::sync::Arc;
+
+use shopctl::clock::Clock;
+use shopctl::event::{Moment, ShardId};
+use shopctl::store::{
+    Error, Report, Result, ShardStore, StoreUrl, Tracking, TrackingPolicy, WorkerState, open_shard, open_tracking,
+    open_worker_state,
+};
+use shopctl::task::moves::Policy;
+use shopctl::task::{Call, Claim, Claimed, Counts, Digest, FileName, Output, ShardView, Stage, Status, TaskKey};
+
+/// Midnight of 2025-01-01: where every test's clock begins.
+const START_MS: i64 = 1_735_689_600_000;
+/// The length of a lease.
+const LEASE_MS: i64 = 1000;
+/// Attempts at a task.
+const ATTEMPTS: u32 = 3;
+
+/// A kind of database with a fresh, empty place for one test.
+trait Backend: Send + Sync {
+    /// Where the tracking database is.
+    fn tracking(&self) -> StoreUrl;
+
+    /// Where a shard's database is.
+    fn shard(&self, shard: ShardId) -> StoreUrl;
+}
+
+/// SQLite files in a folder that goes away with the test.
+struct Sqlite(tempfile::TempDir);
+
+impl Sqlite {
+    fn fresh() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A worker's state is always embedded.
+    fn worker(&self) -> Box<dyn WorkerState> {
+        open_worker_state(&self.0.path().join("worker.sqlite")).unwrap()
+    }
+}
+
+impl Backend for Sqlite {
+    fn tracking(&self) -> StoreUrl {
+        StoreUrl::Sqlite(self.0.path().join("tracking.sqlite"))
+    }
+
+    fn shard(&self, shard: ShardId) -> StoreUrl {
+        StoreUrl::Sqlite(self.0.path().join(format!("shard_{shard}.sqlite")))
+    }
+}
+
+/// Runs each case on each backend, as tests of their own.
+macro_rules! on_every_backend {
+    ($($case:ident)+) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(&crate::store::Sqlite::fresh()).await;
+                }
+            )+
+        }
+    };
+}
+use on_every_backend;
+
+/// A tracking store with a clock that the test moves.
+struct World {
+    tracking: Arc<dyn Tracking>,
+    clock: Clock,
+}
+
+impl World {
+    async fn open(backend: &dyn Backend) -> Self {
+        Self::with(backend, policy()).await
+    }
+
+    async fn with(backend: &dyn Backend, policy: TrackingPolicy) -> Self {
+        let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+        let tracking = open_tracking(&backend.tracking(), clock.clone(), policy).await.unwrap();
+        Self { tracking, clock }
+    }
+
+    /// Registers a file and marks its event file complete.
+    async fn ready(&self, number: u32, shards: u64) -> FileName {
+        let file = file(number);
+        self.tracking.register(&file, &all(shards)).await.unwrap();
+        self.tracking.ingest_done(&file, None).await.unwrap();
+        file
+    }
+
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call) -> Result<Status> {
+        self.tracking.apply(key, stage, call, Report::default()).await
+    }
+
+    /// Takes a task through these stages with plain calls.
+    async fn finish(&self, key: &TaskKey, stages: &[Stage]) {
+        for stage in stages {
+            assert_eq!(self.apply(key, *stage, Call::Start).await.unwrap(), Status::Started);
+            assert_eq!(self.apply(key, *stage, Call::Done(None)).await.unwrap(), Status::Done);
+        }
+    }
+
+    async fn fail(&self, key: &TaskKey, stage: Stage) {
+        assert_eq!(self.apply(key, stage, Call::Fail(None)).await.unwrap(), Status::Failed);
+    }
+
+    async fn claim(&self, stage: Stage, limit: u32, claim_id: &str) -> Vec<Claimed> {
+        self.claim_of(stage, limit, None, claim_id).await
+    }
+
+    async fn claim_of(&self, stage: Stage, limit: u32, shard: Option<u64>, claim_id: &str) -> Vec<Claimed> {
+        let shard = shard.map(|number| ShardId::new(number).unwrap());
+        let claim =
+            Claim { stage, worker: format!("worker of {claim_id}"), limit, shard, claim_id: claim_id.to_owned() };
+        self.tracking.claim(&claim).await.unwrap()
+    }
+
+    async fn task(&self, key: &TaskKey) -> ShardView {
+        let file = self.tracking.find_file(&key.file).await.unwrap().unwrap();
+        file.shards.into_iter().find(|view| view.shard == key.shard).unwrap()
+    }
+}
+
+fn policy() -> TrackingPolicy {
+    let moves = Policy { lease_ms: LEASE_MS, backoff_ms: 0, attempts_max: ATTEMPTS };
+    TrackingPolicy { moves, backoff_max_ms: 60_000, strict_order: false }
+}
+
+/// The name of the file of this second.
+fn file(number: u32) -> FileName {
+    FileName::of(Moment::from_unix_ms(START_MS + i64::from(number) * 1000))
+}
+
+fn shard(number: u64) -> ShardId {
+    ShardId::new(number).unwrap()
+}
+
+fn all(shards: u64) -> Vec<ShardId> {
+    (0..shards).map(shard).collect()
+}
+
+fn key(number: u32, of_shard: u64) -> TaskKey {
+    TaskKey { file: file(number), shard: shard(of_shard) }
+}
+
+fn names(claimed: &[Claimed]) -> Vec<TaskKey> {
+    claimed.iter().map(|task| task.key.clone()).collect()
+}
+
+fn output(lines: u64, byte: u8) -> Output {
+    Output { lines, bytes: lines * 10, sha256: Digest::new([byte; 32]), index_sha256: None }
+}
+
+fn counts(read: u64, written: u64, rejected: u64) -> Counts {
+    Counts { read, written, rejected, ..Counts::default() }
+}
+
+/// The code of a refusal, or the kind of another error.
+fn code<T: std::fmt::Debug>(result: Result<T>) -> &'static str {
+    match result.unwrap_err() {
+        Error::Gone(_) => "gone",
+        Error::Refused(refusal) => refusal.code(),
+        Error::Invalid(_) => "invalid",
+        Error::Busy(_) => "busy",
+        Error::Unavailable(_) => "unavailable",
+        Error::Broken(_) => "broken",
+        Error::Input(_) => "input",
+    }
+}
+
+const INGEST: Stage = Stage::EventIngest;
+const SPLIT: Stage = Stage::ShardSplitter;
+const WORK: Stage = Stage::ShardWorker;
+const SEND: Stage = Stage::MysqlSender;
+
+/// Opens a shard's database with the system's clock.
+async fn open_one_shard(backend: &dyn Backend, of_shard: u64) -> Arc<dyn ShardStore> {
+    let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+    open_shard(&backend.shard(shard(of_shard)), clock).await.unwrap()
+}

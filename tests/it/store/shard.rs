@@ -1,0 +1,136 @@
+//! A shard's database: marker and rows together, and every value as it was.
+
+use std::io;
+
+use shopctl::store::{Delivered, Delivery, EventRow};
+
+use super::*;
+
+on_every_backend! {
+    rows_and_marker_come_together
+    delivered_twice_adds_nothing
+    a_failing_source_writes_nothing
+    another_number_of_rows_writes_nothing
+    another_content_is_refused
+    a_row_that_stands_there_already_writes_nothing
+    shards_are_told_apart
+}
+
+fn row(number: u32, line: u64) -> EventRow {
+    EventRow {
+        event_type: 1,
+        shop_id: Some(3),
+        user_id: None,
+        timestamp: Moment::from_unix_ms(START_MS + 7),
+        source_file: file(number),
+        source_line: line,
+    }
+}
+
+fn delivery(number: u32, rows: u64, byte: u8) -> Delivery {
+    let source = Box::new((1..=rows).map(move |line| Ok(row(number, line))));
+    Delivery { key: key(number, 0), sha256: Digest::new([byte; 32]), rows, source }
+}
+
+async fn rows_and_marker_come_together(backend: &dyn Backend) {
+    let store = open_one_shard(backend, 0).await;
+    assert_eq!(store.deliver(delivery(1, 3, 1)).await.unwrap(), Delivered::Now);
+    assert_eq!(store.deliver(delivery(2, 0, 2)).await.unwrap(), Delivered::Now, "an empty file has a marker too");
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 3);
+    let sent = store.census(shard(0)).await.unwrap().sent;
+    let sent: Vec<_> = sent.into_iter().map(|sent| (sent.file, sent.rows, sent.present)).collect();
+    assert_eq!(sent, [(file(1), 3, 3), (file(2), 0, 0)]);
+}
+
+async fn delivered_twice_adds_nothing(backend: &dyn Backend) {
+    let store = open_one_shard(backend, 0).await;
+    assert_eq!(store.deliver(delivery(1, 3, 1)).await.unwrap(), Delivered::Now);
+    for _again in 0..2 {
+        assert_eq!(store.deliver(delivery(1, 3, 1)).await.unwrap(), Delivered::Before);
+    }
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 3);
+}
+
+async fn a_failing_source_writes_nothing(backend: &dyn Backend) {
+    let store = open_one_shard(backend, 0).await;
+    let lines = [Ok(row(1, 1)), Ok(row(1, 2)), Err(io::Error::other("the disk is gone")), Ok(row(1, 4))];
+    let broken = Delivery { source: Box::new(lines.into_iter()), ..delivery(1, 4, 1) };
+    assert_eq!(code(store.deliver(broken).await), "input");
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 0);
+    assert_eq!(store.census(shard(0)).await.unwrap().sent, []);
+    assert_eq!(store.deliver(delivery(1, 4, 1)).await.unwrap(), Delivered::Now, "the next try is whole");
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 4);
+}
+
+async fn another_number_of_rows_writes_nothing(backend: &dyn Backend) {
+    let store = open_one_shard(backend, 0).await;
+    for promised in [2, 4] {
+        let wrong = Delivery { rows: promised, ..delivery(1, 3, 1) };
+        assert_eq!(code(store.deliver(wrong).await), "input");
+        assert_eq!(store.census(shard(0)).await.unwrap().rows, 0);
+        assert_eq!(store.census(shard(0)).await.unwrap().sent, []);
+    }
+}
+
+async fn another_content_is_refused(backend: &dyn Backend) {
+    let store = open_one_shard(backend, 0).await;
+    store.deliver(delivery(1, 3, 1)).await.unwrap();
+    assert_eq!(code(store.deliver(delivery(1, 3, 2)).await), "broken");
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 3);
+}
+
+async fn a_row_that_stands_there_already_writes_nothing(backend: &dyn Backend) {
+    let store = open_one_shard(backend, 0).await;
+    store.deliver(delivery(1, 3, 1)).await.unwrap();
+    // Another file that brings a line of the first one: the second guard.
+    let source = Box::new([Ok(row(2, 1)), Ok(row(1, 2))].into_iter());
+    assert_eq!(code(store.deliver(Delivery { source, ..delivery(2, 2, 2) }).await), "broken");
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 3);
+    assert_eq!(store.census(shard(0)).await.unwrap().sent.len(), 1);
+}
+
+async fn shards_are_told_apart(backend: &dyn Backend) {
+    let (zero, one) = (open_one_shard(backend, 0).await, open_one_shard(backend, 1).await);
+    zero.deliver(delivery(1, 3, 1)).await.unwrap();
+    assert_eq!((zero.census(shard(0)).await.unwrap().rows, one.census(shard(0)).await.unwrap().rows), (3, 0));
+    assert_eq!(zero.census(shard(1)).await.unwrap().sent, []);
+    let same_name = Delivery { key: key(1, 1), ..delivery(1, 2, 9) };
+    assert_eq!(one.deliver(same_name).await.unwrap(), Delivered::Now);
+}
+
+/// The values as another program reads them; needs the database file, so it is SQLite's own.
+#[tokio::test]
+async fn values_are_stored_as_they_are() {
+    let sqlite = Sqlite::fresh();
+    let store = open_one_shard(&sqlite, 5).await;
+    let rows = [
+        EventRow { event_type: 0, shop_id: Some(i64::MIN), user_id: Some(i64::MAX), ..row(1, 1) },
+        EventRow { event_type: 3, shop_id: None, user_id: None, ..row(1, 2) },
+        EventRow { event_type: 4, shop_id: Some(-3), user_id: Some(1), ..row(1, 9_007_199_254_740_993) },
+    ];
+    let source = Box::new(rows.into_iter().map(Ok));
+    let delivery = Delivery { key: key(1, 5), rows: 3, source, sha256: Digest::new([0xab; 32]) };
+    store.deliver(delivery).await.unwrap();
+    let StoreUrl::Sqlite(path) = sqlite.shard(shard(5));
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let read = |sql: &str| {
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.map(|row| row.unwrap()).collect::<Vec<_>>()
+    };
+    let events =
+        "SELECT concat_ws(' ', event_type, ifnull(shop_id, 'NULL'), ifnull(user_id, 'NULL'), shard, source_file,
+                  source_line, typeof(shop_id)) FROM events ORDER BY source_line";
+    assert_eq!(
+        read(events),
+        [
+            "0 -9223372036854775808 9223372036854775807 5 20250101000001 1 integer",
+            "3 NULL NULL 5 20250101000001 2 null",
+            "4 -3 1 5 20250101000001 9007199254740993 integer",
+        ]
+    );
+    let times = "SELECT DISTINCT timestamp || ' / ' || created_at FROM events";
+    assert_eq!(read(times), ["2025-01-01 00:00:00.007 / 2025-01-01 00:00:00.000"]);
+    let marker = "SELECT concat_ws(' ', filename, shard, sha256, rows) FROM sent_file";
+    assert_eq!(read(marker), [format!("20250101000001 5 {} 3", "ab".repeat(32))]);
+}

@@ -1,0 +1,35 @@
+//! Makes event lines: generated ones with their mishaps, and single ones of every type.
+
+use shopctl::event::Moment;
+use shopctl::pipeline::ingest::generator::{Generator, Rates};
+
+/// Lines that misbehave as often as in a bad week.
+pub(crate) const MISHAPS: Rates = Rates { duplicates: 0.03, malformed: 0.02, out_of_order: 0.05 };
+
+/// So many generated lines.
+pub(crate) fn generated(seed: u64, rates: Rates, count: usize) -> Vec<u8> {
+    let mut now = Moment::parse("2025-03-01 08:00:00.000").unwrap();
+    let mut generator = Generator::new(seed, rates, now);
+    let mut lines = Vec::new();
+    for _ in 0..count.div_ceil(500) {
+        now = now.plus_ms(10_000);
+        generator.write_events(now, 500, &mut lines);
+    }
+    let cut = memchr::memchr_iter(b'\n', &lines).nth(count - 1).unwrap() + 1;
+    lines.truncate(cut);
+    lines
+}
+
+/// A purchase that nobody can object to.
+pub(crate) fn purchase(order: i64, shop: i64) -> String {
+    let payload =
+        format!(r#""order_id":{order},"user_id":7,"shop_id":{shop},"good_id":3,"qty":2,"price_at_order":9.99"#);
+    event(1, &payload)
+}
+
+/// A line with this payload.
+pub(crate) fn event(kind: u8, payload: &str) -> String {
+    format!(
+        r#"{{"event_type":{kind},"payload":{{{payload}}},"saved_at":"2025-03-01 08:00:00.000","timestamp":"2025-03-01 08:00:00.001"}}"#
+    )
+}

@@ -1,0 +1,31 @@
+//! What the whole-process tests share: processes, a proxy before the API, a pipeline of both, and an oracle.
+
+pub(crate) mod events;
+pub(crate) mod oracle;
+pub(crate) mod pipeline;
+pub(crate) mod process;
+pub(crate) mod proxy;
+
+use std::time::{Duration, Instant};
+
+/// No wait of these tests is longer, however slow the machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// Between two looks at something that cannot wake us.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Waits until the condition holds; panics with `what` when the deadline passes.
+pub(crate) fn eventually(what: &str, deadline: Duration, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < deadline, "not within {deadline:?}: {what}");
+        pause(LOOK_EVERY);
+    }
+}
+
+/// Lets other threads and processes go on for a while.
+pub(crate) fn pause(duration: Duration) {
+    let until = Instant::now() + duration;
+    while let Some(rest) = until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
+        std::thread::park_timeout(rest);
+    }
+}

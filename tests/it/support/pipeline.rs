@@ -1,0 +1,262 @@
+//! A whole pipeline of separate processes on one folder of its own, with the API behind a proxy.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+
+use super::oracle::{Known, Oracle, Row, World};
+use super::process::{Ended, Process};
+use super::proxy::Proxy;
+use super::{PATIENCE, eventually};
+
+/// How many shards these tests have.
+pub(crate) const SHARDS: u8 = 2;
+
+/// The long-running roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    Apid,
+    Split,
+    Work0,
+    Work1,
+    Send,
+    Ingest,
+}
+
+/// The roles that files go through.
+pub(crate) const STAGES: [Role; 5] = [Role::Apid, Role::Split, Role::Work0, Role::Work1, Role::Send];
+
+impl Role {
+    fn args(self) -> &'static [&'static str] {
+        match self {
+            Self::Apid => &["apid"],
+            Self::Split => &["split"],
+            Self::Work0 => &["work", "--shard", "0"],
+            Self::Work1 => &["work", "--shard", "1"],
+            Self::Send => &["send"],
+            Self::Ingest => &["ingest"],
+        }
+    }
+}
+
+/// The pipeline; dropping it kills its processes and removes its folder.
+pub(crate) struct Pipeline {
+    roles: BTreeMap<Role, Process>,
+    /// The logs of those that ended.
+    logs: Vec<String>,
+    pub(crate) proxy: Proxy,
+    settings: Vec<String>,
+    temp: tempfile::TempDir,
+}
+
+impl Pipeline {
+    /// A pipeline with these settings beside the short waits of tests; nothing runs yet.
+    pub(crate) fn new(more: &[&str]) -> Self {
+        let (temp, proxy) = (tempfile::tempdir().unwrap(), Proxy::start());
+        let mut settings = vec![
+            "server.port=0".to_owned(),
+            "logging.format=json".to_owned(),
+            "pipeline.lease_ms=1500".to_owned(),
+            "pipeline.backoff_ms=50".to_owned(),
+            "pipeline.backoff_max_ms=500".to_owned(),
+            "pipeline.claim_wait_ms=500".to_owned(),
+            "events.generate=false".to_owned(),
+            "events.generation_interval=1".to_owned(),
+            format!("pipeline.url={}", proxy.url()),
+            format!("shared.dir={}", temp.path().join("shared").display()),
+        ];
+        settings.extend(more.iter().map(|setting| (*setting).to_owned()));
+        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, settings, temp }
+    }
+
+    /// A pipeline with all its stages running.
+    pub(crate) fn running(more: &[&str]) -> Self {
+        let mut pipeline = Self::new(more);
+        STAGES.into_iter().for_each(|role| pipeline.start(role));
+        pipeline
+    }
+
+    /// Starts a role; the API is waited for, the others find their way.
+    pub(crate) fn start(&mut self, role: Role) {
+        let process = self.spawn(role.args(), None);
+        if role == Role::Apid {
+            self.proxy.set_backend(process.wait_port());
+        }
+        let before = self.roles.insert(role, process);
+        assert!(before.is_none(), "{role:?} runs already");
+    }
+
+    /// The running role.
+    pub(crate) fn role(&self, role: Role) -> &Process {
+        &self.roles[&role]
+    }
+
+    /// Kills a role as a power cut would.
+    pub(crate) fn kill9(&mut self, role: Role) {
+        let ended = self.roles.remove(&role).unwrap().kill9();
+        self.logs.push(ended.log);
+    }
+
+    /// Asks a role to stop; it must end with code 0 in time.
+    pub(crate) fn terminate(&mut self, role: Role) -> String {
+        let ended = self.roles.remove(&role).unwrap().terminate(PATIENCE).expect_code(0);
+        self.logs.push(ended.log.clone());
+        ended.log
+    }
+
+    /// Takes a role out, for a test that does something else with it.
+    pub(crate) fn take(&mut self, role: Role) -> Process {
+        self.roles.remove(&role).unwrap()
+    }
+
+    /// Starts any command with the settings of this pipeline.
+    pub(crate) fn spawn(&self, args: &[&str], stdin: Option<Vec<u8>>) -> Process {
+        self.spawn_with(args, &[], stdin)
+    }
+
+    /// Starts any command with further settings.
+    pub(crate) fn spawn_with(&self, args: &[&str], more: &[&str], stdin: Option<Vec<u8>>) -> Process {
+        let mut all: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        for setting in self.settings.iter().map(String::as_str).chain(more.iter().copied()) {
+            all.extend(["--set".to_owned(), setting.to_owned()]);
+        }
+        Process::start(self.temp.path(), &all, stdin)
+    }
+
+    /// Runs any command to its end, which must be this code.
+    pub(crate) fn run(&self, args: &[&str], code: i32) -> Ended {
+        self.spawn(args, None).wait_exit(PATIENCE).expect_code(code)
+    }
+
+    /// A file beside the shared folder.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.temp.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Imports this content in files of so many lines.
+    pub(crate) fn import(&self, content: &[u8], batch: usize) -> Ended {
+        let path = self.write("input.ndjson", content);
+        self.run(&["ingest", "--from", path.to_str().unwrap(), "--batch", &batch.to_string()], 0)
+    }
+
+    /// The shared folder.
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.temp.path().join("shared")
+    }
+
+    /// The files of one folder of the shared folder, in their order.
+    pub(crate) fn list(&self, folder: &str) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.shared().join(folder)) else { return Vec::new() };
+        let is_plain = |path: &PathBuf| path.is_file() && !name_of(path).starts_with('.');
+        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(is_plain).collect();
+        paths.sort();
+        paths
+    }
+
+    /// Name and content of the event files, in their order.
+    pub(crate) fn event_files(&self) -> Vec<(String, Vec<u8>)> {
+        let paths = self.list("events").into_iter().filter(|path| name_of(path).ends_with(".event-ingest.txt"));
+        paths.map(|path| (name_of(&path)[..14].to_owned(), std::fs::read(&path).unwrap())).collect()
+    }
+
+    /// Reads from the API; `None` when it does not answer.
+    pub(crate) fn find(&self, path: &str) -> Option<Value> {
+        let mut answer = ureq::get(format!("{}{path}", self.proxy.url())).call().ok()?;
+        answer.body_mut().read_json().ok()
+    }
+
+    /// How many deliveries are done, and how many tasks there are.
+    pub(crate) fn delivered(&self) -> (u64, u64) {
+        let summary = self.find("/metrics/summary").unwrap_or_default();
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        (number(&summary["by_stage"]["mysql_sender"]["done"]), number(&summary["total"]))
+    }
+
+    /// Waits until every event file of the folder is delivered.
+    pub(crate) fn wait_settled(&self) {
+        let tasks = self.event_files().len() as u64 * u64::from(SHARDS);
+        assert!(tasks > 0, "there is nothing to wait for");
+        eventually("all is delivered", PATIENCE * 2, || self.delivered() == (tasks, tasks));
+    }
+
+    /// The audit of the settled pipeline; it must be clean.
+    pub(crate) fn audit(&self) -> Value {
+        let ended = self.run(&["audit", "--settled", "--json"], 0);
+        serde_json::from_str(&ended.out).unwrap()
+    }
+
+    /// What really is in the databases and the rejects files.
+    pub(crate) fn world(&self) -> World {
+        let rows = (0..SHARDS).map(|shard| (shard, self.rows(shard).into_iter().collect())).collect();
+        let mut world = World { rows, ..World::default() };
+        let (mut folders, mut lines) = (vec!["shard-splitter/rejects".to_owned()], 0);
+        folders.extend((0..SHARDS).map(|shard| format!("shard-worker-{shard}/rejects")));
+        for path in folders.iter().flat_map(|folder| self.list(folder)) {
+            for line in std::fs::read(path).unwrap().split_inclusive(|byte| *byte == b'\n') {
+                lines += 1;
+                let line: Value = serde_json::from_slice(line).unwrap();
+                let text = |key: &str| line[key].as_str().map(str::to_owned);
+                let encoded = text("raw_base64").map(|encoded| BASE64_STANDARD.decode(encoded).unwrap());
+                let raw = encoded.unwrap_or_else(|| text("raw").unwrap().into_bytes());
+                let line = line["line"].as_u64().unwrap();
+                world.rejected.insert((text("file").unwrap(), line, text("reason").unwrap(), raw));
+            }
+        }
+        assert_eq!(world.rejected.len(), lines, "a line was rejected twice");
+        world
+    }
+
+    /// The rows of one shard's database; each (file, line) must be there once.
+    pub(crate) fn rows(&self, shard: u8) -> Vec<Row> {
+        let database = self.database(&format!("shop_shard_{shard}"));
+        let query = "SELECT source_file, source_line, event_type, shop_id, user_id, timestamp, shard FROM events";
+        let mut statement = database.prepare(query).unwrap();
+        let rows = statement.query_map([], |row| {
+            assert_eq!(row.get::<_, u8>(6)?, shard);
+            let line = row.get::<_, i64>(1)?.unsigned_abs();
+            Ok((row.get(0)?, line, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        });
+        rows.unwrap().map(|row| row.unwrap()).collect()
+    }
+
+    /// One of its databases, for reading.
+    pub(crate) fn database(&self, name: &str) -> Connection {
+        let path = self.shared().join("db").join(format!("{name}.sqlite"));
+        let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        database.busy_timeout(PATIENCE).unwrap();
+        database
+    }
+
+    /// Compares everything with the oracle, audits, and looks for panics in all logs. Answers the oracle.
+    pub(crate) fn assert_all_is_well(&self, known: &Known) -> Oracle {
+        let mut oracle = Oracle::new(SHARDS);
+        for (name, content) in self.event_files() {
+            oracle.file(&name, &content, known);
+        }
+        let world = self.world();
+        world.assert_is(&oracle.world);
+        let audit = self.audit();
+        assert_eq!(audit["rejects"].as_u64(), Some(world.rejected.len() as u64), "{audit}");
+        self.assert_no_panic();
+        oracle
+    }
+
+    /// No role has panicked.
+    pub(crate) fn assert_no_panic(&self) {
+        let running = self.roles.values().map(Process::log);
+        for log in self.logs.iter().cloned().chain(running) {
+            assert!(!log.contains("panicked"), "{log}");
+        }
+    }
+}
+
+/// A path's last part.
+pub(crate) fn name_of(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
+}

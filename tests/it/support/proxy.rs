@@ -1,0 +1,150 @@
+//! A proxy before the stage-status API. Its address stays while the API is killed and started again, and it can hold
+//! one request or one answer back for as long as a test likes.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+/// The proxy; its threads live as long as the test binary.
+pub(crate) struct Proxy {
+    addr: SocketAddr,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    backend: Option<SocketAddr>,
+    hold: Option<Hold>,
+}
+
+/// What to hold back.
+struct Hold {
+    /// A part of the request's first line.
+    path: &'static str,
+    at: HoldAt,
+    held: mpsc::Sender<()>,
+    release: mpsc::Receiver<()>,
+}
+
+/// Which of the two ways is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HoldAt {
+    /// The request reaches the API only when it is released.
+    Request,
+    /// The API has answered that there is work, but the asker hears it only when it is released.
+    AnswerWithWork,
+}
+
+/// A request that is or will be held back.
+pub(crate) struct Held {
+    held: mpsc::Receiver<()>,
+    release: mpsc::Sender<()>,
+}
+
+impl Held {
+    /// Waits until it is held.
+    pub(crate) fn wait(&self) {
+        self.held.recv_timeout(super::PATIENCE).expect("the call that is to be held back never came");
+    }
+
+    /// Lets it go.
+    pub(crate) fn release(self) {
+        self.release.send(()).unwrap();
+    }
+}
+
+impl Proxy {
+    /// A proxy that has nobody behind it yet.
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (addr, shared) = (listener.local_addr().unwrap(), Arc::<Mutex<Shared>>::default());
+        let of_thread = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let shared = Arc::clone(&of_thread);
+                // A connection that breaks is what the other side has to live with.
+                thread::spawn(move || forward(client, &shared).unwrap_or_default());
+            }
+        });
+        Self { addr, shared }
+    }
+
+    /// The base URL of the API.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/api/v1/pipeline", self.addr)
+    }
+
+    /// From now on this port is behind it.
+    pub(crate) fn set_backend(&self, port: u16) {
+        lock(&self.shared).backend = Some(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+
+    /// Holds the next call back that has this in its path.
+    pub(crate) fn hold_next(&self, path: &'static str, at: HoldAt) -> Held {
+        let ((tell, held), (release, released)) = (mpsc::channel(), mpsc::channel());
+        lock(&self.shared).hold = Some(Hold { path, at, held: tell, release: released });
+        Held { held, release }
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn forward(client: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let mut client = BufReader::new(client);
+    let mut server: Option<(SocketAddr, BufReader<TcpStream>)> = None;
+    while let Some(request) = read_message(&mut client)? {
+        let first_line = request.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let path = String::from_utf8_lossy(first_line).into_owned();
+        hold(shared, |hold| hold.at == HoldAt::Request && path.contains(hold.path));
+        let backend = lock(shared).backend.ok_or(io::ErrorKind::ConnectionRefused)?;
+        if server.as_ref().is_none_or(|(addr, _)| *addr != backend) {
+            let stream = TcpStream::connect(backend)?;
+            stream.set_nodelay(true)?;
+            server = Some((backend, BufReader::new(stream)));
+        }
+        let Some((_, stream)) = &mut server else { return Ok(()) };
+        stream.get_mut().write_all(&request)?;
+        let Some(answer) = read_message(stream)? else { return Ok(()) };
+        let has_work = memchr::memmem::find(&answer, b"\"token\":").is_some();
+        hold(shared, |hold| hold.at == HoldAt::AnswerWithWork && has_work && path.contains(hold.path));
+        client.get_mut().write_all(&answer)?;
+    }
+    Ok(())
+}
+
+/// Holds this call back if it is the one.
+fn hold(shared: &Mutex<Shared>, is_it: impl Fn(&Hold) -> bool) {
+    let taken = lock(shared).hold.take_if(|hold| is_it(hold));
+    if let Some(hold) = taken {
+        // Both fail only when the test is over.
+        hold.held.send(()).unwrap_or_default();
+        hold.release.recv().unwrap_or_default();
+    }
+}
+
+/// One HTTP message with a length; `None` at the end of the connection.
+fn read_message(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Vec<u8>>> {
+    let (mut message, mut body_bytes) = (Vec::new(), 0);
+    loop {
+        let before = message.len();
+        if stream.read_until(b'\n', &mut message)? == 0 {
+            return Ok(None);
+        }
+        let line = String::from_utf8_lossy(&message[before..]).to_ascii_lowercase();
+        assert!(!line.starts_with("transfer-encoding:"), "this proxy knows messages with a length only");
+        if let Some(length) = line.strip_prefix("content-length:") {
+            body_bytes = length.trim().parse().map_err(io::Error::other)?;
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; body_bytes];
+    stream.read_exact(&mut body)?;
+    message.append(&mut body);
+    Ok(Some(message))
+}
