@@ -1,6 +1,6 @@
 //! What an event is: its types, its line, money, moments, the shard rule. Pure: no I/O but `Read`, no clock.
 //!
-//! Reading order: [`line`] cuts bytes into lines, [`raw`] reads one line as JSON, [`shard`] says where it goes,
+//! Reading order: [`mod@line`] cuts bytes into lines, [`raw`] reads one line as JSON, [`shard`] says where it goes,
 //! [`shape`] turns it into a typed [`Event`] or says what is wrong, [`reject`] writes down what was refused.
 
 pub mod line;

@@ -32,7 +32,7 @@ pub struct Args {
     /// Split what is ready and exit
     #[arg(long)]
     pub once: bool,
-    /// Event files to split without the API; they get [pipeline] shards_count shards
+    /// Event files to split without the API; they get pipeline.shards_count shards
     #[arg(conflicts_with = "once", value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
