@@ -1,6 +1,7 @@
 //! What all roles share: settings, log, bind, serve, drain, exit code.
 
 use std::future::Future;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,18 @@ use crate::task::{Counts, Stage};
 
 /// Bytes of a request's body where a role has no other limit: probes need none.
 const PROBE_BODY_BYTES_MAX: usize = 1024;
+
+/// Writes to the standard output. A reader that has seen enough (`| head`) is no failure.
+///
+/// # Errors
+/// [`Failure`] when the output cannot be written.
+pub fn say(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

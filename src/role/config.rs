@@ -2,7 +2,7 @@
 //!
 //! Reads the settings as every role does. Run: `shopctl config show`.
 
-use crate::boot::{Exit, Failure};
+use crate::boot::{Exit, Failure, say};
 use crate::config::{Sources, load, schema};
 
 /// Shows and checks the settings.
@@ -36,11 +36,11 @@ enum Command {
 /// [`Failure`] when the settings are not right.
 pub fn run(sources: &Sources, args: &Args) -> Result<Exit, Failure> {
     match args.command {
-        Command::Default => print!("{}", schema::sample()),
-        Command::Show { origin } => print!("{}", load(sources)?.show(origin)),
+        Command::Default => say(&schema::sample())?,
+        Command::Show { origin } => say(&load(sources)?.show(origin))?,
         Command::Check => {
             load(sources)?;
-            println!("the settings are right");
+            say("the settings are right\n")?;
         }
     }
     Ok(Exit::Ok)

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::boot::{Context, Exit, Failure, worker_name};
+use crate::boot::{Context, Exit, Failure, say, worker_name};
 use crate::event::ShardId;
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
@@ -81,6 +81,7 @@ pub(super) async fn clear_at_stop(cleaner: Cleaner) -> Result<(), Failure> {
 pub(super) async fn run_once<J: Job + Send + 'static>(ctx: Context, plan: Plan, mut job: J) -> Result<Exit, Failure> {
     let (client, stop, watch) = (Client::new(&ctx.settings.pipeline.url), ctx.stop.clone(), ctx.watch());
     let (stage, name) = (job.stage(), ctx.name);
+    Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let tally = tokio::task::spawn_blocking(move || {
         let (shard, limit) = (plan.shard, plan.limit);
         let wait = Duration::ZERO;
@@ -88,18 +89,18 @@ pub(super) async fn run_once<J: Job + Send + 'static>(ctx: Context, plan: Plan, 
         driver.run_once(&mut job)
     })
     .await??;
-    Ok(summarize(name, stage, tally))
+    summarize(name, stage, tally)
 }
 
 /// The summary line of a run, and its exit code.
-pub(super) fn summarize(name: &str, stage: Stage, tally: Tally) -> Exit {
+pub(super) fn summarize(name: &str, stage: Stage, tally: Tally) -> Result<Exit, Failure> {
     let Tally { done, failed, counts } = tally;
     let passed_on = if stage == Stage::MysqlSender { "rows" } else { "written" };
-    println!(
-        "{name}: {done} tasks done, {failed} not; {} lines read, {} {passed_on}, {} duplicates, {} rejected",
+    say(&format!(
+        "{name}: {done} tasks done, {failed} not; {} lines read, {} {passed_on}, {} duplicates, {} rejected\n",
         counts.read, counts.written, counts.duplicate, counts.rejected
-    );
-    if failed == 0 { Exit::Ok } else { Exit::Failed }
+    ))?;
+    Ok(if failed == 0 { Exit::Ok } else { Exit::Failed })
 }
 
 /// The artifact that a file given on the command line is, by its name.

@@ -8,7 +8,7 @@ mod tick;
 
 use std::path::PathBuf;
 
-use crate::boot::{Context, Exit, Failure};
+use crate::boot::{Context, Exit, Failure, say};
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
 use crate::pipeline::folder::Folder;
@@ -86,7 +86,7 @@ pub fn import(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Result
         }
     });
     let result = announcer.announce_all();
-    println!("ingest: {lines} lines in {files} files, {before} of them imported before");
+    say(&format!("ingest: {lines} lines in {files} files, {before} of them imported before\n"))?;
     match imported {
         Err(e) if matches!(e.kind(), std::io::ErrorKind::Interrupted | std::io::ErrorKind::NotConnected) => {
             return Err(Failure { exit: Exit::TryLater, message: e.to_string() });

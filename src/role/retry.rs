@@ -2,7 +2,7 @@
 //!
 //! Talks to the API. Run: `shopctl retry 20250101000000`.
 
-use crate::boot::{Context, Exit, Failure};
+use crate::boot::{Context, Exit, Failure, say};
 use crate::event::ShardId;
 use crate::log_format::clean;
 use crate::pipeline::client::Client;
@@ -62,15 +62,13 @@ fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {
         asked += 1;
         let key = TaskKey { file: args.file.clone(), shard: shard.shard };
         if args.dry_run {
-            println!(
-                "would retry {stage} of {key}: {}",
-                clean(shard.last_error.as_deref().unwrap_or("no reason given"))
-            );
+            let why = clean(shard.last_error.as_deref().unwrap_or("no reason given"));
+            say(&format!("would retry {stage} of {key}: {why}\n"))?;
             continue;
         }
         let request = TaskRequest { cascade: args.cascade, ..TaskRequest::new(&key) };
         match client.transition(stage, "retry", &request) {
-            Ok(_) => println!("retrying {stage} of {key}"),
+            Ok(_) => say(&format!("retrying {stage} of {key}\n"))?,
             Err(e) => {
                 refused += 1;
                 eprintln!("shopctl: {stage} of {key}: {e}");
@@ -78,7 +76,7 @@ fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {
         }
     }
     if asked == 0 {
-        println!("nothing of {} has failed", args.file);
+        say(&format!("nothing of {} has failed\n", args.file))?;
     }
     Ok(if refused == 0 { Exit::Ok } else { Exit::Failed })
 }

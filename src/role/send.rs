@@ -84,7 +84,7 @@ fn send_files(ctx: &Context, mut sender: Sender, files: &[PathBuf]) -> Result<Ex
             }
         }
     }
-    Ok(summarize(ctx.name, Stage::MysqlSender, tally))
+    summarize(ctx.name, Stage::MysqlSender, tally)
 }
 
 fn task_of(path: &Path) -> Result<FileTask, Failure> {

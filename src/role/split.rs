@@ -66,7 +66,7 @@ fn split_files(ctx: &Context, splitter: &Splitter, files: &[PathBuf]) -> Result<
             }
         }
     }
-    Ok(summarize(ctx.name, Stage::ShardSplitter, tally))
+    summarize(ctx.name, Stage::ShardSplitter, tally)
 }
 
 fn split_file(ctx: &Context, splitter: &Splitter, path: &Path) -> Result<Tally, Failure> {

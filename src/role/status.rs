@@ -2,10 +2,10 @@
 //!
 //! Talks to the API. Run: `shopctl status`, `shopctl status --json`.
 
-use crate::boot::{Context, Exit, Failure};
+use crate::boot::{Context, Exit, Failure, say};
 use crate::log_format::clean;
 use crate::pipeline::client::Client;
-use crate::task::wire::{FileResponse, SummaryResponse};
+use crate::task::wire::{FileResponse, ShardItem, SummaryResponse};
 use crate::task::{Stage, Status};
 
 /// Failed tasks that are shown one by one.
@@ -35,14 +35,25 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         let failed = client.files_page(Some(Status::Failed), None, FAILED_SHOWN)?;
         if args.json {
             let text = serde_json::to_string_pretty(&summary).map_err(|e| Failure::new(e.to_string()))?;
-            println!("{text}");
+            say(&format!("{text}\n"))?;
         } else {
-            print!("{}", screen(&summary, &failed.items));
+            say(&screen(&summary, &failed.items))?;
         }
         let any_failed = Stage::ALL.into_iter().any(|stage| summary.by_stage.of(stage).failed > 0);
         Ok(if any_failed { Exit::Failed } else { Exit::Ok })
     })
     .await?
+}
+
+/// What to do about a failed task. A corrupt artifact has to be made again by the stage before.
+fn advice(file: &str, shard: &ShardItem, stage: Stage) -> String {
+    let corrupt = shard.last_error.as_deref().is_some_and(|why| why.starts_with("corrupt"));
+    match stage.previous().filter(|previous| corrupt && *previous != Stage::EventIngest) {
+        Some(previous) => {
+            format!("to make the file again: shopctl retry {file} --shard {} --stage {previous} --cascade", shard.shard)
+        }
+        None => format!("after repair: shopctl retry {file}"),
+    }
 }
 
 fn screen(summary: &SummaryResponse, failed: &[FileResponse]) -> String {
@@ -61,7 +72,7 @@ fn screen(summary: &SummaryResponse, failed: &[FileResponse]) -> String {
             if let Some(stage) = shard.failed() {
                 let why = clean(shard.last_error.as_deref().unwrap_or("no reason given"));
                 text.push_str(&format!("\nfailed: {} shard {} {stage}: {why}\n", file.filename, shard.shard));
-                text.push_str(&format!("        after repair: shopctl retry {}\n", file.filename));
+                text.push_str(&format!("        {}\n", advice(file.filename.as_str(), shard, stage)));
             }
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::{apid, audit, ingest, send, split, work};
-use crate::boot::{Context, Exit, Failure};
+use crate::boot::{Context, Exit, Failure, say};
 use crate::config::Settings;
 use crate::shutdown::Stop;
 
@@ -82,7 +82,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let settings = Arc::new(settings);
     let mut contexts = bind_all(&settings, &ctx.stop).await?;
     let ingest = Context::new("event-ingest", Arc::clone(&settings), ctx.stop.clone());
-    announce(&api, &contexts);
+    say(&greeting(&api, &contexts))?;
     let mut apis: Roles = JoinSet::new();
     apis.spawn(async { ("pipeline-apid", apid::run(api, apid::Args::default()).await) });
     let mut roles: Roles = JoinSet::new();
@@ -93,14 +93,14 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         None => until_stop(&ctx.stop, &mut roles, &mut apis).await,
     };
     ctx.stop.request();
-    println!("\nstopping: finishing what has begun");
+    say("\nstopping: finishing what has begun\n")?;
     let drained = join_all(&mut roles, &ctx.stop).await;
     follower.finish().await;
     api_stop.request();
     let stopped = join_all(&mut apis, &ctx.stop).await;
     outcome.and(drained).and(stopped)?;
     let audit = audit::audit(&Context::new("audit", settings, Stop::new()), args.from.is_some()).await?;
-    print!("\n{}", audit::table(&audit));
+    say(&format!("\n{}", audit::table(&audit)))?;
     Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
 }
 
@@ -152,14 +152,15 @@ fn start(roles: &mut Roles, contexts: &mut Vec<(Context, Role)>) {
 }
 
 /// Says where everything listens, and what to look at.
-fn announce(api: &Context, contexts: &[(Context, Role)]) {
+fn greeting(api: &Context, contexts: &[(Context, Role)]) -> String {
     let address = |context: &Context| context.bound.as_ref().map(|bound| bound.addr().to_string()).unwrap_or_default();
-    println!("shopctl {}: all roles in this process; Ctrl-C to stop\n", env!("CARGO_PKG_VERSION"));
-    println!("  {:<18}http://{}/", api.name, address(api));
+    let mut text = format!("shopctl {}: all roles in this process; Ctrl-C to stop\n\n", env!("CARGO_PKG_VERSION"));
+    text.push_str(&format!("  {:<18}http://{}/\n", api.name, address(api)));
     for (context, _) in contexts {
-        println!("  {:<18}http://{}/health", context.name, address(context));
+        text.push_str(&format!("  {:<18}http://{}/health\n", context.name, address(context)));
     }
-    println!("  {:<18}{}\n", "everything under", api.settings.shared.dir.display());
+    text.push_str(&format!("  {:<18}{}\n\n", "everything under", api.settings.shared.dir.display()));
+    text
 }
 
 /// Runs until the stop is requested or a role ends; a role that ends unasked stops all.

@@ -72,7 +72,7 @@ fn work_on_files(ctx: &Context, mut worker: Worker, args: &Args) -> Result<Exit,
             }
         }
     }
-    Ok(summarize(ctx.name, Stage::ShardWorker, tally))
+    summarize(ctx.name, Stage::ShardWorker, tally)
 }
 
 fn task_of(path: &Path, shard: ShardId) -> Result<FileTask, Failure> {

@@ -1,6 +1,5 @@
 //! The single integration binary: whole processes, real files, real databases.
 #![cfg(test)]
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test, in helpers too")]
 
 mod api;
 mod chaos;

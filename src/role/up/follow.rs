@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::boot::Failure;
+use crate::boot::{Failure, say};
 use crate::config::Settings;
 use crate::event::Moment;
 use crate::pipeline::client::{Client, ClientError};
@@ -92,15 +92,20 @@ impl Follow {
                 rejected = line.rejected, failed = line.failed, ms = line.ms; "delivered");
             return;
         }
+        let mut text = String::new();
         if self.lines.is_multiple_of(20) {
-            println!("{:<16}{:>9}{:>9}{:>12}{:>10}{:>8}", "file", "events", "rows", "duplicates", "rejected", "ms");
+            text.push_str(&format!(
+                "{:<16}{:>9}{:>9}{:>12}{:>10}{:>8}\n",
+                "file", "events", "rows", "duplicates", "rejected", "ms"
+            ));
         }
         self.lines += 1;
         let failed = if line.failed > 0 { "  FAILED: see 'shopctl status'" } else { "" };
-        println!(
-            "{name:<16}{:>9}{:>9}{:>12}{:>10}{:>8}{failed}",
+        text.push_str(&format!(
+            "{name:<16}{:>9}{:>9}{:>12}{:>10}{:>8}{failed}\n",
             line.events, line.rows, line.duplicates, line.rejected, line.ms
-        );
+        ));
+        say(&text).unwrap_or_else(|e| log::warn!("cannot show a line: {e}"));
     }
 }
 
