@@ -10,7 +10,7 @@ use crate::task::wire::{
     ClaimRequest, ClaimResponse, FileResponse, FilesResponse, HeartbeatResponse, IngestDoneRequest, IngestDoneResponse,
     RegisterRequest, RegisterResponse, SummaryResponse, TaskRequest, TaskResponse,
 };
-use crate::task::{FileName, Output, Stage, Status};
+use crate::task::{FileName, Ledger, Output, Stage, Status};
 
 /// How long a call may take, beside the time that a claim waits (contracts 3: 5 s).
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -184,6 +184,14 @@ impl Client {
     /// [`ClientError`], as for all calls.
     pub fn summary(&self) -> Result<SummaryResponse, ClientError> {
         self.get("/metrics/summary")
+    }
+
+    /// The books, as they were added up last.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for all calls.
+    pub fn audit(&self) -> Result<Ledger, ClientError> {
+        self.get("/audit")
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {

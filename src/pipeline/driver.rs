@@ -173,7 +173,10 @@ impl Driver<'_> {
     fn work(&self, job: &mut dyn Job, group: &[Claimed], sent: Instant, tally: &mut Tally) {
         let (stage, began) = (job.stage(), Instant::now());
         let lease = Lease::new(stage, group, sent, self.stop.clone());
-        let heart = Heart::start(&lease, self.client);
+        let heart = match Heart::start(&lease, self.client) {
+            Ok(heart) => heart,
+            Err(fault) => return self.give_up(stage, group, &fault, tally),
+        };
         // A panic over one file must not end the worker of all others; the attempt is counted and reported.
         let result = catch_unwind(AssertUnwindSafe(|| job.work(group, &lease)))
             .unwrap_or_else(|panic| Err(Fault::Attempt(format!("the stage panicked: {}", panic_text(&*panic)))));

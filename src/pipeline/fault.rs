@@ -25,6 +25,16 @@ pub enum Fault {
     Stopped,
 }
 
+impl Fault {
+    /// Why an input file could not be opened or read. What is wrong with one file is no fault of everything around it:
+    /// it counts as an attempt, and in the end the file is given up and shows as failed.
+    pub fn of_input(error: io::Error) -> Self {
+        let of_the_file = error.kind() == io::ErrorKind::PermissionDenied
+            || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+        if of_the_file { Self::Attempt(error.to_string()) } else { Self::from(error) }
+    }
+}
+
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         match error.kind() {

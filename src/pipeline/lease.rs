@@ -108,16 +108,21 @@ pub struct Heart {
 
 impl Heart {
     /// Starts the heartbeats of a lease.
-    pub fn start(lease: &Lease, client: &Client) -> Self {
+    ///
+    /// # Errors
+    /// [`Fault::Surroundings`] when the system has no thread to give.
+    pub fn start(lease: &Lease, client: &Client) -> Result<Self, Fault> {
         let (end, ended) = mpsc::channel();
         let (lease, client) = (lease.clone(), client.clone());
         let period = lease.0.length / HEARTBEATS_PER_LEASE;
-        let thread = std::thread::spawn(move || {
+        let beat = move || {
             while ended.recv_timeout(period) == Err(mpsc::RecvTimeoutError::Timeout) {
                 lease.extend(&client);
             }
-        });
-        Self { end: Some(end), thread: Some(thread) }
+        };
+        let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(beat);
+        let thread = thread.map_err(|e| Fault::Surroundings(format!("cannot start the heartbeats: {e}")))?;
+        Ok(Self { end: Some(end), thread: Some(thread) })
     }
 }
 

@@ -135,7 +135,7 @@ impl Worker {
         outcome: &mut Outcome,
         lease: &Lease,
     ) -> Result<Sorter<'a>, Fault> {
-        let (input, _) = artifact::open_verified(&task.source, task.input.as_ref())?;
+        let (input, _) = artifact::open_verified(&task.source, task.input.as_ref()).map_err(Fault::of_input)?;
         let mut numbers = self.open_index(task)?;
         let mut lines = LineReader::new(input, self.line_bytes_max);
         let mut sorter = Sorter::new(own);
@@ -179,7 +179,7 @@ impl Worker {
                 Err(e) => Err(e.into()),
             };
         };
-        let (lines, found) = artifact::open_verified(&path, None)?;
+        let (lines, found) = artifact::open_verified(&path, None).map_err(Fault::of_input)?;
         if found.sha256 != expected {
             let (path, found) = (path.display(), found.sha256);
             return Err(Fault::Corrupt(format!("corrupt: {path} has SHA-256 {found}, reported was {expected}")));

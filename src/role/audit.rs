@@ -12,12 +12,13 @@ use serde::Serialize;
 use super::apid;
 use crate::boot::{Context, Exit, Failure, say};
 use crate::event::ShardId;
+use crate::event::shard::SHARD_MAX;
 use crate::log_format::clean;
 use crate::pipeline::artifact;
 use crate::pipeline::folder::{Artifact, Folder, UNDELIVERED};
 use crate::pipeline::ingest::spool;
 use crate::store::{self, Census, Tracking};
-use crate::task::{FileName, FileView, Ledger, Stage, Status, TaskKey};
+use crate::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
 
 /// Differences that are printed.
 const SHOWN: usize = 10;
@@ -105,8 +106,12 @@ pub async fn audit(ctx: &Context, settled: bool) -> Result<Audit, Failure> {
     .await?;
     readable?;
     let mut rows = BTreeMap::new();
-    for shard in books.shards.clone() {
+    // Every shard that was tracked, and every shard database that is there: rows that no task knows are a difference.
+    for shard in (0..=u64::from(SHARD_MAX)).filter_map(ShardId::new) {
         let url = settings.database.shard(shard).map_err(Failure::usage)?;
+        if !books.shards.contains(&shard) && !url.exists() {
+            continue;
+        }
         let census = if url.exists() {
             store::open_shard(&url, ctx.clock.clone()).await?.census(shard).await?
         } else {
@@ -115,18 +120,18 @@ pub async fn audit(ctx: &Context, settled: bool) -> Result<Audit, Failure> {
         books.compare_rows(shard, &census, tracking.as_ref()).await?;
         rows.insert(shard, census.rows);
     }
-    let unannounced_files = books.unannounced(&folder)?;
+    let unannounced_files = books.check_event_files(&folder)?;
     let spooled_bytes = spool::waiting_bytes(&folder)?;
     let mut ledger = books.ledger;
-    if settled && (ledger.open_tasks() > 0 || unannounced_files > 0 || spooled_bytes > 0) {
-        let open = ledger.open_tasks();
+    if settled && (ledger.open_tasks > 0 || unannounced_files > 0 || spooled_bytes > 0) {
+        let open = ledger.open_tasks;
         let what = format!(
             "{open} tasks are not finished, {unannounced_files} files not announced, {spooled_bytes} posted bytes in no file yet"
         );
         ledger.differ(None, None, what);
     }
     let lines_in_flight = ledger.lines_in_flight();
-    if ledger.open_tasks() == 0 && lines_in_flight > 0 && ledger.difference_count == 0 {
+    if ledger.open_tasks == 0 && lines_in_flight > 0 && ledger.difference_count == 0 {
         ledger.differ(None, None, format!("all tasks are finished, but {lines_in_flight} lines ended nowhere"));
     }
     Ok(Audit { ledger, rows, rejects: books.rejects, unannounced_files, spooled_bytes, lines_in_flight })
@@ -141,7 +146,8 @@ struct Books {
     delivered: BTreeMap<TaskKey, u64>,
     /// Tasks whose sender is at work: its rows may be there before its report.
     delivering: BTreeSet<TaskKey>,
-    announced: BTreeSet<FileName>,
+    /// Complete event files, with the digest that was announced.
+    announced: BTreeMap<FileName, Option<Digest>>,
     rejects: u64,
 }
 
@@ -149,9 +155,12 @@ impl Books {
     fn add(&mut self, file: &FileView, folder: &Folder) -> io::Result<()> {
         self.ledger.add(file);
         if file.all_done(Stage::EventIngest) {
-            self.announced.insert(file.file.clone());
+            let output = file.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output);
+            self.announced.insert(file.file.clone(), output.map(|output| output.sha256));
         }
-        let mut split_rejects = None;
+        // The rejects belong to the lowest shard: without its report there is nothing to compare them with.
+        let first = file.shards.first();
+        let split_rejects = first.and_then(|shard| shard.result(Stage::ShardSplitter)?.counts).map(|c| c.rejected);
         for shard in &file.shards {
             self.shards.insert(shard.shard);
             let key = TaskKey { file: file.file.clone(), shard: shard.shard };
@@ -160,17 +169,13 @@ impl Books {
                 (Status::Done, Some(counts)) => drop(self.delivered.insert(key.clone(), counts.written)),
                 _ => drop(self.delivering.insert(key.clone())),
             }
-            if let Some(counts) = counts(Stage::ShardSplitter) {
-                split_rejects = Some(split_rejects.unwrap_or(0) + counts.rejected);
-            }
             if let Some(counts) = counts(Stage::ShardWorker) {
                 let rejects = folder.path_of(&Artifact::WorkRejects(file.file.clone(), shard.shard));
                 self.compare_rejects(&key, &rejects, counts.rejected)?;
             }
         }
-        let first = file.shards.first().map(|shard| shard.shard);
-        if let (Some(expected), Some(shard)) = (split_rejects, first) {
-            let key = TaskKey { file: file.file.clone(), shard };
+        if let (Some(expected), Some(first)) = (split_rejects, first) {
+            let key = TaskKey { file: file.file.clone(), shard: first.shard };
             self.compare_rejects(&key, &folder.path_of(&Artifact::SplitRejects(file.file.clone())), expected)?;
         }
         Ok(())
@@ -224,16 +229,35 @@ impl Books {
         Ok(())
     }
 
-    /// Event files that the API was not told of, those that were put aside at a stop included.
-    fn unannounced(&self, folder: &Folder) -> io::Result<u64> {
-        let mut count = 0;
-        let aside = artifact::list(&folder.events().join(UNDELIVERED))?;
-        for name in artifact::list(&folder.events())?.into_iter().chain(aside) {
-            if let Some(Artifact::Events(file)) = Artifact::from_file_name(&name) {
-                count += u64::from(!self.announced.contains(&file));
+    /// Counts the event files that the API was not told of, those that were put aside at a stop included. One that is
+    /// not what was announced under its name is a difference: it is damaged, or its lines are in no task.
+    fn check_event_files(&mut self, folder: &Folder) -> io::Result<u64> {
+        let mut unannounced = 0;
+        for own in [folder.events(), folder.events().join(UNDELIVERED)] {
+            for name in artifact::list(&own)? {
+                let Some(Artifact::Events(file)) = Artifact::from_file_name(&name) else {
+                    continue;
+                };
+                match self.announced.get(&file) {
+                    None => unannounced += 1,
+                    Some(None) => {}
+                    Some(Some(announced)) => {
+                        let found = artifact::open(&own.join(&name)).and_then(|mut f| artifact::digest(&mut f));
+                        let what = match found {
+                            Ok(found) if found.sha256 == *announced => continue,
+                            Ok(found) => {
+                                format!("its event file has SHA-256 {}, announced was {announced}", found.sha256)
+                            }
+                            // It was cleared since the folder was listed.
+                            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                            Err(e) => e.to_string(),
+                        };
+                        self.ledger.differ(Some(&file), None, what);
+                    }
+                }
             }
         }
-        Ok(count)
+        Ok(unannounced)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::boot::{Context, Exit, Failure, say, worker_name};
 use crate::event::ShardId;
 use crate::pipeline::cleanup::Cleaner;
@@ -36,13 +38,19 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
     ctx.bind(plan.port).await?;
     let cleaner = Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone());
     cleaner.at_start()?;
-    let loops: Vec<_> = jobs.into_iter().map(|job| spawn_loop(&ctx, &plan, job)).collect();
+    let mut loops = JoinSet::new();
+    for job in jobs {
+        spawn_loop(&mut loops, &ctx, &plan, job);
+    }
     let stop = ctx.stop.clone();
     let work = async move {
-        let ticker = tokio::task::spawn_blocking(move || clear_until_stop(cleaner, &stop));
+        let ticker_stop = stop.clone();
+        let ticker = tokio::task::spawn_blocking(move || clear_until_stop(cleaner, &ticker_stop));
         let mut result = Ok(());
-        for one in loops {
-            result = result.and(one.await.map(drop).map_err(Failure::from));
+        while let Some(ended) = loops.join_next().await {
+            result = result.and(ended.map(drop).map_err(Failure::from));
+            // A loop ends when it is asked to. If one ended otherwise, a role that seems alive would do nothing.
+            stop.request();
         }
         clear_at_stop(ticker.await?).await?;
         result
@@ -50,13 +58,13 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
     ctx.serve_probes(plan.port, work).await
 }
 
-fn spawn_loop<J: Job + Send + 'static>(ctx: &Context, plan: &Plan, mut job: J) -> tokio::task::JoinHandle<Tally> {
+fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context, plan: &Plan, mut job: J) {
     let (client, stop, watch) = (Client::new(&ctx.settings.pipeline.url), ctx.stop.clone(), ctx.watch());
     let (shard, limit, wait) = (plan.shard, plan.limit, ctx.settings.pipeline.claim_wait);
-    tokio::task::spawn_blocking(move || {
+    loops.spawn_blocking(move || {
         let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };
         driver.run(&mut job)
-    })
+    });
 }
 
 /// Clears what is delivered every ten minutes; hands the cleaner back when the stop is requested.

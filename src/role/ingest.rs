@@ -17,6 +17,10 @@ use crate::pipeline::ingest::import::{Importer, open_input};
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;
+/// How long an import that is stopped may go on with its batch.
+const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
+/// What a stopped import says.
+const STOPPED_EARLY: &str = "stopped before the end of the input; the same command goes on where this one ended";
 /// Lines per event file when a file is cut.
 pub const BATCH_LINES: u64 = 10_000;
 
@@ -47,7 +51,7 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, or a file cannot be read or written.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     match args.from {
-        Some(from) => tokio::task::spawn_blocking(move || import(&ctx, &from, args.batch)).await?,
+        Some(from) => import(ctx, from, args.batch).await,
         None => daemon(ctx).await,
     }
 }
@@ -64,11 +68,25 @@ async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
     ctx.serve(PORT, routes, body_bytes, work).await
 }
 
-/// Cuts a file into event files and announces them.
+/// Cuts a file into event files and announces them. A stop is answered between two batches, or after a moment if the
+/// input does not move.
 ///
 /// # Errors
-/// [`Failure`] when the input cannot be read or a file cannot be written.
-pub fn import(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Result<Exit, Failure> {
+/// [`Failure`] when the input cannot be read, a file cannot be written, or the import was stopped before its end.
+pub async fn import(ctx: Context, from: PathBuf, batch_lines: u64) -> Result<Exit, Failure> {
+    let stop = ctx.stop.clone();
+    let import = tokio::task::spawn_blocking(move || import_file(&ctx, &from, batch_lines));
+    let stopped = async {
+        stop.requested().await;
+        tokio::time::sleep(STOP_GRACE).await;
+    };
+    tokio::select! {
+        result = import => result?,
+        () = stopped => Err(Failure { exit: Exit::TryLater, message: STOPPED_EARLY.to_owned() }),
+    }
+}
+
+fn import_file(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
     let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);
@@ -79,7 +97,11 @@ pub fn import(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Result
         files += 1;
         lines += batch.lines;
         before += u64::from(batch.before);
-        announcer.add(batch.file.clone());
+        if batch.before {
+            announcer.add_known(batch.file.clone());
+        } else {
+            announcer.add_fresh(batch.file.clone());
+        }
         // Once the API did not answer, the rest is told in the end.
         if trouble.is_none() {
             trouble = announcer.announce_all().err();

@@ -25,8 +25,8 @@ use crate::shutdown::Stop;
   shopctl up --any-port                        any free ports instead of 8080, 8082, 8085, 8086, 8100, ...
 
 Everything is under ./shared. Ctrl-C drains and prints the audit; a second Ctrl-C ends at once.
-Exit codes: 0 everything adds up, 1 something does not, failed, or --from was stopped before its end,
-64 bad usage or settings.")]
+Exit codes: 0 everything adds up, 1 something does not or failed, 64 bad usage or settings,
+75 --from was stopped before the end of its input: the same command goes on from there.")]
 pub struct Args {
     /// Run this file (- for the standard input) through instead of generating events
     #[arg(long, value_name = "FILE")]
@@ -98,9 +98,13 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     follower.finish().await;
     api_stop.request();
     let stopped = join_all(&mut apis, &ctx.stop).await;
-    outcome.and(drained).and(stopped)?;
-    let audit = audit::audit(&Context::new("audit", settings, Stop::new()), args.from.is_some()).await?;
-    say(&format!("\n{}", audit::table(&audit)))?;
+    let ended = outcome.and(drained).and(stopped);
+    let audit = audit::audit(&Context::new("audit", settings, Stop::new()), args.from.is_some()).await;
+    if let Ok(audit) = &audit {
+        say(&format!("\n{}", audit::table(audit)))?;
+    }
+    ended?;
+    let audit = audit?;
     Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
 }
 
@@ -167,8 +171,21 @@ fn greeting(api: &Context, contexts: &[(Context, Role)]) -> String {
 async fn until_stop(stop: &Stop, roles: &mut Roles, apis: &mut Roles) -> Result<(), Failure> {
     tokio::select! {
         () = stop.requested() => Ok(()),
-        Some(ended) = roles.join_next() => Err(ended_early(ended)),
-        Some(ended) = apis.join_next() => Err(ended_early(ended)),
+        result = until_ended_early(stop, roles, apis) => result,
+    }
+}
+
+/// Runs until a role fails, or ends although nobody asked it to.
+async fn until_ended_early(stop: &Stop, roles: &mut Roles, apis: &mut Roles) -> Result<(), Failure> {
+    loop {
+        let ended = tokio::select! {
+            Some(ended) = roles.join_next() => ended,
+            Some(ended) = apis.join_next() => ended,
+            else => return Ok(()),
+        };
+        if !stop.is_requested() || !matches!(ended, Ok((_, Ok(_)))) {
+            return Err(ended_early(ended));
+        }
     }
 }
 
@@ -194,12 +211,14 @@ async fn run_file(
 ) -> Result<(), Failure> {
     let settled = follow::until_settled(Arc::clone(settings), stop.clone());
     let whole = async {
-        tokio::task::spawn_blocking(move || ingest::import(&ctx, &from, batch)).await??;
+        ingest::import(ctx, from, batch).await?;
         settled.await
     };
     tokio::select! {
+        // First: an import that was stopped says so.
+        biased;
         result = whole => result,
-        result = until_stop(stop, roles, apis) => result,
+        result = until_ended_early(stop, roles, apis) => result,
     }
 }
 

@@ -212,7 +212,10 @@ impl Row {
             {
                 Verdict::Same
             }
-            (Call::Retry | Call::RetryCascade, Status::New) => Verdict::Same,
+            (Call::Retry, Status::New) => Verdict::Same,
+            (Call::RetryCascade, Status::New) if !stage.later().iter().any(|s| self.status(*s) == Status::Failed) => {
+                Verdict::Same
+            }
             (Call::Retry, Status::Failed) | (Call::RetryCascade, Status::Failed | Status::Done) => {
                 self.again(stage, call == Call::RetryCascade)
             }

@@ -42,10 +42,11 @@ fn what_was_left_undone_is_done_after_the_next_start() {
         running.wait_log("delivered", |_| Some(()));
         running.signal(signal);
         let ended = running.wait_exit(PATIENCE);
-        // Stopped before its file was through, it cannot say that all is well; it may have been through by then.
+        // Stopped before its file was through, it cannot say that all is well; it may have been through by then. 75: the
+        // import has not read its input to the end.
         let code = ended.status.code();
         println!("{signal:?}: {code:?}");
-        assert!(code.is_none_or(|code| code < 2), "{code:?}\n{}", ended.log);
+        assert!(matches!(code, None | Some(0 | 1 | 75)), "{code:?}\n{}", ended.log);
     }
     let ended = up(&pipeline, &from, &[]).wait_exit(PATIENCE).expect_code(0);
     assert!(ended.out.contains("4000 lines in = "), "{}", ended.out);

@@ -16,6 +16,8 @@ pub struct Announcer {
     folder: Folder,
     count: ShardCount,
     pending: BTreeSet<FileName>,
+    /// Files that were just written and of which nobody was told yet: only those may still change their names.
+    fresh: BTreeSet<FileName>,
     /// Files that are known to be what the API was told.
     told: BTreeSet<FileName>,
 }
@@ -41,6 +43,8 @@ pub struct Compared {
     pub unannounced: u64,
     /// Files that the API waits for and that are not in the folder.
     pub missing: u64,
+    /// Files whose content is not what was announced under their names.
+    pub different: u64,
 }
 
 impl From<ClientError> for AnnounceError {
@@ -60,12 +64,19 @@ impl Announcer {
             folder: Folder::new(&settings.shared.dir),
             count: settings.pipeline.shards_count,
             pending: BTreeSet::new(),
+            fresh: BTreeSet::new(),
             told: BTreeSet::new(),
         }
     }
 
-    /// Notes a new file.
-    pub fn add(&mut self, file: FileName) {
+    /// Notes a file that was just written.
+    pub fn add_fresh(&mut self, file: FileName) {
+        self.fresh.insert(file.clone());
+        self.pending.insert(file);
+    }
+
+    /// Notes a file that may have been announced before.
+    pub fn add_known(&mut self, file: FileName) {
         self.pending.insert(file);
     }
 
@@ -81,9 +92,10 @@ impl Announcer {
     pub fn announce_all(&mut self) -> Result<(), AnnounceError> {
         for file in self.pending.clone() {
             match self.announce(&file) {
-                Ok(()) => {
+                Ok(name) => {
                     self.pending.remove(&file);
-                    self.told.insert(file);
+                    self.fresh.remove(&file);
+                    self.told.insert(name);
                 }
                 Err(e @ AnnounceError::Unavailable(_)) => return Err(e),
                 Err(e) => log::error!(file = file.as_str(); "cannot be announced: {e}"),
@@ -92,15 +104,20 @@ impl Announcer {
         Ok(())
     }
 
-    fn announce(&self, file: &FileName) -> Result<(), AnnounceError> {
+    /// Announces one file; answers the name that it has then.
+    fn announce(&self, file: &FileName) -> Result<FileName, AnnounceError> {
         let output = match self.output(file) {
             // Delivered and cleared since: there is nothing to announce if the API knows it.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return self.expect_known(file, e),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return self.expect_known(file, e).map(|()| file.clone());
+            }
             output => output?,
         };
         let mut name = file.clone();
         while let Err(e) = self.tell(&name, output) {
-            if !matches!(&e, ClientError::Refused { code, .. } if code == "other_content") {
+            let name_is_used = matches!(&e, ClientError::Refused { code, .. } if code == "other_content");
+            // Renaming a file that was announced before would deliver its lines a second time.
+            if !name_is_used || !self.fresh.contains(file) {
                 return Err(e.into());
             }
             // The API remembers another file of this name, which was cleared here: a clock was set back, or files of an
@@ -109,7 +126,7 @@ impl Announcer {
             log::warn!(file = file.as_str(), new_name = name.as_str(); "the name was used before; renamed");
         }
         log::info!(stage = Stage::EventIngest.name(), file = name.as_str(), lines = output.lines, bytes = output.bytes; "announced");
-        Ok(())
+        Ok(name)
     }
 
     fn tell(&self, file: &FileName, output: Output) -> Result<(), ClientError> {
@@ -143,8 +160,9 @@ impl Announcer {
         artifact::digest(&mut artifact::open(&self.folder.path_of(&Artifact::Events(file.clone())))?)
     }
 
-    /// Compares the folder with the API in both directions and notes what is not announced. A file counts as announced
-    /// if the API knows its content, not its name alone; each file is read once for that in the life of a process.
+    /// Compares the folder with the API in both directions and notes what is not announced. A file whose content is not
+    /// what was announced under its name is left alone for a person to look at: it may be damaged, or another file that
+    /// came by its name. Each file is read once for that in the life of a process.
     ///
     /// # Errors
     /// [`AnnounceError`] when the folder cannot be read or the API does not answer.
@@ -164,22 +182,26 @@ impl Announcer {
             }
         })?;
         self.told.retain(|file| present.contains(file));
+        self.pending.retain(|file| present.contains(file));
         for file in present {
             if self.told.contains(&file) {
                 continue;
             }
-            let same = match announced.get(&file) {
+            match announced.get(&file) {
+                None => {
+                    compared.unannounced += 1;
+                    self.pending.insert(file);
+                    continue;
+                }
                 // Announced by a client that reports no digest: its name is all there is.
-                Some(None) => true,
-                Some(Some(output)) => self.output(&file).is_ok_and(|found| found.sha256 == output.sha256),
-                None => false,
-            };
-            if same {
-                self.told.insert(file);
-            } else {
-                compared.unannounced += 1;
-                self.pending.insert(file);
+                Some(None) => {}
+                Some(Some(output)) if self.output(&file).is_ok_and(|found| found.sha256 == output.sha256) => {}
+                Some(Some(_)) => {
+                    compared.different += 1;
+                    log::error!(file = file.as_str(); "differs from what was announced under its name, see 'shopctl audit'");
+                }
             }
+            self.told.insert(file);
         }
         Ok(compared)
     }

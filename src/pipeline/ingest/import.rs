@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use flate2::bufread::MultiGzDecoder;
 use rustix::fs::{FlockOperation, flock};
@@ -20,6 +21,8 @@ use crate::task::{Digest, FileName, Output};
 
 /// Lines up to this many bytes are copied by way of memory, longer ones are streamed.
 const LINE_BUFFER_BYTES: usize = 1024 * 1024;
+/// Between two looks whether another import has ended.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// The first bytes of a gzip file.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -91,14 +94,21 @@ impl Importer {
         let folder = self.folder.events().join("imports");
         artifact::create_folder(&folder)?;
         let held = File::open(&folder)?;
-        match flock(&held, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                log::warn!(folder:% = folder.display(); "another import is running; waiting for its end");
-                flock(&held, FlockOperation::LockExclusive)?;
+        let mut said = false;
+        loop {
+            match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(held),
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
+                Err(e) => return Err(e.into()),
             }
-            result => result?,
+            if !said {
+                log::warn!(folder:% = folder.display(); "another import is running; waiting for its end");
+                said = true;
+            }
+            if self.stop.wait(LOCK_PAUSE) {
+                return Err(io::Error::new(io::ErrorKind::Interrupted, "stopped while another import was running"));
+            }
         }
-        Ok(held)
     }
 
     /// Writes the next batch into a draft; `None` at the end of the input.

@@ -27,6 +27,15 @@ pub struct Spool {
     sealed: Vec<Open>,
 }
 
+/// What became of a tick.
+#[derive(Debug)]
+pub struct Published {
+    /// The new event files.
+    pub files: Vec<FileName>,
+    /// Why the lines that nobody was promised are in none of them.
+    pub dropped: Option<io::Error>,
+}
+
 struct Open {
     path: PathBuf,
     file: File,
@@ -47,7 +56,8 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Takes over the spools that nobody holds: those of an ingest that is gone.
+    /// Takes over the spools that nobody holds: those of an ingest that is gone. One that cannot be read must not keep
+    /// the others from being published.
     fn take_over(&mut self) -> io::Result<()> {
         let own = spool_folder(&self.folder);
         for name in artifact::list(&own)?.into_iter().filter(|name| name.ends_with(SUFFIX)) {
@@ -55,12 +65,9 @@ impl Spool {
             if self.sealed.iter().chain(&self.current).any(|open| open.path == path) {
                 continue;
             }
-            let Some(mut file) = lock(&path)? else {
-                continue;
-            };
-            match cut_torn_line(&mut file, &path)? {
-                0 => drop(artifact::remove(&path)?),
-                durable => self.sealed.push(Open { path, file, durable }),
+            match take_over_one(&path) {
+                Ok(taken) => self.sealed.extend(taken),
+                Err(e) => log::error!(path:% = path.display(); "cannot take over posted events: {e}"),
             }
         }
         Ok(())
@@ -98,24 +105,22 @@ impl Spool {
     /// which nobody was promised, go into the last file.
     ///
     /// # Errors
-    /// When something cannot be written; what is not published stays for the next call.
-    pub fn publish(&mut self, name: &FileName, more: &[u8]) -> io::Result<Vec<FileName>> {
-        if !more.is_empty()
-            && let Err(e) = self.append(more)
-        {
-            // What was acknowledged needs no more room to be published.
-            log::error!(bytes = more.len(); "generated events were dropped: {e}");
+    /// When something cannot be published; it stays for the next call.
+    pub fn publish(&mut self, name: &FileName, more: &[u8]) -> io::Result<Published> {
+        // What was acknowledged needs no more room to be published, so that a full disk is no reason to stop here.
+        let dropped = if more.is_empty() { None } else { self.append(more).err() };
+        if let Err(e) = self.take_over() {
+            log::error!("cannot look for posted events that were left behind: {e}");
         }
-        self.take_over()?;
         if let Some(open) = self.current.take() {
             self.sealed.push(open);
         }
-        let (mut published, mut name) = (Vec::new(), name.clone());
+        let (mut files, mut name) = (Vec::new(), name.clone());
         while let Some(open) = self.sealed.first() {
             match publish_at_free_name(&self.folder, &open.path, name.clone()) {
                 Ok(given) => {
                     name = given.next_second();
-                    published.push(given);
+                    files.push(given);
                 }
                 // It has its name already, and only the folder could not be synced then. The comparison of the folder
                 // with the API finds it.
@@ -126,7 +131,7 @@ impl Spool {
             }
             self.sealed.remove(0);
         }
-        Ok(published)
+        Ok(Published { files, dropped })
     }
 
     fn begin(&self) -> io::Result<Open> {
@@ -176,6 +181,17 @@ pub fn waiting_bytes(folder: &Folder) -> io::Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+/// Locks a spool and cuts off its torn last line; an empty one is removed.
+fn take_over_one(path: &Path) -> io::Result<Option<Open>> {
+    let Some(mut file) = lock(path)? else {
+        return Ok(None);
+    };
+    match cut_torn_line(&mut file, path)? {
+        0 => artifact::remove(path).map(|_| None),
+        durable => Ok(Some(Open { path: path.to_owned(), file, durable })),
+    }
 }
 
 /// Opens and locks a spool; nothing if it is gone or somebody else holds it.
@@ -256,7 +272,7 @@ mod tests {
         torn.write_all(&vec![b'x'; 200_000]).unwrap();
         let mut again = Spool::open(folder.clone()).unwrap();
         again.append(b"c\n").unwrap();
-        let files = again.publish(&name("20250101000000"), b"generated\n").unwrap();
+        let files = again.publish(&name("20250101000000"), b"generated\n").unwrap().files;
         assert_eq!(files, [name("20250101000000"), name("20250101000001")]);
         assert_eq!(content(&folder, &files[0]), "a\nb\n");
         assert_eq!(content(&folder, &files[1]), "c\ngenerated\n");
@@ -273,8 +289,26 @@ mod tests {
         assert!(second.is_empty());
         first.append(b"b\n").unwrap();
         let tick = name("20250101000000");
-        assert!(second.publish(&tick, b"").unwrap().is_empty());
-        assert_eq!(content(&folder, &first.publish(&tick, b"").unwrap()[0]), "a\nb\n");
+        assert!(second.publish(&tick, b"").unwrap().files.is_empty());
+        assert_eq!(content(&folder, &first.publish(&tick, b"").unwrap().files[0]), "a\nb\n");
+    }
+
+    #[test]
+    fn something_strange_in_the_folder_keeps_nothing_from_being_published() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::new(temp.path());
+        let mut spool = Spool::open(folder.clone()).unwrap();
+        spool.append(b"a\n").unwrap();
+        std::fs::write(temp.path().join("victim"), "whole\ntorn").unwrap();
+        std::os::unix::fs::symlink(temp.path().join("victim"), folder.events().join("spool/x.spool")).unwrap();
+        let files = spool.publish(&name("20250101000000"), b"").unwrap().files;
+        assert_eq!(content(&folder, &files[0]), "a\n");
+        assert!(Spool::open(folder).is_ok());
+        assert_eq!(
+            std::fs::read_to_string(temp.path().join("victim")).unwrap(),
+            "whole\ntorn",
+            "links are not followed"
+        );
     }
 
     #[test]
@@ -284,8 +318,8 @@ mod tests {
         std::fs::create_dir_all(folder.events()).unwrap();
         std::fs::write(folder.path_of(&Artifact::Events(name("20250101000000"))), "theirs\n").unwrap();
         let mut spool = Spool::open(folder.clone()).unwrap();
-        assert!(spool.publish(&name("20250101000000"), b"").unwrap().is_empty(), "nothing posted, no file");
-        let files = spool.publish(&name("20250101000000"), b"ours\n").unwrap();
+        assert!(spool.publish(&name("20250101000000"), b"").unwrap().files.is_empty(), "nothing posted, no file");
+        let files = spool.publish(&name("20250101000000"), b"ours\n").unwrap().files;
         assert_eq!(files, [name("20250101000001")]);
         assert_eq!(content(&folder, &name("20250101000000")), "theirs\n");
     }

@@ -5,7 +5,7 @@ use std::io;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::spool::Spool;
+use super::spool::{Published, Spool};
 use crate::pipeline::folder::Folder;
 use crate::task::FileName;
 
@@ -16,7 +16,7 @@ const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 enum Order {
     Append { lines: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
-    Publish { name: FileName, more: Vec<u8>, done: oneshot::Sender<io::Result<Vec<FileName>>> },
+    Publish { name: FileName, more: Vec<u8>, done: oneshot::Sender<io::Result<Published>> },
 }
 
 /// Gives orders to the writer; cloning shares it. The writer ends when the last of them is dropped.
@@ -50,7 +50,7 @@ impl Writer {
     ///
     /// # Errors
     /// When something cannot be written; what was appended is kept for the next call.
-    pub async fn publish(&self, name: FileName, more: Vec<u8>) -> io::Result<Vec<FileName>> {
+    pub async fn publish(&self, name: FileName, more: Vec<u8>) -> io::Result<Published> {
         let (done, answer) = oneshot::channel();
         self.0.send(Order::Publish { name, more, done }).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
@@ -121,7 +121,7 @@ mod tests {
         for post in posts.collect::<Vec<_>>() {
             post.await.unwrap().unwrap();
         }
-        let files = writer.publish("20250101000000".parse().unwrap(), Vec::new()).await.unwrap();
+        let files = writer.publish("20250101000000".parse().unwrap(), Vec::new()).await.unwrap().files;
         let path = folder.path_of(&crate::pipeline::folder::Artifact::Events(files[0].clone()));
         let text = std::fs::read_to_string(path).unwrap();
         let mut numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();

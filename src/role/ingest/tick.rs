@@ -90,7 +90,7 @@ impl Ingest {
                 // What was posted is kept for the next tick. A disk that refuses for long is a person's business.
                 Err(e) => {
                     failures += 1;
-                    log::error!(failures; "the tick's file could not be written: {e}");
+                    log::error!(failures; "the tick failed: {e}");
                 }
             }
         }
@@ -102,15 +102,18 @@ impl Ingest {
     }
 
     async fn publish(&self, tick: Moment, more: Vec<u8>) -> Result<(), Failure> {
-        let files = self.writer.publish(FileName::of(tick), more).await?;
+        let published = self.writer.publish(FileName::of(tick), more).await?;
         *self.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Some(tick);
-        for file in files {
+        for file in published.files {
             // A full queue is no loss: the comparison finds the file.
             if self.announce.try_send(file).is_err() {
                 log::warn!("too many files wait to be announced");
             }
         }
-        Ok(())
+        match published.dropped {
+            Some(e) => Err(Failure::new(format!("generated events were dropped: {e}"))),
+            None => Ok(()),
+        }
     }
 
     /// 1 to min(events_per_batch, max_batch_size) lines; how many is part of the seeded world.
@@ -156,12 +159,12 @@ fn keep_announcing(
         }
         readiness.set("apid", result.err().map(|fault| fault.to_string()));
         match handle.block_on(async { tokio::time::timeout(interval, files.recv()).await }) {
-            Ok(Some(file)) => announcer.add(file),
+            Ok(Some(file)) => announcer.add_fresh(file),
             Ok(None) => return,
             Err(_) => {}
         }
         while let Ok(file) = files.try_recv() {
-            announcer.add(file);
+            announcer.add_fresh(file);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::event::Moment;
 use crate::pipeline::client::{Client, ClientError};
 use crate::shutdown::Stop;
-use crate::task::wire::{FileResponse, ShardItem, SummaryResponse};
+use crate::task::wire::{FileResponse, ShardItem};
 use crate::task::{Counts, FileName, Stage};
 
 /// Between two looks; only the display waits for it, never the pipeline.
@@ -150,8 +150,8 @@ pub(super) async fn until_settled(settings: Arc<Settings>, stop: Stop) -> Result
     tokio::task::spawn_blocking(move || {
         let client = Client::new(&settings.pipeline.url);
         loop {
-            match client.summary() {
-                Ok(summary) if open_tasks(&summary) == 0 => return Ok(()),
+            match client.audit() {
+                Ok(ledger) if ledger.open_tasks == 0 => return Ok(()),
                 Ok(_) => {}
                 Err(e @ ClientError::Unavailable { .. }) => log::warn!("{e}"),
                 Err(e) => return Err(e.into()),
@@ -162,10 +162,4 @@ pub(super) async fn until_settled(settings: Arc<Settings>, stop: Stop) -> Result
         }
     })
     .await?
-}
-
-fn open_tasks(summary: &SummaryResponse) -> u64 {
-    let of = |stage: Stage| summary.by_stage.of(stage);
-    let sender = of(Stage::MysqlSender);
-    (sender.new + sender.started).saturating_sub(of(Stage::ShardSplitter).failed + of(Stage::ShardWorker).failed)
 }

@@ -180,18 +180,21 @@ impl Model {
     }
 
     fn claim_in_order(&mut self, claim: &Claim, now: Moment) -> Vec<(TaskKey, u64, u32)> {
+        let unfinished = |key: &TaskKey| {
+            let row = &self.tasks[key].row;
+            let given_up = row.statuses[..claim.stage.index()].contains(&Status::Failed);
+            let complete = row.status(INGEST) == Status::Done;
+            complete && !given_up && matches!(row.status(claim.stage), Status::New | Status::Started)
+        };
+        let shards = (0..2).filter(|of_shard| claim.shard.is_none_or(|only| only == shard(*of_shard)));
+        let oldest = |of_shard| [1, 2].map(|number| key(number, of_shard)).into_iter().find(unfinished);
+        let mut candidates: Vec<TaskKey> = shards.filter_map(oldest).collect();
+        candidates.sort();
         let mut claimed = Vec::new();
-        for of_shard in 0..2 {
-            if claimed.len() >= claim.limit as usize || claim.shard.is_some_and(|only| only != shard(of_shard)) {
-                continue;
+        for key in candidates {
+            if claimed.len() < claim.limit as usize {
+                claimed.extend(self.claim_one(&key, claim, now));
             }
-            let unfinished = |key: &TaskKey| {
-                let row = &self.tasks[key].row;
-                let given_up = row.statuses[..claim.stage.index()].contains(&Status::Failed);
-                !given_up && matches!(row.status(claim.stage), Status::New | Status::Started)
-            };
-            let oldest = [1, 2].map(|number| key(number, of_shard)).into_iter().find(unfinished);
-            claimed.extend(oldest.and_then(|key| self.claim_one(&key, claim, now)));
         }
         claimed
     }
