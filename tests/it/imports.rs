@@ -213,8 +213,7 @@ fn files_say_what_they_are_and_end_in_time() {
         }
         let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap().lines().count();
         let most = if name == "main.rs" { 99 } else { LINES_MAX };
-        // The bodies of the API are one list; it is read by name, not from top to bottom.
-        if lines > most && name != "task/wire.rs" {
+        if lines > most {
             wrong.push(format!("{name} has {lines} lines without its tests, {most} are allowed"));
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::publish_at_free_name;
 use crate::config::Settings;
 use crate::event::ShardCount;
 use crate::pipeline::artifact;
@@ -122,7 +123,8 @@ impl Announcer {
             }
             // The API remembers another file of this name, which was cleared here: a clock was set back, or files of an
             // import reached into the future. This one gets the next free name.
-            name = self.rename(&name)?;
+            let from = self.folder.path_of(&Artifact::Events(name.clone()));
+            name = publish_at_free_name(&self.folder, &from, name.next_second())?;
             log::warn!(file = file.as_str(), new_name = name.as_str(); "the name was used before; renamed");
         }
         log::info!(stage = Stage::EventIngest.name(), file = name.as_str(), lines = output.lines, bytes = output.bytes; "announced");
@@ -142,17 +144,6 @@ impl Announcer {
         match self.client.find_file(file)? {
             Some(known) if known.all_done(Stage::EventIngest) => Ok(()),
             _ => Err(error.into()),
-        }
-    }
-
-    fn rename(&self, file: &FileName) -> io::Result<FileName> {
-        let from = self.folder.path_of(&Artifact::Events(file.clone()));
-        let mut name = file.next_second();
-        loop {
-            match artifact::relocate(&from, &self.folder.path_of(&Artifact::Events(name.clone()))) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => name = name.next_second(),
-                result => return result.map(|()| name),
-            }
         }
     }
 

@@ -9,3 +9,20 @@ pub mod generator;
 pub mod import;
 pub mod spool;
 pub mod writer;
+
+use std::io;
+use std::path::Path;
+
+use super::artifact;
+use super::folder::{Artifact, Folder};
+use crate::task::FileName;
+
+/// Renames a file into the events folder; on a taken name the next second is tried (semantics 3). Answers the name.
+fn publish_at_free_name(folder: &Folder, path: &Path, mut name: FileName) -> io::Result<FileName> {
+    loop {
+        match artifact::relocate(path, &folder.path_of(&Artifact::Events(name.clone()))) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => name = name.next_second(),
+            result => return result.map(|()| name),
+        }
+    }
+}

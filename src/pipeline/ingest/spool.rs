@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::publish_at_free_name;
 use crate::pipeline::artifact;
 use crate::pipeline::driver::random_id;
-use crate::pipeline::folder::{Artifact, Folder};
+use crate::pipeline::folder::Folder;
 use crate::task::FileName;
 
 /// Bytes read at a time while looking for the last complete line.
@@ -214,16 +215,6 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
     Ok(same.then_some(file))
 }
 
-/// Renames a file into the events folder; on a taken name the next second is tried (semantics 3).
-fn publish_at_free_name(folder: &Folder, path: &Path, mut name: FileName) -> io::Result<FileName> {
-    loop {
-        match artifact::relocate(path, &folder.path_of(&Artifact::Events(name.clone()))) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => name = name.next_second(),
-            result => return result.map(|()| name),
-        }
-    }
-}
-
 /// Cuts off what follows the last line feed; answers the length that is left.
 fn cut_torn_line(file: &mut File, path: &Path) -> io::Result<u64> {
     let mut end = file.seek(io::SeekFrom::End(0))?;
@@ -251,6 +242,7 @@ fn cut_torn_line(file: &mut File, path: &Path) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::folder::Artifact;
 
     fn name(text: &str) -> FileName {
         text.parse().unwrap()
