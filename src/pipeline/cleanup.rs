@@ -167,7 +167,7 @@ impl Cleaner {
 
     /// A file of the same name that is another file was not delivered.
     fn is_what_was_announced(&self, artifact: &Artifact, file: &FileResponse) -> bool {
-        let output = file.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output);
+        let output = file.announced();
         let found = digest_of(&self.own.join(artifact.file_name()));
         output.is_none_or(|output| found.is_ok_and(|found| found == output.sha256))
     }

@@ -155,7 +155,7 @@ impl Books {
     fn add(&mut self, file: &FileView, folder: &Folder) -> io::Result<()> {
         self.ledger.add(file);
         if file.all_done(Stage::EventIngest) {
-            let output = file.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output);
+            let output = file.announced();
             self.announced.insert(file.file.clone(), output.map(|output| output.sha256));
         }
         // The rejects belong to the lowest shard: without its report there is nothing to compare them with.

@@ -9,7 +9,7 @@ use crate::boot::{Context, Exit, Failure, say, worker_name};
 use crate::event::ShardId;
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
-use crate::pipeline::driver::{Driver, Job, Tally};
+use crate::pipeline::driver::{Driver, Finished, Job, Tally};
 use crate::pipeline::folder::Artifact;
 use crate::shutdown::Stop;
 use crate::task::Stage;
@@ -100,8 +100,35 @@ pub(super) async fn run_once<J: Job + Send + 'static>(ctx: Context, plan: Plan, 
     summarize(name, stage, tally)
 }
 
+/// Runs a stage over files that were named on the command line, without the API; a file that fails does not end the
+/// run, a name that is no file of the stage does.
+pub(super) fn run_files(
+    name: &str,
+    stage: Stage,
+    files: &[PathBuf],
+    mut run: impl FnMut(&Path) -> Result<Vec<Finished>, Failure>,
+) -> Result<Exit, Failure> {
+    let mut tally = Tally::default();
+    for path in files {
+        match run(path) {
+            Ok(finished) => {
+                for finished in finished {
+                    tally.done += 1;
+                    tally.counts = tally.counts.plus(finished.counts);
+                }
+            }
+            Err(failure) if failure.exit == Exit::Usage => return Err(failure),
+            Err(failure) => {
+                log::error!(path:% = path.display(); "{failure}");
+                tally.failed += 1;
+            }
+        }
+    }
+    summarize(name, stage, tally)
+}
+
 /// The summary line of a run, and its exit code.
-pub(super) fn summarize(name: &str, stage: Stage, tally: Tally) -> Result<Exit, Failure> {
+fn summarize(name: &str, stage: Stage, tally: Tally) -> Result<Exit, Failure> {
     let Tally { done, failed, counts } = tally;
     let passed_on = if stage == Stage::MysqlSender { "rows" } else { "written" };
     say(&format!(

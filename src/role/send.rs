@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::daemon::{Plan, artifact_of, run_daemon, run_once, summarize, wrong_artifact};
+use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
 use crate::event::ShardId;
-use crate::pipeline::driver::{FileTask, Tally};
+use crate::pipeline::driver::{FileTask, Finished};
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
 use crate::pipeline::send::Sender;
@@ -54,9 +54,12 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         let (database, line_bytes) = (ctx.settings.database.clone(), ctx.settings.events.max_payload_size);
         Sender::new(folder.clone(), database, line_bytes, ctx.clock.clone())
     };
-    let sender = new_sender();
+    let mut sender = new_sender();
     if !args.files.is_empty() {
-        return tokio::task::spawn_blocking(move || send_files(&ctx, sender, &args.files)).await?;
+        return tokio::task::spawn_blocking(move || {
+            run_files(ctx.name, Stage::MysqlSender, &args.files, |path| send_file(&ctx, &mut sender, path))
+        })
+        .await?;
     }
     if args.once {
         return run_once(ctx, plan, sender).await;
@@ -66,25 +69,13 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     run_daemon(ctx, plan, senders).await
 }
 
-fn send_files(ctx: &Context, mut sender: Sender, files: &[PathBuf]) -> Result<Exit, Failure> {
-    let mut tally = Tally::default();
-    for path in files {
-        let task = task_of(path)?;
-        match sender.send(&task, &Lease::unlimited(Stage::MysqlSender, ctx.stop.clone())) {
-            Ok((finished, delivered)) => {
-                if delivered == Delivered::Before {
-                    log::info!(file = task.key.file.as_str(), shard = task.key.shard.get(); "was delivered before");
-                }
-                tally.done += 1;
-                tally.counts = tally.counts.plus(finished.counts);
-            }
-            Err(fault) => {
-                log::error!(path:% = path.display(); "{fault}");
-                tally.failed += 1;
-            }
-        }
+fn send_file(ctx: &Context, sender: &mut Sender, path: &Path) -> Result<Vec<Finished>, Failure> {
+    let task = task_of(path)?;
+    let (finished, delivered) = sender.send(&task, &Lease::unlimited(Stage::MysqlSender, ctx.stop.clone()))?;
+    if delivered == Delivered::Before {
+        log::info!(file = task.key.file.as_str(), shard = task.key.shard.get(); "was delivered before");
     }
-    summarize(ctx.name, Stage::MysqlSender, tally)
+    Ok(vec![finished])
 }
 
 fn task_of(path: &Path) -> Result<FileTask, Failure> {

@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::daemon::{Plan, artifact_of, run_daemon, run_once, summarize, wrong_artifact};
+use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
-use crate::pipeline::driver::Tally;
+use crate::pipeline::driver::Finished;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
 use crate::pipeline::split::{SplitTask, Splitter};
@@ -46,41 +46,20 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let plan = Plan { limit: LIMIT, shard: None, own: folder.splitter(), port: PORT };
     let splitter = Splitter::new(folder, ctx.settings.events.max_payload_size);
     if !args.files.is_empty() {
-        return tokio::task::spawn_blocking(move || split_files(&ctx, &splitter, &args.files)).await?;
+        return tokio::task::spawn_blocking(move || {
+            run_files(ctx.name, Stage::ShardSplitter, &args.files, |path| split_file(&ctx, &splitter, path))
+        })
+        .await?;
     }
     if args.once { run_once(ctx, plan, splitter).await } else { run_daemon(ctx, plan, vec![splitter]).await }
 }
 
-fn split_files(ctx: &Context, splitter: &Splitter, files: &[PathBuf]) -> Result<Exit, Failure> {
-    let mut tally = Tally::default();
-    for path in files {
-        match split_file(ctx, splitter, path) {
-            Ok(one) => {
-                tally.done += one.done;
-                tally.counts = tally.counts.plus(one.counts);
-            }
-            Err(failure) if failure.exit == Exit::Usage => return Err(failure),
-            Err(failure) => {
-                log::error!(path:% = path.display(); "{failure}");
-                tally.failed += 1;
-            }
-        }
-    }
-    summarize(ctx.name, Stage::ShardSplitter, tally)
-}
-
-fn split_file(ctx: &Context, splitter: &Splitter, path: &Path) -> Result<Tally, Failure> {
+fn split_file(ctx: &Context, splitter: &Splitter, path: &Path) -> Result<Vec<Finished>, Failure> {
     let Artifact::Events(file) = artifact_of(path)? else {
         return Err(wrong_artifact(path, "an event file"));
     };
     let count = ctx.settings.pipeline.shards_count;
     let shards = count.shards().map(|shard| (shard, 0)).collect();
     let task = SplitTask { file, source: path.to_owned(), input: None, count, shards };
-    let finished = splitter.split(&task, &Lease::unlimited(Stage::ShardSplitter, ctx.stop.clone()))?;
-    let mut tally = Tally::default();
-    for finished in finished {
-        tally.done += 1;
-        tally.counts = tally.counts.plus(finished.counts);
-    }
-    Ok(tally)
+    Ok(splitter.split(&task, &Lease::unlimited(Stage::ShardSplitter, ctx.stop.clone()))?)
 }

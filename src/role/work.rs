@@ -5,10 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::daemon::{Plan, artifact_of, run_daemon, run_once, summarize, wrong_artifact};
+use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
 use crate::event::ShardId;
-use crate::pipeline::driver::{FileTask, Tally};
+use crate::pipeline::driver::FileTask;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
 use crate::pipeline::work::Worker;
@@ -50,29 +50,17 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let port = PORT + u16::from(args.shard.get());
     let plan = Plan { limit: 1, shard: Some(args.shard), own: folder.worker(args.shard), port };
     let (line_bytes, days) = (ctx.settings.events.max_payload_size, ctx.settings.worker.key_retention_days);
-    let worker = Worker::open(folder, args.shard, line_bytes, days, ctx.clock.clone())?;
+    let mut worker = Worker::open(folder, args.shard, line_bytes, days, ctx.clock.clone())?;
     if !args.files.is_empty() {
-        return tokio::task::spawn_blocking(move || work_on_files(&ctx, worker, &args)).await?;
+        return tokio::task::spawn_blocking(move || {
+            let lease = Lease::unlimited(Stage::ShardWorker, ctx.stop.clone());
+            run_files(ctx.name, Stage::ShardWorker, &args.files, |path| {
+                Ok(vec![worker.work_on(&task_of(path, args.shard)?, &lease)?])
+            })
+        })
+        .await?;
     }
     if args.once { run_once(ctx, plan, worker).await } else { run_daemon(ctx, plan, vec![worker]).await }
-}
-
-fn work_on_files(ctx: &Context, mut worker: Worker, args: &Args) -> Result<Exit, Failure> {
-    let mut tally = Tally::default();
-    for path in &args.files {
-        let task = task_of(path, args.shard)?;
-        match worker.work_on(&task, &Lease::unlimited(Stage::ShardWorker, ctx.stop.clone())) {
-            Ok(finished) => {
-                tally.done += 1;
-                tally.counts = tally.counts.plus(finished.counts);
-            }
-            Err(fault) => {
-                log::error!(path:% = path.display(); "{fault}");
-                tally.failed += 1;
-            }
-        }
-    }
-    summarize(ctx.name, Stage::ShardWorker, tally)
 }
 
 fn task_of(path: &Path, shard: ShardId) -> Result<FileTask, Failure> {

@@ -61,8 +61,7 @@ impl Ledger {
     /// Adds a file with its reports.
     pub fn add(&mut self, file: &FileView) {
         self.files += 1;
-        let lines =
-            file.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output).map(|output| output.lines);
+        let lines = file.announced().map(|output| output.lines);
         match lines {
             Some(lines) => self.event_lines = self.event_lines.saturating_add(lines),
             None => self.files_without_lines += u64::from(file.all_done(Stage::EventIngest)),

@@ -109,6 +109,11 @@ pub struct FileView {
 }
 
 impl FileView {
+    /// What the event file was announced as, if that was reported.
+    pub fn announced(&self) -> Option<Output> {
+        self.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output)
+    }
+
     /// Whether a stage is done for every shard.
     pub fn all_done(&self, stage: Stage) -> bool {
         self.shards.iter().all(|shard| shard.status(stage) == Status::Done)

@@ -163,7 +163,7 @@ impl Announcer {
         let mut announced = BTreeMap::new();
         self.client.for_each_file(|known| {
             if known.all_done(Stage::EventIngest) {
-                let output = known.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output);
+                let output = known.announced();
                 if present.contains(&known.filename) {
                     announced.insert(known.filename, output);
                 }

@@ -132,7 +132,7 @@ impl Line {
         };
         let (split, work, send) =
             (counts(Stage::ShardSplitter), counts(Stage::ShardWorker), counts(Stage::MysqlSender));
-        let first = file.shards.iter().find_map(|shard| shard.result(Stage::EventIngest)?.output);
+        let first = file.announced();
         let times = finished(Stage::EventIngest).zip(finished(Stage::MysqlSender));
         Self {
             events: first.map_or(split.read, |output| output.lines),
