@@ -22,6 +22,11 @@ pub(crate) fn eventually(what: &str, deadline: Duration, mut holds: impl FnMut()
     }
 }
 
+/// Lets others go on for a millisecond.
+pub(crate) fn pause_briefly() {
+    pause(Duration::from_millis(1));
+}
+
 /// Lets other threads and processes go on for a while.
 pub(crate) fn pause(duration: Duration) {
     let until = Instant::now() + duration;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use super::oracle::{Known, Oracle, Row, World};
-use super::process::{Ended, Process};
+use super::process::{Ended, Process, Under};
 use super::proxy::Proxy;
 use super::{PATIENCE, eventually};
 
@@ -50,13 +50,24 @@ pub(crate) struct Pipeline {
     logs: Vec<String>,
     pub(crate) proxy: Proxy,
     settings: Vec<String>,
+    shared: PathBuf,
     temp: tempfile::TempDir,
 }
 
 impl Pipeline {
     /// A pipeline with these settings beside the short waits of tests; nothing runs yet.
     pub(crate) fn new(more: &[&str]) -> Self {
+        Self::with_shared(None, more)
+    }
+
+    /// The same with its shared folder on another file system.
+    pub(crate) fn on(shared: &Path, more: &[&str]) -> Self {
+        Self::with_shared(Some(shared), more)
+    }
+
+    fn with_shared(shared: Option<&Path>, more: &[&str]) -> Self {
         let (temp, proxy) = (tempfile::tempdir().unwrap(), Proxy::start());
+        let shared = shared.map_or_else(|| temp.path().join("shared"), Path::to_owned);
         let mut settings = vec![
             "server.port=0".to_owned(),
             "logging.format=json".to_owned(),
@@ -67,10 +78,10 @@ impl Pipeline {
             "events.generate=false".to_owned(),
             "events.generation_interval=1".to_owned(),
             format!("pipeline.url={}", proxy.url()),
-            format!("shared.dir={}", temp.path().join("shared").display()),
+            format!("shared.dir={}", shared.display()),
         ];
         settings.extend(more.iter().map(|setting| (*setting).to_owned()));
-        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, settings, temp }
+        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, settings, shared, temp }
     }
 
     /// A pipeline with all its stages running.
@@ -82,7 +93,12 @@ impl Pipeline {
 
     /// Starts a role; the API is waited for, the others find their way.
     pub(crate) fn start(&mut self, role: Role) {
-        let process = self.spawn(role.args(), None);
+        self.start_under(role, &Under::default());
+    }
+
+    /// The same under a tracer or with an environment.
+    pub(crate) fn start_under(&mut self, role: Role, under: &Under) {
+        let process = self.spawn_under(under, role.args());
         if role == Role::Apid {
             self.proxy.set_backend(process.wait_port());
         }
@@ -120,11 +136,20 @@ impl Pipeline {
 
     /// Starts any command with further settings.
     pub(crate) fn spawn_with(&self, args: &[&str], more: &[&str], stdin: Option<Vec<u8>>) -> Process {
+        Process::start(self.temp.path(), &self.arguments(args, more), stdin)
+    }
+
+    /// Starts any command under a tracer or with an environment.
+    pub(crate) fn spawn_under(&self, under: &Under, args: &[&str]) -> Process {
+        Process::start_under(under, self.temp.path(), &self.arguments(args, &[]), None)
+    }
+
+    fn arguments(&self, args: &[&str], more: &[&str]) -> Vec<String> {
         let mut all: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         for setting in self.settings.iter().map(String::as_str).chain(more.iter().copied()) {
             all.extend(["--set".to_owned(), setting.to_owned()]);
         }
-        Process::start(self.temp.path(), &all, stdin)
+        all
     }
 
     /// Runs any command to its end, which must be this code.
@@ -132,9 +157,14 @@ impl Pipeline {
         self.spawn(args, None).wait_exit(PATIENCE).expect_code(code)
     }
 
+    /// Where a file beside the shared folder is, or will be.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
     /// A file beside the shared folder.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> PathBuf {
-        let path = self.temp.path().join(name);
+        let path = self.beside(name);
         std::fs::write(&path, content).unwrap();
         path
     }
@@ -147,7 +177,7 @@ impl Pipeline {
 
     /// The shared folder.
     pub(crate) fn shared(&self) -> PathBuf {
-        self.temp.path().join("shared")
+        self.shared.clone()
     }
 
     /// The files of one folder of the shared folder, in their order.
@@ -169,6 +199,12 @@ impl Pipeline {
     pub(crate) fn find(&self, path: &str) -> Option<Value> {
         let mut answer = ureq::get(format!("{}{path}", self.proxy.url())).call().ok()?;
         answer.body_mut().read_json().ok()
+    }
+
+    /// Posts to the API, which must take it.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        let mut answer = ureq::post(format!("{}{path}", self.proxy.url())).send_json(body).unwrap();
+        answer.body_mut().read_json().unwrap()
     }
 
     /// How many deliveries are done, and how many tasks there are.
