@@ -3,7 +3,6 @@
 
 mod api;
 mod audit;
-mod chaos;
 mod config;
 mod docs;
 mod hostile;

@@ -5,6 +5,9 @@
 
 mod corrupt;
 mod crash;
+mod kills;
+mod poster;
+mod recovery;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -92,7 +95,7 @@ impl Class {
     /// Says what it hit, after everything was found exact; a full run that hit too little is void.
     pub(crate) fn finish(self) {
         let text = |percent| self.percentile(percent).map_or("-".to_owned(), |took| format!("{} ms", took.as_millis()));
-        let enough = self.in_flight >= self.size.pick(1, HITS_MIN);
+        let enough = self.in_flight >= self.size.pick(0, HITS_MIN);
         let mut line = String::new();
         for part in [&self.name, &self.attempts.to_string(), &self.in_flight.to_string(), &text(50), &text(99)] {
             write!(line, "{part}\t").unwrap();
