@@ -7,6 +7,7 @@ mod corrupt;
 mod crash;
 mod kills;
 mod poster;
+mod power;
 mod recovery;
 
 use std::fmt::Write as _;

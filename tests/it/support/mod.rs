@@ -1,6 +1,7 @@
 //! What the whole-process tests share: processes, a proxy before the API, a pipeline of both, and an oracle.
 
 pub(crate) mod events;
+pub(crate) mod mount;
 pub(crate) mod oracle;
 pub(crate) mod pipeline;
 pub(crate) mod process;
