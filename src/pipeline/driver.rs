@@ -75,6 +75,10 @@ pub trait Watch: Send + Sync {
     fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, counts: Option<&Counts>);
     /// The API answers, or why it does not.
     fn api_answers(&self, problem: Option<String>);
+    /// Work succeeds, or what around us does not work.
+    fn surroundings(&self, problem: Option<String>);
+    /// There was nothing to do.
+    fn idle(&self);
 }
 
 /// The claim-work-finish loop of one stage.
@@ -101,6 +105,7 @@ impl Driver<'_> {
         let mut tally = Tally::default();
         while !self.stop.is_requested() {
             match self.claim(job.stage(), self.wait, true) {
+                Ok((claimed, _)) if claimed.is_empty() => self.watch.idle(),
                 Ok((claimed, sent)) => self.work_all(job, claimed, sent, &mut tally),
                 Err(e) => log::error!(stage = job.stage().name(); "{e}"),
             }
@@ -208,6 +213,7 @@ impl Driver<'_> {
                     written = counts.written, duplicate = counts.duplicate, rejected = counts.rejected, ms = millis(took);
                     "done");
                 self.watch.task_over(stage, "done", took, Some(&counts));
+                self.watch.surroundings(None);
             }
             Err(e) => {
                 tally.failed += 1;
@@ -225,6 +231,9 @@ impl Driver<'_> {
             Fault::Surroundings(_) => ("release", true),
             Fault::Stopped | Fault::Stale(_) => ("release", false),
         };
+        if let Fault::Surroundings(why) = fault {
+            self.watch.surroundings(Some(why.clone()));
+        }
         for claimed in group {
             let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
             let outcome = if transition == "fail" { "failed" } else { "released" };
