@@ -5,6 +5,7 @@
 
 mod corrupt;
 mod crash;
+mod disk;
 mod kills;
 mod poster;
 mod power;
