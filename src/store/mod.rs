@@ -8,6 +8,7 @@
 
 mod error;
 mod shard;
+mod sql;
 mod sqlite;
 mod tracking;
 mod url;
