@@ -16,7 +16,7 @@ use super::{Class, Size};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role};
-use crate::support::process::{Process, Under};
+use crate::support::process::Under;
 use crate::support::{PATIENCE, pause_briefly};
 
 /// Calls that change or read files, or talk to others. A question mark: not every processor has it.

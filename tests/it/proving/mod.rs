@@ -3,6 +3,7 @@
 //! Small with the other tests; at full size by `tests/chaos`, where a run is void unless every class struck work in
 //! flight: its victim held a claimed task or an open request at that moment.
 
+mod clocks;
 mod corrupt;
 mod crash;
 mod disk;
@@ -10,6 +11,8 @@ mod kills;
 mod poster;
 mod power;
 mod recovery;
+mod replies;
+mod zombies;
 
 use std::fmt::Write as _;
 use std::io::Write as _;

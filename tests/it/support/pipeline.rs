@@ -261,6 +261,17 @@ impl Pipeline {
         rows.unwrap().map(|row| row.unwrap()).collect()
     }
 
+    /// How many rows one shard's database has; none if it is not there yet.
+    pub(crate) fn row_count(&self, shard: u8) -> usize {
+        let name = format!("shop_shard_{shard}");
+        if !self.shared().join(format!("db/{name}.sqlite")).exists() {
+            return 0;
+        }
+        let count = self.database(&name).query_row("SELECT COUNT(*) FROM events", [], |row| row.get::<_, u32>(0));
+        // A database that is just being made has no table yet.
+        usize::try_from(count.unwrap_or(0)).unwrap()
+    }
+
     /// One of its databases, for reading.
     pub(crate) fn database(&self, name: &str) -> Connection {
         let path = self.shared().join("db").join(format!("{name}.sqlite"));
