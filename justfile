@@ -26,6 +26,10 @@ test *ARGS:
 e2e *FILE:
     tests/e2e {{FILE}}
 
+# The proving ground at full size: faults by force and a table of what they hit, as in: just chaos --seed 7 kills
+chaos *ARGS:
+    tests/chaos {{ARGS}}
+
 # Everything in one process on ./shared
 up *ARGS:
     cargo run --release --locked -- up {{ARGS}}
