@@ -8,6 +8,7 @@ mod corrupt;
 mod crash;
 mod disk;
 mod kills;
+mod mariadb;
 mod poster;
 mod power;
 mod recovery;

@@ -1,6 +1,9 @@
 //! What the whole-process tests share: processes, a proxy before the API, a pipeline of both, and an oracle.
 
+pub(crate) mod commits;
+pub(crate) mod database;
 pub(crate) mod events;
+pub(crate) mod mariadb;
 pub(crate) mod mount;
 pub(crate) mod oracle;
 pub(crate) mod pipeline;

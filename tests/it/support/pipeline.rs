@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
+use super::database::{Databases, Rows, Served};
 use super::oracle::{Known, Oracle, Row, World};
 use super::process::{Ended, Process, Under};
 use super::proxy::Proxy;
@@ -50,6 +51,7 @@ pub(crate) struct Pipeline {
     logs: Vec<String>,
     pub(crate) proxy: Proxy,
     settings: Vec<String>,
+    databases: Databases,
     shared: PathBuf,
     temp: tempfile::TempDir,
 }
@@ -57,15 +59,22 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// A pipeline with these settings beside the short waits of tests; nothing runs yet.
     pub(crate) fn new(more: &[&str]) -> Self {
-        Self::with_shared(None, more)
+        Self::with(None, Databases::Sqlite, more)
+    }
+
+    /// The same with its databases on a server; they are made first.
+    pub(crate) fn served(databases: Databases, more: &[&str]) -> Self {
+        let pipeline = Self::with(None, databases, more);
+        pipeline.run(&["migrate", "up"], 0);
+        pipeline
     }
 
     /// The same with its shared folder on another file system.
     pub(crate) fn on(shared: &Path, more: &[&str]) -> Self {
-        Self::with_shared(Some(shared), more)
+        Self::with(Some(shared), Databases::Sqlite, more)
     }
 
-    fn with_shared(shared: Option<&Path>, more: &[&str]) -> Self {
+    fn with(shared: Option<&Path>, databases: Databases, more: &[&str]) -> Self {
         let (temp, proxy) = (tempfile::tempdir().unwrap(), Proxy::start());
         let shared = shared.map_or_else(|| temp.path().join("shared"), Path::to_owned);
         let mut settings = vec![
@@ -81,7 +90,10 @@ impl Pipeline {
             format!("shared.dir={}", shared.display()),
         ];
         settings.extend(more.iter().map(|setting| (*setting).to_owned()));
-        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, settings, shared, temp }
+        if let Databases::Server { settings: of_server, .. } = &databases {
+            settings.extend(of_server.iter().cloned());
+        }
+        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, settings, databases, shared, temp }
     }
 
     /// A pipeline with all its stages running.
@@ -250,15 +262,24 @@ impl Pipeline {
 
     /// The rows of one shard's database; each (file, line) must be there once.
     pub(crate) fn rows(&self, shard: u8) -> Vec<Row> {
-        let database = self.database(&format!("shop_shard_{shard}"));
-        let query = "SELECT source_file, source_line, event_type, shop_id, user_id, timestamp, shard FROM events";
-        let mut statement = database.prepare(query).unwrap();
-        let rows = statement.query_map([], |row| {
-            assert_eq!(row.get::<_, u8>(6)?, shard);
-            let line = row.get::<_, i64>(1)?.unsigned_abs();
-            Ok((row.get(0)?, line, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        let query =
+            "SELECT source_file, source_line, event_type, shop_id, user_id, CAST(timestamp AS CHAR), shard FROM events";
+        let rows = self.open(&format!("shop_shard_{shard}")).texts(query).into_iter().map(|row| {
+            let [file, line, kind, shop, user, timestamp, own] = <[_; 7]>::try_from(row).unwrap();
+            let id = |id: Option<String>| id.map(|id| id.parse().unwrap());
+            assert_eq!(own.unwrap(), shard.to_string());
+            let (line, kind) = (line.unwrap().parse().unwrap(), kind.unwrap().parse().unwrap());
+            (file.unwrap(), line, kind, id(shop), id(user), timestamp.unwrap())
         });
-        rows.unwrap().map(|row| row.unwrap()).collect()
+        rows.collect()
+    }
+
+    /// One of its databases, wherever it is.
+    pub(crate) fn open(&self, name: &str) -> Box<dyn Rows> {
+        match &self.databases {
+            Databases::Sqlite => Box::new(self.database(name)),
+            Databases::Server { url, .. } => Box::new(Served(format!("{url}/{name}"))),
+        }
     }
 
     /// How many rows one shard's database has; none if it is not there yet.
@@ -272,7 +293,7 @@ impl Pipeline {
         usize::try_from(count.unwrap_or(0)).unwrap()
     }
 
-    /// One of its databases, for reading.
+    /// One of its embedded databases, for reading.
     pub(crate) fn database(&self, name: &str) -> Connection {
         let path = self.shared().join("db").join(format!("{name}.sqlite"));
         let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
