@@ -260,12 +260,12 @@ impl Driver<'_> {
         let mut stopping: Option<Instant> = None;
         for _ in 1..REPORT_TRIES {
             match self.client.transition(stage, transition, request) {
-                Err(ClientError::Unavailable { why, .. }) if !self.stop.is_ended() => {
+                Err(e) if e.is_temporary() && !self.stop.is_ended() => {
                     if self.stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > patience {
                         break;
                     }
                     log::warn!(stage = stage.name(), file = request.filename.as_str(), retry_ms = millis(backoff);
-                        "cannot report '{transition}': {why}");
+                        "cannot report '{transition}': {e}");
                     // The stop does not end this wait at once: reporting is part of finishing. The deadline does.
                     let rest = jittered(backoff);
                     let ended = tokio::runtime::Handle::current()

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::Clock;
 use crate::event::{LineReader, Next};
 use crate::pipeline::artifact::{self, Draft, Taken};
-use crate::pipeline::client::{Client, ClientError};
+use crate::pipeline::client::Client;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::shutdown::Stop;
 use crate::task::{Digest, FileName, Output};
@@ -178,10 +178,7 @@ impl Importer {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 // It may have been delivered and removed since; the API remembers it then.
                 let known = self.client.find_file(&note.file).map_err(|e| {
-                    let kind = match e {
-                        ClientError::Unavailable { .. } => io::ErrorKind::NotConnected,
-                        ClientError::Refused { .. } => io::ErrorKind::Other,
-                    };
+                    let kind = if e.is_temporary() { io::ErrorKind::NotConnected } else { io::ErrorKind::Other };
                     io::Error::new(kind, e)
                 })?;
                 Ok(known.is_some_and(|known| {
