@@ -147,3 +147,83 @@ fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Secret>, String
     }
     Ok(tokens.into_iter().map(Secret::new).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Settings, Sources, load};
+    use super::*;
+
+    const NEW: &str = "new-token-0123456789";
+    const OLD: &str = "old-token-0123456789";
+
+    fn load(flags: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+        let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let sources = Sources { flags, folder: "/nonexistent".into(), ..Sources::default() };
+        load::load(&sources).map(|loaded| loaded.settings).map_err(|faults| faults.0)
+    }
+
+    fn tokens(auth: &Auth) -> Vec<(Party, &str)> {
+        auth.tokens().map(|(party, token)| (party, token.expose())).collect()
+    }
+
+    #[test]
+    fn a_value_is_one_token_or_two_and_the_first_is_sent() {
+        let auth =
+            load(&[("auth.operator", &format!("{NEW}, {OLD}")), ("auth.producer", &OLD.to_uppercase())]).unwrap().auth;
+        let expected = [
+            (Party::Producer, OLD.to_uppercase()),
+            (Party::Operator, NEW.to_owned()),
+            (Party::Operator, OLD.to_owned()),
+        ];
+        assert_eq!(tokens(&auth), expected.iter().map(|(party, text)| (*party, text.as_str())).collect::<Vec<_>>());
+        assert_eq!(auth.token(Party::Operator).map(Secret::expose), Some(NEW));
+        assert!(auth.has(Party::Producer) && !auth.has(Party::ShardWorker));
+    }
+
+    #[test]
+    fn a_file_may_hold_them_in_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let read = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            load(&[("auth.shard_worker_file", path.to_str().unwrap())])
+        };
+        for content in [format!("{NEW}\n{OLD}\n"), format!("{NEW},{OLD}"), format!("{NEW}\r\n{OLD}\r\n")] {
+            assert_eq!(tokens(&read(&content).unwrap().auth), [(Party::ShardWorker, NEW), (Party::ShardWorker, OLD)]);
+        }
+        let long = "x".repeat(5000);
+        for (content, part) in [("", "16 to 256"), ("\n\n", "16 to 256"), ("short", "16 to 256"), (&long, "too large")]
+        {
+            let faults = read(content).unwrap_err();
+            assert!(
+                faults.len() == 1 && faults[0].starts_with("auth.shard_worker_file: ") && faults[0].contains(part),
+                "{faults:?}"
+            );
+        }
+        let gone = load(&[("auth.shard_worker_file", "/nonexistent/token")]).unwrap_err();
+        assert!(gone[0].contains("cannot read /nonexistent/token"), "{gone:?}");
+    }
+
+    #[test]
+    fn faults_name_the_keys_and_never_the_values() {
+        let three = format!("{NEW},{OLD},{NEW}x");
+        let twice = format!("{NEW},{NEW}");
+        for (flags, expected) in [
+            (&[("auth.producer", "canary-short")][..], "auth.producer: a token must have 16 to 256 characters"),
+            (&[("auth.producer", "canary with blanks 0123")], "visible ASCII"),
+            (&[("auth.producer", "canary-\u{e9}-0123456789")], "visible ASCII"),
+            (&[("auth.producer", "canary-0123456789,")], "visible ASCII"),
+            (&[("auth.producer", three.as_str())], "more than two tokens"),
+            (&[("auth.producer", twice.as_str())], "auth.producer: names one token twice"),
+            (&[("auth.producer", NEW), ("auth.operator", NEW)], "auth.producer and auth.operator share a token"),
+            (
+                &[("auth.producer", NEW), ("auth.producer_file", "/x")],
+                "auth.producer and auth.producer_file are both set",
+            ),
+        ] {
+            let faults = load(flags).unwrap_err();
+            assert!(faults.len() == 1 && faults[0].contains(expected), "{expected}: {faults:?}");
+            assert!(!faults[0].contains("canary") && !faults[0].contains(NEW), "{faults:?}");
+        }
+    }
+}

@@ -255,6 +255,9 @@ fn api_base(url: &str) -> Result<String, String> {
     let url = url.trim_end_matches('/');
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     match host {
+        Some(host) if host.split('/').next().is_some_and(|authority| authority.contains('@')) => {
+            Err("must have no user and no password; tokens are set in auth".to_owned())
+        }
         Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(url.to_owned()),
         _ => Err("must be a URL such as http://127.0.0.1:8082/api/v1/pipeline".to_owned()),
     }
