@@ -11,7 +11,7 @@ use crate::http::{Party, Policy};
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
 use crate::pipeline::driver::{Driver, Finished, Job, Tally};
-use crate::pipeline::folder::Artifact;
+use crate::pipeline::folder::{Artifact, resolve};
 use crate::shutdown::Stop;
 use crate::task::Stage;
 
@@ -115,6 +115,11 @@ pub(super) fn run_files(
 ) -> Result<Exit, Failure> {
     let mut tally = Tally::default();
     for path in files {
+        // A person's path may go through links; the name at its end is taken as it is.
+        let path = &match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => resolve(parent).join(name),
+            _ => path.clone(),
+        };
         match run(path) {
             Ok(finished) => {
                 for finished in finished {

@@ -204,6 +204,45 @@ fn sql_stands_in_the_store_only() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Between the stages lie files that others may have put there: they are reached in one way only, which follows no link.
+#[test]
+fn files_of_the_shared_folder_are_reached_in_one_place() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let name = name(&path);
+        // The file that a person names for an import is that person's, links and all.
+        let allowed = match name.as_str() {
+            "pipeline/plain.rs" => continue,
+            "pipeline/ingest/import.rs" => 1,
+            _ => 0,
+        };
+        if module(&name) == "pipeline" && !is_test(&name) {
+            let code = code(&path);
+            let ways = [
+                "File::open(",
+                "File::create",
+                "OpenOptions",
+                "std::fs::read",
+                "std::fs::write",
+                "std::fs::meta",
+                "std::fs::symlink_meta",
+                "std::fs::remove",
+                "std::fs::create",
+                "std::fs::rename",
+                "std::fs::copy",
+                ".exists()",
+                ".is_dir()",
+                ".is_file()",
+            ];
+            let count: usize = ways.iter().map(|way| code.matches(way).count()).sum();
+            if count != allowed {
+                wrong.push(format!("{name}: {count} ways to a file instead of {allowed}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn files_say_what_they_are_and_end_in_time() {
     let mut wrong = Vec::new();

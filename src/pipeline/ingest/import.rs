@@ -93,7 +93,7 @@ impl Importer {
     fn lock(&self) -> io::Result<File> {
         let folder = self.folder.events().join("imports");
         artifact::create_folder(&folder)?;
-        let held = File::open(&folder)?;
+        let held = artifact::open_folder(&folder)?;
         let mut said = false;
         loop {
             match flock(&held, FlockOperation::NonBlockingLockExclusive) {
@@ -200,8 +200,9 @@ impl Importer {
 
     fn read_note(&self, chain: &Digest) -> io::Result<Option<Note>> {
         let path = self.note_path(chain);
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
+        let mut text = String::new();
+        match artifact::open(&path).and_then(|mut file| file.read_to_string(&mut text)) {
+            Ok(_) => serde_json::from_str(&text)
                 .map(Some)
                 .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged: {e}", path.display()))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
