@@ -170,7 +170,8 @@ impl Guard {
 
     /// Whether a call may go on.
     fn check(&self, method: &Method, call: Option<&Call<'_>>, headers: &HeaderMap) -> Result<(), Problem> {
-        // Nothing that is read changes state, and what matches no route does nothing.
+        // Nothing that is read changes state, and what matches no route does nothing: services without routes of their
+        // own, which would be the exception, are kept out by a test.
         let Some(call) = call.filter(|_| !matches!(*method, Method::GET | Method::HEAD)) else {
             return Ok(());
         };

@@ -15,6 +15,11 @@ use rustix::io::Errno;
 
 /// How a folder is opened: for listing it, for syncing it, and for going on from it.
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// How a folder on the way is opened: passing through needs no right to list it, where the system makes the difference.
+#[cfg(target_os = "linux")]
+const STEP: OFlags = FOLDER.union(OFlags::NOFOLLOW).union(OFlags::PATH);
+#[cfg(not(target_os = "linux"))]
+const STEP: OFlags = FOLDER.union(OFlags::NOFOLLOW);
 /// How every file is opened. NONBLOCK: a pipe in the file's place must not hang whoever opens it.
 const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 /// What a new file and a new folder may be to others; the umask of the process takes from it.
@@ -153,13 +158,13 @@ fn resolve(_: &Path) -> rustix::io::Result<OwnedFd> {
 /// Goes to a folder step by step, none of them over a link.
 fn walk(path: &Path) -> rustix::io::Result<OwnedFd> {
     let start = if path.is_absolute() { "/" } else { "." };
-    let mut at = rustix::fs::open(start, FOLDER, Mode::empty())?;
+    let mut at = rustix::fs::open(start, STEP, Mode::empty())?;
     for part in path.components() {
         if let Component::Normal(name) = part {
-            at = rustix::fs::openat(&at, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?;
+            at = rustix::fs::openat(&at, name, STEP, Mode::empty())?;
         }
     }
-    Ok(at)
+    rustix::fs::openat(&at, ".", FOLDER, Mode::empty())
 }
 
 fn no_plain_file(path: &Path) -> io::Error {
@@ -206,7 +211,8 @@ mod tests {
             ("inside/nowhere", false),
         ] {
             let path = root.join(path);
-            assert_eq!(walk(&path).is_ok(), is_open, "{}", path.display());
+            let walked = walk(&path).and_then(rustix::fs::fsync);
+            assert_eq!(walked.is_ok(), is_open, "{}", path.display());
             assert_eq!(open_folder(&path).is_ok(), is_open, "{}", path.display());
         }
         assert!(open_folder(&root.join("inside/../outside")).is_err());

@@ -204,6 +204,17 @@ fn sql_stands_in_the_store_only() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The guard goes by the route that a call matched. Whatever is mounted as a whole has none, and would pass it by.
+#[test]
+fn every_call_matches_a_route() {
+    for path in sources() {
+        let code = code(&path);
+        for way in ["nest_service(", "fallback_service(", "route_service(", "MethodFilter"] {
+            assert!(!code.contains(way), "{} uses {way}", name(&path));
+        }
+    }
+}
+
 /// Between the stages lie files that others may have put there: they are reached in one way only, which follows no link.
 #[test]
 fn files_of_the_shared_folder_are_reached_in_one_place() {
