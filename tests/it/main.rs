@@ -3,11 +3,13 @@
 
 mod api;
 mod audit;
+mod auth;
 mod chaos;
 mod config;
 mod docs;
 mod hostile;
 mod imports;
+mod intruders;
 mod paused;
 mod pipeline;
 mod shutdown;
