@@ -3,10 +3,12 @@
 
 mod api;
 mod audit;
+mod auth;
 mod config;
 mod docs;
 mod hostile;
 mod imports;
+mod intruders;
 mod paused;
 mod pipeline;
 mod proving;
