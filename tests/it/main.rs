@@ -10,6 +10,7 @@ mod hostile;
 mod imports;
 mod paused;
 mod pipeline;
+mod protocol;
 mod shutdown;
 mod store;
 mod support;
