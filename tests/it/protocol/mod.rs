@@ -66,21 +66,17 @@ fn what_was_given_up_can_always_be_delivered_by_a_person() {
 #[test]
 #[ignore = "takes minutes: just model"]
 fn wider_bounds_hold_too() {
-    for (workers, flying, attempts, stages, operator) in [
-        (3, 1, 2, STAGES, false),
-        (2, 2, 3, STAGES, false),
-        (2, 3, 2, &STAGES[1..], false),
-        (2, 2, 2, STAGES, true),
-    ] {
+    for (workers, flying, attempts, stages, operator) in
+        [(3, 1, 2, STAGES, false), (2, 2, 3, STAGES, false), (2, 3, 2, &STAGES[1..], false), (2, 2, 2, STAGES, true)]
+    {
         let bounds = Bounds { workers, flying, attempts, stages, operator };
         assert_holds(&format!("{bounds:?}"), bounds, if operator { End::Delivered } else { End::Settled });
     }
 }
 
 #[test]
-fn without_the_fence_a_late_report_moves_the_task() {
-    let way = violation(Without::Fence, "a stale token moved the task");
-    assert!(way.contains(&Step::TimePasses), "a lease has to run out first: {way:?}");
+fn without_the_fence_a_stale_report_moves_the_task() {
+    violation(Without::Fence, "a stale token moved the task");
 }
 
 #[test]
