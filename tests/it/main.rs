@@ -12,6 +12,7 @@ mod paused;
 mod pipeline;
 mod protocol;
 mod shutdown;
+mod slow;
 mod store;
 mod support;
 mod up;

@@ -95,8 +95,15 @@ impl Lines {
 impl Process {
     /// Starts shopctl in a folder, with nothing of our own environment and these bytes as its standard input.
     pub(crate) fn start(folder: &Path, args: &[String], stdin: Option<Vec<u8>>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_shopctl"))
-            .args(args)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shopctl"));
+        command.args(args);
+        Self::spawn(command, folder, stdin)
+    }
+
+    /// The same by a command that becomes shopctl.
+    pub(crate) fn spawn(mut command: Command, folder: &Path, stdin: Option<Vec<u8>>) -> Self {
+        let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let mut child = command
             .current_dir(folder)
             .env_clear()
             .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
