@@ -25,7 +25,7 @@ const ROUTE_REASONS: [Reason; 7] = [
 const SHAPE_REASONS: [Reason; 4] = [Reason::BadJson, Reason::BadUtf8, Reason::BadLineEnd, Reason::Malformed];
 
 /// Runs one input.
-pub fn run(data: &[u8]) {
+pub(super) fn run(data: &[u8]) {
     let mut lines = LineReader::new(BufReader::with_capacity(BUFFER_BYTES, data), LINE_BYTES_MAX);
     let mut again = Vec::new();
     loop {

@@ -19,7 +19,7 @@ use shopctl::task::wire::{
 const LIMITS: Limits = Limits { line_bytes_max: 2048, body_bytes_max: 65_536, time_max: Duration::from_secs(3600) };
 
 /// Runs one input.
-pub fn run(data: &[u8]) {
+pub(super) fn run(data: &[u8]) {
     let Some((which, body)) = data.split_first() else {
         return;
     };

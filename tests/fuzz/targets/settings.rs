@@ -10,7 +10,7 @@ use shopctl::config::load::load;
 const BYTES_MAX: usize = 64 * 1024;
 
 /// Runs one input.
-pub fn run(data: &[u8]) {
+pub(super) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -37,7 +37,10 @@ pub fn run(data: &[u8]) {
         Err(faults) => {
             assert!(!faults.0.is_empty(), "refused without a reason");
             for fault in &faults.0 {
-                assert!(!fault.is_empty() && !fault.chars().any(char::is_control), "no sentence of one line: {fault:?}");
+                assert!(
+                    !fault.is_empty() && !fault.chars().any(char::is_control),
+                    "no sentence of one line: {fault:?}"
+                );
             }
         }
     }
