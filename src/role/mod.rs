@@ -4,7 +4,9 @@
 pub mod apid;
 pub mod audit;
 pub mod config;
+pub mod healthcheck;
 pub mod ingest;
+pub mod migrate;
 pub mod retry;
 pub mod send;
 pub mod split;
