@@ -80,11 +80,11 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Ends the pipeline's connections and takes all that there are.
 fn take_connections(server: &Mariadb) -> Vec<Conn> {
-    server.root().run(&["SET GLOBAL max_connections = 10"]);
     let url = server.root().0;
     let connect = async || Conn::new(Opts::from_url(&url).unwrap()).await;
     KEEP.block_on(async {
         let mut held = vec![connect().await.unwrap()];
+        held[0].query_drop("SET GLOBAL max_connections = 10").await.unwrap();
         loop {
             // The pipeline is as quick to connect again as this is to take what it lost.
             held[0].query_drop("KILL USER shop").await.unwrap();
