@@ -38,6 +38,10 @@ api-fuzz *EXAMPLES:
 e2e *FILE:
     tests/e2e {{FILE}}
 
+# The proving ground at full size: faults by force and a table of what they hit, as in: just chaos --seed 7 kills
+chaos *ARGS:
+    tests/chaos {{ARGS}}
+
 # Everything in one process on ./shared
 up *ARGS:
     cargo run --release --locked -- up {{ARGS}}
@@ -49,6 +53,10 @@ bench *ARGS:
 # Posts events from 8 threads and measures the acknowledgement
 load-test *ARGS:
     cargo bench --locked --bench load -- {{ARGS}}
+
+# Claims under a race and among a million tasks, as in: just claims-bench --url mysql://root@127.0.0.1/bench
+claims-bench *ARGS:
+    cargo bench --locked --bench claims -- {{ARGS}}
 
 # One role, as in: just run work --shard 0
 run ROLE *ARGS:

@@ -4,7 +4,6 @@
 mod api;
 mod audit;
 mod auth;
-mod chaos;
 mod config;
 mod corpus;
 mod docs;
@@ -14,6 +13,7 @@ mod intruders;
 mod paused;
 mod pipeline;
 mod protocol;
+mod proving;
 mod shutdown;
 mod slow;
 mod store;

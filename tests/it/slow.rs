@@ -4,7 +4,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::api::process::call;
-use crate::support::process::Process;
+use crate::support::process::{Process, Under};
 use crate::support::{PATIENCE, eventually, pause};
 
 /// Seconds, in the settings of these tests.
@@ -248,10 +247,10 @@ fn a_good_client_gets_a_place_when_silent_ones_lose_theirs() {
 fn connections_leave_files_for_the_rest_where_the_system_allows_few() {
     allow_many_files();
     let temp = tempfile::tempdir().unwrap();
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_shopctl")]);
-    command.args(arguments("apid", temp.path(), &[]));
-    let server = Server::listening(Process::spawn(command, temp.path(), None), temp);
+    let few = ["sh", "-c", "ulimit -n 300 && exec \"$0\" \"$@\""].map(str::to_owned).to_vec();
+    let under = Under { command: few, ..Under::default() };
+    let arguments = arguments("apid", temp.path(), &[]);
+    let server = Server::listening(Process::start_under(&under, temp.path(), &arguments, None), temp);
     let silent: Vec<TcpStream> = (0..400).map(|_| server.connect()).collect();
     eventually("all places are taken", PATIENCE, || server.open_files() > 150);
     assert!(server.open_files() < 250, "{} of 300 files are open", server.open_files());
