@@ -247,10 +247,10 @@ fn a_good_client_gets_a_place_when_silent_ones_lose_theirs() {
 fn connections_leave_files_for_the_rest_where_the_system_allows_few() {
     allow_many_files();
     let temp = tempfile::tempdir().unwrap();
-    let few = ["sh", "-c", "ulimit -n 300 && exec \"$0\" \"$@\""].map(str::to_owned).to_vec();
-    let under = Under { command: few, ..Under::default() };
-    let arguments = arguments("apid", temp.path(), &[]);
-    let server = Server::listening(Process::start_under(&under, temp.path(), &arguments, None), temp);
+    let command = ["sh", "-c", "ulimit -n 300 && exec \"$0\" \"$@\""].map(str::to_owned).to_vec();
+    let under = Under { command, ..Under::default() };
+    let process = Process::start_under(&under, temp.path(), &arguments("apid", temp.path(), &[]), None);
+    let server = Server::listening(process, temp);
     let silent: Vec<TcpStream> = (0..400).map(|_| server.connect()).collect();
     eventually("all places are taken", PATIENCE, || server.open_files() > 150);
     assert!(server.open_files() < 250, "{} of 300 files are open", server.open_files());
