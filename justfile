@@ -22,6 +22,18 @@ lint:
 test *ARGS:
     tests/run {{ARGS}}
 
+# Claim, lease and fence explored in wider bounds: some minutes
+model:
+    cargo test --locked --test it protocol:: -- --include-ignored --nocapture
+
+# The fuzzers, one after another, each for so many seconds; `just fuzz keep` renews the corpus
+fuzz *ARGS:
+    tests/fuzz/run {{ARGS}}
+
+# Right and wrong requests made from the API's own document, every answer checked against it
+api-fuzz *EXAMPLES:
+    tests/api-fuzz {{EXAMPLES}}
+
 # Separate processes over a file (or a generated one), audited, imported and sent twice
 e2e *FILE:
     tests/e2e {{FILE}}
