@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod chaos;
 mod config;
+mod containers;
 mod docs;
 mod hostile;
 mod imports;
