@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::role::{apid, audit, config, ingest, retry, send, split, status, up, work};
+use crate::role::{apid, audit, config, ingest, migrate, retry, send, split, status, up, work};
 
 /// The version with the commit it was built from.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SHOPCTL_COMMIT"), ")");
@@ -53,6 +53,8 @@ pub enum Command {
     Audit(audit::Args),
     /// Give failed tasks another chance
     Retry(retry::Args),
+    /// Create databases and bring their schemas up to date
+    Migrate(migrate::Args),
     /// Show and check the settings
     Config(config::Args),
 }
@@ -70,6 +72,7 @@ impl Command {
             Self::Status(_) => "status",
             Self::Audit(_) => "audit",
             Self::Retry(_) => "retry",
+            Self::Migrate(_) => "migrate",
             Self::Config(_) => "config",
         }
     }

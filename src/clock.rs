@@ -29,6 +29,14 @@ impl Clock {
         }
     }
 
+    /// What a manual clock shows; nothing for the system's clock.
+    pub fn pinned(&self) -> Option<Moment> {
+        match self {
+            Self::System => None,
+            Self::Manual(_) => Some(self.now()),
+        }
+    }
+
     /// Moves a manual clock; the system's clock is left alone.
     pub fn advance_ms(&self, ms: i64) {
         if let Self::Manual(now) = self {

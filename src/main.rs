@@ -75,6 +75,7 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Status(args) => role::status::run(context, args).await,
         Command::Audit(args) => role::audit::run(context, args).await,
         Command::Retry(args) => role::retry::run(context, args).await,
+        Command::Migrate(args) => role::migrate::run(context, args).await,
         // Handled before the settings were loaded: it has to work when they are wrong.
         Command::Config(_) => Ok(Exit::Ok),
     }

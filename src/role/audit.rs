@@ -17,7 +17,7 @@ use crate::log_format::clean;
 use crate::pipeline::artifact;
 use crate::pipeline::folder::{Artifact, Folder, UNDELIVERED};
 use crate::pipeline::ingest::spool;
-use crate::store::{self, Census, Tracking};
+use crate::store::{self, Census, StoreUrl, Tracking};
 use crate::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
 
 /// Differences that are printed.
@@ -89,7 +89,7 @@ pub async fn audit(ctx: &Context, settled: bool) -> Result<Audit, Failure> {
     let policy = apid::policy(settings);
     let url = &settings.database.tracking;
     // An audit that creates an empty database and finds nothing wrong with it would prove nothing.
-    if !url.exists() {
+    if url.embedded_exists() == Some(false) {
         return Err(Failure::new(format!(
             "there is no tracking database at {url}; is shared.dir or database.tracking right?"
         )));
@@ -107,16 +107,15 @@ pub async fn audit(ctx: &Context, settled: bool) -> Result<Audit, Failure> {
     readable?;
     let mut rows = BTreeMap::new();
     // Every shard that was tracked, and every shard database that is there: rows that no task knows are a difference.
+    // On a server only the shards of the settings are looked for beside the tracked ones.
     for shard in (0..=u64::from(SHARD_MAX)).filter_map(ShardId::new) {
         let url = settings.database.shard(shard).map_err(Failure::usage)?;
-        if !books.shards.contains(&shard) && !url.exists() {
+        let expected = books.shards.contains(&shard);
+        let there = url.embedded_exists().unwrap_or(expected || shard.get() < settings.pipeline.shards_count.get());
+        if !expected && !there {
             continue;
         }
-        let census = if url.exists() {
-            store::open_shard(&url, ctx.clock.clone()).await?.census(shard).await?
-        } else {
-            Census::default()
-        };
+        let census = if there { take_census(&url, shard, ctx).await? } else { Census::default() };
         books.compare_rows(shard, &census, tracking.as_ref()).await?;
         rows.insert(shard, census.rows);
     }
@@ -135,6 +134,13 @@ pub async fn audit(ctx: &Context, settled: bool) -> Result<Audit, Failure> {
         ledger.differ(None, None, format!("all tasks are finished, but {lines_in_flight} lines ended nowhere"));
     }
     Ok(Audit { ledger, rows, rejects: books.rejects, unannounced_files, spooled_bytes, lines_in_flight })
+}
+
+async fn take_census(url: &StoreUrl, shard: ShardId, ctx: &Context) -> store::Result<Census> {
+    let store = store::open_shard(url, ctx.clock.clone()).await?;
+    let census = store.census(shard).await;
+    store.close().await;
+    census
 }
 
 /// What the reports say should be found elsewhere.

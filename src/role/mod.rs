@@ -5,6 +5,7 @@ pub mod apid;
 pub mod audit;
 pub mod config;
 pub mod ingest;
+pub mod migrate;
 pub mod retry;
 pub mod send;
 pub mod split;

@@ -7,7 +7,10 @@
 //! SQL and driver errors end here: callers see [`Error`] only.
 
 mod error;
+mod migration;
+mod mysql;
 mod shard;
+mod sql;
 mod sqlite;
 mod tracking;
 mod url;
@@ -16,30 +19,34 @@ mod worker;
 use std::sync::Arc;
 
 pub use error::{Error, Result};
+pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
 pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};
-pub use url::StoreUrl;
+pub use url::{Server, StoreUrl, Tls};
 pub use worker::{Remembered, WorkerState};
 
 use crate::clock::Clock;
 
-/// Opens the tracking database, creating and migrating it where needed.
+/// Opens the tracking database. An embedded one is created and migrated where needed; one on a server is asked nothing
+/// before it is used, and migrated then.
 ///
 /// # Errors
-/// [`Error`] when the database cannot be opened or its schema is newer than this program.
+/// [`Error`] when an embedded database cannot be opened or its schema is newer than this program.
 pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteTracking::open(path, clock, policy).await?)),
+        StoreUrl::Mysql(server) => Ok(Arc::new(mysql::MysqlTracking::new(server, clock, policy))),
     }
 }
 
-/// Opens one shard's database, creating and migrating it where needed.
+/// Opens one shard's database, as [`open_tracking`] does.
 ///
 /// # Errors
-/// [`Error`] when the database cannot be opened or its schema is newer than this program.
+/// [`Error`] when an embedded database cannot be opened or its schema is newer than this program.
 pub async fn open_shard(url: &StoreUrl, clock: Clock) -> Result<Arc<dyn ShardStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteShard::open(path, clock).await?)),
+        StoreUrl::Mysql(server) => Ok(Arc::new(mysql::MysqlShard::new(server, clock))),
     }
 }
 

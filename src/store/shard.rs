@@ -83,4 +83,7 @@ pub trait ShardStore: Send + Sync {
 
     /// What is in the database, all of one moment.
     async fn census(&self, shard: ShardId) -> Result<Census>;
+
+    /// Closes its connections, if it has any. Nothing can be asked afterwards.
+    async fn close(&self) {}
 }

@@ -120,4 +120,7 @@ pub trait Tracking: Send + Sync {
 
     /// The moment at which the oldest task was registered that is neither delivered nor failed.
     async fn oldest_open(&self) -> Result<Option<crate::event::Moment>>;
+
+    /// Closes its connections, if it has any. Nothing can be asked afterwards.
+    async fn close(&self) {}
 }

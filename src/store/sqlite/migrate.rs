@@ -1,30 +1,48 @@
 //! Numbered migrations: added, never edited; applied in order under a lock when a database is opened.
 
-use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
 
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::db::connect;
+
+use crate::store::migration::{Migration, SchemaState};
 use crate::store::{Error, Result};
 
 /// The migrations of one kind of database, in order; the first has number 1.
-pub(super) struct Schema {
+pub(in crate::store) struct Schema {
     /// What it is the schema of.
     pub(super) name: &'static str,
-    /// The SQL of each migration.
-    pub(super) migrations: &'static [&'static str],
+    /// The migrations.
+    pub(super) migrations: &'static [Migration],
 }
 
 /// The schema of the tracking database.
-pub(super) static TRACKING: Schema = Schema {
+pub(in crate::store) static TRACKING: Schema = Schema {
     name: "tracking",
-    migrations: &[include_str!("../../../db/migrations/sqlite/tracking/0001_tracking.sql")],
+    migrations: &[Migration {
+        name: "0001_tracking",
+        sql: include_str!("../../../db/migrations/sqlite/tracking/0001_tracking.sql"),
+    }],
 };
 
 /// The schema of a shard's database.
-pub(super) static SHARD: Schema =
-    Schema { name: "shard", migrations: &[include_str!("../../../db/migrations/sqlite/shard/0001_shard.sql")] };
+pub(in crate::store) static SHARD: Schema = Schema {
+    name: "shard",
+    migrations: &[Migration {
+        name: "0001_shard",
+        sql: include_str!("../../../db/migrations/sqlite/shard/0001_shard.sql"),
+    }],
+};
 
 /// The schema of a worker's state.
-pub(super) static WORKER: Schema =
-    Schema { name: "worker", migrations: &[include_str!("../../../db/migrations/sqlite/worker/0001_worker.sql")] };
+pub(super) static WORKER: Schema = Schema {
+    name: "worker",
+    migrations: &[Migration {
+        name: "0001_worker",
+        sql: include_str!("../../../db/migrations/sqlite/worker/0001_worker.sql"),
+    }],
+};
 
 /// Brings a database up to date. The number of the last migration is kept in `user_version`.
 pub(super) fn run(connection: &mut Connection, schema: &Schema) -> Result<()> {
@@ -42,12 +60,26 @@ pub(super) fn run(connection: &mut Connection, schema: &Schema) -> Result<()> {
         )));
     }
     for migration in schema.migrations.iter().skip(present) {
-        transaction.execute_batch(migration)?;
+        transaction.execute_batch(migration.sql)?;
     }
     let latest = i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX);
     transaction.pragma_update(None, "user_version", latest)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// How far the database in this file is, without changing it; nothing where there is none.
+pub(in crate::store) fn state(path: &Path, schema: &Schema) -> Result<Option<SchemaState>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    Ok(Some(SchemaState { applied: version(&connection)?, known: schema.migrations.len() }))
+}
+
+/// Creates the database where it is missing, and brings it up to date.
+pub(in crate::store) fn up(path: &Path, schema: &Schema) -> Result<()> {
+    connect(path, schema).map(drop)
 }
 
 fn version(connection: &Connection) -> Result<usize> {

@@ -6,6 +6,7 @@ mod shard;
 mod tracking;
 mod worker;
 
+pub(super) use migrate::{SHARD, TRACKING, state, up};
 pub(super) use shard::SqliteShard;
 pub(super) use tracking::SqliteTracking;
 pub(super) use worker::SqliteWorkerState;

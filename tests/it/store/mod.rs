@@ -1,14 +1,17 @@
 //! The store suite: written against the traits, run on every backend.
 //!
-//! To add a backend: implement [`Backend`] beside [`Sqlite`], and add one module to [`on_every_backend`].
+//! To add a backend: implement [`Backend`] beside [`Sqlite`], and add one module to [`on_every_backend`]. The servers'
+//! addresses come from the environment; `tests/run` starts them, and leaves their modules out with `--embedded`.
 
 mod claims;
 mod concurrency;
 mod looks;
+mod migrations;
 mod model;
 mod moves;
 mod order;
 mod schema;
+mod served;
 mod shard;
 mod worker;
 
@@ -17,8 +20,8 @@ use std::sync::Arc;
 use shopctl::clock::Clock;
 use shopctl::event::{Moment, ShardId};
 use shopctl::store::{
-    Error, Report, Result, ShardStore, StoreUrl, Tracking, TrackingPolicy, WorkerState, open_shard, open_tracking,
-    open_worker_state,
+    Error, Report, Result, SchemaKind, ShardStore, StoreUrl, Tracking, TrackingPolicy, WorkerState, migrate,
+    open_shard, open_tracking, open_worker_state,
 };
 use shopctl::task::moves::Policy;
 use shopctl::task::{Call, Claim, Claimed, Counts, Digest, FileName, Output, ShardView, Stage, Status, TaskKey};
@@ -31,12 +34,19 @@ const LEASE_MS: i64 = 1000;
 const ATTEMPTS: u32 = 3;
 
 /// A kind of database with a fresh, empty place for one test.
+#[async_trait::async_trait]
 trait Backend: Send + Sync {
     /// Where the tracking database is.
     fn tracking(&self) -> StoreUrl;
 
     /// Where a shard's database is.
     fn shard(&self, shard: ShardId) -> StoreUrl;
+
+    /// What another program reads: the first column of every row, as text.
+    async fn texts(&self, url: &StoreUrl, query: &str) -> Vec<String>;
+
+    /// What another program does to the data.
+    async fn change(&self, url: &StoreUrl, statement: &str);
 }
 
 /// SQLite files in a folder that goes away with the test.
@@ -53,6 +63,7 @@ impl Sqlite {
     }
 }
 
+#[async_trait::async_trait]
 impl Backend for Sqlite {
     fn tracking(&self) -> StoreUrl {
         StoreUrl::Sqlite(self.0.path().join("tracking.sqlite"))
@@ -60,6 +71,24 @@ impl Backend for Sqlite {
 
     fn shard(&self, shard: ShardId) -> StoreUrl {
         StoreUrl::Sqlite(self.0.path().join(format!("shard_{shard}.sqlite")))
+    }
+
+    async fn texts(&self, url: &StoreUrl, query: &str) -> Vec<String> {
+        let connection = connect(url);
+        let mut statement = connection.prepare(query).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(|row| row.unwrap()).collect()
+    }
+
+    async fn change(&self, url: &StoreUrl, statement: &str) {
+        connect(url).execute_batch(statement).unwrap();
+    }
+}
+
+fn connect(url: &StoreUrl) -> rusqlite::Connection {
+    match url {
+        StoreUrl::Sqlite(path) => rusqlite::Connection::open(path).unwrap(),
+        StoreUrl::Mysql(server) => panic!("{server} is no file"),
     }
 }
 
@@ -71,6 +100,22 @@ macro_rules! on_every_backend {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
                     super::$case(&crate::store::Sqlite::fresh()).await;
+                }
+            )+
+        }
+        mod mariadb {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(&crate::store::served::Served::mariadb()).await;
+                }
+            )+
+        }
+        mod mysql {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(&crate::store::served::Served::mysql()).await;
                 }
             )+
         }
@@ -91,6 +136,7 @@ impl World {
 
     async fn with(backend: &dyn Backend, policy: TrackingPolicy) -> Self {
         let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+        migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
         let tracking = open_tracking(&backend.tracking(), clock.clone(), policy).await.unwrap();
         Self { tracking, clock }
     }
@@ -191,5 +237,6 @@ const SEND: Stage = Stage::MysqlSender;
 /// Opens a shard's database with the system's clock.
 async fn open_one_shard(backend: &dyn Backend, of_shard: u64) -> Arc<dyn ShardStore> {
     let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+    migrate(&backend.shard(shard(of_shard)), SchemaKind::Shard).await.unwrap();
     open_shard(&backend.shard(shard(of_shard)), clock).await.unwrap()
 }

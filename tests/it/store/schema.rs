@@ -12,7 +12,11 @@ fn read(path: &str) -> String {
 
 /// The SQLite migrations of one kind of database, in order.
 fn migrations(kind: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("db/migrations/sqlite").join(kind);
+    migrations_of("sqlite", kind)
+}
+
+fn migrations_of(dialect: &str, kind: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("db/migrations").join(dialect).join(kind);
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
@@ -59,6 +63,15 @@ fn both_files_have_the_same_tracking_tables() {
     let shard = in_database(&all, "shop_shard_0");
     assert_eq!(shard.keys().collect::<Vec<_>>(), ["events", "sent_file"]);
     assert_eq!(in_database(&all, "shop_shard_1"), shard);
+}
+
+/// A database made by hand from `db/ddl.sql` is the one that the program makes itself.
+#[test]
+fn the_files_for_people_say_what_the_migrations_do() {
+    let all = read("db/ddl.sql");
+    for (kind, database) in [("tracking", "pipeline_db"), ("shard", "shop_shard_0")] {
+        assert_eq!(in_database(&all, database), in_database(&migrations_of("mysql", kind), ""), "{kind}");
+    }
 }
 
 #[test]

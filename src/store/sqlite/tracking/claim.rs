@@ -1,12 +1,16 @@
-//! The claim: a conditional UPDATE per task, so that two askers never both win (semantics 2).
+//! Which tasks a claim is tried on: the UPDATE itself decides.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
 use super::super::db::moment_text;
-use super::{Context, column, for_stage, read};
+use super::{Context, for_stage, read};
 use crate::event::{ShardCount, ShardId};
+use crate::store::sql::{self, CLAIM, REPLAY};
 use crate::store::{Error, Result};
 use crate::task::{Claim, Claimed, FileName, Output, Stage, TaskKey};
+
+/// What a claim has to know of each task it got.
+const RETURNING: &str = " RETURNING token, attempts, shards_count";
 
 /// Hands out tasks.
 pub(super) fn claim(connection: &mut Connection, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
@@ -29,13 +33,13 @@ fn replay(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Res
     let select = "SELECT filename, shard FROM pipeline_tracking
          WHERE claim_id = ?1 AND {status} = 'started' AND lease_until IS NOT NULL ORDER BY filename, shard";
     let keys = keys(transaction, &for_stage(claim.stage, select), params![claim.claim_id])?;
-    let update = "UPDATE pipeline_tracking SET lease_until = ?3 WHERE filename = ?1 AND shard = ?2 AND claim_id = ?4
-         AND {status} = 'started' RETURNING token, attempts, shards_count";
-    let update = for_stage(claim.stage, update);
+    let update = for_stage(claim.stage, REPLAY) + RETURNING;
     let mut claimed = Vec::new();
     for key in keys {
         let until = moment_text(context.now.plus_ms(context.policy.moves.lease_ms));
-        let values = params![key.file.as_str(), key.shard.get(), until, claim.claim_id];
+        let values = named_params! {
+            ":filename": key.file.as_str(), ":shard": key.shard.get(), ":lease_until": until, ":claim_id": claim.claim_id,
+        };
         claimed.extend(take(transaction, &update, values, &key, claim.stage, context)?);
     }
     Ok(claimed)
@@ -129,19 +133,8 @@ fn oldest_unfinished(
     strict: bool,
 ) -> Result<Option<FileName>> {
     let mut oldest: Option<String> = None;
-    let statuses: &[&str] = if strict { &["new", "started", "failed"] } else { &["new", "started"] };
-    let mut select = "SELECT filename FROM pipeline_tracking WHERE shard = ?1 AND {status} = ?2".to_owned();
-    if !strict {
-        select.push_str(" AND event_ingest_status = 'done'");
-        for earlier in Stage::ALL.iter().take(stage.index()).skip(1) {
-            select.push_str(" AND ");
-            select.push_str(column(*earlier));
-            select.push_str(" <> 'failed'");
-        }
-    }
-    select.push_str(" ORDER BY filename LIMIT 1");
-    let select = for_stage(stage, &select);
-    for status in statuses {
+    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict));
+    for status in sql::unfinished(strict) {
         let found: Option<String> = transaction
             .prepare_cached(&select)?
             .query_row(params![shard.get(), status], |row| row.get(0))
@@ -156,21 +149,19 @@ fn oldest_unfinished(
 
 /// The claim itself: zero rows mean that the task is not ready, or that somebody else won.
 fn claim_one(transaction: &Transaction<'_>, key: &TaskKey, claim: &Claim, context: Context) -> Result<Option<Claimed>> {
-    let update = "UPDATE pipeline_tracking SET {status} = 'started', token = token + 1, attempts = attempts + 1, owner = ?3,
-         claim_id = ?4, started_at = ?5, lease_until = ?6, next_at = NULL, updated_at = ?5
-         WHERE filename = ?1 AND shard = ?2 AND {previous} = 'done'
-           AND (({status} = 'new' AND (next_at IS NULL OR next_at <= ?5)) OR ({status} = 'started' AND lease_until < ?5))
-         RETURNING token, attempts, shards_count";
     let now = moment_text(context.now);
     let until = moment_text(context.now.plus_ms(context.policy.moves.lease_ms));
-    let values = params![key.file.as_str(), key.shard.get(), claim.worker, claim.claim_id, now, until];
-    take(transaction, &for_stage(claim.stage, update), values, key, claim.stage, context)
+    let values = named_params! {
+        ":filename": key.file.as_str(), ":shard": key.shard.get(), ":owner": claim.worker, ":claim_id": claim.claim_id,
+        ":now": now, ":lease_until": until,
+    };
+    take(transaction, &(for_stage(claim.stage, CLAIM) + RETURNING), values, key, claim.stage, context)
 }
 
 fn take(
     transaction: &Transaction<'_>,
     update: &str,
-    values: &[&dyn rusqlite::ToSql],
+    values: &[(&str, &dyn rusqlite::ToSql)],
     key: &TaskKey,
     stage: Stage,
     context: Context,

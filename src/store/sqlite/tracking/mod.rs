@@ -3,7 +3,6 @@
 mod claim;
 mod moves;
 mod read;
-mod statements;
 
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use super::migrate::TRACKING;
 use crate::clock::Clock;
 use crate::event::{Moment, ShardId};
 use crate::store::Report;
+use crate::store::sql::{self, column};
 use crate::store::{FilePage, FileQuery, Registered, Result, Tracking, TrackingPolicy};
 use crate::task::view::Queued;
 use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
@@ -44,20 +44,11 @@ impl SqliteTracking {
     }
 }
 
-/// The status column of a stage: identifiers come from this closed list only.
-const fn column(stage: Stage) -> &'static str {
-    match stage {
-        Stage::EventIngest => "event_ingest_status",
-        Stage::ShardSplitter => "shard_splitter_status",
-        Stage::ShardWorker => "shard_worker_status",
-        Stage::MysqlSender => "mysql_sender_status",
-    }
-}
-
-/// A statement about one stage: `{status}` is its column, `{previous}` that of the stage before.
+/// A statement about one stage in this dialect: moments are bound, as the clock is ours.
 fn for_stage(stage: Stage, statement: &str) -> String {
-    let previous = column(stage.previous().unwrap_or(stage));
-    statement.replace("{status}", column(stage)).replace("{previous}", previous)
+    let statement = statement.replace("{now}", ":now").replace("{lease_until}", ":lease_until");
+    let statement = statement.replace("{backoff}", ":backoff").replace("{next_token}", "token + 1");
+    sql::for_stage(stage, &statement.replace("{by_order}", ""))
 }
 
 #[async_trait]

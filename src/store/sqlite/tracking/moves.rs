@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
 use super::super::db::{count_column, count_value, moment_text};
-use super::statements::statement_of;
-use super::{Context, for_stage, read};
+use super::{Context, column, for_stage, read};
 use crate::event::ShardId;
 use crate::store::Report;
+use crate::store::sql::{backoff_ms, statement_of};
 use crate::store::{Error, Registered, Result};
 use crate::task::{Call, FileName, Output, Refusal, Stage, Status, TaskKey, Verdict};
 
@@ -141,7 +141,7 @@ fn update(
     attempt: u32,
     context: Context,
 ) -> Result<Option<Status>> {
-    let statement = for_stage(stage, statement_of(stage, call));
+    let statement = for_stage(stage, statement_of(stage, call)) + " RETURNING " + column(stage);
     let token = match call {
         Call::Done(token) | Call::Fail(token) => token,
         Call::Heartbeat(token) | Call::FailAttempt(token) | Call::Release(token) | Call::ReleaseLater(token) => {
@@ -159,7 +159,7 @@ fn update(
         ":lease_until": text(moves.lease_ms),
         ":reason": report.reason,
         ":attempts_max": moves.attempts_max,
-        ":backoff": backoff_until(attempt, context),
+        ":backoff": text(backoff_ms(attempt, context.policy)),
     };
     let mut statement = transaction.prepare_cached(&statement)?;
     // A statement names only the parameters that it uses.
@@ -180,14 +180,6 @@ fn attempts_of(transaction: &Transaction<'_>, key: &TaskKey) -> Result<u32> {
         .query_row(params![key.file.as_str(), key.shard.get()], |row| row.get(0))
         .optional()?;
     Ok(attempts.unwrap_or(1).max(1))
-}
-
-/// When the next attempt may begin: the first backoff doubled per attempt, capped, half of it jitter.
-fn backoff_until(attempt: u32, context: Context) -> String {
-    let doublings = attempt.saturating_sub(1).min(20);
-    let full = context.policy.moves.backoff_ms.saturating_mul(1 << doublings).min(context.policy.backoff_max_ms);
-    let jitter = rand::random_range(0..=full / 2);
-    moment_text(context.now.plus_ms(full - jitter))
 }
 
 /// The claim that finished a stage; token 0 where none was used.

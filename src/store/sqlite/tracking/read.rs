@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from
 use super::super::db::{count_column, moment_column, optional_moment};
 use super::{column, for_stage};
 use crate::event::{Moment, ShardCount, ShardId};
+use crate::store::sql;
 use crate::store::{Error, FilePage, FileQuery, Result};
 use crate::task::view::{Queued, ShardTotals};
 use crate::task::{
@@ -69,17 +70,9 @@ pub(super) fn find_file(connection: &Connection, file: &FileName, with_results: 
 pub(super) fn list_files(connection: &Connection, query: &FileQuery) -> Result<FilePage> {
     let limit = query.limit.clamp(1, PAGE_MAX) as usize;
     let after = query.after.as_ref().map_or("", FileName::as_str);
-    let mut select = "SELECT DISTINCT filename FROM pipeline_tracking WHERE filename > ?".to_owned();
+    let select = sql::list_files(query, limit + 1);
     let mut values = vec![after.to_owned()];
-    if let Some(status) = query.status {
-        let columns = query.stage.map_or_else(|| Stage::ALL.map(column).to_vec(), |stage| vec![column(stage)]);
-        select.push_str(" AND ? IN (");
-        select.push_str(&columns.join(", "));
-        select.push(')');
-        values.push(status.name().to_owned());
-    }
-    select.push_str(" ORDER BY filename LIMIT ");
-    select.push_str(&(limit + 1).to_string());
+    values.extend(query.status.map(|status| status.name().to_owned()));
     let mut names: Vec<String> = connection
         .prepare_cached(&select)?
         .query_map(params_from_iter(values), |row| row.get(0))?

@@ -1,0 +1,86 @@
+//! Numbered migrations, alike in every dialect: added, never edited.
+
+use super::{Result, StoreUrl, mysql, sqlite};
+
+/// One migration: the statements that take a schema from one number to the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Migration {
+    /// `0001_name`, as its file is called.
+    pub(super) name: &'static str,
+    /// Its statements, each ended by a semicolon at the end of a line.
+    pub(super) sql: &'static str,
+}
+
+/// How far a database's schema is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaState {
+    /// Migrations that are applied.
+    pub applied: usize,
+    /// Migrations that this program knows.
+    pub known: usize,
+}
+
+/// A kind of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaKind {
+    /// The tracking database.
+    Tracking,
+    /// A shard's database.
+    Shard,
+}
+
+impl SchemaState {
+    /// Whether nothing is left to apply.
+    pub fn is_current(self) -> bool {
+        self.applied == self.known
+    }
+}
+
+/// How far a database's schema is, without changing anything; nothing where there is no database yet.
+///
+/// # Errors
+/// [`Error`](super::Error) when the database cannot be read.
+pub async fn schema_state(url: &StoreUrl, kind: SchemaKind) -> Result<Option<SchemaState>> {
+    match (url, kind) {
+        (StoreUrl::Sqlite(path), SchemaKind::Tracking) => sqlite::state(path, &sqlite::TRACKING),
+        (StoreUrl::Sqlite(path), SchemaKind::Shard) => sqlite::state(path, &sqlite::SHARD),
+        (StoreUrl::Mysql(server), SchemaKind::Tracking) => mysql::status(server, &mysql::TRACKING).await,
+        (StoreUrl::Mysql(server), SchemaKind::Shard) => mysql::status(server, &mysql::SHARD).await,
+    }
+}
+
+/// Creates a database where it is missing and brings its schema up to date.
+///
+/// # Errors
+/// [`Error`](super::Error) when it cannot be created or migrated, or its schema is newer than this program.
+pub async fn migrate(url: &StoreUrl, kind: SchemaKind) -> Result<()> {
+    match (url, kind) {
+        (StoreUrl::Sqlite(path), SchemaKind::Tracking) => sqlite::up(path, &sqlite::TRACKING),
+        (StoreUrl::Sqlite(path), SchemaKind::Shard) => sqlite::up(path, &sqlite::SHARD),
+        (StoreUrl::Mysql(server), SchemaKind::Tracking) => mysql::up(server, &mysql::TRACKING).await,
+        (StoreUrl::Mysql(server), SchemaKind::Shard) => mysql::up(server, &mysql::SHARD).await,
+    }
+}
+
+impl Migration {
+    /// The statements one by one, for servers that take no more.
+    pub(super) fn statements(&self) -> Vec<&'static str> {
+        let ends = |statement: &&str| statement.lines().any(|line| !line.trim().is_empty() && !line.starts_with("--"));
+        self.sql.split(";\n").map(str::trim).filter(ends).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_told_apart_and_comments_are_none() {
+        let sql =
+            "-- what it is;\nCREATE TABLE a (\n  x INT -- a;b\n);\n\n-- more\nCREATE TABLE b (y INT);\n-- the end\n";
+        let statements = Migration { name: "0001_x", sql }.statements();
+        // The first line's comment ends in a semicolon: it is no statement of its own.
+        assert_eq!(statements.len(), 2, "{statements:?}");
+        assert!(statements[0].starts_with("CREATE TABLE a") && statements[1].ends_with("CREATE TABLE b (y INT)"));
+    }
+}

@@ -1,0 +1,204 @@
+//! One database on a server: its connections, and transactions on them.
+//!
+//! Nothing is asked of the server before it is needed, so that a role starts, says that it is not ready, and goes on
+//! by itself when the server comes. The first connection brings the schema up to date.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, IsolationLevel, Params, Pool, Row, Transaction, TxOpts};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use super::migrate::{self, Schema};
+use super::session::{self, Facts};
+use super::{fault, value};
+use crate::clock::Clock;
+use crate::event::Moment;
+use crate::store::url::Server;
+use crate::store::{Error, Result};
+
+/// Connections of one process to one database, at the most. They are opened as they are needed.
+const CONNECTIONS_MAX: usize = 8;
+/// How long a connection may take to come about, waiting for a free one included.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long a transaction of a few statements may take: a server that accepts and never answers is as good as gone.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How often a transaction is run that loses races (semantics 5).
+const TRIES: u32 = 8;
+
+/// What is done in one transaction. It may be run several times: nothing of a run that failed is left.
+#[async_trait]
+pub(super) trait Work: Send + Sync {
+    /// What it finds out.
+    type Out: Send;
+
+    /// Does it.
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Out>;
+}
+
+/// A database on a server.
+pub(super) struct Database {
+    pool: Pool,
+    place: String,
+    schema: &'static Schema,
+    clock: Clock,
+    facts: OnceCell<Facts>,
+}
+
+/// A transaction on one connection.
+pub(super) struct Tx<'c>(Transaction<'c>);
+
+impl Database {
+    /// The database at this place; it is not asked anything yet.
+    pub(super) fn new(server: &Server, schema: &'static Schema, clock: Clock) -> Self {
+        let options = session::options(server, CONNECTIONS_MAX, Some(&server.database));
+        Self { pool: Pool::new(options), place: server.to_string(), schema, clock, facts: OnceCell::new() }
+    }
+
+    /// Runs `work` in a transaction and commits it; again, if it lost a race or its connection. Every work must bear
+    /// being run after a commit whose answer was lost.
+    pub(super) async fn write<W: Work>(&self, work: &W) -> Result<W::Out> {
+        self.tries(work, &TxOpts::default()).await
+    }
+
+    /// Runs `work` on the state of one moment.
+    pub(super) async fn read<W: Work>(&self, work: &W) -> Result<W::Out> {
+        let mut options = TxOpts::default();
+        options.with_consistent_snapshot(true).with_isolation_level(IsolationLevel::RepeatableRead);
+        self.tries(work, &options).await
+    }
+
+    async fn tries<W: Work>(&self, work: &W, options: &TxOpts) -> Result<W::Out> {
+        let mut tries = 1;
+        loop {
+            let mut connection = self.connection().await?;
+            let run = timeout(ANSWER_MAX, run_once(&mut connection, work, options));
+            let result = run.await.unwrap_or_else(|_| Err(self.no_answer(ANSWER_MAX)));
+            match result {
+                Err(Error::Busy(why)) if tries < TRIES => {
+                    log::debug!(place = self.place.as_str(), tries; "the transaction is run again: {why}");
+                    let jitter = rand::random_range(5..25) * u64::from(tries);
+                    tokio::time::sleep(Duration::from_millis(jitter)).await;
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// A connection whose session is checked and whose schema is up to date.
+    pub(super) async fn connection(&self) -> Result<Conn> {
+        let mut connection = match timeout(CONNECT_MAX, self.pool.get_conn()).await {
+            Ok(connected) => connected.map_err(|e| fault::of_connect(e, &self.place))?,
+            Err(_) => {
+                return Err(Error::Unavailable(format!("{}: no connection within {CONNECT_MAX:?}", self.place)));
+            }
+        };
+        self.facts
+            .get_or_try_init(|| async {
+                let facts = session::check(&mut connection, &self.place).await?;
+                migrate::ensure(&mut connection, self.schema, &self.place).await?;
+                Ok::<_, Error>(facts)
+            })
+            .await?;
+        if let Some(now) = self.clock.pinned() {
+            pin_time(&mut connection, now).await?;
+        }
+        Ok(connection)
+    }
+
+    /// What a server that accepts and never answers comes to.
+    pub(super) fn no_answer(&self, waited: Duration) -> Error {
+        Error::Unavailable(format!("{}: no answer within {waited:?}", self.place))
+    }
+
+    /// What the server said of itself, once there was a connection.
+    pub(super) fn facts(&self) -> Option<Facts> {
+        self.facts.get().copied()
+    }
+
+    /// Says good-bye to the server. Nothing can be asked afterwards.
+    pub(super) async fn close(&self) {
+        match timeout(CONNECT_MAX, self.pool.clone().disconnect()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => log::debug!(place = self.place.as_str(); "the connections were not closed: {e}"),
+            Err(_) => log::debug!(place = self.place.as_str(); "the connections did not close in time"),
+        }
+    }
+}
+
+async fn run_once<W: Work>(connection: &mut Conn, work: &W, options: &TxOpts) -> Result<W::Out> {
+    let mut tx = Tx::begin(connection, options.clone()).await?;
+    match work.run(&mut tx).await {
+        Ok(out) => tx.commit().await.map(|()| out),
+        Err(error) => {
+            tx.roll_back().await;
+            Err(error)
+        }
+    }
+}
+
+/// Tests move the clock: the server's own functions then tell that time on this connection.
+async fn pin_time(connection: &mut Conn, now: Moment) -> Result<()> {
+    let ms = now.unix_ms();
+    // Half a millisecond more, because the server keeps it as a float and cuts.
+    let set = format!("SET timestamp = {}.{:03}5", ms.div_euclid(1000), ms.rem_euclid(1000));
+    connection.query_drop(set).await.map_err(fault::of_statement)
+}
+
+impl<'c> Tx<'c> {
+    /// Begins a transaction.
+    pub(super) async fn begin(connection: &'c mut Conn, options: TxOpts) -> Result<Self> {
+        connection.start_transaction(options).await.map(Self).map_err(fault::of_statement)
+    }
+
+    /// Makes everything durable. On an error nobody knows whether it is.
+    pub(super) async fn commit(self) -> Result<()> {
+        self.0.commit().await.map_err(fault::of_statement)
+    }
+
+    /// Drops everything. If even that fails, the connection is gone, and the transaction with it.
+    pub(super) async fn roll_back(self) {
+        if let Err(e) = self.0.rollback().await {
+            log::debug!("the transaction ended with its connection: {e}");
+        }
+    }
+
+    /// All rows of a query.
+    pub(super) async fn rows(&mut self, query: &str, values: impl Into<Params> + Send) -> Result<Vec<Row>> {
+        self.0.exec(query, values).await.map_err(fault::of_statement)
+    }
+
+    /// The first row of a query.
+    pub(super) async fn first(&mut self, query: &str, values: impl Into<Params> + Send) -> Result<Option<Row>> {
+        self.0.exec_first(query, values).await.map_err(fault::of_statement)
+    }
+
+    /// Runs a statement; answers how many rows it matched.
+    pub(super) async fn change(&mut self, statement: &str, values: impl Into<Params> + Send) -> Result<u64> {
+        self.0.exec_drop(statement, values).await.map_err(fault::of_statement)?;
+        Ok(self.0.affected_rows())
+    }
+
+    /// Inserts rows; false if one of them stands there already.
+    pub(super) async fn insert(&mut self, statement: &str, values: impl Into<Params> + Send) -> Result<bool> {
+        match self.0.exec_drop(statement, values).await {
+            Ok(()) => Ok(true),
+            Err(e) if fault::is_duplicate(&e) => Ok(false),
+            Err(e) => Err(fault::of_statement(e)),
+        }
+    }
+
+    /// The number that the last statement took through `LAST_INSERT_ID(..)`.
+    pub(super) fn last_number(&self) -> Option<u64> {
+        self.0.last_insert_id()
+    }
+
+    /// The moment that this connection's statements see.
+    pub(super) async fn now(&mut self) -> Result<Moment> {
+        let row = self.first("SELECT UTC_TIMESTAMP(3) AS now", ()).await?;
+        row.map_or_else(|| Err(Error::Broken("the server told no time".to_owned())), |row| value::moment(&row, "now"))
+    }
+}

@@ -1,0 +1,92 @@
+//! What a server or the driver says, in the words that callers act on (semantics 5).
+
+use mysql_async::{Error as Driver, ServerError};
+
+use crate::store::Error;
+
+/// A key stands there already.
+const DUPLICATE_KEY: u16 = 1062;
+/// There is no such table.
+const NO_SUCH_TABLE: u16 = 1146;
+
+/// A lost race or a lost connection: the whole transaction may be run again at once. 1205 lock wait, 1213 deadlock,
+/// 1020 the record changed since it was read, 1317 interrupted, 1927 and 4031 the connection was ended by the server.
+const AGAIN: [u16; 8] = [1205, 1213, 1020, 1317, 1927, 2006, 2013, 4031];
+
+/// Nothing is wrong with the statement, something is with the server or our place on it: wait. In groups: too many
+/// connections; out of memory or disk; login, rights, missing database; shutting down; read-only; network.
+const UNAVAILABLE: [u16; 34] = [
+    1040, 1203, 1226, 1129, 1130, // connections
+    3, 28, 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1135, // memory and disk
+    1044, 1045, 1049, 1142, 1143, 1227, 1251, 1698, // who we are
+    1053, 1077, 1079, 3032, // going down, offline
+    1290, 1792, 1836, // read-only
+    1158, 1159, 1160, 1161, // network
+];
+
+/// What a statement on an open connection failed with.
+pub(super) fn of_statement(error: Driver) -> Error {
+    match error {
+        Driver::Server(error) => of_server(&error),
+        // A connection that was there has gone: nobody knows how far the transaction came, so all of it is run again.
+        Driver::Io(_) | Driver::Driver(mysql_async::DriverError::ConnectionClosed) => {
+            Error::Busy(format!("the connection was lost: {error}"))
+        }
+        other => Error::Broken(other.to_string()),
+    }
+}
+
+/// Why there is no connection.
+pub(super) fn of_connect(error: Driver, place: &str) -> Error {
+    match error {
+        Driver::Server(error) => match of_server(&error) {
+            Error::Broken(why) | Error::Busy(why) | Error::Unavailable(why) => {
+                Error::Unavailable(format!("{place}: {why}"))
+            }
+            other => other,
+        },
+        other => Error::Unavailable(format!("{place}: {other}")),
+    }
+}
+
+fn of_server(error: &ServerError) -> Error {
+    let said = format!("{} (error {})", error.message, error.code);
+    if AGAIN.contains(&error.code) {
+        Error::Busy(said)
+    } else if UNAVAILABLE.contains(&error.code) {
+        Error::Unavailable(said)
+    } else {
+        Error::Broken(said)
+    }
+}
+
+/// Whether a statement failed because its key stands there already.
+pub(super) fn is_duplicate(error: &Driver) -> bool {
+    matches!(error, Driver::Server(error) if error.code == DUPLICATE_KEY)
+}
+
+/// Whether a statement failed because there is no such table.
+pub(super) fn is_missing_table(error: &Driver) -> bool {
+    matches!(error, Driver::Server(error) if error.code == NO_SUCH_TABLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_code(code: u16) -> Error {
+        of_statement(Driver::Server(ServerError { code, message: "m".to_owned(), state: "HY000".to_owned() }))
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_never_called_broken() {
+        for code in [1205, 1213, 1020, 2006, 2013] {
+            assert!(matches!(of_code(code), Error::Busy(_)), "{code}");
+        }
+        for code in [1290, 1836, 1114, 1021, 1040, 1045, 1053] {
+            assert!(matches!(of_code(code), Error::Unavailable(_)), "{code}");
+        }
+        assert!(matches!(of_code(1064), Error::Broken(_)), "a statement that cannot be read never passes");
+        assert!(of_code(1040).is_temporary() && of_code(1213).is_temporary() && !of_code(1366).is_temporary());
+    }
+}

@@ -1,0 +1,176 @@
+//! Numbered migrations on a server: added, never edited; applied in order under a lock.
+//!
+//! A server does not take back half a migration, so every statement is noted when it is done. If the process dies
+//! between a statement and its note, the statement is run again, and "it is there already" counts as done.
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use super::{fault, session};
+use crate::store::migration::{Migration, SchemaState};
+use crate::store::url::Server;
+use crate::store::{Error, Result};
+
+/// How long a start waits for another one that migrates, in seconds.
+const LOCK_WAIT_SECS: u32 = 60;
+/// What a statement fails with whose work is done: the table, column, key or constraint is there, or is gone.
+const DONE_ALREADY: [u16; 6] = [1050, 1060, 1061, 1091, 1826, 3822];
+/// Notes which statements of which migration were run.
+const NOTES: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
+    number INT NOT NULL, name VARCHAR(255) NOT NULL, statements INT NOT NULL, finished_at DATETIME(3) NULL, PRIMARY KEY (number)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
+/// The migrations of one kind of database, in order; the first has number 1.
+pub(in crate::store) struct Schema {
+    /// What it is the schema of.
+    pub(in crate::store) name: &'static str,
+    /// The migrations.
+    pub(in crate::store) migrations: &'static [Migration],
+}
+
+/// The schema of the tracking database.
+pub(in crate::store) static TRACKING: Schema = Schema {
+    name: "tracking",
+    migrations: &[Migration {
+        name: "0001_tracking",
+        sql: include_str!("../../../db/migrations/mysql/tracking/0001_tracking.sql"),
+    }],
+};
+
+/// The schema of a shard's database.
+pub(in crate::store) static SHARD: Schema = Schema {
+    name: "shard",
+    migrations: &[Migration {
+        name: "0001_shard",
+        sql: include_str!("../../../db/migrations/mysql/shard/0001_shard.sql"),
+    }],
+};
+
+/// How far a database is: whole migrations, and statements of the one after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Progress {
+    finished: usize,
+    statements: usize,
+}
+
+/// Brings the schema up to date where it is not. One that is up to date needs no right but to read.
+pub(super) async fn ensure(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()> {
+    let Progress { finished, .. } = progress(connection).await?;
+    if finished > schema.migrations.len() {
+        return Err(Error::Broken(format!(
+            "{place}: the {} database has schema {finished}, this program knows up to {}; use a newer shopctl",
+            schema.name,
+            schema.migrations.len()
+        )));
+    }
+    if finished == schema.migrations.len() {
+        return Ok(());
+    }
+    let locked: Option<Option<i64>> = connection
+        .exec_first("SELECT GET_LOCK(CONCAT('shopctl migrate ', LEFT(DATABASE(), 48)), ?)", (LOCK_WAIT_SECS,))
+        .await
+        .map_err(fault::of_statement)?;
+    let locked = locked.flatten();
+    if locked != Some(1) {
+        return Err(Error::Busy(format!("{place}: another process migrates the {} database", schema.name)));
+    }
+    let result = apply(connection, schema, place).await;
+    let unlock = connection.query_drop("DO RELEASE_LOCK(CONCAT('shopctl migrate ', LEFT(DATABASE(), 48)))").await;
+    result.and(unlock.map_err(fault::of_statement))
+}
+
+async fn apply(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()> {
+    connection.query_drop(NOTES).await.map_err(fault::of_statement)?;
+    // Read again: another process may have migrated while we waited.
+    let begun = progress(connection).await?;
+    for (index, migration) in schema.migrations.iter().enumerate().skip(begun.finished) {
+        let number = index + 1;
+        let done = if index == begun.finished { begun.statements } else { 0 };
+        note(connection, number, migration.name, done, false).await?;
+        for (position, statement) in migration.statements().into_iter().enumerate().skip(done) {
+            match connection.query_drop(statement).await {
+                Ok(()) => {}
+                // Its note was lost.
+                Err(mysql_async::Error::Server(e)) if position == done && DONE_ALREADY.contains(&e.code) => {}
+                Err(e) => return Err(of_migration(e, migration.name, place)),
+            }
+            note(connection, number, migration.name, position + 1, false).await?;
+        }
+        note(connection, number, migration.name, migration.statements().len(), true).await?;
+        log::info!(place, migration = migration.name; "migrated");
+    }
+    Ok(())
+}
+
+fn of_migration(error: mysql_async::Error, name: &str, place: &str) -> Error {
+    match fault::of_statement(error) {
+        Error::Unavailable(why) => Error::Unavailable(format!(
+            "{place}: migration {name} cannot be applied: {why}; run 'shopctl migrate up' as a user who may"
+        )),
+        Error::Broken(why) => Error::Broken(format!("{place}: migration {name} failed: {why}")),
+        other => other,
+    }
+}
+
+async fn note(connection: &mut Conn, number: usize, name: &str, statements: usize, finished: bool) -> Result<()> {
+    let finished_at = if finished { "UTC_TIMESTAMP(3)" } else { "NULL" };
+    let replace = format!(
+        "REPLACE INTO schema_migration (number, name, statements, finished_at) VALUES (?, ?, ?, {finished_at})"
+    );
+    connection.exec_drop(replace, (number, name, statements)).await.map_err(fault::of_statement)
+}
+
+async fn progress(connection: &mut Conn) -> Result<Progress> {
+    let found: std::result::Result<Vec<(usize, usize, bool)>, _> = connection
+        .query("SELECT number, statements, finished_at IS NOT NULL FROM schema_migration ORDER BY number")
+        .await;
+    let rows = match found {
+        Ok(rows) => rows,
+        Err(e) if fault::is_missing_table(&e) => return Ok(Progress::default()),
+        Err(e) => return Err(fault::of_statement(e)),
+    };
+    let finished = rows.iter().take_while(|(_, _, finished)| *finished).count();
+    let begun = rows.get(finished).map_or(0, |(_, statements, _)| *statements);
+    Ok(Progress { finished, statements: begun })
+}
+
+/// How far the database is, without changing it; nothing where there is none.
+pub(in crate::store) async fn status(server: &Server, schema: &'static Schema) -> Result<Option<SchemaState>> {
+    let mut connection = connect(server, None).await?;
+    if !exists(&mut connection, server).await? {
+        return Ok(None);
+    }
+    connection.query_drop(format!("USE {}", server.database)).await.map_err(fault::of_statement)?;
+    let progress = progress(&mut connection).await?;
+    connection.disconnect().await.map_err(fault::of_statement)?;
+    Ok(Some(SchemaState { applied: progress.finished, known: schema.migrations.len() }))
+}
+
+/// Whether the database is there. Its name is checked when the URL is read: letters, digits, underscores.
+async fn exists(connection: &mut Conn, server: &Server) -> Result<bool> {
+    let found: Option<u8> = connection
+        .exec_first("SELECT 1 FROM information_schema.schemata WHERE schema_name = ?", (&server.database,))
+        .await
+        .map_err(fault::of_statement)?;
+    Ok(found.is_some())
+}
+
+/// Creates the database where it is missing, and brings it up to date.
+pub(in crate::store) async fn up(server: &Server, schema: &'static Schema) -> Result<()> {
+    let place = server.to_string();
+    let mut connection = connect(server, None).await?;
+    let database = &server.database;
+    if !exists(&mut connection, server).await? {
+        let create =
+            format!("CREATE DATABASE IF NOT EXISTS {database} DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
+        connection.query_drop(create).await.map_err(fault::of_statement)?;
+    }
+    connection.query_drop(format!("USE {database}")).await.map_err(fault::of_statement)?;
+    ensure(&mut connection, schema, &place).await?;
+    connection.disconnect().await.map_err(fault::of_statement)
+}
+
+async fn connect(server: &Server, database: Option<&str>) -> Result<Conn> {
+    let options = session::options(server, 1, database);
+    Conn::new(options).await.map_err(|e| fault::of_connect(e, &server.to_string()))
+}

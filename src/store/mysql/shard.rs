@@ -1,0 +1,232 @@
+//! A shard's database: marker and rows in one transaction (semantics 5).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mysql_async::{Conn, Params, TxOpts, Value};
+use tokio::time::timeout;
+
+use super::database::{Database, Tx, Work};
+use super::migrate::SHARD;
+use super::value::{count, count_value, file_name, get, moment_value};
+use crate::clock::Clock;
+use crate::event::ShardId;
+use crate::store::url::Server;
+use crate::store::{Census, Delivered, Delivery, Error, EventRow, Result, RowSource, SentFile, ShardStore};
+use crate::task::{Digest, TaskKey};
+
+/// Rows per INSERT, at the most.
+const ROWS_MAX: usize = 1000;
+/// The bytes of a row in a statement, at the most: eight values with their types.
+const ROW_BYTES_MAX: usize = 128;
+/// How long one statement of a delivery may take.
+const STATEMENT_MAX: Duration = Duration::from_secs(60);
+
+/// [`ShardStore`] in a database of a server.
+pub(in crate::store) struct MysqlShard {
+    database: Database,
+}
+
+impl MysqlShard {
+    /// The shard's database at this place; it is not asked anything yet.
+    pub(in crate::store) fn new(server: &Server, clock: Clock) -> Self {
+        Self { database: Database::new(server, &SHARD, clock) }
+    }
+
+    /// Rows per statement: a statement stays under a quarter of what the server takes.
+    fn rows_per_statement(&self) -> usize {
+        let packet = self.database.facts().map_or(1 << 20, |facts| facts.packet_bytes);
+        (packet / 4 / ROW_BYTES_MAX).clamp(1, ROWS_MAX)
+    }
+
+    async fn limited<T>(&self, statement: impl Future<Output = Result<T>>) -> Result<T> {
+        timeout(STATEMENT_MAX, statement).await.unwrap_or_else(|_| Err(self.database.no_answer(STATEMENT_MAX)))
+    }
+
+    /// Everything but the commit.
+    async fn write(&self, tx: &mut Tx<'_>, delivery: Delivery) -> Result<Delivered> {
+        let Delivery { key, sha256, rows, mut source } = delivery;
+        if !self.limited(mark(tx, &key, &sha256, rows)).await? {
+            return Ok(Delivered::Before);
+        }
+        let per_statement = self.rows_per_statement();
+        let mut written = 0;
+        loop {
+            let (rest, chunk) = next_rows(source, per_statement).await?;
+            source = rest;
+            if chunk.is_empty() {
+                break;
+            }
+            written += chunk.len() as u64;
+            self.limited(insert(tx, &key, chunk, per_statement)).await?;
+        }
+        if written != rows {
+            let why = format!("the prepared file of {key} has {written} lines, {rows} were announced");
+            return Err(Error::Input(std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
+        }
+        Ok(Delivered::Now)
+    }
+
+    /// The answer to a COMMIT was lost: whether it was carried out, a new connection tells. It waits for the old
+    /// transaction if that still holds the marker.
+    async fn was_committed(&self, key: &TaskKey, sha256: &Digest) -> Result<bool> {
+        let mut connection = self.database.connection().await?;
+        let mut tx = Tx::begin(&mut connection, TxOpts::default()).await?;
+        let found = self.limited(marker(&mut tx, key)).await;
+        tx.roll_back().await;
+        Ok(found?.is_some_and(|present| present == sha256.to_string()))
+    }
+}
+
+#[async_trait]
+impl ShardStore for MysqlShard {
+    async fn ping(&self) -> Result<()> {
+        self.database.write(&Ping).await
+    }
+
+    async fn deliver(&self, delivery: Delivery) -> Result<Delivered> {
+        let (key, sha256) = (delivery.key.clone(), delivery.sha256);
+        let mut connection: Conn = self.database.connection().await?;
+        let mut tx = Tx::begin(&mut connection, TxOpts::default()).await?;
+        match self.write(&mut tx, delivery).await {
+            Ok(Delivered::Before) => {
+                tx.roll_back().await;
+                Ok(Delivered::Before)
+            }
+            Err(error) => {
+                tx.roll_back().await;
+                Err(error)
+            }
+            Ok(Delivered::Now) => match self.limited(tx.commit()).await {
+                Ok(()) => Ok(Delivered::Now),
+                Err(lost) => {
+                    log::warn!(file = key.file.as_str(), shard = key.shard.get(); "the answer to a commit was lost: {lost}");
+                    drop(connection);
+                    if self.was_committed(&key, &sha256).await? { Ok(Delivered::Now) } else { Err(lost) }
+                }
+            },
+        }
+    }
+
+    async fn census(&self, shard: ShardId) -> Result<Census> {
+        self.database.read(&TakeCensus(shard)).await
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+/// The next rows of a source, which may block on a disk.
+async fn next_rows(mut source: RowSource, count: usize) -> Result<(RowSource, Vec<EventRow>)> {
+    let read = tokio::task::spawn_blocking(move || {
+        let rows: std::io::Result<Vec<EventRow>> = source.by_ref().take(count).collect();
+        rows.map(|rows| (source, rows))
+    });
+    match read.await {
+        Ok(result) => Ok(result?),
+        Err(e) => Err(Error::Broken(format!("the rows' source ended abnormally: {e}"))),
+    }
+}
+
+/// Writes the marker; false if it was there. While another transaction holds it, this one waits for its end.
+async fn mark(tx: &mut Tx<'_>, key: &TaskKey, sha256: &Digest, rows: u64) -> Result<bool> {
+    let values = (key.file.as_str(), key.shard.get(), sha256.to_string(), count_value(rows));
+    let insert =
+        "INSERT INTO sent_file (filename, shard, sha256, `rows`, sent_at) VALUES (?, ?, ?, ?, UTC_TIMESTAMP(3))";
+    if tx.insert(insert, values).await? {
+        return Ok(true);
+    }
+    match marker(tx, key).await? {
+        Some(present) if present == sha256.to_string() => Ok(false),
+        Some(present) => {
+            Err(Error::Broken(format!("{key} was delivered before with other content (SHA-256 {present})")))
+        }
+        None => Err(Error::Busy(format!("the marker of {key} was there and is gone"))),
+    }
+}
+
+async fn marker(tx: &mut Tx<'_>, key: &TaskKey) -> Result<Option<String>> {
+    let select = "SELECT sha256 FROM sent_file WHERE filename = ? AND shard = ? LOCK IN SHARE MODE";
+    let row = tx.first(select, (key.file.as_str(), key.shard.get())).await?;
+    row.map(|row| get(&row, "sha256")).transpose()
+}
+
+/// Inserts rows. Full statements are all alike, so that the server keeps them prepared.
+async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: Vec<EventRow>, per_statement: usize) -> Result<()> {
+    if rows.len() == per_statement {
+        return insert_values(tx, key, &rows).await;
+    }
+    // What is left over goes in powers of two: some ten statements for every rest there can be.
+    let mut rest = rows.as_slice();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(1 << rest.len().ilog2());
+        insert_values(tx, key, now).await?;
+        rest = later;
+    }
+    Ok(())
+}
+
+async fn insert_values(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Result<()> {
+    let mut statement = String::from(
+        "INSERT INTO events (event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file, source_line) VALUES ",
+    );
+    let mut values = Vec::with_capacity(rows.len() * 7);
+    for (index, row) in rows.iter().enumerate() {
+        statement.push_str(if index == 0 {
+            "(?, ?, ?, ?, ?, UTC_TIMESTAMP(3), ?, ?)"
+        } else {
+            ", (?, ?, ?, ?, ?, UTC_TIMESTAMP(3), ?, ?)"
+        });
+        values.extend([
+            Value::from(row.event_type),
+            Value::from(row.shop_id),
+            Value::from(row.user_id),
+            moment_value(row.timestamp),
+            Value::from(key.shard.get()),
+            Value::from(row.source_file.as_str()),
+            Value::from(count_value(row.source_line)),
+        ]);
+    }
+    if tx.insert(&statement, Params::Positional(values)).await? {
+        return Ok(());
+    }
+    Err(Error::Broken(format!("a row of {key} stands in events already, although its file was never delivered")))
+}
+
+/// Whether the schema is there.
+struct Ping;
+
+#[async_trait]
+impl Work for Ping {
+    type Out = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        tx.first("SELECT 1 FROM sent_file LIMIT 1", ()).await.map(drop)
+    }
+}
+
+/// What is in the database, all of one moment: a delivery between two looks would seem to be a difference.
+struct TakeCensus(ShardId);
+
+#[async_trait]
+impl Work for TakeCensus {
+    type Out = Census;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Census> {
+        let rows = tx.first("SELECT COUNT(*) AS n FROM events", ()).await?;
+        let rows = rows.map_or(Ok(0), |row| count(&row, "n"))?;
+        let select = "SELECT s.filename, s.`rows`,
+               (SELECT COUNT(*) FROM events e WHERE e.source_file = s.filename) AS present
+             FROM sent_file s WHERE s.shard = ? ORDER BY s.filename";
+        let found = tx.rows(select, (self.0.get(),)).await?;
+        let sent = found.iter().map(|row| {
+            Ok(SentFile {
+                file: file_name(row, "filename")?,
+                rows: count(row, "rows")?,
+                present: count(row, "present")?,
+            })
+        });
+        Ok(Census { rows, sent: sent.collect::<Result<_>>()? })
+    }
+}

@@ -1,0 +1,208 @@
+//! Which tasks a claim is tried on: the UPDATE itself decides. Candidates are read without locks and found by index.
+
+use async_trait::async_trait;
+use mysql_async::{Params, params};
+
+use super::super::database::{Tx, Work};
+use super::super::value::{count, file_name, get, output, shard, shards_count};
+use super::{for_stage, micros};
+use crate::event::ShardId;
+use crate::store::sql::{self, CLAIM, REPLAY};
+use crate::store::{Error, Result, TrackingPolicy};
+use crate::task::{Claim, Claimed, FileName, Stage, TaskKey};
+
+/// Hands out tasks.
+pub(super) struct Take<'a> {
+    pub(super) claim: &'a Claim,
+    pub(super) policy: TrackingPolicy,
+}
+
+#[async_trait]
+impl Work for Take<'_> {
+    type Out = Vec<Claimed>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>> {
+        let held = self.replay(tx).await?;
+        if !held.is_empty() {
+            return Ok(held);
+        }
+        self.fail_exhausted(tx).await?;
+        if self.claim.stage.in_file_order() { self.in_order(tx).await } else { self.whole_files(tx).await }
+    }
+}
+
+impl Take<'_> {
+    /// What this claim id got before and still holds, with a fresh lease: the first answer was lost.
+    async fn replay(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>> {
+        let stage = self.claim.stage;
+        let select = "SELECT filename, shard, token FROM pipeline_tracking
+             WHERE claim_id = ? AND {status} = 'started' AND lease_until IS NOT NULL";
+        let rows = tx.rows(&for_stage(stage, select), (&self.claim.claim_id,)).await?;
+        let mut held = Vec::new();
+        for row in &rows {
+            held.push((key_of(row)?, count(row, "token")?));
+        }
+        held.sort();
+        let mut claimed = Vec::new();
+        for (key, token) in held {
+            if tx.change(&for_stage(stage, REPLAY), self.values(&key)).await? > 0 {
+                claimed.extend(self.describe(tx, key, token).await?);
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt.
+    async fn fail_exhausted(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let over = "{status} = 'started' AND lease_until < UTC_TIMESTAMP(3) AND attempts >= :attempts_max";
+        let select = format!("SELECT filename, shard FROM pipeline_tracking WHERE {over}");
+        // One by one by their keys: an UPDATE over the status would lock what others hold, in another order.
+        let update = format!(
+            "UPDATE pipeline_tracking SET {{status}} = 'failed', claim_id = NULL, lease_until = NULL,
+             updated_at = UTC_TIMESTAMP(3), last_error = CONCAT('gave up: the lease of attempt ', attempts,
+             ' ran out (worker ', COALESCE(owner, 'unknown'), ')')
+             WHERE filename = :filename AND shard = :shard AND {over}"
+        );
+        let attempts_max = self.policy.moves.attempts_max;
+        let rows = tx.rows(&for_stage(self.claim.stage, &select), params! { "attempts_max" => attempts_max }).await?;
+        for row in &rows {
+            let key = key_of(row)?;
+            let values = params! {
+                "attempts_max" => attempts_max, "filename" => key.file.as_str(), "shard" => key.shard.get(),
+            };
+            tx.change(&for_stage(self.claim.stage, &update), values).await?;
+        }
+        Ok(())
+    }
+
+    /// The splitter's way: all ready shards of a file together, file by file until the limit is reached.
+    async fn whole_files(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>> {
+        let mut claimed = Vec::new();
+        let mut after = String::new();
+        while claimed.len() < self.claim.limit as usize {
+            let Some(file) = self.next_file(tx, &after).await? else {
+                break;
+            };
+            let select = "SELECT filename, shard FROM pipeline_tracking WHERE filename = ? ORDER BY shard";
+            for row in &tx.rows(select, (file.as_str(),)).await? {
+                let key = key_of(row)?;
+                if self.claim.shard.is_none_or(|shard| shard == key.shard) {
+                    claimed.extend(self.take(tx, key).await?);
+                }
+            }
+            after = file.as_str().to_owned();
+        }
+        Ok(claimed)
+    }
+
+    /// The oldest file after this name with a ready or an expired task.
+    async fn next_file(&self, tx: &mut Tx<'_>, after: &str) -> Result<Option<FileName>> {
+        let ready = "SELECT filename FROM pipeline_tracking WHERE {status} = 'new' AND {previous} = 'done'
+               AND (next_at IS NULL OR next_at <= UTC_TIMESTAMP(3)) AND filename > ? ORDER BY filename LIMIT 1";
+        let expired = "SELECT filename FROM pipeline_tracking WHERE {status} = 'started' AND {previous} = 'done'
+               AND lease_until < UTC_TIMESTAMP(3) AND filename > ? ORDER BY filename LIMIT 1";
+        let mut oldest: Option<FileName> = None;
+        for select in [ready, expired] {
+            let row = tx.first(&for_stage(self.claim.stage, select), (after,)).await?;
+            if let Some(file) = row.map(|row| file_name(&row, "filename")).transpose()? {
+                oldest = Some(oldest.map_or(file.clone(), |oldest| oldest.min(file)));
+            }
+        }
+        Ok(oldest)
+    }
+
+    /// The way of worker and sender: per shard only the oldest unfinished file.
+    async fn in_order(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>> {
+        let mut candidates = Vec::new();
+        for shard in self.shards(tx).await? {
+            if let Some(file) = self.oldest_unfinished(tx, shard).await? {
+                candidates.push(TaskKey { file, shard });
+            }
+        }
+        // The oldest file first, so that a shard with much to do does not keep the others waiting.
+        candidates.sort();
+        let mut claimed = Vec::new();
+        for key in candidates {
+            if claimed.len() >= self.claim.limit as usize {
+                break;
+            }
+            claimed.extend(self.take(tx, key).await?);
+        }
+        Ok(claimed)
+    }
+
+    /// The shards there are. Each is found by one step in the index, not by reading all rows.
+    async fn shards(&self, tx: &mut Tx<'_>) -> Result<Vec<ShardId>> {
+        if let Some(shard) = self.claim.shard {
+            return Ok(vec![shard]);
+        }
+        let mut shards = Vec::new();
+        let mut after = -1_i16;
+        loop {
+            let row = tx.first("SELECT MIN(shard) AS shard FROM pipeline_tracking WHERE shard > ?", (after,)).await?;
+            let next: Option<u8> = row.map(|row| get(&row, "shard")).transpose()?.flatten();
+            let Some(next) = next else {
+                return Ok(shards);
+            };
+            after = i16::from(next);
+            shards.extend(ShardId::new(next.into()));
+        }
+    }
+
+    async fn oldest_unfinished(&self, tx: &mut Tx<'_>, shard: ShardId) -> Result<Option<FileName>> {
+        let strict = self.policy.strict_order;
+        let select = for_stage(self.claim.stage, &sql::oldest_unfinished(self.claim.stage, strict));
+        let mut oldest: Option<FileName> = None;
+        for status in sql::unfinished(strict) {
+            let row = tx.first(&select, (shard.get(), *status)).await?;
+            if let Some(file) = row.map(|row| file_name(&row, "filename")).transpose()? {
+                oldest = Some(oldest.map_or(file.clone(), |oldest| oldest.min(file)));
+            }
+        }
+        Ok(oldest)
+    }
+
+    async fn take(&self, tx: &mut Tx<'_>, key: TaskKey) -> Result<Option<Claimed>> {
+        if tx.change(&for_stage(self.claim.stage, CLAIM), self.values(&key)).await? == 0 {
+            return Ok(None);
+        }
+        let token = tx.last_number().ok_or_else(|| Error::Broken(format!("the claim of {key} got no token")))?;
+        self.describe(tx, key, token).await
+    }
+
+    /// A task that this claim holds, with what the stage before left for it.
+    async fn describe(&self, tx: &mut Tx<'_>, key: TaskKey, token: u64) -> Result<Option<Claimed>> {
+        let select =
+            "SELECT t.attempts, t.shards_count, r.output_lines, r.output_bytes, r.output_sha256, r.index_sha256
+             FROM pipeline_tracking t
+             LEFT JOIN pipeline_stage_result r ON r.filename = t.filename AND r.shard = t.shard AND r.stage = ?
+             WHERE t.filename = ? AND t.shard = ?";
+        let previous = self.claim.stage.previous().map(Stage::name);
+        let row = tx.first(select, (previous, key.file.as_str(), key.shard.get())).await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        Ok(Some(Claimed {
+            key,
+            token,
+            lease_ms: u64::try_from(self.policy.moves.lease_ms).unwrap_or_default(),
+            attempt: get(&row, "attempts")?,
+            shards_count: shards_count(&row)?,
+            input: output(&row)?,
+        }))
+    }
+
+    fn values(&self, key: &TaskKey) -> Params {
+        params! {
+            "filename" => key.file.as_str(),
+            "shard" => key.shard.get(),
+            "owner" => &self.claim.worker,
+            "claim_id" => &self.claim.claim_id,
+            "lease_us" => micros(self.policy.moves.lease_ms),
+        }
+    }
+}
+
+fn key_of(row: &mysql_async::Row) -> Result<TaskKey> {
+    Ok(TaskKey { file: file_name(row, "filename")?, shard: shard(row, "shard")? })
+}

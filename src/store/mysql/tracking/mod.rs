@@ -1,0 +1,105 @@
+//! The tracking store. Every move is one conditional UPDATE; [`crate::task::Row`] explains the refusals. The clock is
+//! the server's: however many API instances there are, they agree on when a lease is over.
+
+mod claim;
+mod moves;
+mod read;
+
+use async_trait::async_trait;
+
+use super::database::Database;
+use super::migrate::TRACKING;
+use crate::clock::Clock;
+use crate::event::{Moment, ShardId};
+use crate::store::sql;
+use crate::store::url::Server;
+use crate::store::{FilePage, FileQuery, Registered, Report, Result, Tracking, TrackingPolicy};
+use crate::task::view::Queued;
+use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
+
+/// [`Tracking`] in a database of a server.
+pub(in crate::store) struct MysqlTracking {
+    database: Database,
+    policy: TrackingPolicy,
+}
+
+impl MysqlTracking {
+    /// The tracking database at this place; it is not asked anything yet.
+    pub(in crate::store) fn new(server: &Server, clock: Clock, policy: TrackingPolicy) -> Self {
+        Self { database: Database::new(server, &TRACKING, clock), policy }
+    }
+}
+
+/// A statement about one stage in this dialect.
+fn for_stage(stage: Stage, statement: &str) -> String {
+    let by_order = match stage {
+        Stage::ShardWorker => "FORCE INDEX (pipeline_tracking_shard_worker) ",
+        Stage::MysqlSender => "FORCE INDEX (pipeline_tracking_mysql_sender) ",
+        // Their files are found by the state of the stage before.
+        Stage::EventIngest | Stage::ShardSplitter => "",
+    };
+    let statement = statement
+        .replace("{lease_until}", "UTC_TIMESTAMP(3) + INTERVAL :lease_us MICROSECOND")
+        .replace("{backoff}", "UTC_TIMESTAMP(3) + INTERVAL :backoff_us MICROSECOND")
+        .replace("{now}", "UTC_TIMESTAMP(3)")
+        .replace("{next_token}", "LAST_INSERT_ID(token + 1)")
+        .replace("{by_order}", by_order);
+    sql::for_stage(stage, &statement)
+}
+
+/// Milliseconds as the microseconds of an INTERVAL.
+fn micros(ms: i64) -> i64 {
+    ms.saturating_mul(1000)
+}
+
+#[async_trait]
+impl Tracking for MysqlTracking {
+    fn lease_ms(&self) -> u64 {
+        u64::try_from(self.policy.moves.lease_ms).unwrap_or_default()
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.database.write(&read::Ping).await
+    }
+
+    async fn register(&self, file: &FileName, shards: &[ShardId]) -> Result<Registered> {
+        self.database.write(&moves::Register { file, shards }).await
+    }
+
+    async fn ingest_done(&self, file: &FileName, output: Option<Output>) -> Result<u64> {
+        self.database.write(&moves::IngestDone { file, output }).await
+    }
+
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status> {
+        self.database.write(&moves::Apply { key, stage, call, report, policy: self.policy }).await?
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>> {
+        self.database.write(&claim::Take { claim, policy: self.policy }).await
+    }
+
+    async fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Result<Vec<Queued>> {
+        self.database.write(&read::Queue { stage, limit, offset }).await
+    }
+
+    async fn find_file(&self, file: &FileName) -> Result<Option<FileView>> {
+        let files = self.database.read(&read::Files { names: std::slice::from_ref(file), with_results: true }).await?;
+        Ok(files.into_iter().next())
+    }
+
+    async fn list_files(&self, query: &FileQuery) -> Result<FilePage> {
+        self.database.read(&read::ListFiles(query)).await
+    }
+
+    async fn summary(&self) -> Result<Summary> {
+        self.database.read(&read::Summarize).await
+    }
+
+    async fn oldest_open(&self) -> Result<Option<Moment>> {
+        self.database.write(&read::OldestOpen).await
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}

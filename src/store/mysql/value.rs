@@ -1,0 +1,126 @@
+//! Values on their way into columns and out of them.
+
+use mysql_async::prelude::FromValue;
+use mysql_async::{Row, Value};
+use time::{Date, Month, PrimitiveDateTime, Time};
+
+use crate::event::{Moment, ShardCount, ShardId};
+use crate::store::{Error, Result};
+use crate::task::{Counts, Digest, FileName, Output, Stage, Status};
+
+/// A moment as DATETIME(3). It is cut to the millisecond already: MySQL would round what is finer into the next one,
+/// MariaDB would cut it.
+pub(super) fn moment_value(at: Moment) -> Value {
+    let at = at.datetime();
+    let year = u16::try_from(at.year()).unwrap_or_default();
+    Value::Date(year, at.month().into(), at.day(), at.hour(), at.minute(), at.second(), at.microsecond())
+}
+
+/// A count as a column's number.
+pub(super) fn count_value(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A column's value; NULL as `None` of an `Option`.
+pub(super) fn get<T: FromValue>(row: &Row, column: &str) -> Result<T> {
+    match row.get_opt(column) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(e)) => Err(Error::Broken(format!("column {column}: {e}"))),
+        None => Err(Error::Broken(format!("there is no column {column}"))),
+    }
+}
+
+/// A column's moment, or nothing for NULL.
+pub(super) fn optional_moment(row: &Row, column: &str) -> Result<Option<Moment>> {
+    let value: Value = get(row, column)?;
+    let bad = || Error::Broken(format!("column {column} holds {}, no moment", value.as_sql(false)));
+    match value {
+        Value::NULL => Ok(None),
+        Value::Date(year, month, day, hour, minute, second, micros) => {
+            let date = Month::try_from(month).and_then(|month| Date::from_calendar_date(year.into(), month, day));
+            let time = Time::from_hms_micro(hour, minute, second, micros);
+            let (date, time) = (date.map_err(|_| bad())?, time.map_err(|_| bad())?);
+            Ok(Some(Moment::from_datetime(PrimitiveDateTime::new(date, time).assume_utc())))
+        }
+        _ => Err(bad()),
+    }
+}
+
+/// A column's moment.
+pub(super) fn moment(row: &Row, column: &str) -> Result<Moment> {
+    optional_moment(row, column)?.ok_or_else(|| Error::Broken(format!("column {column} holds NULL, no moment")))
+}
+
+/// A column's number that is never below zero.
+pub(super) fn count(row: &Row, column: &str) -> Result<u64> {
+    let number: i64 = get(row, column)?;
+    u64::try_from(number).map_err(|_| Error::Broken(format!("column {column} holds {number}")))
+}
+
+/// A column's text as something that has a form.
+fn parsed<T: std::str::FromStr>(row: &Row, column: &str) -> Result<T> {
+    let text: String = get(row, column)?;
+    text.parse().map_err(|_| Error::Broken(format!("column {column} holds '{text}'")))
+}
+
+/// A column's text as a file name.
+pub(super) fn file_name(row: &Row, column: &str) -> Result<FileName> {
+    parsed(row, column)
+}
+
+/// A column's text as a status.
+pub(super) fn status(row: &Row, column: &str) -> Result<Status> {
+    parsed(row, column)
+}
+
+/// A column's text as a stage.
+pub(super) fn stage(row: &Row, column: &str) -> Result<Stage> {
+    parsed(row, column)
+}
+
+/// A column's number as a shard.
+pub(super) fn shard(row: &Row, column: &str) -> Result<ShardId> {
+    let number = count(row, column)?;
+    ShardId::new(number).ok_or_else(|| Error::Broken(format!("column {column} holds {number}")))
+}
+
+/// A column's number as a count of shards.
+pub(super) fn shards_count(row: &Row) -> Result<ShardCount> {
+    let number = count(row, "shards_count")?;
+    ShardCount::new(number).ok_or_else(|| Error::Broken(format!("shards_count holds {number}")))
+}
+
+/// The conservation counts of a stage's report.
+pub(super) fn counts(row: &Row) -> Result<Option<Counts>> {
+    if get::<Option<i64>>(row, "lines_read")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Counts {
+        read: count(row, "lines_read")?,
+        written: count(row, "lines_written")?,
+        duplicate: count(row, "lines_duplicate")?,
+        rejected: count(row, "lines_rejected")?,
+        held: count(row, "lines_held")?,
+        released: count(row, "lines_released")?,
+    }))
+}
+
+/// The digest columns of a stage's report.
+pub(super) fn output(row: &Row) -> Result<Option<Output>> {
+    let Some(sha256) = digest(row, "output_sha256")? else {
+        return Ok(None);
+    };
+    Ok(Some(Output {
+        lines: count(row, "output_lines")?,
+        bytes: count(row, "output_bytes")?,
+        sha256,
+        index_sha256: digest(row, "index_sha256")?,
+    }))
+}
+
+fn digest(row: &Row, column: &str) -> Result<Option<Digest>> {
+    match get::<Option<String>>(row, column)? {
+        None => Ok(None),
+        Some(_) => parsed(row, column).map(Some),
+    }
+}

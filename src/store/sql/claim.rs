@@ -1,0 +1,37 @@
+//! The claim: a conditional UPDATE per task, so that two askers never both win (semantics 2).
+
+use super::{column, for_stage};
+use crate::task::Stage;
+
+/// The claim itself: zero rows mean that the task is not ready, or that somebody else won.
+pub(in crate::store) const CLAIM: &str =
+    "UPDATE pipeline_tracking SET {status} = 'started', token = {next_token}, attempts = attempts + 1, owner = :owner,
+     claim_id = :claim_id, started_at = {now}, lease_until = {lease_until}, next_at = NULL, updated_at = {now}
+     WHERE filename = :filename AND shard = :shard AND {previous} = 'done'
+       AND (({status} = 'new' AND (next_at IS NULL OR next_at <= {now})) OR ({status} = 'started' AND lease_until < {now}))";
+
+/// A claim under the same id again: what it still holds gets a fresh lease and keeps its token.
+pub(in crate::store) const REPLAY: &str = "UPDATE pipeline_tracking SET lease_until = {lease_until}
+     WHERE filename = :filename AND shard = :shard AND claim_id = :claim_id AND {status} = 'started'";
+
+/// The oldest file of a shard in one status. Files that an earlier stage gave up, or whose event file was registered
+/// but never completed, do not count, unless the order is strict. `{by_order}` names the index where a dialect must be
+/// told: it holds shard, status and filename in this order, so that nothing is sorted.
+pub(in crate::store) fn oldest_unfinished(stage: Stage, strict: bool) -> String {
+    let mut select = "SELECT filename FROM pipeline_tracking {by_order}WHERE shard = ? AND {status} = ?".to_owned();
+    if !strict {
+        select.push_str(" AND event_ingest_status = 'done'");
+        for earlier in Stage::ALL.iter().take(stage.index()).skip(1) {
+            select.push_str(" AND ");
+            select.push_str(column(*earlier));
+            select.push_str(" <> 'failed'");
+        }
+    }
+    select.push_str(" ORDER BY filename LIMIT 1");
+    for_stage(stage, &select)
+}
+
+/// The statuses of a task that is not finished. With a strict order a failed one is not finished either.
+pub(in crate::store) const fn unfinished(strict: bool) -> &'static [&'static str] {
+    if strict { &["new", "started", "failed"] } else { &["new", "started"] }
+}

@@ -1,0 +1,51 @@
+//! What the dialects share: the statements that are rules, and the closed list of identifiers in them.
+//!
+//! `{status}` stands for a stage's column and `{previous}` for that of the stage before; `{now}`, `{lease_until}` and
+//! `{backoff}` for moments, which a dialect takes from its own clock. Values are always bound, by name.
+
+mod claim;
+mod moves;
+
+pub(super) use claim::{CLAIM, REPLAY, oldest_unfinished, unfinished};
+pub(super) use moves::statement_of;
+
+use super::{FileQuery, TrackingPolicy};
+use crate::task::Stage;
+
+/// The status column of a stage: identifiers come from this closed list only.
+pub(super) const fn column(stage: Stage) -> &'static str {
+    match stage {
+        Stage::EventIngest => "event_ingest_status",
+        Stage::ShardSplitter => "shard_splitter_status",
+        Stage::ShardWorker => "shard_worker_status",
+        Stage::MysqlSender => "mysql_sender_status",
+    }
+}
+
+/// A statement about one stage.
+pub(super) fn for_stage(stage: Stage, statement: &str) -> String {
+    let previous = column(stage.previous().unwrap_or(stage));
+    statement.replace("{status}", column(stage)).replace("{previous}", previous)
+}
+
+/// How long the next attempt waits, in milliseconds: the first backoff doubled per attempt, capped, half of it jitter.
+pub(super) fn backoff_ms(attempt: u32, policy: TrackingPolicy) -> i64 {
+    let doublings = attempt.saturating_sub(1).min(20);
+    let full = policy.moves.backoff_ms.saturating_mul(1 << doublings).min(policy.backoff_max_ms);
+    full - rand::random_range(0..=full / 2)
+}
+
+/// The names of the files that a query is about, in their order. Bound are the name to begin after and, if the query
+/// has one, the status.
+pub(super) fn list_files(query: &FileQuery, rows: usize) -> String {
+    let mut select = "SELECT DISTINCT filename FROM pipeline_tracking WHERE filename > ?".to_owned();
+    if query.status.is_some() {
+        let columns = query.stage.map_or_else(|| Stage::ALL.map(column).to_vec(), |stage| vec![column(stage)]);
+        select.push_str(" AND ? IN (");
+        select.push_str(&columns.join(", "));
+        select.push(')');
+    }
+    select.push_str(" ORDER BY filename LIMIT ");
+    select.push_str(&rows.to_string());
+    select
+}

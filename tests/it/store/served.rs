@@ -1,0 +1,104 @@
+//! MySQL and MariaDB: each test has databases of its own on the server that the environment names.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+use shopctl::store::Server;
+
+use super::*;
+
+/// Databases on a server that go away with the test.
+pub(super) struct Served {
+    server: Server,
+    prefix: String,
+}
+
+impl Served {
+    pub(super) fn mariadb() -> Self {
+        Self::at("SHOPCTL_TEST_MARIADB", "MariaDB 10.6 or newer (on Debian: apt-get install mariadb-server)")
+    }
+
+    pub(super) fn mysql() -> Self {
+        Self::at("SHOPCTL_TEST_MYSQL", "MySQL 8.0 or newer")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "where the servers are, only whoever started them knows")]
+    fn at(variable: &str, what: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let url = std::env::var(variable).unwrap_or_else(|_| {
+            panic!(
+                "this test needs a server: {what}. 'tests/run' starts one and sets {variable}=mysql://USER@HOST:PORT; \
+                 'tests/run --embedded' runs what needs none"
+            )
+        });
+        let url = format!("{}/shopctl_test", url.trim_end_matches('/'));
+        let StoreUrl::Mysql(server) = StoreUrl::parse(&url).unwrap() else { panic!("{variable} names no server") };
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        Self { server, prefix: format!("shopctl_test_{}_{number}", std::process::id()) }
+    }
+
+    fn named(&self, name: &str) -> StoreUrl {
+        StoreUrl::Mysql(Server { database: format!("{}_{name}", self.prefix), ..self.server.clone() })
+    }
+}
+
+/// A connection with none of the program's own settings.
+async fn connect(server: &Server, database: Option<&str>) -> Conn {
+    let options = OptsBuilder::default()
+        .ip_or_hostname(server.host.clone())
+        .tcp_port(server.port)
+        .user(Some(server.user.clone()))
+        .pass(server.password.clone())
+        .db_name(database)
+        .prefer_socket(false);
+    Conn::new(options).await.unwrap()
+}
+
+async fn to(url: &StoreUrl) -> Conn {
+    match url {
+        StoreUrl::Mysql(server) => connect(server, Some(&server.database)).await,
+        StoreUrl::Sqlite(path) => panic!("{} is no server", path.display()),
+    }
+}
+
+#[async_trait::async_trait]
+impl Backend for Served {
+    fn tracking(&self) -> StoreUrl {
+        self.named("tracking")
+    }
+
+    fn shard(&self, shard: ShardId) -> StoreUrl {
+        self.named(&format!("shard_{shard}"))
+    }
+
+    async fn texts(&self, url: &StoreUrl, query: &str) -> Vec<String> {
+        to(url).await.query(query).await.unwrap()
+    }
+
+    async fn change(&self, url: &StoreUrl, statement: &str) {
+        to(url).await.query_drop(statement).await.unwrap();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let (server, prefix) = (self.server.clone(), self.prefix.clone());
+        // A thread of its own: this one may be inside a runtime already.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut connection = connect(&server, None).await;
+                let select = "SELECT schema_name FROM information_schema.schemata WHERE LEFT(schema_name, ?) = ?";
+                let like = format!("{prefix}_");
+                let names: Vec<String> = connection.exec(select, (like.len(), like)).await.unwrap();
+                for name in names {
+                    connection.query_drop(format!("DROP DATABASE {name}")).await.unwrap();
+                }
+            });
+        });
+        if dropped.join().is_err() && !std::thread::panicking() {
+            panic!("the test's databases {}_* were not dropped", self.prefix);
+        }
+    }
+}
