@@ -47,6 +47,10 @@ bench *ARGS:
 load-test *ARGS:
     cargo bench --locked --bench load -- {{ARGS}}
 
+# Claims under a race and among a million tasks, as in: just claims-bench --url mysql://root@127.0.0.1/bench
+claims-bench *ARGS:
+    cargo bench --locked --bench claims -- {{ARGS}}
+
 # One role, as in: just run work --shard 0
 run ROLE *ARGS:
     cargo run --release --locked -- {{ROLE}} {{ARGS}}

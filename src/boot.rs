@@ -9,7 +9,7 @@ use axum::Router;
 
 use crate::clock::Clock;
 use crate::config::{Loaded, Settings};
-use crate::http::{self, Bound, Limits, Metrics, Readiness, probes};
+use crate::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes};
 use crate::pipeline::client::ClientError;
 use crate::pipeline::driver::Watch;
 use crate::pipeline::fault::Fault;
@@ -135,17 +135,20 @@ impl Context {
     /// The settings of a process as a context; says at debug level what they are.
     pub fn of_process(name: &'static str, loaded: &Loaded, stop: Stop) -> Self {
         log::debug!(role = name; "settings: {}", loaded.show(false));
+        for setting in loaded.exposed() {
+            log::warn!(setting; "a secret on the command line can be read by everybody on this machine: use the environment or a file");
+        }
         Self::new(name, Arc::new(loaded.settings.clone()), stop)
     }
 
-    /// Binds the role's port.
+    /// Binds the role's port; the policy says who may change what there.
     ///
     /// # Errors
     /// [`Failure`] when the port cannot be bound.
-    pub async fn bind(&mut self, default_port: u16) -> Result<(), Failure> {
+    pub async fn bind(&mut self, default_port: u16, policy: Policy) -> Result<(), Failure> {
         if self.bound.is_none() {
-            let (server, insecure) = (&self.settings.server, self.settings.auth.insecure);
-            self.bound = Some(http::bind(server, insecure, default_port).await?);
+            let guard = Guard::new(&self.settings.auth, policy, &self.metrics);
+            self.bound = Some(http::bind(&self.settings.server, guard, default_port).await?);
         }
         Ok(())
     }
@@ -154,26 +157,20 @@ impl Context {
     ///
     /// # Errors
     /// [`Failure`] of the work, or of the listener.
-    pub async fn serve_probes(
-        self,
-        default_port: u16,
-        work: impl Future<Output = Result<(), Failure>>,
-    ) -> Result<Exit, Failure> {
-        self.serve(default_port, Router::new(), PROBE_BODY_BYTES_MAX, work).await
+    pub async fn serve_probes(self, work: impl Future<Output = Result<(), Failure>>) -> Result<Exit, Failure> {
+        self.serve(Router::new(), PROBE_BODY_BYTES_MAX, work).await
     }
 
-    /// Serves `routes` and the probes while `work` runs.
+    /// Serves `routes` and the probes on the bound port while `work` runs.
     ///
     /// # Errors
     /// [`Failure`] of the work, or of the listener.
     pub async fn serve(
         mut self,
-        default_port: u16,
         routes: Router,
         body_bytes_max: usize,
         work: impl Future<Output = Result<(), Failure>>,
     ) -> Result<Exit, Failure> {
-        self.bind(default_port).await?;
         let Some(bound) = self.bound.take() else {
             return Err(Failure::new("there is no listener"));
         };

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::role::{apid, audit, config, ingest, migrate, retry, send, split, status, up, work};
+use crate::role::{apid, audit, config, healthcheck, ingest, migrate, retry, send, split, status, up, work};
 
 /// The version with the commit it was built from.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SHOPCTL_COMMIT"), ")");
@@ -55,6 +56,8 @@ pub enum Command {
     Retry(retry::Args),
     /// Create databases and bring their schemas up to date
     Migrate(migrate::Args),
+    /// Ask a role on this machine whether it is well
+    Healthcheck(healthcheck::Args),
     /// Show and check the settings
     Config(config::Args),
 }
@@ -73,8 +76,26 @@ impl Command {
             Self::Audit(_) => "audit",
             Self::Retry(_) => "retry",
             Self::Migrate(_) => "migrate",
+            Self::Healthcheck(_) => "healthcheck",
             Self::Config(_) => "config",
         }
+    }
+}
+
+impl Cli {
+    /// Reads the command line of this process.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that was asked for. A setting that was mistyped may hold a secret, so that its
+    /// value is not repeated.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::try_parse().map_err(|mut fault| {
+            let of_set = fault.get(ContextKind::InvalidArg).is_some_and(|arg| arg.to_string().starts_with("--set"));
+            if fault.kind() == ErrorKind::ValueValidation && of_set {
+                fault.insert(ContextKind::InvalidValue, ContextValue::String("...".to_owned()));
+            }
+            fault
+        })
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 
-use env_logger::{Builder, Target};
-use log::Record;
+use env_logger::{Builder, Logger, Target};
 use log::kv::{Key, Value, VisitSource};
+use log::{Level, Log, Metadata, Record};
 use serde_json::{Map, Value as Json};
 
 use crate::clock::Clock;
@@ -28,7 +28,32 @@ pub fn init(logging: &Logging) -> Result<(), String> {
     } else {
         builder.format(move |out, record| writeln!(out, "{}", text_line(record, colour)));
     }
-    builder.try_init().map_err(|e| e.to_string())
+    let logger = builder.build();
+    log::set_max_level(logger.filter());
+    log::set_boxed_logger(Box::new(Discreet(logger))).map_err(|e| e.to_string())
+}
+
+/// A log that leaves out what libraries trace: bytes as they go over the wire, with tokens among them.
+struct Discreet(Logger);
+
+impl Log for Discreet {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        (metadata.level() < Level::Trace || is_ours(metadata.target())) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+fn is_ours(target: &str) -> bool {
+    target == "shopctl" || target.starts_with("shopctl::")
 }
 
 fn rfc3339() -> String {
@@ -112,6 +137,14 @@ fn fields(record: &Record<'_>) -> Vec<(String, Json)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_libraries_trace_is_left_out_whatever_the_level() {
+        let log = Discreet(Builder::new().filter_level(log::LevelFilter::Trace).build());
+        let enabled = |target: &str, level| log.enabled(&Metadata::builder().target(target).level(level).build());
+        assert!(enabled("shopctl::pipeline", Level::Trace) && enabled("ureq::run", Level::Debug));
+        assert!(!enabled("ureq_proto::util", Level::Trace) && !enabled("shopctl_other", Level::Trace));
+    }
 
     fn record(line: fn(&Record<'_>) -> String) -> String {
         let values = [("file", "a\nb"), ("why", "x \u{1b}[31m")];

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use shopctl::boot::{Context, Exit, Failure};
 use shopctl::cli::{Cli, Command};
 use shopctl::config::{Loaded, Sources, load};
@@ -15,7 +14,7 @@ use shopctl::shutdown::Stop;
 const LAST_MOMENT: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(e) => {
             // Help and version are asked for and no error.
@@ -76,6 +75,7 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Audit(args) => role::audit::run(context, args).await,
         Command::Retry(args) => role::retry::run(context, args).await,
         Command::Migrate(args) => role::migrate::run(context, args).await,
+        Command::Healthcheck(args) => role::healthcheck::run(context, args).await,
         // Handled before the settings were loaded: it has to work when they are wrong.
         Command::Config(_) => Ok(Exit::Ok),
     }

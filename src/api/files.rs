@@ -29,9 +29,12 @@ const PAGE_MAX: u32 = 1000;
 #[utoipa::path(
     post, path = "/files/register", tag = "stages",
     request_body = RegisterRequest,
+    security(("bearer" = ["event_ingest"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The tasks exist.", body = RegisterResponse),
         (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The file is registered with other shards.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
     )

@@ -7,6 +7,7 @@ mod fault;
 mod files;
 mod gauges;
 mod page;
+mod permits;
 mod stages;
 mod wake;
 mod work;
@@ -25,6 +26,8 @@ use crate::store::Tracking;
 use crate::task::TaskKey;
 
 pub use gauges::keep_gauges;
+use permits::Bearer;
+pub use permits::POLICY;
 pub use wake::Wakeups;
 
 /// Bytes of a request's body (contracts 4).
@@ -48,6 +51,7 @@ pub struct Api {
         description = "Tracks every (event file, shard) through its stages: who works on it, what came of it.",
         license(name = "MIT", identifier = "MIT")
     ),
+    modifiers(&Bearer),
     tags(
         (name = "stages", description = "Moving tasks through their stages."),
         (name = "work", description = "Claims, leases and fencing: how several workers share the tasks."),

@@ -9,6 +9,7 @@ use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 
 use super::Settings;
 use super::schema::{KEYS, Key, Kind, find};
+use super::secret::{Secret, mask};
 
 /// Environment names of the seed, beside the uniform `SHOPCTL__SECTION__KEY`.
 const SEED_NAMES: [(&str, &str); 3] = [
@@ -18,6 +19,9 @@ const SEED_NAMES: [(&str, &str); 3] = [
 ];
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "shopctl.toml";
+
+/// The origin of values from the command line.
+const FLAG: &str = "flag";
 
 /// Which defaults hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,6 +65,7 @@ pub struct Faults(pub Vec<String>);
 #[derive(Debug, Clone, PartialEq)]
 enum Typed {
     Text(String),
+    Secret(Secret),
     Int(u64),
     Rate(f64),
     Bool(bool),
@@ -112,7 +117,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     }
     add_environment(sources, &mut values, &mut faults);
     for (path, text) in &sources.flags {
-        values.add_text(path, text, "flag", &mut faults);
+        values.add_text(path, text, FLAG, &mut faults);
     }
     if !faults.is_empty() {
         return Err(Faults(faults));
@@ -134,8 +139,15 @@ fn file_values(sources: &Sources) -> Result<(String, HashMap<String, Value>), St
     let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
     let table = File::from_str(&text, FileFormat::Toml)
         .collect()
-        .map_err(|e| format!("{} is no TOML: {}", path.display(), e.to_string().replace('\n', " ")))?;
+        .map_err(|e| format!("{} is no TOML: {}", path.display(), without_excerpt(&e.to_string())))?;
     Ok((format!("file {}", path.display()), table.into_iter().collect()))
+}
+
+/// What is wrong with a file and where, without the lines of the file that the parser quotes: they may hold a secret.
+fn without_excerpt(error: &str) -> String {
+    let is_excerpt =
+        |line: &&str| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
+    error.lines().filter(|line| !is_excerpt(line)).collect::<Vec<_>>().join(" ")
 }
 
 fn add_environment(sources: &Sources, values: &mut Values, faults: &mut Vec<String>) {
@@ -183,7 +195,7 @@ impl Values {
     /// A value with the type that TOML gave it: a number is no text, and text is no number.
     fn add_value(&mut self, path: &str, value: ValueKind, origin: &str, faults: &mut Vec<String>) {
         let textual = matches!(value, ValueKind::String(_));
-        let wants_text = find(path).is_some_and(|key| matches!(key.kind, Kind::Text | Kind::Choice(_)));
+        let wants_text = find(path).is_some_and(|key| matches!(key.kind, Kind::Text | Kind::Secret | Kind::Choice(_)));
         if origin.starts_with("file") && find(path).is_some() && textual != wants_text {
             let expected = if wants_text { "a text in quotes" } else { "a value without quotes" };
             faults.push(format!("{path} ({origin}): {expected} is expected"));
@@ -201,7 +213,10 @@ impl Values {
             Ok(typed) => {
                 self.0.insert(key.path, (typed, origin.to_owned()));
             }
-            Err(expected) => faults.push(format!("{path} ({origin}) is '{text}': {expected} is expected")),
+            Err(expected) => {
+                // A value in the wrong place may be a secret that belongs elsewhere: passwords are masked here too.
+                faults.push(format!("{path} ({origin}) is '{}': {expected} is expected", mask(text)));
+            }
         }
     }
 
@@ -209,6 +224,13 @@ impl Values {
         match self.0.get(path) {
             Some((Typed::Text(text), _)) => text,
             _ => "",
+        }
+    }
+
+    pub(super) fn secret(&self, path: &str) -> Option<&Secret> {
+        match self.0.get(path) {
+            Some((Typed::Secret(secret), _)) => Some(secret),
+            _ => None,
         }
     }
 
@@ -252,7 +274,18 @@ impl Values {
 }
 
 impl Loaded {
-    /// The effective settings as TOML, with passwords in URLs masked; `origins` adds where each value came from.
+    /// The settings that hold a secret and were given on the command line, where every user of the machine can read it.
+    pub fn exposed(&self) -> Vec<&'static str> {
+        let is_secret = |value: &Typed| match value {
+            Typed::Secret(_) => true,
+            Typed::Text(text) => mask(text) != *text,
+            _ => false,
+        };
+        let flags = self.values.0.iter().filter(|(_, (value, origin))| origin == FLAG && is_secret(value));
+        flags.map(|(path, _)| *path).collect()
+    }
+
+    /// The effective settings as TOML, with tokens and with passwords in URLs masked; `origins` adds where each value came from.
     pub fn show(&self, origins: bool) -> String {
         let mut text = String::new();
         let mut section = "";
@@ -276,24 +309,10 @@ impl Loaded {
 fn show_value(value: &Typed) -> String {
     match value {
         Typed::Text(text) => format!("{:?}", mask(text)),
+        Typed::Secret(secret) => format!("\"{secret}\""),
         Typed::Int(number) => number.to_string(),
         Typed::Rate(rate) => format!("{rate:?}"),
         Typed::Bool(flag) => flag.to_string(),
-    }
-}
-
-/// A URL with its password hidden: `mysql://shop:***@host/db`.
-pub fn mask(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let authority = rest.split('/').next().unwrap_or(rest);
-    match authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':').map(|(user, _)| user)) {
-        Some(user) => {
-            let behind = &rest[authority.rfind('@').unwrap_or(0)..];
-            format!("{scheme}://{user}:***{behind}")
-        }
-        None => text.to_owned(),
     }
 }
 
@@ -301,6 +320,8 @@ fn read(key: &Key, text: &str) -> Result<Typed, String> {
     match key.kind {
         Kind::Text if text.is_empty() => Err("a text".to_owned()),
         Kind::Text => Ok(Typed::Text(text.to_owned())),
+        Kind::Secret if text.is_empty() => Err("a token".to_owned()),
+        Kind::Secret => Ok(Typed::Secret(Secret::new(text))),
         Kind::Choice(words) if words.contains(&text) => Ok(Typed::Text(text.to_owned())),
         Kind::Choice(words) => Err(format!("one of {}", words.join(", "))),
         Kind::Int(least, most) => match text.parse() {
@@ -410,12 +431,5 @@ mod tests {
         let from_sample = load(&sources).unwrap();
         let defaults = load(&Sources { folder: "/nonexistent".into(), ..sources }).unwrap();
         assert_eq!(from_sample.show(false), defaults.show(false));
-    }
-
-    #[test]
-    fn passwords_in_urls_are_masked() {
-        assert_eq!(mask("mysql://shop:se:cr@t@host:3306/db"), "mysql://shop:***@host:3306/db");
-        assert_eq!(mask("mysql://shop@host/db"), "mysql://shop@host/db");
-        assert_eq!(mask("http://host/a@b:c"), "http://host/a@b:c");
     }
 }

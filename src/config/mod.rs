@@ -1,14 +1,19 @@
 //! Settings: defaults, file, environment, flags, in this order; checked whole at start (contracts 7).
 //!
-//! [`schema`] is the one list of keys with their defaults, ranges and words; [`load`] layers the sources over it.
+//! [`schema`] is the one list of keys with their defaults, ranges and words; [`load`] layers the sources over it;
+//! [`auth`] reads the tokens, and [`secret`] keeps them from being shown.
 
+pub mod auth;
 pub mod load;
 pub mod schema;
+pub mod secret;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use auth::{Auth, Party};
 pub use load::{Faults, Loaded, Profile, Sources};
+pub use secret::Secret;
 
 use crate::event::{ShardCount, ShardId};
 use crate::store::StoreUrl;
@@ -133,13 +138,6 @@ pub enum Cleanup {
     None,
 }
 
-/// Who may call what.
-#[derive(Debug, Clone)]
-pub struct Auth {
-    /// Listen beyond loopback without tokens.
-    pub insecure: bool,
-}
-
 /// The databases.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -175,6 +173,7 @@ impl Settings {
         let first = ShardId::new(0).ok_or_else(String::new);
         faulty(faults, "database.shard", first.and_then(|first| StoreUrl::of_shard(&shard, first)));
         let url = faulty(faults, "pipeline.url", api_base(values.text("pipeline.url")));
+        let auth = Auth::from_values(values, faults);
         if !faults.is_empty() {
             return None;
         }
@@ -191,7 +190,7 @@ impl Settings {
                 cleanup: cleanup(values),
                 retention: Duration::from_secs(values.int("shared.retention_hours") * 3600),
             },
-            auth: Auth { insecure: values.flag("auth.insecure") },
+            auth,
             database: Database { tracking: tracking?, shard },
             worker: Worker { key_retention_days: values.small("worker.key_retention_days") },
         })
@@ -256,6 +255,9 @@ fn api_base(url: &str) -> Result<String, String> {
     let url = url.trim_end_matches('/');
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     match host {
+        Some(host) if host.split('/').next().is_some_and(|authority| authority.contains('@')) => {
+            Err("must have no user and no password; tokens are set in auth".to_owned())
+        }
         Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(url.to_owned()),
         _ => Err("must be a URL such as http://127.0.0.1:8082/api/v1/pipeline".to_owned()),
     }

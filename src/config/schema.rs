@@ -5,6 +5,8 @@
 pub enum Kind {
     /// Any text that is not empty.
     Text,
+    /// A text that is never shown.
+    Secret,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A whole number within these bounds, both included.
@@ -22,7 +24,7 @@ pub struct Key {
     pub path: &'static str,
     /// What it may be.
     pub kind: Kind,
-    /// The default, as written in TOML; empty where each role has its own.
+    /// The default, as written in TOML; empty where there is none or each role has its own.
     pub default: &'static str,
     /// The default of local runs, where it differs from that of containers.
     pub local: Option<&'static str>,
@@ -160,6 +162,23 @@ pub const KEYS: &[Key] = &[
     ),
     key("shared.retention_hours", Kind::Int(0, 87_600), "24", "hours that delivered raw event files stay"),
     key("auth.insecure", Kind::Bool, "false", "listen beyond loopback although there are no tokens"),
+    key(
+        "auth.producer",
+        Kind::Secret,
+        "",
+        "token of those who post events; every token: 16 or more visible characters, or two as NEW,OLD while it is changed",
+    ),
+    key("auth.producer_file", Kind::Text, "", "file with that token instead, as for all that follow"),
+    key("auth.event_ingest", Kind::Secret, "", "token of the event-ingest at the stage-status API"),
+    key("auth.event_ingest_file", Kind::Text, "", "file with the token of the event-ingest"),
+    key("auth.shard_splitter", Kind::Secret, "", "token of the shard-splitter at the stage-status API"),
+    key("auth.shard_splitter_file", Kind::Text, "", "file with the token of the shard-splitter"),
+    key("auth.shard_worker", Kind::Secret, "", "token of the shard-workers at the stage-status API"),
+    key("auth.shard_worker_file", Kind::Text, "", "file with the token of the shard-workers"),
+    key("auth.mysql_sender", Kind::Secret, "", "token of the mysql-sender at the stage-status API"),
+    key("auth.mysql_sender_file", Kind::Text, "", "file with the token of the mysql-sender"),
+    key("auth.operator", Kind::Secret, "", "token of the people who run all this; it opens every call"),
+    key("auth.operator_file", Kind::Text, "", "file with the token of the operators"),
     key(
         "database.tracking",
         Kind::Text,

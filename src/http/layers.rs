@@ -1,4 +1,4 @@
-//! What surrounds every request, from outside in: id, log and problem bodies; panics; origin; time; body limits.
+//! What surrounds every request, from outside in: id, log and problem bodies; panics; origin; token; time; body limits.
 
 use std::any::Any;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 
+use super::auth::{Guard, guard};
 use super::problem::Problem;
 use super::server::Limits;
 
@@ -27,12 +28,13 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
-/// Puts the limits around all routes of this router.
-pub(super) fn protect(router: Router, limits: &Limits) -> Router {
+/// Puts the guard and the limits around all routes of this router.
+pub(super) fn protect(router: Router, limits: &Limits, own: Guard) -> Router {
     let layers = ServiceBuilder::new()
         .layer(from_fn(envelope))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(same_origin))
+        .layer(from_fn_with_state(own, guard))
         .layer(from_fn_with_state(limits.total_timeout, in_time))
         // The extractors' own limit of 2 MB would undercut ours; a route may still set a lower one.
         .layer(DefaultBodyLimit::disable())
@@ -88,7 +90,7 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
     Problem::internal().into_response()
 }
 
-/// Refuses what a page of another site makes the operator's browser send; there is no token that would stop it.
+/// Refuses what a page of another site makes the operator's browser send; without tokens nothing else would stop it.
 async fn same_origin(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if reads || !is_foreign(request.headers()) {

@@ -46,6 +46,11 @@ struct OutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StageLabels {
     stage: &'static str,
 }
@@ -60,6 +65,7 @@ pub struct Metrics {
     tasks: Histograms<OutcomeLabels>,
     lines: Family<OutcomeLabels, Counter>,
     processed: Family<StageLabels, Gauge<f64, AtomicU64>>,
+    refusals: Family<RefusalLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -77,6 +83,7 @@ impl Metrics {
             tasks: Family::new_with_constructor(|| Histogram::new(TASK_BUCKETS)),
             lines: Family::default(),
             processed: Family::default(),
+            refusals: Family::default(),
         };
         metrics.with_root(|root| {
             root.register_collector(Box::new(Process::new()));
@@ -92,6 +99,7 @@ impl Metrics {
         ours.register("build", "What is running", build);
         ours.register_with_unit("task_duration", "Time to do one task", Unit::Seconds, self.tasks.clone());
         ours.register("lines", "Lines by what became of them", self.lines.clone());
+        ours.register("auth_refused", "Calls refused for want of the right token", self.refusals.clone());
         let help = "When the stage last finished a task, as Unix time";
         ours.register_with_unit("last_processed_timestamp", help, Unit::Seconds, self.processed.clone());
     }
@@ -109,6 +117,11 @@ impl Metrics {
     /// Counts lines.
     pub fn add_lines(&self, stage: &'static str, outcome: &'static str, n: u64) {
         self.lines.get_or_create(&OutcomeLabels { stage, outcome }).inc_by(n);
+    }
+
+    /// Counts a call that was refused: `unauthorized` without a known token, `forbidden` with that of somebody else.
+    pub fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&RefusalLabels { reason }).inc();
     }
 
     /// Notes when a stage last finished something.

@@ -3,7 +3,7 @@
 //! A problem also travels in the response's extensions, so that the outermost layer can add the request id.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -49,6 +49,18 @@ impl Problem {
     /// 400 `bad_json`: the body is not JSON.
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_json", detail)
+    }
+
+    /// 401 `unauthorized`: no token, or one that is nobody's; says whose token is needed.
+    pub fn unauthorized(needed: impl std::fmt::Display) -> Self {
+        let detail = format!("this call needs a token, that of {needed}: send it as 'Authorization: Bearer TOKEN'");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
+    /// 403 `forbidden`: a known token that does not open this call.
+    pub fn forbidden(party: &str, needed: impl std::fmt::Display) -> Self {
+        let detail = format!("the token is that of {party}; this call needs that of {needed}");
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
     /// 422 `invalid`: understood, and wrong.
@@ -126,6 +138,9 @@ impl Problem {
         headers.remove(CONTENT_LENGTH);
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // Strings and a number always serialize.
         *response.body_mut() = Body::from(serde_json::to_vec(&body).unwrap_or_default());

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
+use super::auth::Guard;
 use super::layers;
 use super::watched::{Activity, Patience, Watched};
 use crate::config;
@@ -76,6 +77,7 @@ impl Limits {
 pub struct Bound {
     listener: TcpListener,
     addr: SocketAddr,
+    guard: Guard,
 }
 
 impl Bound {
@@ -85,12 +87,15 @@ impl Bound {
     }
 }
 
-/// Binds the role's port; without `insecure` on 127.0.0.1 whatever the settings say.
+/// Binds the role's port; on 127.0.0.1 whatever the settings say unless the guard has a token to ask for.
 ///
 /// # Errors
 /// The address cannot be bound; the text names it and says what to change.
-pub async fn bind(server: &config::Server, insecure: bool, default_port: u16) -> io::Result<Bound> {
-    let host = if insecure { server.host.as_str() } else { loopback(&server.host) };
+pub async fn bind(server: &config::Server, guard: Guard, default_port: u16) -> io::Result<Bound> {
+    let host = if guard.may_face_others() { server.host.as_str() } else { loopback(&server.host, &guard) };
+    for party in guard.locked_out() {
+        log::warn!(party; "auth.{party} is not set here while other tokens are, so its calls are refused");
+    }
     let port = server.port.unwrap_or(default_port);
     let listener = TcpListener::bind((host, port)).await.map_err(|cause| {
         let advice = match cause.kind() {
@@ -101,13 +106,14 @@ pub async fn bind(server: &config::Server, insecure: bool, default_port: u16) ->
         io::Error::new(cause.kind(), format!("cannot listen on {host}:{port}: {cause}; {advice}"))
     })?;
     let addr = listener.local_addr()?;
-    Ok(Bound { listener, addr })
+    Ok(Bound { listener, addr, guard })
 }
 
-fn loopback(host: &str) -> &'static str {
+fn loopback(host: &str, guard: &Guard) -> &'static str {
     let is_local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if !is_local {
-        log::warn!(host; "listening on 127.0.0.1 only: nothing here asks for tokens; auth.insecure=true lifts this");
+        let wanted = guard.wanted();
+        log::warn!(host; "listening on 127.0.0.1 only: there is no token to ask for; set {wanted} (auth.insecure=true lifts this)");
     }
     "127.0.0.1"
 }
@@ -119,8 +125,8 @@ fn loopback(host: &str) -> &'static str {
 /// # Errors
 /// None at present: what fails on the way concerns one connection only.
 pub async fn serve(bound: Bound, router: Router, limits: Limits, stop: Stop) -> io::Result<()> {
-    let Bound { listener, addr } = bound;
-    let router = layers::protect(router, &limits).with_state(());
+    let Bound { listener, addr, guard } = bound;
+    let router = layers::protect(router, &limits, guard).with_state(());
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();

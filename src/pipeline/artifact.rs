@@ -3,14 +3,14 @@
 //! Written as `.<name>.t<token>.tmp` in the same folder, fsynced, renamed, and the folder fsynced; read only after
 //! its digest is what the stage before reported.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::fs::{OFlags, RenameFlags};
 use sha2::{Digest as _, Sha256};
 
+use super::plain;
 use crate::task::{Digest, Output};
 
 /// Bytes of a file's write buffer.
@@ -86,18 +86,13 @@ impl Draft {
     /// # Errors
     /// When the folder cannot be created or the file cannot be opened.
     pub fn create(target: &Path, token: u64) -> io::Result<Self> {
-        let folder = folder_of(target)?;
+        let folder = plain::parent(target);
         create_folder(folder)?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let temporary = folder.join(format!(".{name}.t{token}.tmp"));
         // Whatever has this name is a left-over of ours, or something that must not be written through.
         remove(&temporary)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .custom_flags(no_follow())
-            .open(&temporary)
-            .map_err(|e| named(&e, "cannot create", &temporary))?;
+        let file = create_new(&temporary)?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, Hashed::new(file));
         Ok(Self { target: target.to_owned(), temporary, writer: Some(writer), output: None })
     }
@@ -118,7 +113,10 @@ impl Draft {
     pub fn seal(&mut self) -> io::Result<Output> {
         if let Some(writer) = self.writer.take() {
             let hashed = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-            hashed.inner.sync_all().map_err(|e| named(&e, "cannot sync", &self.temporary))?;
+            hashed
+                .inner
+                .sync_all()
+                .map_err(|e| io::Error::new(e.kind(), format!("cannot sync {}: {e}", self.temporary.display())))?;
             self.output = Some(hashed.output());
         }
         self.output.ok_or_else(|| io::Error::other("the draft failed before"))
@@ -159,9 +157,7 @@ impl Drop for Draft {
     fn drop(&mut self) {
         // After a publication there is nothing left to remove; else the file is an orphan that the next start sweeps
         // should this fail too.
-        if let Err(e) = std::fs::remove_file(&self.temporary)
-            && e.kind() != io::ErrorKind::NotFound
-        {
+        if let Err(e) = remove(&self.temporary) {
             log::warn!(path:% = self.temporary.display(); "cannot remove a temporary file: {e}");
         }
     }
@@ -172,7 +168,7 @@ impl Drop for Draft {
 /// # Errors
 /// When it cannot be opened or is no regular file.
 pub fn open(path: &Path) -> io::Result<File> {
-    open_plain(path, OpenOptions::new().read(true))
+    plain::open(path, OFlags::RDONLY)
 }
 
 /// Opens a regular file for reading and writing without following a link at its name.
@@ -180,27 +176,23 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 /// When it cannot be opened or is no regular file.
 pub fn open_for_update(path: &Path) -> io::Result<File> {
-    open_plain(path, OpenOptions::new().read(true).write(true))
+    plain::open(path, OFlags::RDWR)
 }
 
-fn open_plain(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let file = options
-        // NONBLOCK: a FIFO in the file's place must not hang the reader.
-        .custom_flags(no_follow() | flag(OFlags::NONBLOCK))
-        .open(path)
-        .map_err(|e| match e.raw_os_error() {
-            Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => not_plain(path),
-            _ => named(&e, "cannot open", path),
-        })?;
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.nlink() > 1 {
-        return Err(not_plain(path));
-    }
-    Ok(file)
+/// Creates a file for reading and writing; whatever has its name already is left alone.
+///
+/// # Errors
+/// `AlreadyExists` if the name is taken, else whatever the system says.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    plain::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
 }
 
-fn not_plain(path: &Path) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no plain file", path.display()))
+/// Opens a folder, for locking it.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn open_folder(folder: &Path) -> io::Result<File> {
+    plain::folder(folder)
 }
 
 /// What a file is, read from its first byte to its last.
@@ -256,17 +248,12 @@ pub fn verify(path: &Path, expected: Option<&Output>, found: &Output) -> io::Res
 /// # Errors
 /// Whatever the system says.
 pub fn create_folder(folder: &Path) -> io::Result<()> {
-    if folder.as_os_str().is_empty() || folder.is_dir() {
-        return Ok(());
+    match plain::folder(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        other => return other.map(drop),
     }
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent {
-        create_folder(parent)?;
-    }
-    match std::fs::create_dir(folder) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(named(&e, "cannot create", folder)),
-        _ => sync_folder(parent.unwrap_or(Path::new("."))),
-    }
+    create_folder(plain::parent(folder))?;
+    plain::create_folder(folder)
 }
 
 /// Makes the names in a folder durable.
@@ -274,7 +261,7 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// Whatever the system says.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| named(&e, "cannot sync", folder))
+    plain::folder(folder)?.sync_all()
 }
 
 /// Removes a file and says whether it was there.
@@ -282,10 +269,10 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// Whatever the system says, unless the file is already gone.
 pub fn remove(path: &Path) -> io::Result<bool> {
-    match std::fs::remove_file(path) {
+    match plain::remove(path) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(named(&e, "cannot remove", path)),
+        Err(e) => Err(e),
     }
 }
 
@@ -294,16 +281,14 @@ pub fn remove(path: &Path) -> io::Result<bool> {
 /// # Errors
 /// `AlreadyExists` if the name is taken, else whatever the system says.
 pub fn relocate(from: &Path, to: &Path) -> io::Result<()> {
-    create_folder(folder_of(to)?)?;
+    create_folder(plain::parent(to))?;
     rename(from, to, Taken::Refuse)?;
-    sync_folder(folder_of(from)?)
+    sync_folder(plain::parent(from))
 }
 
 /// Gives a file its name and makes the name durable.
 fn rename(from: &Path, to: &Path, taken: Taken) -> io::Result<()> {
-    let flags = if taken == Taken::Refuse { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
-    renameat_with(CWD, from, CWD, to, flags).map_err(|e| named(&e.into(), "cannot publish", to))?;
-    sync_folder(folder_of(to)?)
+    plain::rename(from, to, if taken == Taken::Refuse { RenameFlags::NOREPLACE } else { RenameFlags::empty() })
 }
 
 /// The names in a folder, sorted; none if there is no such folder.
@@ -311,34 +296,43 @@ fn rename(from: &Path, to: &Path, taken: Taken) -> io::Result<()> {
 /// # Errors
 /// Whatever reading the folder fails with.
 pub fn list(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(named(&e, "cannot list", folder)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry?.file_name().into_string().ok());
+    match plain::list(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Ok(mut names) => {
+            names.sort();
+            Ok(names)
+        }
+        Err(e) => Err(e),
     }
-    names.sort();
-    Ok(names)
 }
 
-fn folder_of(path: &Path) -> io::Result<&Path> {
-    path.parent().ok_or_else(|| io::Error::other(format!("{} has no folder", path.display())))
+/// The size of a file in bytes.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn size(path: &Path) -> io::Result<u64> {
+    Ok(u64::try_from(plain::stat(path)?.st_size).unwrap_or_default())
 }
 
-fn flag(flags: OFlags) -> i32 {
-    // The flags of open(2) are an int; rustix keeps the same bits unsigned.
-    i32::try_from(flags.bits()).unwrap_or_default()
+/// When a file was last written, as Unix time in milliseconds.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn written_unix_ms(path: &Path) -> io::Result<i64> {
+    let stat = plain::stat(path)?;
+    Ok(stat
+        .st_mtime
+        .saturating_mul(1000)
+        .saturating_add(i64::try_from(stat.st_mtime_nsec / 1_000_000).unwrap_or_default()))
 }
 
-fn no_follow() -> i32 {
-    flag(OFlags::NOFOLLOW)
-}
-
-fn named(error: &io::Error, what: &str, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
+/// Whether this name is that of this open file.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn is_name_of(path: &Path, file: &File) -> io::Result<bool> {
+    let (named, held) = (plain::stat(path)?, rustix::fs::fstat(file)?);
+    Ok((named.st_dev, named.st_ino) == (held.st_dev, held.st_ino))
 }
 
 #[cfg(test)]
@@ -402,7 +396,7 @@ mod tests {
         assert!(open(&target).is_err());
         assert!(open(folder.path()).is_err());
         let pipe = folder.path().join("pipe");
-        rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         assert!(open(&pipe).is_err());
     }
 }

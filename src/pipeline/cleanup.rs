@@ -190,11 +190,9 @@ impl Cleaner {
     }
 
     fn is_path_old(&self, path: &Path, age: Duration) -> bool {
-        let modified = std::fs::metadata(path).and_then(|meta| meta.modified());
-        let since = modified.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-        let Some(since) = since.and_then(|since| i64::try_from(since.as_millis()).ok()) else {
+        let Ok(written) = artifact::written_unix_ms(path) else {
             return false;
         };
-        self.clock.now().unix_ms().saturating_sub(since) > i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
+        self.clock.now().unix_ms().saturating_sub(written) > i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::{Party, Secret, Settings};
 use crate::event::ShardId;
 use crate::task::wire::{
     ClaimRequest, ClaimResponse, FileResponse, FilesResponse, HeartbeatResponse, IngestDoneRequest, IngestDoneResponse,
@@ -30,6 +31,19 @@ pub enum ClientError {
         /// What happened.
         why: String,
     },
+    /// The API does not take our token, or wants one. A matter of settings, not of the call: the same call succeeds when
+    /// they are right.
+    #[error("the stage-status API at {url} refuses {} ({status}): {}", if *.sent { "our token" } else { "calls without a token" }, .advice)]
+    Denied {
+        /// The base that was called.
+        url: String,
+        /// The HTTP status, 401 or 403.
+        status: u16,
+        /// Whether a token was sent.
+        sent: bool,
+        /// What to do about it.
+        advice: String,
+    },
     /// The API answered no. The call changed nothing, and the same call would be refused again.
     #[error("the stage-status API refused ({status} {code}): {detail}")]
     Refused {
@@ -43,6 +57,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether the same call may succeed later, when what is around it works again.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Denied { .. })
+    }
+
     /// Whether another worker has the task by now.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status: 409, .. })
@@ -59,6 +78,9 @@ impl ClientError {
 pub struct Client {
     agent: ureq::Agent,
     base: String,
+    party: Option<Party>,
+    /// What goes into the header.
+    authorization: Option<Secret>,
 }
 
 /// An RFC 9457 document, as far as it is used.
@@ -70,7 +92,14 @@ struct Problem {
 }
 
 impl Client {
-    /// A client of the API at this base URL.
+    /// A client that speaks for a party, with that party's first token if there is one.
+    pub fn of(settings: &Settings, party: Party) -> Self {
+        let token = settings.auth.token(party);
+        let authorization = token.map(|token| Secret::new(format!("Bearer {}", token.expose())));
+        Self { party: Some(party), authorization, ..Self::new(&settings.pipeline.url) }
+    }
+
+    /// A client of the API at this base URL, for calls that change nothing: those need no token.
     pub fn new(base: &str) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -79,8 +108,10 @@ impl Client {
             .user_agent(concat!("shopctl/", env!("CARGO_PKG_VERSION")))
             // The API is inside the house: a proxy of the environment is not for it.
             .proxy(None)
+            // Nor does it send us elsewhere, and our token goes nowhere else.
+            .max_redirects(0)
             .build();
-        Self { agent: agent.into(), base: base.to_owned() }
+        Self { agent: agent.into(), base: base.to_owned(), party: None, authorization: None }
     }
 
     /// The base URL.
@@ -207,7 +238,10 @@ impl Client {
         timeout: Duration,
     ) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
-        let request = self.agent.post(&url).config().timeout_global(Some(timeout)).build();
+        let mut request = self.agent.post(&url).config().timeout_global(Some(timeout)).build();
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization.expose());
+        }
         self.answer(request.send_json(body))
     }
 
@@ -227,6 +261,23 @@ impl Client {
         if status >= 500 || matches!(status, 408 | 429) {
             return Err(unavailable(format!("status {status} {}", problem.detail)));
         }
+        if matches!(problem.code.as_str(), "unauthorized" | "forbidden") || status == 401 {
+            return Err(self.denied(status));
+        }
         Err(ClientError::Refused { status, code: problem.code, detail: problem.detail })
+    }
+
+    fn denied(&self, status: u16) -> ClientError {
+        let sent = self.authorization.is_some();
+        let advice = self.party.map_or_else(
+            || "this call was not expected to need one".to_owned(),
+            |party| {
+                let name = party.name();
+                let there =
+                    if sent { "to one that the API knows as that of" } else { "to the token that the API has for" };
+                format!("set auth.{name} (or auth.{name}_file) {there} {name}")
+            },
+        );
+        ClientError::Denied { url: self.base.clone(), status, sent, advice }
     }
 }

@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::lease::{Heart, Lease};
 use crate::event::ShardId;
 use crate::shutdown::Stop;
-use crate::task::wire::{ClaimRequest, ClaimedItem, TaskRequest};
+use crate::task::wire::{ClaimRequest, ClaimResponse, TaskRequest};
 use crate::task::{Claimed, Counts, Output, Stage, TaskKey};
 
 /// The first and the longest wait after the API did not answer.
@@ -136,13 +136,12 @@ impl Driver<'_> {
         let mut backoff = BACKOFF.0;
         loop {
             let sent = Instant::now();
-            match self.client.claim(stage, &request) {
-                Ok(response) => {
+            let answer = self.client.claim(stage, &request);
+            match answer.and_then(|response| Ok((response.waited_ms, self.handed_out(stage, response)?))) {
+                Ok((waited_ms, claimed)) => {
                     self.watch.api_answers(None);
                     // The leases began when the tasks were handed out, which was not before this moment.
-                    let granted = sent + Duration::from_millis(response.waited_ms).min(sent.elapsed());
-                    let items = response.items.into_iter();
-                    let claimed: Vec<Claimed> = items.filter_map(ClaimedItem::into_claimed).collect();
+                    let granted = sent + Duration::from_millis(waited_ms).min(sent.elapsed());
                     return Ok((claimed, granted));
                 }
                 Err(e) if !patient => return Err(e),
@@ -156,6 +155,28 @@ impl Driver<'_> {
                 }
             }
         }
+    }
+
+    /// The tasks of an answer, if they are what was asked for. They become paths here, and nobody's word is taken for
+    /// those: that a name is a name was checked when the answer was read.
+    fn handed_out(&self, stage: Stage, response: ClaimResponse) -> Result<Vec<Claimed>, ClientError> {
+        let not_asked_for = |what: String| {
+            let why = format!("it handed out what was not asked for: {what}");
+            ClientError::Unavailable { url: self.client.base().to_owned(), why }
+        };
+        if response.stage != stage {
+            return Err(not_asked_for(format!("a task of {}", response.stage)));
+        }
+        let mut claimed = Vec::new();
+        for item in response.items {
+            let (shard, count) = (item.shard, item.shards_count);
+            let is_ours = self.shard.is_none_or(|only| only == shard);
+            match item.into_claimed() {
+                Some(task) if is_ours && shard.get() < count => claimed.push(task),
+                _ => return Err(not_asked_for(format!("shard {shard} of {count}"))),
+            }
+        }
+        Ok(claimed)
     }
 
     /// Works on what one claim brought, file by file.
@@ -260,12 +281,12 @@ impl Driver<'_> {
         let mut stopping: Option<Instant> = None;
         for _ in 1..REPORT_TRIES {
             match self.client.transition(stage, transition, request) {
-                Err(ClientError::Unavailable { why, .. }) if !self.stop.is_ended() => {
+                Err(e) if e.is_temporary() && !self.stop.is_ended() => {
                     if self.stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > patience {
                         break;
                     }
                     log::warn!(stage = stage.name(), file = request.filename.as_str(), retry_ms = millis(backoff);
-                        "cannot report '{transition}': {why}");
+                        "cannot report '{transition}': {e}");
                     // The stop does not end this wait at once: reporting is part of finishing. The deadline does.
                     let rest = jittered(backoff);
                     let ended = tokio::runtime::Handle::current()

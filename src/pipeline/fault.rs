@@ -61,8 +61,8 @@ impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Self {
         match error {
             e if e.is_conflict() => Self::Stale(e.to_string()),
-            e @ ClientError::Unavailable { .. } => Self::Surroundings(e.to_string()),
-            e @ ClientError::Refused { .. } => Self::Attempt(e.to_string()),
+            e if e.is_temporary() => Self::Surroundings(e.to_string()),
+            e => Self::Attempt(e.to_string()),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Names and places of the files that travel between the stages (contracts 2).
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::plain;
 use crate::event::ShardId;
 use crate::task::FileName;
 
@@ -33,9 +35,10 @@ pub enum Artifact {
 }
 
 impl Folder {
-    /// The shared folder at this path.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+    /// The shared folder at this path. It may be reached through links, which are resolved here, once; below it there
+    /// are none.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self(resolve(path.as_ref()))
     }
 
     /// Its path.
@@ -71,11 +74,12 @@ impl Folder {
     /// Where an artifact can be read: in its place, or aside where its role has put it when it stopped.
     pub fn locate(&self, artifact: &Artifact) -> PathBuf {
         let path = self.path_of(artifact);
-        if path.exists() {
+        // Anything but a plain absence is for the one who opens it to find out.
+        if !plain::stat(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
             return path;
         }
         let aside = path.parent().map(|own| own.join(UNDELIVERED).join(artifact.file_name()));
-        aside.filter(|aside| aside.exists()).unwrap_or(path)
+        aside.filter(|aside| plain::stat(aside).is_ok()).unwrap_or(path)
     }
 
     /// Where an artifact belongs.
@@ -155,9 +159,32 @@ impl Artifact {
     }
 }
 
+/// The path without links, as far as it is there already.
+pub fn resolve(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for above in whole.ancestors() {
+        if let (Ok(real), Ok(rest)) = (above.canonicalize(), whole.strip_prefix(above)) {
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    whole
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shared_folder_may_be_reached_through_links() {
+        let temp = tempfile::tempdir().unwrap();
+        let real = temp.path().canonicalize().unwrap().join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, temp.path().join("link")).unwrap();
+        assert_eq!(Folder::new(temp.path().join("link")).path(), real);
+        assert_eq!(Folder::new(temp.path().join("link/new/er")).path(), real.join("new/er"));
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(Folder::new("./not-there").path(), here.join("not-there"));
+    }
 
     #[test]
     fn every_name_is_read_back() {

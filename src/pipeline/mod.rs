@@ -13,6 +13,7 @@ pub mod folder;
 pub mod ingest;
 pub mod lease;
 pub mod order;
+mod plain;
 pub mod prepared;
 pub mod rejects;
 pub mod send;

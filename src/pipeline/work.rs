@@ -69,7 +69,10 @@ impl Worker {
         key_retention_days: u32,
         clock: Clock,
     ) -> store::Result<Self> {
-        let state = store::open_worker_state(&folder.worker_state(shard))?;
+        // Its folder is a plain one, or the state would be kept who knows where.
+        let state = folder.worker_state(shard);
+        artifact::create_folder(state.parent().unwrap_or(folder.path())).map_err(store::Error::Input)?;
+        let state = store::open_worker_state(&state)?;
         Ok(Self {
             folder,
             shard,

@@ -29,7 +29,7 @@ pub struct Args {}
 /// # Errors
 /// [`Failure`] when the port or the database cannot be opened.
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
-    ctx.bind(PORT).await?;
+    ctx.bind(PORT, api::POLICY).await?;
     let url = &ctx.settings.database.tracking;
     let tracking = store::open_tracking(url, ctx.clock.clone(), policy(&ctx.settings)).await?;
     let api = Api::new(Arc::clone(&tracking), ctx.stop.clone());
@@ -39,7 +39,7 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
         keep.await;
         Ok(())
     };
-    ctx.serve(PORT, api::router(api), api::BODY_BYTES_MAX, work).await
+    ctx.serve(api::router(api), api::BODY_BYTES_MAX, work).await
 }
 
 /// What the tracking store needs to know of the settings.

@@ -7,10 +7,11 @@ use tokio::task::JoinSet;
 
 use crate::boot::{Context, Exit, Failure, say, worker_name};
 use crate::event::ShardId;
+use crate::http::{Party, Policy};
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
 use crate::pipeline::driver::{Driver, Finished, Job, Tally};
-use crate::pipeline::folder::Artifact;
+use crate::pipeline::folder::{Artifact, resolve};
 use crate::shutdown::Stop;
 use crate::task::Stage;
 
@@ -27,6 +28,10 @@ pub(super) struct Plan {
     pub(super) own: PathBuf,
     /// The port that it listens on by default.
     pub(super) port: u16,
+    /// Who may change what there.
+    pub(super) policy: Policy,
+    /// As whom it calls the API.
+    pub(super) party: Party,
 }
 
 /// Runs the jobs until the stop is requested, each in a loop of its own, with probes beside them.
@@ -35,7 +40,7 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
     plan: Plan,
     jobs: Vec<J>,
 ) -> Result<Exit, Failure> {
-    ctx.bind(plan.port).await?;
+    ctx.bind(plan.port, plan.policy).await?;
     let cleaner = Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone());
     cleaner.at_start()?;
     let mut loops = JoinSet::new();
@@ -55,11 +60,11 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
         clear_at_stop(ticker.await?).await?;
         result
     };
-    ctx.serve_probes(plan.port, work).await
+    ctx.serve_probes(work).await
 }
 
 fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context, plan: &Plan, mut job: J) {
-    let (client, stop, watch) = (Client::new(&ctx.settings.pipeline.url), ctx.stop.clone(), ctx.watch());
+    let (client, stop, watch) = (Client::of(&ctx.settings, plan.party), ctx.stop.clone(), ctx.watch());
     let (shard, limit, wait) = (plan.shard, plan.limit, ctx.settings.pipeline.claim_wait);
     loops.spawn_blocking(move || {
         let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };
@@ -87,7 +92,7 @@ pub(super) async fn clear_at_stop(cleaner: Cleaner) -> Result<(), Failure> {
 
 /// Does what is ready, prints one line, and answers whether all of it went well.
 pub(super) async fn run_once<J: Job + Send + 'static>(ctx: Context, plan: Plan, mut job: J) -> Result<Exit, Failure> {
-    let (client, stop, watch) = (Client::new(&ctx.settings.pipeline.url), ctx.stop.clone(), ctx.watch());
+    let (client, stop, watch) = (Client::of(&ctx.settings, plan.party), ctx.stop.clone(), ctx.watch());
     let (stage, name) = (job.stage(), ctx.name);
     Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let tally = tokio::task::spawn_blocking(move || {
@@ -110,6 +115,11 @@ pub(super) fn run_files(
 ) -> Result<Exit, Failure> {
     let mut tally = Tally::default();
     for path in files {
+        // A person's path may go through links; the name at its end is taken as it is.
+        let path = &match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => resolve(parent).join(name),
+            _ => path.clone(),
+        };
         match run(path) {
             Ok(finished) => {
                 for finished in finished {

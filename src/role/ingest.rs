@@ -9,6 +9,7 @@ mod tick;
 use std::path::PathBuf;
 
 use crate::boot::{Context, Exit, Failure, say};
+use crate::http::Policy;
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
 use crate::pipeline::folder::Folder;
@@ -17,6 +18,8 @@ use crate::pipeline::ingest::import::{Importer, open_input};
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;
+/// Who may post events.
+pub const POLICY: Policy = api::POLICY;
 /// How long an import that is stopped may go on with its batch.
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 /// What a stopped import says.
@@ -57,7 +60,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 }
 
 async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
-    ctx.bind(PORT).await?;
+    ctx.bind(PORT, POLICY).await?;
     let folder = Folder::new(&ctx.settings.shared.dir);
     let cleaner = Cleaner::new(folder.events(), &ctx.settings, ctx.clock.clone());
     cleaner.at_start()?;
@@ -65,7 +68,7 @@ async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
     let routes = api::routes(&ctx, &ingest);
     let body_bytes = ctx.settings.events.max_body_size;
     let work = ingest.run(cleaner);
-    ctx.serve(PORT, routes, body_bytes, work).await
+    ctx.serve(routes, body_bytes, work).await
 }
 
 /// Cuts a file into event files and announces them. A stop is answered between two batches, or after a moment if the

@@ -4,6 +4,7 @@
 pub mod apid;
 pub mod audit;
 pub mod config;
+pub mod healthcheck;
 pub mod ingest;
 pub mod migrate;
 pub mod retry;

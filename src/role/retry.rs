@@ -3,6 +3,7 @@
 //! Talks to the API. Run: `shopctl retry 20250101000000`.
 
 use crate::boot::{Context, Exit, Failure, say};
+use crate::config::Party;
 use crate::event::ShardId;
 use crate::log_format::clean;
 use crate::pipeline::client::Client;
@@ -43,7 +44,7 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when the file is unknown or the API does not answer.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
-    tokio::task::spawn_blocking(move || retry(&Client::new(&ctx.settings.pipeline.url), &args)).await?
+    tokio::task::spawn_blocking(move || retry(&Client::of(&ctx.settings, Party::Operator), &args)).await?
 }
 
 fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {

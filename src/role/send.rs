@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
 use crate::event::ShardId;
+use crate::http::{Party, Policy};
 use crate::pipeline::driver::{FileTask, Finished};
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
@@ -17,6 +18,8 @@ use crate::task::{Stage, TaskKey};
 
 /// The port that the sender's probes listen on by default.
 pub const PORT: u16 = 8086;
+/// Its probes need no token; one of its own lets it listen beyond loopback.
+pub const POLICY: Policy = Policy::probes(&[Party::MysqlSender]);
 /// Deliveries at the same time, at the most; there is one per shard.
 const PARALLEL_MAX: u8 = 8;
 
@@ -49,7 +52,14 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be delivered.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
-    let plan = Plan { limit: 1, shard: args.shard, own: folder.sender(), port: PORT };
+    let plan = Plan {
+        limit: 1,
+        shard: args.shard,
+        own: folder.sender(),
+        port: PORT,
+        policy: POLICY,
+        party: Party::MysqlSender,
+    };
     let new_sender = || {
         let (database, line_bytes) = (ctx.settings.database.clone(), ctx.settings.events.max_payload_size);
         Sender::new(folder.clone(), database, line_bytes, ctx.clock.clone())

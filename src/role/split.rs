@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
+use crate::http::{Party, Policy};
 use crate::pipeline::driver::Finished;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
@@ -15,6 +16,8 @@ use crate::task::Stage;
 
 /// The port that the splitter's probes listen on by default.
 pub const PORT: u16 = 8085;
+/// Its probes need no token; one of its own lets it listen beyond loopback.
+pub const POLICY: Policy = Policy::probes(&[Party::ShardSplitter]);
 /// Tasks per claim: one file with all its ready shards. Files that wait in this process would wait without heartbeats.
 const LIMIT: u32 = 1;
 
@@ -43,7 +46,14 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be split.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
-    let plan = Plan { limit: LIMIT, shard: None, own: folder.splitter(), port: PORT };
+    let plan = Plan {
+        limit: LIMIT,
+        shard: None,
+        own: folder.splitter(),
+        port: PORT,
+        policy: POLICY,
+        party: Party::ShardSplitter,
+    };
     let splitter = Splitter::new(folder, ctx.settings.events.max_payload_size);
     if !args.files.is_empty() {
         return tokio::task::spawn_blocking(move || {

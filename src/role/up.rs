@@ -75,7 +75,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     // The API stops last: the others report to it while they drain.
     let api_stop = Stop::new();
     let mut api = Context::new("pipeline-apid", Arc::new(settings.clone()), api_stop.clone());
-    api.bind(apid::PORT).await.map_err(port_taken)?;
+    api.bind(apid::PORT, crate::api::POLICY).await.map_err(port_taken)?;
     if let Some(bound) = &api.bound {
         settings.pipeline.url = format!("http://{}{}", bound.addr(), crate::api::BASE);
     }
@@ -111,17 +111,17 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 /// Binds every role's port before any role starts, so that a taken port is said at once.
 async fn bind_all(settings: &Arc<Settings>, stop: &Stop) -> Result<Vec<(Context, Role)>, Failure> {
     let mut roles = vec![
-        ("event-ingest", ingest::PORT, Role::Ingest),
-        ("shard-splitter", split::PORT, Role::Split),
-        ("mysql-sender", send::PORT, Role::Send),
+        ("event-ingest", ingest::PORT, ingest::POLICY, Role::Ingest),
+        ("shard-splitter", split::PORT, split::POLICY, Role::Split),
+        ("mysql-sender", send::PORT, send::POLICY, Role::Send),
     ];
     for shard in settings.pipeline.shards_count.shards() {
-        roles.push(("shard-worker", work::PORT + u16::from(shard.get()), Role::Work(shard)));
+        roles.push(("shard-worker", work::PORT + u16::from(shard.get()), work::POLICY, Role::Work(shard)));
     }
     let mut contexts = Vec::new();
-    for (name, port, role) in roles {
+    for (name, port, policy, role) in roles {
         let mut context = Context::new(name, Arc::clone(settings), stop.clone());
-        context.bind(port).await.map_err(port_taken)?;
+        context.bind(port, policy).await.map_err(port_taken)?;
         contexts.push((context, role));
     }
     Ok(contexts)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
 use crate::event::ShardId;
+use crate::http::{Party, Policy};
 use crate::pipeline::driver::FileTask;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
@@ -16,6 +17,8 @@ use crate::task::{Stage, TaskKey};
 
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
 pub const PORT: u16 = 8100;
+/// Its probes need no token; one of its own lets it listen beyond loopback.
+pub const POLICY: Policy = Policy::probes(&[Party::ShardWorker]);
 
 /// Checks one shard's events against the rules and prepares them for the sender.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,7 +51,14 @@ pub struct Args {
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let port = PORT + u16::from(args.shard.get());
-    let plan = Plan { limit: 1, shard: Some(args.shard), own: folder.worker(args.shard), port };
+    let plan = Plan {
+        limit: 1,
+        shard: Some(args.shard),
+        own: folder.worker(args.shard),
+        port,
+        policy: POLICY,
+        party: Party::ShardWorker,
+    };
     let (line_bytes, days) = (ctx.settings.events.max_payload_size, ctx.settings.worker.key_retention_days);
     let mut worker = Worker::open(folder, args.shard, line_bytes, days, ctx.clock.clone())?;
     if !args.files.is_empty() {

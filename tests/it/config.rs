@@ -21,6 +21,7 @@ const HELPS: &[&[&str]] = &[
     &["status"],
     &["audit"],
     &["retry"],
+    &["healthcheck"],
     &["config"],
     &["config", "show"],
     &["config", "check"],

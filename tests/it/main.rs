@@ -3,12 +3,14 @@
 
 mod api;
 mod audit;
+mod auth;
 mod chaos;
 mod config;
 mod containers;
 mod docs;
 mod hostile;
 mod imports;
+mod intruders;
 mod paused;
 mod pipeline;
 mod shutdown;

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::extract::{Json, Path, Query};
-use super::{Limits, Metrics, Readiness, bind, probes, serve};
+use super::{Guard, Limits, Metrics, Party, Policy, Readiness, bind, probes, serve};
 use crate::config;
 use crate::shutdown::Stop;
 
@@ -53,8 +53,14 @@ fn settings(port: u16) -> config::Server {
     }
 }
 
+/// A guard without tokens.
+fn guard(insecure: bool) -> Guard {
+    let auth = config::Auth::new(insecure, Vec::new());
+    Guard::new(&auth, Policy::probes(&[Party::Operator]), &Metrics::new())
+}
+
 async fn start(change: impl FnOnce(&mut Limits)) -> Served {
-    let bound = bind(&settings(0), false, 1).await.unwrap();
+    let bound = bind(&settings(0), guard(false), 1).await.unwrap();
     let mut limits = Limits::new(&settings(0), 1024);
     change(&mut limits);
     let (entered, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -139,13 +145,13 @@ fn assert_problem(answer: &str, status: u16, code: &str) {
 async fn without_insecure_only_loopback_is_bound() {
     let mut settings = settings(0);
     settings.host = "0.0.0.0".to_owned();
-    assert_eq!(bind(&settings, false, 1).await.unwrap().addr().ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
-    assert_eq!(bind(&settings, true, 1).await.unwrap().addr().ip(), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    assert_eq!(bind(&settings, guard(false), 1).await.unwrap().addr().ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    assert_eq!(bind(&settings, guard(true), 1).await.unwrap().addr().ip(), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 }
 
 #[tokio::test]
 async fn port_in_use_is_named_with_the_way_out() {
-    let bound = bind(&settings(0), false, 1).await.unwrap();
-    let fault = bind(&settings(bound.addr().port()), false, 1).await.unwrap_err().to_string();
+    let bound = bind(&settings(0), guard(false), 1).await.unwrap();
+    let fault = bind(&settings(bound.addr().port()), guard(false), 1).await.unwrap_err().to_string();
     assert!(fault.contains(&bound.addr().to_string()) && fault.contains("--set server.port="), "{fault}");
 }

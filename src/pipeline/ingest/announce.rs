@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::publish_at_free_name;
-use crate::config::Settings;
+use crate::config::{Party, Settings};
 use crate::event::ShardCount;
 use crate::pipeline::artifact;
 use crate::pipeline::client::{Client, ClientError};
@@ -26,7 +26,7 @@ pub struct Announcer {
 /// Why announcing stopped, or what became of one file.
 #[derive(Debug, thiserror::Error)]
 pub enum AnnounceError {
-    /// The API does not answer: no other file has a better chance now.
+    /// The API does not answer, or not to us: no other file has a better chance now.
     #[error(transparent)]
     Unavailable(ClientError),
     /// The API does not take this file.
@@ -50,10 +50,7 @@ pub struct Compared {
 
 impl From<ClientError> for AnnounceError {
     fn from(error: ClientError) -> Self {
-        match error {
-            error @ ClientError::Unavailable { .. } => Self::Unavailable(error),
-            error @ ClientError::Refused { .. } => Self::Refused(error),
-        }
+        if error.is_temporary() { Self::Unavailable(error) } else { Self::Refused(error) }
     }
 }
 
@@ -61,7 +58,7 @@ impl Announcer {
     /// An announcer for the folder and the API of these settings.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            client: Client::new(&settings.pipeline.url),
+            client: Client::of(settings, Party::EventIngest),
             folder: Folder::new(&settings.shared.dir),
             count: settings.pipeline.shards_count,
             pending: BTreeSet::new(),

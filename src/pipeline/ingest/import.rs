@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::clock::Clock;
 use crate::event::{LineReader, Next};
 use crate::pipeline::artifact::{self, Draft, Taken};
-use crate::pipeline::client::{Client, ClientError};
+use crate::pipeline::client::Client;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::shutdown::Stop;
 use crate::task::{Digest, FileName, Output};
@@ -93,7 +93,7 @@ impl Importer {
     fn lock(&self) -> io::Result<File> {
         let folder = self.folder.events().join("imports");
         artifact::create_folder(&folder)?;
-        let held = File::open(&folder)?;
+        let held = artifact::open_folder(&folder)?;
         let mut said = false;
         loop {
             match flock(&held, FlockOperation::NonBlockingLockExclusive) {
@@ -178,10 +178,7 @@ impl Importer {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 // It may have been delivered and removed since; the API remembers it then.
                 let known = self.client.find_file(&note.file).map_err(|e| {
-                    let kind = match e {
-                        ClientError::Unavailable { .. } => io::ErrorKind::NotConnected,
-                        ClientError::Refused { .. } => io::ErrorKind::Other,
-                    };
+                    let kind = if e.is_temporary() { io::ErrorKind::NotConnected } else { io::ErrorKind::Other };
                     io::Error::new(kind, e)
                 })?;
                 Ok(known.is_some_and(|known| {
@@ -203,8 +200,9 @@ impl Importer {
 
     fn read_note(&self, chain: &Digest) -> io::Result<Option<Note>> {
         let path = self.note_path(chain);
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
+        let mut text = String::new();
+        match artifact::open(&path).and_then(|mut file| file.read_to_string(&mut text)) {
+            Ok(_) => serde_json::from_str(&text)
                 .map(Some)
                 .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged: {e}", path.display()))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -2,9 +2,8 @@
 //! can lose an acknowledged line or publish it twice. A spool is locked by the process that writes it: another ingest
 //! on the same folder takes over only what nobody holds.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -139,7 +138,7 @@ impl Spool {
         let (id, own) = (random_id(), spool_folder(&self.folder));
         // Locked before it has the name by which another ingest would find it.
         let (hidden, path) = (self.folder.events().join(format!(".{id}.spool.tmp")), own.join(format!("{id}{SUFFIX}")));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&hidden)?;
+        let file = artifact::create_new(&hidden)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         artifact::relocate(&hidden, &path)?;
         Ok(Open { path, file, durable: 0 })
@@ -175,8 +174,8 @@ pub fn waiting_bytes(folder: &Folder) -> io::Result<u64> {
     let own = spool_folder(folder);
     let mut bytes = 0;
     for name in artifact::list(&own)? {
-        match std::fs::metadata(own.join(name)) {
-            Ok(meta) => bytes += meta.len(),
+        match artifact::size(&own.join(name)) {
+            Ok(size) => bytes += size,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }
@@ -210,8 +209,7 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
         }
     }
     // Between opening and locking it may have become an event file: then this name is gone, or another file's.
-    let same = std::fs::symlink_metadata(path)
-        .is_ok_and(|named| file.metadata().is_ok_and(|held| (named.dev(), named.ino()) == (held.dev(), held.ino())));
+    let same = artifact::is_name_of(path, &file).unwrap_or(false);
     Ok(same.then_some(file))
 }
 
@@ -241,6 +239,8 @@ fn cut_torn_line(file: &mut File, path: &Path) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+
     use super::*;
     use crate::pipeline::folder::Artifact;
 

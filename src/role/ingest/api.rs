@@ -16,8 +16,8 @@ use tokio::sync::Semaphore;
 use super::tick::Ingest;
 use crate::boot::Context;
 use crate::event::Moment;
-use crate::http::Problem;
 use crate::http::extract::Whole;
+use crate::http::{Party, Permit, Policy, Problem};
 use crate::pipeline::artifact;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::ingest::accept::{self, Limits, Refusal, Refused};
@@ -30,6 +30,15 @@ const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bodies of unknown size, packed or chunked, that are being taken at the same time.
 const UNSIZED_BODIES_MAX: usize = 4;
+
+/// Where events are posted.
+const EVENTS: &str = "/api/v1/events";
+
+/// Who may post events.
+pub(super) const POLICY: Policy = Policy {
+    serves: &[Party::Producer, Party::Operator],
+    permit: |call| if call.route() == EVENTS { Permit::to(Party::Producer) } else { Permit::OPERATOR },
+};
 
 #[derive(Clone)]
 struct Shared {
@@ -84,10 +93,7 @@ pub(super) fn routes(ctx: &Context, ingest: &Ingest) -> Router {
         stop: ctx.stop.clone(),
         counted: Arc::default(),
     };
-    Router::new()
-        .route("/api/v1/events", post(post_events))
-        .route("/api/v1/events/stats", get(stats))
-        .with_state(shared)
+    Router::new().route(EVENTS, post(post_events)).route("/api/v1/events/stats", get(stats)).with_state(shared)
 }
 
 /// Takes events; answers when they are durable.

@@ -100,6 +100,7 @@ impl Database {
             .get_or_try_init(|| async {
                 let facts = session::check(&mut connection, &self.place).await?;
                 migrate::ensure(&mut connection, self.schema, &self.place).await?;
+                session::check_engines(&mut connection, &self.place).await?;
                 Ok::<_, Error>(facts)
             })
             .await?;

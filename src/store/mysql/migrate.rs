@@ -3,8 +3,8 @@
 //! A server does not take back half a migration, so every statement is noted when it is done. If the process dies
 //! between a statement and its note, the statement is run again, and "it is there already" counts as done.
 
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error as Driver};
 
 use super::{fault, session};
 use crate::store::migration::{Migration, SchemaState};
@@ -80,7 +80,7 @@ pub(super) async fn ensure(connection: &mut Conn, schema: &Schema, place: &str) 
 }
 
 async fn apply(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()> {
-    connection.query_drop(NOTES).await.map_err(fault::of_statement)?;
+    connection.query_drop(NOTES).await.map_err(|e| of_migration(e, "0000", place))?;
     // Read again: another process may have migrated while we waited.
     let begun = progress(connection).await?;
     for (index, migration) in schema.migrations.iter().enumerate().skip(begun.finished) {
@@ -91,7 +91,7 @@ async fn apply(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()
             match connection.query_drop(statement).await {
                 Ok(()) => {}
                 // Its note was lost.
-                Err(mysql_async::Error::Server(e)) if position == done && DONE_ALREADY.contains(&e.code) => {}
+                Err(Driver::Server(e)) if position == done && DONE_ALREADY.contains(&e.code) => {}
                 Err(e) => return Err(of_migration(e, migration.name, place)),
             }
             note(connection, number, migration.name, position + 1, false).await?;
@@ -102,7 +102,7 @@ async fn apply(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()
     Ok(())
 }
 
-fn of_migration(error: mysql_async::Error, name: &str, place: &str) -> Error {
+fn of_migration(error: Driver, name: &str, place: &str) -> Error {
     match fault::of_statement(error) {
         Error::Unavailable(why) => Error::Unavailable(format!(
             "{place}: migration {name} cannot be applied: {why}; run 'shopctl migrate up' as a user who may"

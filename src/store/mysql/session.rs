@@ -106,3 +106,20 @@ pub(super) async fn check(connection: &mut Conn, place: &str) -> Result<Facts> {
     log::debug!(place, version = value("version"), packet_bytes; "the database answers");
     Ok(Facts { packet_bytes })
 }
+
+/// Refuses tables that know no transactions: a marker and its rows would not come together.
+pub(super) async fn check_engines(connection: &mut Conn, place: &str) -> Result<()> {
+    let other: Option<String> = connection
+        .query_first(
+            "SELECT CONCAT(table_name, ' is ', engine) FROM information_schema.tables
+             WHERE table_schema = DATABASE() AND engine IS NOT NULL AND engine <> 'InnoDB' LIMIT 1",
+        )
+        .await
+        .map_err(fault::of_statement)?;
+    match other {
+        Some(other) => {
+            Err(Error::Broken(format!("{place}: table {other}, it must be InnoDB; ALTER TABLE ... ENGINE = InnoDB")))
+        }
+        None => Ok(()),
+    }
+}

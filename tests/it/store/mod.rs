@@ -12,6 +12,7 @@ mod moves;
 mod order;
 mod schema;
 mod served;
+mod servers;
 mod shard;
 mod worker;
 
@@ -103,7 +104,7 @@ macro_rules! on_every_backend {
                 }
             )+
         }
-        mod mariadb {
+        mod on_mariadb {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
@@ -111,7 +112,7 @@ macro_rules! on_every_backend {
                 }
             )+
         }
-        mod mysql {
+        mod on_mysql {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {

@@ -310,7 +310,7 @@ fn sqlite_agrees_in_every_reachable_state() {
     agrees_in_every_state(&Sqlite::fresh());
 }
 
-mod mariadb {
+mod on_mariadb {
     use super::*;
 
     #[test]
@@ -324,7 +324,7 @@ mod mariadb {
     }
 }
 
-mod mysql {
+mod on_mysql {
     use super::*;
 
     #[test]

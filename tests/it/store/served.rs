@@ -43,6 +43,13 @@ impl Served {
     }
 }
 
+impl Served {
+    /// What an administrator does, in no database.
+    pub(super) async fn change_server(&self, statement: &str) {
+        connect(&self.server, None).await.query_drop(statement).await.unwrap();
+    }
+}
+
 /// A connection with none of the program's own settings.
 async fn connect(server: &Server, database: Option<&str>) -> Conn {
     let options = OptsBuilder::default()

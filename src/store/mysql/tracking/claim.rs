@@ -11,6 +11,17 @@ use crate::store::sql::{self, CLAIM, REPLAY};
 use crate::store::{Error, Result, TrackingPolicy};
 use crate::task::{Claim, Claimed, FileName, Stage, TaskKey};
 
+/// The oldest file after a name that is ready. The index has status, status before and filename, in this order.
+const READY: &str = "SELECT filename FROM pipeline_tracking {by_order}WHERE {status} = 'new' AND {previous} = 'done'
+     AND (next_at IS NULL OR next_at <= UTC_TIMESTAMP(3)) AND filename > ? ORDER BY filename LIMIT 1";
+/// The oldest file after a name whose lease ran out.
+const EXPIRED: &str =
+    "SELECT filename FROM pipeline_tracking {by_order}WHERE {status} = 'started' AND {previous} = 'done'
+     AND lease_until < UTC_TIMESTAMP(3) AND filename > ? ORDER BY filename LIMIT 1";
+/// What this claim id holds.
+const HELD: &str = "SELECT filename, shard, token FROM pipeline_tracking
+     WHERE claim_id = ? AND {status} = 'started' AND lease_until IS NOT NULL";
+
 /// Hands out tasks.
 pub(super) struct Take<'a> {
     pub(super) claim: &'a Claim,
@@ -35,9 +46,7 @@ impl Take<'_> {
     /// What this claim id got before and still holds, with a fresh lease: the first answer was lost.
     async fn replay(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>> {
         let stage = self.claim.stage;
-        let select = "SELECT filename, shard, token FROM pipeline_tracking
-             WHERE claim_id = ? AND {status} = 'started' AND lease_until IS NOT NULL";
-        let rows = tx.rows(&for_stage(stage, select), (&self.claim.claim_id,)).await?;
+        let rows = tx.rows(&for_stage(stage, HELD), (&self.claim.claim_id,)).await?;
         let mut held = Vec::new();
         for row in &rows {
             held.push((key_of(row)?, count(row, "token")?));
@@ -97,12 +106,8 @@ impl Take<'_> {
 
     /// The oldest file after this name with a ready or an expired task.
     async fn next_file(&self, tx: &mut Tx<'_>, after: &str) -> Result<Option<FileName>> {
-        let ready = "SELECT filename FROM pipeline_tracking WHERE {status} = 'new' AND {previous} = 'done'
-               AND (next_at IS NULL OR next_at <= UTC_TIMESTAMP(3)) AND filename > ? ORDER BY filename LIMIT 1";
-        let expired = "SELECT filename FROM pipeline_tracking WHERE {status} = 'started' AND {previous} = 'done'
-               AND lease_until < UTC_TIMESTAMP(3) AND filename > ? ORDER BY filename LIMIT 1";
         let mut oldest: Option<FileName> = None;
-        for select in [ready, expired] {
+        for select in [READY, EXPIRED] {
             let row = tx.first(&for_stage(self.claim.stage, select), (after,)).await?;
             if let Some(file) = row.map(|row| file_name(&row, "filename")).transpose()? {
                 oldest = Some(oldest.map_or(file.clone(), |oldest| oldest.min(file)));
@@ -205,4 +210,76 @@ impl Take<'_> {
 
 fn key_of(row: &mysql_async::Row) -> Result<TaskKey> {
     Ok(TaskKey { file: file_name(row, "filename")?, shard: shard(row, "shard")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use mysql_async::Value;
+    use mysql_async::prelude::Queryable;
+
+    use super::super::super::{TRACKING, database::Database};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::{Server, StoreUrl};
+
+    /// However many rows there are: candidates are found by an index that has them in order.
+    async fn candidates_are_found_by_index_without_sorting(variable: &str) {
+        let server = server(variable);
+        crate::store::migrate(&StoreUrl::Mysql(server.clone()), crate::store::SchemaKind::Tracking).await.unwrap();
+        let database = Database::new(&server, &TRACKING, Clock::System);
+        let mut connection = database.connection().await.unwrap();
+        let mut plans = Vec::new();
+        for (select, values) in [
+            (for_stage(Stage::ShardSplitter, READY), vec![Value::from("20250101000000")]),
+            (for_stage(Stage::ShardSplitter, EXPIRED), vec![Value::from("20250101000000")]),
+            (for_stage(Stage::ShardSplitter, HELD), vec![Value::from("c")]),
+            (oldest(Stage::ShardWorker, false), vec![Value::from(1), Value::from("new")]),
+            (oldest(Stage::MysqlSender, false), vec![Value::from(1), Value::from("new")]),
+            (oldest(Stage::MysqlSender, true), vec![Value::from(1), Value::from("failed")]),
+        ] {
+            let rows: Vec<mysql_async::Row> =
+                connection.exec(format!("EXPLAIN FORMAT=TRADITIONAL {select}"), values).await.unwrap();
+            let row = &rows[0];
+            let text = |column: &str| get::<Option<String>>(row, column).unwrap().unwrap_or_default();
+            plans.push((select, rows.len(), text("key"), text("type"), text("Extra")));
+        }
+        connection.query_drop(format!("DROP DATABASE {}", server.database)).await.unwrap();
+        database.close().await;
+        for (select, rows, key, kind, extra) in plans {
+            assert!(
+                rows == 1 && key.starts_with("pipeline_tracking_") && kind != "ALL" && kind != "index",
+                "{key} {kind}: {select}"
+            );
+            assert!(!extra.contains("filesort") && !extra.contains("temporary"), "{extra}: {select}");
+        }
+    }
+
+    fn oldest(stage: Stage, strict: bool) -> String {
+        for_stage(stage, &sql::oldest_unfinished(stage, strict))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "where the servers are, only whoever started them knows")]
+    fn server(variable: &str) -> Server {
+        let url = std::env::var(variable).unwrap_or_else(|_| {
+            panic!("this test needs a server: 'tests/run' starts one, 'tests/run --embedded' leaves it out")
+        });
+        match StoreUrl::parse(&format!("{url}/shopctl_test_{}_plans", std::process::id())).unwrap() {
+            StoreUrl::Mysql(server) => server,
+            StoreUrl::Sqlite(path) => panic!("{} is no server", path.display()),
+        }
+    }
+
+    mod on_mariadb {
+        #[tokio::test]
+        async fn candidates_are_found_by_index_without_sorting() {
+            super::candidates_are_found_by_index_without_sorting("SHOPCTL_TEST_MARIADB").await;
+        }
+    }
+
+    mod on_mysql {
+        #[tokio::test]
+        async fn candidates_are_found_by_index_without_sorting() {
+            super::candidates_are_found_by_index_without_sorting("SHOPCTL_TEST_MYSQL").await;
+        }
+    }
 }

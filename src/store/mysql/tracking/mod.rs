@@ -35,8 +35,7 @@ fn for_stage(stage: Stage, statement: &str) -> String {
     let by_order = match stage {
         Stage::ShardWorker => "FORCE INDEX (pipeline_tracking_shard_worker) ",
         Stage::MysqlSender => "FORCE INDEX (pipeline_tracking_mysql_sender) ",
-        // Their files are found by the state of the stage before.
-        Stage::EventIngest | Stage::ShardSplitter => "",
+        Stage::EventIngest | Stage::ShardSplitter => "FORCE INDEX (pipeline_tracking_shard_splitter) ",
     };
     let statement = statement
         .replace("{lease_until}", "UTC_TIMESTAMP(3) + INTERVAL :lease_us MICROSECOND")

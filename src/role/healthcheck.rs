@@ -1,0 +1,150 @@
+//! `shopctl healthcheck`: asks a role on this machine how it is, for the health checks of containers.
+//!
+//! Sends one GET to the role's probes and waits 2 s at the most. Run: `shopctl healthcheck apid`.
+
+use std::time::Duration;
+
+use super::{apid, ingest, send, split, work};
+use crate::boot::{Context, Exit, Failure, say};
+use crate::config::Settings;
+use crate::event::ShardId;
+use crate::log_format::clean;
+
+/// The longest that an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of an answer that are read.
+const ANSWER_BYTES_MAX: u64 = 16 * 1024;
+
+/// Asks a role on this machine whether it lives.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl healthcheck apid                   HEALTHCHECK CMD [\"shopctl\", \"healthcheck\", \"apid\"]
+  shopctl healthcheck work --shard 1         or with SHARD_ID=1 in the environment
+  shopctl healthcheck apid --ready           whether it can do its work too
+  shopctl healthcheck http://10.0.0.5:8082   a role that does not listen on 127.0.0.1
+
+It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else at the role's own port.
+Exit codes: 0 it is well, 1 it is not or does not answer within 2 s, 64 bad usage or settings.")]
+pub struct Args {
+    /// The role (ingest, apid, split, work, send), or the URL where it listens
+    #[arg(value_name = "ROLE|URL", value_parser = target)]
+    target: Option<Target>,
+    /// The port to ask
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// The shard of a worker, 0 to 127
+    #[arg(long, env = "SHARD_ID", value_name = "N")]
+    shard: Option<ShardId>,
+    /// Ask whether it is ready for work, not only whether it lives
+    #[arg(long)]
+    ready: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Port(u16),
+    Worker,
+    Url(String),
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    Ok(match text {
+        "ingest" => Target::Port(ingest::PORT),
+        "apid" => Target::Port(apid::PORT),
+        "split" => Target::Port(split::PORT),
+        "send" => Target::Port(send::PORT),
+        "work" => Target::Worker,
+        url if url.starts_with("http://") => Target::Url(url.trim_end_matches('/').to_owned()),
+        _ => return Err("expected ingest, apid, split, work, send, or a URL such as http://127.0.0.1:8082".to_owned()),
+    })
+}
+
+/// Asks and prints one line.
+///
+/// # Errors
+/// [`Failure`] when the role is not well, does not answer, or cannot be found.
+pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    let path = if args.ready { "/ready" } else { "/health" };
+    let url = format!("{}{path}", base(&args, &ctx.settings)?);
+    tokio::task::spawn_blocking(move || ask(&url)).await?
+}
+
+/// Where the role is asked.
+fn base(args: &Args, settings: &Settings) -> Result<String, Failure> {
+    let port = match (&args.target, args.port.or(settings.server.port)) {
+        (Some(Target::Url(url)), _) => return Ok(url.clone()),
+        (_, Some(port)) => port,
+        (Some(Target::Port(port)), None) => *port,
+        (Some(Target::Worker), None) => match args.shard {
+            Some(shard) => work::PORT + u16::from(shard.get()),
+            None => return Err(Failure::usage("which worker? say --shard N, or set SHARD_ID")),
+        },
+        (None, None) => {
+            return Err(Failure::usage(
+                "whom to ask? name the role, as in 'shopctl healthcheck apid', or say --port N",
+            ));
+        }
+    };
+    if port == 0 {
+        return Err(Failure::usage("server.port is 0, so the role has any free port: say which with --port N"));
+    }
+    Ok(format!("http://127.0.0.1:{port}"))
+}
+
+fn ask(url: &str) -> Result<Exit, Failure> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(TIMEOUT))
+        .max_redirects(0)
+        .proxy(None)
+        .build()
+        .into();
+    let not_well = |why: String| Failure::new(format!("{url} is not well: {}", clean(&why)));
+    let mut response = agent.get(url).call().map_err(|e| not_well(e.to_string()))?;
+    if response.status().is_success() {
+        say(&format!("{url} is well\n"))?;
+        return Ok(Exit::Ok);
+    }
+    let status = response.status().as_u16();
+    let problem = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json::<serde_json::Value>();
+    let detail = problem.ok().and_then(|problem| problem["detail"].as_str().map(str::to_owned));
+    Err(not_well(format!("status {status} {}", detail.unwrap_or_default())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+
+    fn settings(flags: &[(&str, &str)]) -> Settings {
+        let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        load::load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings
+    }
+
+    fn args(word: &str, port: Option<u16>, shard: Option<u64>) -> Args {
+        let target = (!word.is_empty()).then(|| target(word).unwrap());
+        Args { target, port, shard: shard.and_then(ShardId::new), ready: false }
+    }
+
+    #[test]
+    fn the_port_is_that_of_the_flag_or_the_settings_or_the_role() {
+        let (own, set) = (settings(&[]), settings(&[("server.port", "9000")]));
+        for (args, settings, expected) in [
+            (args("apid", None, None), &own, "http://127.0.0.1:8082"),
+            (args("work", None, Some(3)), &own, "http://127.0.0.1:8103"),
+            (args("apid", None, None), &set, "http://127.0.0.1:9000"),
+            (args("", None, None), &set, "http://127.0.0.1:9000"),
+            (args("send", Some(7), None), &set, "http://127.0.0.1:7"),
+            (args("http://h:1/", Some(7), None), &set, "http://h:1"),
+        ] {
+            assert_eq!(base(&args, settings).unwrap(), expected);
+        }
+        let free = settings(&[("server.port", "0")]);
+        for (args, settings) in
+            [(args("", None, None), &own), (args("work", None, None), &own), (args("apid", None, None), &free)]
+        {
+            assert_eq!(base(&args, settings).unwrap_err().exit, Exit::Usage, "{args:?}");
+        }
+        assert!(target("juggle").is_err());
+    }
+}

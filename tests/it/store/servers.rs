@@ -1,0 +1,136 @@
+//! What only a server has: rights, encryption, plans, somebody who ends our connections.
+
+use shopctl::store::{Server, Tls};
+
+use super::served::Served;
+use super::*;
+
+/// Runs each case on both servers.
+macro_rules! on_every_server {
+    ($($case:ident)+) => {
+        mod on_mariadb {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(&super::Served::mariadb()).await;
+                }
+            )+
+        }
+        mod on_mysql {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(&super::Served::mysql()).await;
+                }
+            )+
+        }
+    };
+}
+
+on_every_server! {
+    a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date
+    a_user_who_may_not_migrate_is_told_what_to_do
+    a_connection_that_the_server_ends_is_replaced
+    a_table_of_another_engine_is_refused
+    a_required_encryption_never_falls_back_to_none
+    nobody_at_the_address_is_unavailable
+}
+
+fn server(url: &StoreUrl) -> Server {
+    match url {
+        StoreUrl::Mysql(server) => server.clone(),
+        StoreUrl::Sqlite(path) => panic!("{} is no server", path.display()),
+    }
+}
+
+/// A user of their own with these rights on one database; the password needs every kind of quoting.
+async fn user(backend: &Served, rights: &str) -> StoreUrl {
+    let url = backend.tracking();
+    let Server { database, .. } = server(&url);
+    let name = format!("u{}", database.len() + rights.len() + std::process::id() as usize);
+    let (name, password) = (format!("{name}_{}", database.rsplit('_').nth(1).unwrap()), "p@ss/w:ord%'x");
+    backend.change_server(&format!("DROP USER IF EXISTS '{name}'@'%'")).await;
+    backend.change_server(&format!("CREATE USER '{name}'@'%' IDENTIFIED BY '{}'", password.replace('\'', "''"))).await;
+    backend.change_server(&format!("GRANT {rights} ON {database}.* TO '{name}'@'%'")).await;
+    StoreUrl::Mysql(Server { user: name, password: Some(password.to_owned()), ..server(&url) })
+}
+
+async fn open(url: &StoreUrl) -> Arc<dyn Tracking> {
+    open_tracking(url, Clock::System, policy()).await.unwrap()
+}
+
+async fn drop_user(backend: &Served, url: &StoreUrl) {
+    backend.change_server(&format!("DROP USER '{}'@'%'", server(url).user)).await;
+}
+
+async fn a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date(backend: &Served) {
+    migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+    let url = user(backend, "SELECT, INSERT, UPDATE, DELETE").await;
+    let tracking = open(&url).await;
+    tracking.register(&file(1), &all(2)).await.unwrap();
+    tracking.ingest_done(&file(1), None).await.unwrap();
+    let claim = Claim { stage: SPLIT, worker: "w".to_owned(), limit: 9, shard: None, claim_id: "c".to_owned() };
+    let claimed = tracking.claim(&claim).await.unwrap();
+    let moved = tracking.apply(&claimed[0].key, SPLIT, Call::Done(Some(claimed[0].token)), Report::default()).await;
+    assert_eq!((claimed.len(), moved.unwrap()), (2, Status::Done));
+    tracking.close().await;
+    drop_user(backend, &url).await;
+}
+
+async fn a_user_who_may_not_migrate_is_told_what_to_do(backend: &Served) {
+    let Server { database, .. } = server(&backend.tracking());
+    backend.change_server(&format!("CREATE DATABASE {database}")).await;
+    let url = user(backend, "SELECT, INSERT, UPDATE, DELETE").await;
+    let tracking = open(&url).await;
+    let error = tracking.ping().await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    assert!(error.to_string().contains("shopctl migrate up") && !error.to_string().contains("p@ss"), "{error}");
+    // Somebody with the right does it, and the same store goes on by itself.
+    migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+    tracking.ping().await.unwrap();
+    tracking.close().await;
+    drop_user(backend, &url).await;
+}
+
+async fn a_connection_that_the_server_ends_is_replaced(backend: &Served) {
+    let world = World::open(backend).await;
+    world.ready(1, 2).await;
+    let own = server(&backend.tracking()).database;
+    let select = format!("SELECT CAST(id AS CHAR) FROM information_schema.processlist WHERE db = '{own}'");
+    for _ in 0..3 {
+        let connections = backend.texts(&backend.tracking(), &format!("{select} AND id <> CONNECTION_ID()")).await;
+        assert!(!connections.is_empty(), "there is nothing to end");
+        for id in connections {
+            backend.change_server(&format!("KILL {id}")).await;
+        }
+        assert_eq!(world.tracking.summary().await.unwrap().total, 2);
+    }
+}
+
+async fn a_table_of_another_engine_is_refused(backend: &Served) {
+    migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+    backend.change(&backend.tracking(), "ALTER TABLE pipeline_stage_result ENGINE = MyISAM").await;
+    let error = open(&backend.tracking()).await.ping().await.unwrap_err().to_string();
+    assert!(error.contains("pipeline_stage_result") && error.contains("InnoDB"), "{error}");
+}
+
+async fn a_required_encryption_never_falls_back_to_none(backend: &Served) {
+    migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+    let with = |tls: Tls| StoreUrl::Mysql(Server { tls, ..server(&backend.tracking()) });
+    let encrypts =
+        backend.texts(&backend.tracking(), "SELECT IF(@@ssl_cert IS NULL OR @@ssl_cert = '', 'no', 'yes')").await;
+    let required = open(&with(Tls::Required)).await.ping().await;
+    assert_eq!(required.is_ok(), encrypts == ["yes"], "{required:?}");
+    // Its certificate is its own: no authority that we know signed it.
+    let verified = open(&with(Tls::VerifyIdentity(None))).await.ping().await;
+    assert!(matches!(verified, Err(Error::Unavailable(_))), "{verified:?}");
+}
+
+async fn nobody_at_the_address_is_unavailable(backend: &Served) {
+    let url = StoreUrl::Mysql(Server { port: 1, ..server(&backend.tracking()) });
+    let tracking = open(&url).await;
+    let error = tracking.ping().await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)) && error.to_string().contains(":1/"), "{error}");
+    let shard = open_shard(&url, Clock::System).await.unwrap();
+    assert!(matches!(shard.ping().await, Err(Error::Unavailable(_))));
+}
