@@ -1,5 +1,6 @@
 //! The image and the compose stack, as far as files can be asked without an engine; `tests/e2e-compose` runs them.
 
+mod compose;
 mod image;
 
 use std::collections::BTreeMap;
