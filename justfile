@@ -35,6 +35,10 @@ e2e *FILE:
 image:
     DOCKER_BUILDKIT=1 docker build --build-arg "SHOPCTL_COMMIT=$(git rev-parse --short=12 HEAD)" --tag shopctl:local .
 
+# The proving ground at full size: faults by force and a table of what they hit, as in: just chaos --seed 7 kills
+chaos *ARGS:
+    tests/chaos {{ARGS}}
+
 # Everything in one process on ./shared
 up *ARGS:
     cargo run --release --locked -- up {{ARGS}}

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::io::Write;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 
@@ -19,6 +19,9 @@ use crate::task::{Counts, Stage};
 
 /// Bytes of a request's body where a role has no other limit: probes need none.
 const PROBE_BODY_BYTES_MAX: usize = 1024;
+/// How long a role that has nothing to do counts as not ready because of its last failure: longer than the longest
+/// default wait between two attempts.
+const TROUBLE_HOLDS: Duration = Duration::from_secs(120);
 
 /// Writes to the standard output. A reader that has seen enough (`| head`) is no failure.
 ///
@@ -198,7 +201,12 @@ impl Context {
 
     /// Who counts what a driver does.
     pub fn watch(&self) -> RoleWatch {
-        RoleWatch { metrics: self.metrics.clone(), readiness: self.readiness.clone(), clock: self.clock.clone() }
+        RoleWatch {
+            metrics: self.metrics.clone(),
+            readiness: self.readiness.clone(),
+            clock: self.clock.clone(),
+            troubled: Arc::default(),
+        }
     }
 }
 
@@ -208,6 +216,8 @@ pub struct RoleWatch {
     metrics: Metrics,
     readiness: Readiness,
     clock: Clock,
+    /// When work last failed for what is around us.
+    troubled: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Watch for RoleWatch {
@@ -226,6 +236,19 @@ impl Watch for RoleWatch {
 
     fn api_answers(&self, problem: Option<String>) {
         self.readiness.set("apid", problem);
+    }
+
+    fn surroundings(&self, problem: Option<String>) {
+        *self.troubled.lock().unwrap_or_else(PoisonError::into_inner) = problem.as_ref().map(|_| Instant::now());
+        self.readiness.set("work", problem);
+    }
+
+    fn idle(&self) {
+        // Another worker may have done what failed here; between two attempts there is nothing to do either.
+        let troubled = *self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
+        if troubled.is_some_and(|since| since.elapsed() > TROUBLE_HOLDS) {
+            self.surroundings(None);
+        }
     }
 }
 

@@ -24,6 +24,8 @@ use crate::task::{FileName, Ledger, Stage};
 const PAGE: u32 = 100;
 /// Items per page at the most.
 const PAGE_MAX: u32 = 1000;
+/// Items to pass over at the most: more than any queue ever has.
+const OFFSET_MAX: u32 = 1_000_000_000;
 
 /// Creates the tasks of a file, one per shard. Doing it again changes nothing.
 #[utoipa::path(
@@ -57,7 +59,7 @@ pub(super) async fn register(
 #[utoipa::path(
     get, path = "/queues/{stage}", tag = "files",
     params(
-        ("stage" = String, Path, description = "A stage.", example = "shard-worker"),
+        ("stage" = Stage, Path, description = "A stage.", example = "shard-worker"),
         QueueParams,
     ),
     responses(
@@ -73,14 +75,18 @@ pub(super) async fn queue(
 ) -> Result<axum::Json<QueueResponse>, Problem> {
     let stage: Stage = stage.parse().map_err(|e| unknown_stage(&e))?;
     let limit = page_size(params.limit)?;
-    let queued = api.tracking.queue(stage, limit, params.offset.unwrap_or(0)).await?;
+    let offset = params.offset.unwrap_or(0);
+    if offset > OFFSET_MAX {
+        return Err(Problem::invalid(format!("offset must be from 0 to {OFFSET_MAX}")));
+    }
+    let queued = api.tracking.queue(stage, limit, offset).await?;
     Ok(axum::Json(QueueResponse { stage, items: queued.into_iter().map(QueueItem::from).collect() }))
 }
 
 /// One file over all its shards.
 #[utoipa::path(
     get, path = "/files/{filename}", tag = "files",
-    params(("filename" = String, Path, description = "14 digits, a UTC moment.", example = "20250101000000")),
+    params(("filename" = String, Path, description = "14 digits, a UTC moment.", pattern = "^[0-9]{14}$", example = "20250101000000")),
     responses(
         (status = 200, description = "The file.", body = FileResponse),
         (status = 404, description = "The file is not registered.", body = ProblemBody, content_type = "application/problem+json"),

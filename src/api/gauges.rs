@@ -41,6 +41,8 @@ impl Gauges {
     }
 
     async fn look(&self, api: &Api) -> Result<(), Error> {
+        // A database that can only be read is no use.
+        api.tracking.ping().await?;
         let summary = api.tracking.summary().await?;
         for stage in Stage::ALL {
             let counts = summary.by_stage[stage.index()];

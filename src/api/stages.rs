@@ -8,12 +8,11 @@ use crate::http::Problem;
 use crate::http::extract::{Json, Path};
 use crate::http::problem::ProblemBody;
 use crate::store::Report;
+use crate::task::counts::COUNT_MAX;
 use crate::task::stage::UnknownName;
 use crate::task::wire::{IngestDoneRequest, IngestDoneResponse, TaskRequest, TaskResponse};
 use crate::task::{Call, Counts, Output, Stage};
 
-/// Lines or bytes of one file.
-const COUNT_MAX: u64 = 1 << 48;
 /// Characters of a reason.
 const REASON_CHARS_MAX: usize = 1000;
 
@@ -50,8 +49,8 @@ pub(super) async fn event_ingest_done(
 #[utoipa::path(
     post, path = "/stages/{stage}/{transition}", tag = "stages",
     params(
-        ("stage" = String, Path, description = "`shard-splitter`, `shard-worker` or `mysql-sender`.", example = "shard-worker"),
-        ("transition" = String, Path, description = "`start`, `done`, `fail`, `retry` or `release`.", example = "start"),
+        ("stage" = String, Path, description = "`shard-splitter`, `shard-worker` or `mysql-sender`.", pattern = "^(shard-splitter|shard-worker|mysql-sender)$", example = "shard-worker"),
+        ("transition" = String, Path, description = "`start`, `done`, `fail`, `retry` or `release`.", pattern = "^(start|done|fail|retry|release)$", example = "start"),
     ),
     request_body = TaskRequest,
     security(("bearer" = ["shard_splitter"]), ("bearer" = ["shard_worker"]), ("bearer" = ["mysql_sender"]), ("bearer" = ["operator"])),
@@ -84,7 +83,7 @@ pub(super) async fn transition(
     Ok(axum::Json(TaskResponse { filename: request.filename, shard: request.shard, stage, status: status? }))
 }
 
-/// Numbers that no file has are refused, so that sums of them never overflow.
+/// Refuses numbers over the bound.
 fn check_report(counts: Option<&Counts>, output: Option<&Output>) -> Result<(), Problem> {
     let all = counts.map(|c| [c.read, c.written, c.duplicate, c.rejected, c.held, c.released]);
     let sizes = output.map(|output| [output.lines, output.bytes]);

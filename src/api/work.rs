@@ -5,16 +5,16 @@ use std::time::Duration;
 use axum::extract::State;
 use tokio::time::{Instant, sleep_until};
 
+use super::Api;
 use super::fault::to_the_end;
 use super::stages::stage_of;
 use super::wake::LOOK_AGAIN;
-use super::{Api, task_key};
 use crate::http::Problem;
 use crate::http::extract::{Json, Path};
 use crate::http::problem::ProblemBody;
 use crate::store::Report;
-use crate::task::wire::{ClaimRequest, ClaimResponse, ClaimedItem, HeartbeatResponse, TaskRequest};
-use crate::task::{Call, Claim, Claimed, Stage};
+use crate::task::wire::{ClaimRequest, ClaimResponse, ClaimedItem, HeartbeatRequest, HeartbeatResponse};
+use crate::task::{Call, Claim, Claimed, Stage, TaskKey};
 
 /// Tasks per claim.
 const LIMIT_MAX: u32 = 256;
@@ -28,7 +28,7 @@ const CLAIM_ID_CHARS_MAX: usize = 64;
 /// Hands out ready tasks under a lease, waiting up to `wait_ms` when there are none.
 #[utoipa::path(
     post, path = "/queues/{stage}/claim", tag = "work",
-    params(("stage" = String, Path, description = "`shard-splitter`, `shard-worker` or `mysql-sender`.", example = "shard-worker")),
+    params(("stage" = String, Path, description = "`shard-splitter`, `shard-worker` or `mysql-sender`.", pattern = "^(shard-splitter|shard-worker|mysql-sender)$", example = "shard-worker")),
     request_body = ClaimRequest,
     security(("bearer" = ["shard_splitter"]), ("bearer" = ["shard_worker"]), ("bearer" = ["mysql_sender"]), ("bearer" = ["operator"])),
     responses(
@@ -57,8 +57,8 @@ pub(super) async fn claim(
 /// Extends the lease of a claimed task.
 #[utoipa::path(
     post, path = "/stages/{stage}/heartbeat", tag = "work",
-    params(("stage" = String, Path, description = "`shard-splitter`, `shard-worker` or `mysql-sender`.", example = "shard-worker")),
-    request_body = TaskRequest,
+    params(("stage" = String, Path, description = "`shard-splitter`, `shard-worker` or `mysql-sender`.", pattern = "^(shard-splitter|shard-worker|mysql-sender)$", example = "shard-worker")),
+    request_body = HeartbeatRequest,
     security(("bearer" = ["shard_splitter"]), ("bearer" = ["shard_worker"]), ("bearer" = ["mysql_sender"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The lease runs from now on again.", body = HeartbeatResponse),
@@ -73,14 +73,14 @@ pub(super) async fn claim(
 pub(super) async fn heartbeat(
     State(api): State<Api>,
     Path(stage): Path<String>,
-    Json(request): Json<TaskRequest>,
+    Json(request): Json<HeartbeatRequest>,
 ) -> Result<axum::Json<HeartbeatResponse>, Problem> {
     let stage = stage_of(&stage)?;
-    let token = request.token.ok_or_else(|| Problem::invalid("heartbeat needs the token of the claim"))?;
-    let (tracking, key) = (api.tracking.clone(), task_key(&request));
+    let HeartbeatRequest { filename, shard, token } = request;
+    let (tracking, key) = (api.tracking.clone(), TaskKey { file: filename.clone(), shard });
     to_the_end(async move { tracking.apply(&key, stage, Call::Heartbeat(token), Report::default()).await }).await?;
     let lease_ms = api.tracking.lease_ms();
-    Ok(axum::Json(HeartbeatResponse { filename: request.filename, shard: request.shard, stage, lease_ms }))
+    Ok(axum::Json(HeartbeatResponse { filename, shard, stage, lease_ms }))
 }
 
 fn checked(stage: Stage, request: ClaimRequest) -> Result<Claim, Problem> {

@@ -119,12 +119,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     for (path, text) in &sources.flags {
         values.add_text(path, text, FLAG, &mut faults);
     }
-    if !faults.is_empty() {
-        return Err(Faults(faults));
-    }
-    match Settings::from_values(&values, &mut faults) {
+    let settings = if faults.is_empty() { Settings::from_values(&values, &mut faults) } else { None };
+    match settings {
         Some(settings) => Ok(Loaded { settings, values }),
-        None => Err(Faults(faults)),
+        None => Err(Faults(faults.iter().map(|fault| escaped(fault, |_| false)).collect())),
     }
 }
 
@@ -308,12 +306,25 @@ impl Loaded {
 
 fn show_value(value: &Typed) -> String {
     match value {
-        Typed::Text(text) => format!("{:?}", mask(text)),
+        Typed::Text(text) => format!("\"{}\"", escaped(&mask(text), |c| matches!(c, '"' | '\\'))),
         Typed::Secret(secret) => format!("\"{secret}\""),
         Typed::Int(number) => number.to_string(),
         Typed::Rate(rate) => format!("{rate:?}"),
         Typed::Bool(flag) => flag.to_string(),
     }
+}
+
+/// The text as one line that no terminal obeys: control characters, and what else is named, in the escapes of TOML.
+fn escaped(text: &str, also: impl Fn(char) -> bool) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if also(c) => line.extend(['\\', c]),
+            c if c.is_control() => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 fn read(key: &Key, text: &str) -> Result<Typed, String> {
@@ -431,5 +442,24 @@ mod tests {
         let from_sample = load(&sources).unwrap();
         let defaults = load(&Sources { folder: "/nonexistent".into(), ..sources }).unwrap();
         assert_eq!(from_sample.show(false), defaults.show(false));
+    }
+
+    #[test]
+    fn what_is_shown_is_a_file_that_says_the_same() {
+        let texts = ["\u{1b}[31m red", "e\u{301}", "line\nfeed", "C:\\d", "a \"quoted\" word", "\u{7f}\u{9b}"];
+        for text in texts {
+            let shown = load(&sources("", &[], &[("server.host", text)]).0).unwrap().show(false);
+            assert!(shown.lines().all(|line| !line.chars().any(char::is_control)), "{shown:?}");
+            assert_eq!(loaded(&shown, &[], &[]).server.host, text);
+        }
+    }
+
+    #[test]
+    fn a_fault_is_one_line_whatever_it_quotes() {
+        let toml = "[server]\nread_timeout = \"1\\n\\u001b[2Jall is well\"\n\"odd\\nkey\" = 1\n";
+        let all = faults(toml, &[("SERVER_PORT", "80\n81")]);
+        assert_eq!(all.len(), 3, "{all:#?}");
+        assert!(all.iter().all(|fault| !fault.chars().any(char::is_control)), "{all:#?}");
+        assert!(all.iter().any(|fault| fault.contains(r"80\u000a81")), "{all:#?}");
     }
 }

@@ -1,14 +1,39 @@
-//! The process as its metrics show it: start, memory, open files; read from /proc at every scrape.
+//! The process as its metrics show it: start, memory, open files; read from /proc at every scrape. And how many
+//! files it may open.
 
 use std::fmt;
 use std::fs;
+use std::sync::Once;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::clock::Clock;
+
+/// Files that a role needs beside its connections: databases, artifacts, its own calls.
+const FILES_RESERVED: u64 = 128;
+
+/// As many connections as are wanted, or as the open files that the system allows leave room for. The soft limit, 1024
+/// in many places, is there for programs that cannot deal with more; it is raised to the hard one first.
+pub(super) fn connections_max(wanted: usize) -> usize {
+    static RAISE: Once = Once::new();
+    RAISE.call_once(|| {
+        let files = getrlimit(Resource::Nofile);
+        if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
+            log::debug!("the limit of open files stays as it is: {e}");
+        }
+    });
+    let room =
+        getrlimit(Resource::Nofile).current.map_or(u64::MAX, |files| files.saturating_sub(FILES_RESERVED).max(1));
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if room < wanted {
+        log::warn!(wanted, room; "fewer connections are served at once: the system allows few open files (ulimit -n)");
+    }
+    wanted.min(room)
+}
 
 /// Collects the metrics of this process; what the system does not tell is left out.
 #[derive(Debug)]

@@ -20,8 +20,8 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use super::auth::Guard;
-use super::layers;
 use super::watched::{Activity, Patience, Watched};
+use super::{layers, process};
 use crate::config;
 use crate::shutdown::Stop;
 
@@ -128,7 +128,8 @@ pub async fn serve(bound: Bound, router: Router, limits: Limits, stop: Stop) -> 
     let Bound { listener, addr, guard } = bound;
     let router = layers::protect(router, &limits, guard).with_state(());
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let places = process::connections_max(limits.max_connections).min(Semaphore::MAX_PERMITS);
+    let slots = Arc::new(Semaphore::new(places));
     let mut connections = JoinSet::new();
     while let Some((stream, slot)) = next_connection(&listener, &slots, &stop).await {
         connections.spawn(connection(stream, slot, router.clone(), limits.patience(), graceful.watcher()));

@@ -14,8 +14,11 @@ use crate::task::{Claimed, Counts, Output, Stage, TaskKey};
 
 /// The first and the longest wait after the API did not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-/// How often the report of finished work is sent before the task is left to its lease.
-const REPORT_TRIES: u32 = 20;
+/// How long a report is repeated before the task is left to its lease. Longer than a lease on purpose: while nobody
+/// answers nobody else gets the task either, and a report that comes in time saves an attempt.
+const REPORT_PATIENCE: Duration = Duration::from_secs(3600);
+/// The longest wait between two reports.
+const REPORT_BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long the report of finished work is repeated once the stop was requested: where everything stops together the
 /// API may be gone for good. What is not reported comes back when its lease runs out.
 const STOPPING_PATIENCE: Duration = Duration::from_secs(3);
@@ -75,6 +78,10 @@ pub trait Watch: Send + Sync {
     fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, counts: Option<&Counts>);
     /// The API answers, or why it does not.
     fn api_answers(&self, problem: Option<String>);
+    /// Work succeeds, or what around us does not work.
+    fn surroundings(&self, problem: Option<String>);
+    /// There was nothing to do.
+    fn idle(&self);
 }
 
 /// The claim-work-finish loop of one stage.
@@ -101,6 +108,7 @@ impl Driver<'_> {
         let mut tally = Tally::default();
         while !self.stop.is_requested() {
             match self.claim(job.stage(), self.wait, true) {
+                Ok((claimed, _)) if claimed.is_empty() => self.watch.idle(),
                 Ok((claimed, sent)) => self.work_all(job, claimed, sent, &mut tally),
                 Err(e) => log::error!(stage = job.stage().name(); "{e}"),
             }
@@ -229,6 +237,7 @@ impl Driver<'_> {
                     written = counts.written, duplicate = counts.duplicate, rejected = counts.rejected, ms = millis(took);
                     "done");
                 self.watch.task_over(stage, "done", took, Some(&counts));
+                self.watch.surroundings(None);
             }
             Err(e) => {
                 tally.failed += 1;
@@ -246,6 +255,9 @@ impl Driver<'_> {
             Fault::Surroundings(_) => ("release", true),
             Fault::Stopped | Fault::Stale(_) => ("release", false),
         };
+        if let Fault::Surroundings(why) = fault {
+            self.watch.surroundings(Some(why.clone()));
+        }
         for claimed in group {
             let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
             let outcome = if transition == "fail" { "failed" } else { "released" };
@@ -276,30 +288,33 @@ impl Driver<'_> {
 
     /// Reports until there is an answer: the effect is there already, and the report can be repeated safely.
     fn report(&self, stage: Stage, transition: &str, request: &TaskRequest) -> Result<(), ClientError> {
-        let mut backoff = BACKOFF.0;
+        let (mut backoff, began) = (BACKOFF.0, Instant::now());
         let patience = if transition == "done" { STOPPING_PATIENCE } else { Duration::ZERO };
         let mut stopping: Option<Instant> = None;
-        for _ in 1..REPORT_TRIES {
-            match self.client.transition(stage, transition, request) {
-                Err(e) if e.is_temporary() && !self.stop.is_ended() => {
-                    if self.stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > patience {
-                        break;
-                    }
-                    log::warn!(stage = stage.name(), file = request.filename.as_str(), retry_ms = millis(backoff);
-                        "cannot report '{transition}': {e}");
-                    // The stop does not end this wait at once: reporting is part of finishing. The deadline does.
-                    let rest = jittered(backoff);
-                    let ended = tokio::runtime::Handle::current()
-                        .block_on(async { tokio::time::timeout(rest, self.stop.ended()).await.is_ok() });
-                    if ended {
-                        break;
-                    }
-                    backoff = (backoff * 2).min(Duration::from_secs(2));
+        loop {
+            let unanswered = match self.client.transition(stage, transition, request) {
+                Err(e) if e.is_temporary() => e,
+                other => {
+                    self.watch.api_answers(None);
+                    return other.map(|_| ());
                 }
-                other => return other.map(|_| ()),
+            };
+            self.watch.api_answers(Some(unanswered.to_string()));
+            let is_over = self.stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > patience;
+            if is_over || self.stop.is_ended() || began.elapsed() > REPORT_PATIENCE {
+                return Err(unanswered);
             }
+            log::warn!(stage = stage.name(), file = request.filename.as_str(), retry_ms = millis(backoff);
+                "cannot report '{transition}': {unanswered}");
+            // The stop does not end this wait at once: reporting is part of finishing. The deadline does.
+            let rest = jittered(backoff);
+            let ended = tokio::runtime::Handle::current()
+                .block_on(async { tokio::time::timeout(rest, self.stop.ended()).await.is_ok() });
+            if ended {
+                return Err(unanswered);
+            }
+            backoff = (backoff * 2).min(REPORT_BACKOFF_MAX);
         }
-        self.client.transition(stage, transition, request).map(|_| ())
     }
 }
 

@@ -5,21 +5,31 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Lines or bytes at the most, in any one number of a report; as `maximum` below. Numbers that no file has are refused,
+/// so that sums of them never overflow.
+pub const COUNT_MAX: u64 = 1 << 48;
+
 /// The conservation law of one task: `read = written + duplicate + rejected + held - released`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Counts {
     /// Lines that this task took over from the stage before.
+    #[schema(maximum = 281_474_976_710_656_i64)]
     pub read: u64,
     /// Lines that it passes on.
+    #[schema(maximum = 281_474_976_710_656_i64)]
     pub written: u64,
     /// Lines that say what an earlier line said.
+    #[schema(maximum = 281_474_976_710_656_i64)]
     pub duplicate: u64,
     /// Lines in its rejects file.
+    #[schema(maximum = 281_474_976_710_656_i64)]
     pub rejected: u64,
     /// Lines newly kept as pending.
+    #[schema(maximum = 281_474_976_710_656_i64)]
     pub held: u64,
     /// Pending lines of earlier files that this task took up.
+    #[schema(maximum = 281_474_976_710_656_i64)]
     pub released: u64,
 }
 
@@ -110,8 +120,10 @@ impl<'de> Deserialize<'de> for Digest {
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// Lines of the file.
+    #[schema(maximum = 281_474_976_710_656_i64)]
     pub lines: u64,
     /// Bytes of the file.
+    #[schema(maximum = 281_474_976_710_656_i64)]
     pub bytes: u64,
     /// SHA-256 of the file.
     #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
@@ -132,6 +144,17 @@ mod tests {
         assert!(counts.balanced());
         assert!(!Counts { written: 8, ..counts }.balanced());
         assert!(!Counts { read: u64::MAX, released: 1, ..Counts::default() }.balanced());
+    }
+
+    #[test]
+    fn the_document_says_the_bound_that_holds() {
+        use utoipa::PartialSchema;
+        for schema in [Counts::schema(), Output::schema()] {
+            let schema = serde_json::to_value(&schema).unwrap();
+            let numbers = schema["properties"].as_object().unwrap().values().filter(|p| p["type"] == "integer");
+            let bounds: Vec<_> = numbers.map(|number| number["maximum"].as_u64()).collect();
+            assert!(bounds.len() >= 2 && bounds.iter().all(|bound| *bound == Some(COUNT_MAX)), "{schema:#}");
+        }
     }
 
     #[test]

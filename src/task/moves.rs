@@ -10,7 +10,7 @@ use super::{Stage, Status};
 use crate::event::Moment;
 
 /// The state of one task as far as moves depend on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Row {
     /// The statuses, by [`Stage::index`].
     pub statuses: [Status; 4],
@@ -27,7 +27,7 @@ pub struct Row {
 }
 
 /// A call that would move a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     /// The plain `start`.
     Start,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::publish_at_free_name;
-use crate::pipeline::artifact;
+use crate::pipeline::artifact::{self, Draft};
 use crate::pipeline::driver::random_id;
 use crate::pipeline::folder::Folder;
 use crate::task::FileName;
@@ -18,6 +18,8 @@ use crate::task::FileName;
 const BLOCK_BYTES: u64 = 64 * 1024;
 /// How the name of a spool ends.
 const SUFFIX: &str = ".spool";
+/// Bytes that must fit on the disk again before it counts as having room: a post of common size.
+const ROOM_BYTES: usize = 1024 * 1024;
 
 /// The lines of the present tick.
 pub struct Spool {
@@ -25,6 +27,8 @@ pub struct Spool {
     current: Option<Open>,
     /// Closed spools that are not published yet: of earlier runs, or closed by a fault.
     sealed: Vec<Open>,
+    /// Whether the last lines could not be made durable.
+    is_refusing: bool,
 }
 
 /// What became of a tick.
@@ -34,6 +38,8 @@ pub struct Published {
     pub files: Vec<FileName>,
     /// Why the lines that nobody was promised are in none of them.
     pub dropped: Option<io::Error>,
+    /// Why posted lines cannot be made durable, if they could not and still cannot.
+    pub refusing: Option<io::Error>,
 }
 
 struct Open {
@@ -51,7 +57,7 @@ impl Spool {
     /// Whatever reading the folder fails with.
     pub fn open(folder: Folder) -> io::Result<Self> {
         artifact::create_folder(&spool_folder(&folder))?;
-        let mut spool = Self { folder, current: None, sealed: Vec::new() };
+        let mut spool = Self { folder, current: None, sealed: Vec::new(), is_refusing: false };
         spool.take_over()?;
         Ok(spool)
     }
@@ -84,6 +90,12 @@ impl Spool {
     /// When writing or syncing fails: none of these lines counts then, all earlier ones do. The spool is closed and
     /// the next call begins a new one, because a failed fsync must not be repeated (semantics 3).
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let appended = self.append_to_current(lines);
+        self.is_refusing = appended.is_err();
+        appended
+    }
+
+    fn append_to_current(&mut self, lines: &[u8]) -> io::Result<()> {
         let mut open = match self.current.take() {
             Some(open) => open,
             None => self.begin()?,
@@ -131,7 +143,16 @@ impl Spool {
             }
             self.sealed.remove(0);
         }
-        Ok(Published { files, dropped })
+        let refusing = if self.is_refusing { self.try_room().err() } else { None };
+        self.is_refusing = refusing.is_some();
+        Ok(Published { files, dropped, refusing })
+    }
+
+    /// Whether lines could be made durable again. Nobody may post until then, so that no post would find out.
+    fn try_room(&self) -> io::Result<()> {
+        let mut draft = Draft::create(&self.folder.events().join("room"), 0)?;
+        draft.write_all(&vec![0; ROOM_BYTES])?;
+        draft.seal().map(drop)
     }
 
     fn begin(&self) -> io::Result<Open> {

@@ -110,9 +110,10 @@ impl Ingest {
                 log::warn!("too many files wait to be announced");
             }
         }
-        match published.dropped {
-            Some(e) => Err(Failure::new(format!("generated events were dropped: {e}"))),
-            None => Ok(()),
+        match (published.dropped, published.refusing) {
+            (Some(e), _) => Err(Failure::new(format!("generated events were dropped: {e}"))),
+            (None, Some(e)) => Err(Failure::new(format!("posted events cannot be made durable: {e}"))),
+            (None, None) => Ok(()),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::task::{Counts, FileName, Output, Stage, Status};
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct QueueResponse {
     /// The stage.
-    #[schema(value_type = String, example = "shard-worker")]
+    #[schema(example = "shard-worker")]
     pub stage: Stage,
     /// The tasks.
     pub items: Vec<QueueItem>,
@@ -40,11 +40,13 @@ impl From<Queued> for QueueItem {
 /// Which part of a queue to show.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct QueueParams {
     /// The most tasks to show, 1 to 1000 (100 if absent).
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
-    /// How many to pass over.
+    /// How many to pass over, up to 1,000,000,000.
+    #[param(maximum = 1_000_000_000)]
     pub offset: Option<u32>,
 }
 
@@ -68,16 +70,12 @@ pub struct ShardItem {
     #[schema(value_type = u8, example = 0)]
     pub shard: ShardId,
     /// `new`, `started`, `done` or `failed`.
-    #[schema(value_type = String, example = "done")]
     pub event_ingest_status: Status,
     /// `new`, `started`, `done` or `failed`.
-    #[schema(value_type = String, example = "done")]
     pub shard_splitter_status: Status,
     /// `new`, `started`, `done` or `failed`.
-    #[schema(value_type = String, example = "started")]
     pub shard_worker_status: Status,
     /// `new`, `started`, `done` or `failed`.
-    #[schema(value_type = String, example = "new")]
     pub mysql_sender_status: Status,
     /// When anything last changed.
     #[schema(example = "2025-01-01T00:05:00Z")]
@@ -116,7 +114,7 @@ pub struct LeaseItem {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ResultItem {
     /// The stage.
-    #[schema(value_type = String, example = "shard-worker")]
+    #[schema(example = "shard-worker")]
     pub stage: Stage,
     /// Who finished it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -226,12 +224,13 @@ impl FileResponse {
 /// Which files to list.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct FilesParams {
     /// Only files with a task in this status.
-    #[param(value_type = Option<String>, example = "failed")]
+    #[param(inline, example = "failed")]
     pub status: Option<Status>,
     /// The stage that `status` is about.
-    #[param(value_type = Option<String>, example = "shard-worker")]
+    #[param(inline, example = "shard-worker")]
     pub stage: Option<Stage>,
     /// The most files to list, 1 to 1000 (100 if absent).
     #[param(minimum = 1, maximum = 1000)]

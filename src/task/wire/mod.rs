@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Claimed, Counts, FileName, Output, Stage, Status, TaskKey};
+use crate::event::shard::SHARD_MAX;
 use crate::event::{ShardCount, ShardId};
 pub use files::{
     ByStage, FileResponse, FilesParams, FilesResponse, LeaseItem, QueueItem, QueueParams, QueueResponse, ResultItem,
@@ -21,8 +22,19 @@ pub struct RegisterRequest {
     #[schema(value_type = String, pattern = "^[0-9]{14}$", example = "20250101000000")]
     pub filename: FileName,
     /// All shards of the file, each once.
-    #[schema(value_type = Vec<u8>, min_items = 1, max_items = 128, example = json!([0, 1]))]
+    #[schema(schema_with = all_shards, example = json!([0, 1]))]
     pub shards: Vec<ShardId>,
+}
+
+/// The items need a bound of their own, which an attribute of the list cannot say.
+fn all_shards() -> utoipa::openapi::schema::Array {
+    use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
+    let shard = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(SHARD_MAX));
+    let shards = ArrayBuilder::new().items(shard).min_items(Some(1)).max_items(Some(128)).unique_items(true);
+    shards
+        .description(Some("All shards of the file, 0 to n-1, each once."))
+        .examples([serde_json::json!([0, 1])])
+        .build()
 }
 
 /// The tasks of a file exist.
@@ -108,6 +120,20 @@ impl TaskRequest {
     }
 }
 
+/// Extends a lease.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeartbeatRequest {
+    /// The file.
+    #[schema(value_type = String, pattern = "^[0-9]{14}$", example = "20250101000000")]
+    pub filename: FileName,
+    /// The shard, 0 to 127.
+    #[schema(value_type = u8, maximum = 127, example = 0)]
+    pub shard: ShardId,
+    /// The claim's token.
+    pub token: u64,
+}
+
 /// Where a task is now.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TaskResponse {
@@ -118,10 +144,10 @@ pub struct TaskResponse {
     #[schema(value_type = u8, example = 0)]
     pub shard: ShardId,
     /// The stage.
-    #[schema(value_type = String, example = "shard-worker")]
+    #[schema(example = "shard-worker")]
     pub stage: Stage,
     /// Its status.
-    #[schema(value_type = String, example = "done")]
+    #[schema(example = "done")]
     pub status: Status,
 }
 
@@ -152,7 +178,7 @@ pub struct ClaimRequest {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ClaimResponse {
     /// The stage.
-    #[schema(value_type = String, example = "shard-worker")]
+    #[schema(example = "shard-worker")]
     pub stage: Stage,
     /// The tasks; none if nothing became ready in time.
     pub items: Vec<ClaimedItem>,
@@ -225,7 +251,7 @@ pub struct HeartbeatResponse {
     #[schema(value_type = u8, example = 0)]
     pub shard: ShardId,
     /// The stage.
-    #[schema(value_type = String, example = "shard-worker")]
+    #[schema(example = "shard-worker")]
     pub stage: Stage,
     /// The lease, in milliseconds from now.
     #[schema(example = 60000)]

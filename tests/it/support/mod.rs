@@ -1,6 +1,10 @@
 //! What the whole-process tests share: processes, a proxy before the API, a pipeline of both, and an oracle.
 
+pub(crate) mod commits;
+pub(crate) mod database;
 pub(crate) mod events;
+pub(crate) mod mariadb;
+pub(crate) mod mount;
 pub(crate) mod oracle;
 pub(crate) mod pipeline;
 pub(crate) mod process;
@@ -20,6 +24,11 @@ pub(crate) fn eventually(what: &str, deadline: Duration, mut holds: impl FnMut()
         assert!(began.elapsed() < deadline, "not within {deadline:?}: {what}");
         pause(LOOK_EVERY);
     }
+}
+
+/// Lets others go on for a millisecond.
+pub(crate) fn pause_briefly() {
+    pause(Duration::from_millis(1));
 }
 
 /// Lets other threads and processes go on for a while.

@@ -8,8 +8,9 @@ use base64::prelude::BASE64_STANDARD;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
+use super::database::{Databases, Rows, Served};
 use super::oracle::{Known, Oracle, Row, World};
-use super::process::{Ended, Process};
+use super::process::{Ended, Process, Under};
 use super::proxy::Proxy;
 use super::{PATIENCE, eventually};
 
@@ -50,13 +51,32 @@ pub(crate) struct Pipeline {
     logs: Vec<String>,
     pub(crate) proxy: Proxy,
     settings: Vec<String>,
+    databases: Databases,
+    shared: PathBuf,
     temp: tempfile::TempDir,
 }
 
 impl Pipeline {
     /// A pipeline with these settings beside the short waits of tests; nothing runs yet.
     pub(crate) fn new(more: &[&str]) -> Self {
+        Self::with(None, Databases::Sqlite, more)
+    }
+
+    /// The same with its databases on a server; they are made first.
+    pub(crate) fn served(databases: Databases, more: &[&str]) -> Self {
+        let pipeline = Self::with(None, databases, more);
+        pipeline.run(&["migrate", "up"], 0);
+        pipeline
+    }
+
+    /// The same with its shared folder on another file system.
+    pub(crate) fn on(shared: &Path, more: &[&str]) -> Self {
+        Self::with(Some(shared), Databases::Sqlite, more)
+    }
+
+    fn with(shared: Option<&Path>, databases: Databases, more: &[&str]) -> Self {
         let (temp, proxy) = (tempfile::tempdir().unwrap(), Proxy::start());
+        let shared = shared.map_or_else(|| temp.path().join("shared"), Path::to_owned);
         let mut settings = vec![
             "server.port=0".to_owned(),
             "logging.format=json".to_owned(),
@@ -67,10 +87,13 @@ impl Pipeline {
             "events.generate=false".to_owned(),
             "events.generation_interval=1".to_owned(),
             format!("pipeline.url={}", proxy.url()),
-            format!("shared.dir={}", temp.path().join("shared").display()),
+            format!("shared.dir={}", shared.display()),
         ];
         settings.extend(more.iter().map(|setting| (*setting).to_owned()));
-        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, settings, temp }
+        if let Databases::Server { settings: of_server, .. } = &databases {
+            settings.extend(of_server.iter().cloned());
+        }
+        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, settings, databases, shared, temp }
     }
 
     /// A pipeline with all its stages running.
@@ -82,7 +105,12 @@ impl Pipeline {
 
     /// Starts a role; the API is waited for, the others find their way.
     pub(crate) fn start(&mut self, role: Role) {
-        let process = self.spawn(role.args(), None);
+        self.start_under(role, &Under::default());
+    }
+
+    /// The same under a tracer or with an environment.
+    pub(crate) fn start_under(&mut self, role: Role, under: &Under) {
+        let process = self.spawn_under(under, role.args());
         if role == Role::Apid {
             self.proxy.set_backend(process.wait_port());
         }
@@ -120,11 +148,20 @@ impl Pipeline {
 
     /// Starts any command with further settings.
     pub(crate) fn spawn_with(&self, args: &[&str], more: &[&str], stdin: Option<Vec<u8>>) -> Process {
+        Process::start(self.temp.path(), &self.arguments(args, more), stdin)
+    }
+
+    /// Starts any command under a tracer or with an environment.
+    pub(crate) fn spawn_under(&self, under: &Under, args: &[&str]) -> Process {
+        Process::start_under(under, self.temp.path(), &self.arguments(args, &[]), None)
+    }
+
+    fn arguments(&self, args: &[&str], more: &[&str]) -> Vec<String> {
         let mut all: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         for setting in self.settings.iter().map(String::as_str).chain(more.iter().copied()) {
             all.extend(["--set".to_owned(), setting.to_owned()]);
         }
-        Process::start(self.temp.path(), &all, stdin)
+        all
     }
 
     /// Runs any command to its end, which must be this code.
@@ -132,9 +169,14 @@ impl Pipeline {
         self.spawn(args, None).wait_exit(PATIENCE).expect_code(code)
     }
 
+    /// Where a file beside the shared folder is, or will be.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
     /// A file beside the shared folder.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> PathBuf {
-        let path = self.temp.path().join(name);
+        let path = self.beside(name);
         std::fs::write(&path, content).unwrap();
         path
     }
@@ -147,7 +189,7 @@ impl Pipeline {
 
     /// The shared folder.
     pub(crate) fn shared(&self) -> PathBuf {
-        self.temp.path().join("shared")
+        self.shared.clone()
     }
 
     /// The files of one folder of the shared folder, in their order.
@@ -169,6 +211,12 @@ impl Pipeline {
     pub(crate) fn find(&self, path: &str) -> Option<Value> {
         let mut answer = ureq::get(format!("{}{path}", self.proxy.url())).call().ok()?;
         answer.body_mut().read_json().ok()
+    }
+
+    /// Posts to the API, which must take it.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        let mut answer = ureq::post(format!("{}{path}", self.proxy.url())).send_json(body).unwrap();
+        answer.body_mut().read_json().unwrap()
     }
 
     /// How many deliveries are done, and how many tasks there are.
@@ -214,18 +262,38 @@ impl Pipeline {
 
     /// The rows of one shard's database; each (file, line) must be there once.
     pub(crate) fn rows(&self, shard: u8) -> Vec<Row> {
-        let database = self.database(&format!("shop_shard_{shard}"));
-        let query = "SELECT source_file, source_line, event_type, shop_id, user_id, timestamp, shard FROM events";
-        let mut statement = database.prepare(query).unwrap();
-        let rows = statement.query_map([], |row| {
-            assert_eq!(row.get::<_, u8>(6)?, shard);
-            let line = row.get::<_, i64>(1)?.unsigned_abs();
-            Ok((row.get(0)?, line, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+        let query =
+            "SELECT source_file, source_line, event_type, shop_id, user_id, CAST(timestamp AS CHAR), shard FROM events";
+        let rows = self.open(&format!("shop_shard_{shard}")).texts(query).into_iter().map(|row| {
+            let [file, line, kind, shop, user, timestamp, own] = <[_; 7]>::try_from(row).unwrap();
+            let id = |id: Option<String>| id.map(|id| id.parse().unwrap());
+            assert_eq!(own.unwrap(), shard.to_string());
+            let (line, kind) = (line.unwrap().parse().unwrap(), kind.unwrap().parse().unwrap());
+            (file.unwrap(), line, kind, id(shop), id(user), timestamp.unwrap())
         });
-        rows.unwrap().map(|row| row.unwrap()).collect()
+        rows.collect()
     }
 
-    /// One of its databases, for reading.
+    /// One of its databases, wherever it is.
+    pub(crate) fn open(&self, name: &str) -> Box<dyn Rows> {
+        match &self.databases {
+            Databases::Sqlite => Box::new(self.database(name)),
+            Databases::Server { url, .. } => Box::new(Served(format!("{url}/{name}"))),
+        }
+    }
+
+    /// How many rows one shard's database has; none if it is not there yet.
+    pub(crate) fn row_count(&self, shard: u8) -> usize {
+        let name = format!("shop_shard_{shard}");
+        if !self.shared().join(format!("db/{name}.sqlite")).exists() {
+            return 0;
+        }
+        let count = self.database(&name).query_row("SELECT COUNT(*) FROM events", [], |row| row.get::<_, u32>(0));
+        // A database that is just being made has no table yet.
+        usize::try_from(count.unwrap_or(0)).unwrap()
+    }
+
+    /// One of its embedded databases, for reading.
     pub(crate) fn database(&self, name: &str) -> Connection {
         let path = self.shared().join("db").join(format!("{name}.sqlite"));
         let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();

@@ -1,5 +1,6 @@
 //! One role as a real process: its log is read as it comes, signals go to its own id only.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -92,13 +93,34 @@ impl Lines {
     }
 }
 
+/// What a process runs under: a command before it, such as a tracer, and an environment of its own.
+#[derive(Default, Clone)]
+pub(crate) struct Under {
+    pub(crate) command: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+}
+
+/// The program that is tested.
+#[expect(clippy::disallowed_methods, reason = "the proving ground at full size tests the release build")]
+fn program() -> OsString {
+    std::env::var_os("SHOPCTL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_shopctl").into())
+}
+
 impl Process {
     /// Starts shopctl in a folder, with nothing of our own environment and these bytes as its standard input.
     pub(crate) fn start(folder: &Path, args: &[String], stdin: Option<Vec<u8>>) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_shopctl"))
+        Self::start_under(&Under::default(), folder, args, stdin)
+    }
+
+    /// The same under a tracer or with an environment.
+    pub(crate) fn start_under(under: &Under, folder: &Path, args: &[String], stdin: Option<Vec<u8>>) -> Self {
+        let mut words = under.command.iter().map(OsString::from).chain([program()]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .args(args)
             .current_dir(folder)
             .env_clear()
+            .envs(under.env.iter().cloned())
             .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -117,6 +139,16 @@ impl Process {
     pub(crate) fn wait_port(&self) -> u16 {
         let addr = self.wait_log("listening", |line| line["addr"].as_str().map(str::to_owned));
         addr.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
+    /// The same for a process that may die before; `None` then.
+    pub(crate) fn find_port(&self) -> Option<u16> {
+        let pick = |line: &str| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            line["msg"].as_str()?.contains("listening").then(|| line["addr"].as_str().map(str::to_owned))?
+        };
+        let addr = self.log.wait_for(PATIENCE, pick)?;
+        addr.rsplit_once(':')?.1.parse().ok()
     }
 
     /// Waits until `/ready` says yes.

@@ -1,10 +1,14 @@
-//! A proxy before the stage-status API. Its address stays while the API is killed and started again, and it can hold
-//! one request or one answer back for as long as a test likes.
+//! A proxy before the stage-status API. Its address stays while the API is killed and started again; it can hold one
+//! request or one answer back for as long as a test likes, and spoil answers as a bad network does.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// The proxy; its threads live as long as the test binary.
 pub(crate) struct Proxy {
@@ -16,6 +20,68 @@ pub(crate) struct Proxy {
 struct Shared {
     backend: Option<SocketAddr>,
     hold: Option<Hold>,
+    spoil: Option<Spoil>,
+}
+
+/// What the network does to an answer after the API has given it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mischief {
+    /// The connection breaks before a byte of it.
+    Cut,
+    /// The connection is closed for writing in the middle of it.
+    Half,
+    /// It never comes, and the connection stays.
+    Stall,
+}
+
+impl Mischief {
+    /// Its name in a table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Cut => "reply lost",
+            Self::Half => "half a reply",
+            Self::Stall => "reply never comes",
+        }
+    }
+}
+
+/// Which answers are spoiled, and how many were.
+struct Spoil {
+    path: &'static str,
+    kind: Mischief,
+    per_mille: u64,
+    rng: ChaCha8Rng,
+    was_struck: bool,
+    counter: Arc<Counter>,
+}
+
+/// How often a spoiled call was asked, and how often it was struck.
+#[derive(Default)]
+pub(crate) struct Counter {
+    asked: AtomicU64,
+    struck: AtomicU64,
+}
+
+impl Counter {
+    /// Calls that came by.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Answers that were spoiled.
+    pub(crate) fn struck(&self) -> u64 {
+        self.struck.load(Ordering::SeqCst)
+    }
+}
+
+impl Spoil {
+    /// Whether this answer is spoiled. Never two in a row: a call that nothing brings through ends nowhere.
+    fn strikes(&mut self) -> bool {
+        self.counter.asked.fetch_add(1, Ordering::SeqCst);
+        self.was_struck = !self.was_struck && self.rng.random_range(0..1000) < self.per_mille;
+        self.counter.struck.fetch_add(u64::from(self.was_struck), Ordering::SeqCst);
+        self.was_struck
+    }
 }
 
 /// What to hold back.
@@ -86,6 +152,19 @@ impl Proxy {
         lock(&self.shared).hold = Some(Hold { path, at, held: tell, release: released });
         Held { held, release }
     }
+
+    /// From now on spoils so many of a thousand answers to calls that have this in their path.
+    pub(crate) fn spoil(&self, path: &'static str, kind: Mischief, per_mille: u64, seed: u64) -> Arc<Counter> {
+        let (rng, counter) = (ChaCha8Rng::seed_from_u64(seed), Arc::<Counter>::default());
+        let spoil = Spoil { path, kind, per_mille, rng, was_struck: false, counter: Arc::clone(&counter) };
+        lock(&self.shared).spoil = Some(spoil);
+        counter
+    }
+
+    /// Spoils nothing any more.
+    pub(crate) fn behave(&self) {
+        lock(&self.shared).spoil = None;
+    }
 }
 
 fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
@@ -111,7 +190,20 @@ fn forward(client: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
         let Some(answer) = read_message(stream)? else { return Ok(()) };
         let has_work = memchr::memmem::find(&answer, b"\"token\":").is_some();
         hold(shared, |hold| hold.at == HoldAt::AnswerWithWork && has_work && path.contains(hold.path));
-        client.get_mut().write_all(&answer)?;
+        let struck = lock(shared).spoil.as_mut().filter(|spoil| path.contains(spoil.path)).and_then(|spoil| {
+            let kind = spoil.kind;
+            spoil.strikes().then_some(kind)
+        });
+        match struck {
+            None => client.get_mut().write_all(&answer)?,
+            Some(Mischief::Cut) => return Ok(()),
+            Some(Mischief::Half) => {
+                client.get_mut().write_all(&answer[..answer.len() / 2])?;
+                return client.get_mut().shutdown(Shutdown::Write);
+            }
+            // Until the asker has had enough.
+            Some(Mischief::Stall) => return io::copy(&mut client, &mut io::sink()).map(drop),
+        }
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ pub(super) fn claim(connection: &mut Connection, claim: &Claim, context: Context
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut claimed = replay(&transaction, claim, context)?;
     if claimed.is_empty() {
+        shorten_leases(&transaction, claim.stage, context)?;
         fail_exhausted(&transaction, claim.stage, context)?;
         claimed = if claim.stage.in_file_order() {
             claim_in_order(&transaction, claim, context)?
@@ -43,6 +44,29 @@ fn replay(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Res
         claimed.extend(take(transaction, &update, values, &key, claim.stage, context)?);
     }
     Ok(claimed)
+}
+
+/// The clock is this machine's, and it can be set back: then a lease would last as much longer. None is granted for
+/// more than its length, so what ends later than that was granted by another clock and gets its length from now on.
+fn shorten_leases(transaction: &Transaction<'_>, stage: Stage, context: Context) -> Result<()> {
+    let update = "UPDATE pipeline_tracking SET lease_until = ?1 WHERE {status} = 'started' AND lease_until > ?2";
+    let lease_ms = context.policy.moves.lease_ms;
+    // Twice the length: two instances read the same clock, but not at the same moment.
+    let (until, too_late) = (context.now.plus_ms(lease_ms), context.now.plus_ms(lease_ms.saturating_mul(2)));
+    transaction
+        .prepare_cached(&for_stage(stage, update))?
+        .execute(params![moment_text(until), moment_text(too_late)])?;
+    Ok(())
+}
+
+/// The same for the wait before the next attempt, which nobody is waiting for meanwhile: once at the start is enough.
+pub(super) fn shorten_waits(connection: &mut Connection, context: Context) -> Result<()> {
+    let too_late = context.now.plus_ms(context.policy.backoff_max_ms.saturating_mul(2));
+    connection.execute(
+        "UPDATE pipeline_tracking SET next_at = ?1 WHERE next_at > ?2",
+        params![moment_text(context.now), moment_text(too_late)],
+    )?;
+    Ok(())
 }
 
 /// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt.

@@ -35,7 +35,10 @@ struct Context {
 impl SqliteTracking {
     /// Opens the database, creating it where needed.
     pub(in crate::store) async fn open(path: &Path, clock: Clock, policy: TrackingPolicy) -> Result<Self> {
-        Ok(Self { db: Db::open(path, &TRACKING).await?, clock, policy })
+        let store = Self { db: Db::open(path, &TRACKING).await?, clock, policy };
+        let context = store.context();
+        store.db.call(move |connection| claim::shorten_waits(connection, context)).await?;
+        Ok(store)
     }
 
     /// The database is in this process, so its clock is ours.

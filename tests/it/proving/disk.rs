@@ -1,0 +1,172 @@
+//! A disk without room: the shared folder is on a small file system of its own that is filled while posts, an import
+//! and all stages are at work. Posts are refused, everybody waits, and all goes on when there is room again.
+//!
+//! Needs root, for the mount.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rand::RngExt;
+
+use super::poster::{Poster, assert_posts_are_there_once};
+use super::{Class, Size};
+use crate::support::events::{MISHAPS, generated};
+use crate::support::mount::Mount;
+use crate::support::oracle::Known;
+use crate::support::pipeline::{Pipeline, Role, STAGES};
+use crate::support::{PATIENCE, eventually, pause};
+
+/// What there is too little of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// On the disk of the files and of the databases.
+    Bytes,
+    /// On the disk of the files only: the databases go on, and tasks are claimed.
+    BytesForFiles,
+    Inodes,
+}
+
+/// Takes all room there is, and all that becomes free, until it is dropped.
+struct Ballast {
+    folder: PathBuf,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ballast {
+    fn on(disk: &Path, lack: Lack) -> Self {
+        let folder = disk.join("ballast");
+        std::fs::create_dir(&folder).unwrap();
+        let stop = Arc::<AtomicBool>::default();
+        let (own, end) = (folder.clone(), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut count = 0;
+            while !end.load(Ordering::SeqCst) {
+                let file = File::create(own.join(count.to_string()));
+                count += usize::from(file.is_ok());
+                let is_full = match (file, lack) {
+                    (Ok(_), Lack::Inodes) => false,
+                    (Ok(mut file), _) => (0..).any(|_| file.write_all(&[0; 4096]).is_err()),
+                    (Err(_), _) => true,
+                };
+                if is_full {
+                    pause(std::time::Duration::from_millis(1));
+                }
+            }
+        });
+        Self { folder, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(ended.is_some_and(|ended| ended.is_ok()) || std::thread::panicking());
+        std::fs::remove_dir_all(&self.folder).unwrap_or_default();
+    }
+}
+
+fn fill(lack: Lack, name: &'static str) {
+    let size = Size::asked();
+    let mut rng = size.chances(name);
+    let temp = tempfile::tempdir().unwrap();
+    let limits = if lack == Lack::Inodes { "size=256m,nr_inodes=2k" } else { "size=40m" };
+    let disk = Mount::tmpfs(&temp.path().join("disk"), limits);
+    let shared = disk.path().join("shared");
+    if lack == Lack::BytesForFiles {
+        std::fs::create_dir_all(&shared).unwrap();
+        std::fs::create_dir(temp.path().join("db")).unwrap();
+        std::os::unix::fs::symlink(temp.path().join("db"), shared.join("db")).unwrap();
+    }
+    // Nobody dies here, so no lease has to run out: an attempt that is counted was burnt by the full disk.
+    let mut pipeline = Pipeline::on(&shared, &["pipeline.lease_ms=60000"]);
+    let mut class = Class::new(size, name);
+    STAGES.into_iter().for_each(|role| pipeline.start(role));
+    pipeline.start(Role::Ingest);
+    let poster = Poster::start();
+    poster.state().set_port(pipeline.role(Role::Ingest).wait_port());
+    for round in 0..size.pick(1, 25) {
+        let input = pipeline.write("input.ndjson", &generated(size.seed + round, MISHAPS, 3000));
+        let args = ["ingest", "--from", input.to_str().unwrap(), "--batch", "100"];
+        let import = pipeline.spawn(&args, None);
+        let (before, more) = (pipeline.delivered().0, rng.random_range(1..30));
+        eventually("some files are delivered", PATIENCE, || pipeline.delivered().0 >= before + more);
+        let (port, refused) = (pipeline.role(Role::Ingest).wait_port(), poster.state().full());
+        let ballast = Ballast::on(disk.path(), lack);
+        eventually("posts are answered 507", PATIENCE, || poster.state().full() > refused);
+        let open = pipeline.delivered();
+        class.struck(poster.state().is_busy() && open.0 < open.1);
+        let is_ready = |port: u16| ureq::get(format!("http://127.0.0.1:{port}/ready")).call().is_ok();
+        eventually("the ingest is not ready", PATIENCE, || !is_ready(port));
+        if lack == Lack::BytesForFiles {
+            let stages = [Role::Split, Role::Work0, Role::Work1].map(|role| pipeline.role(role).wait_port());
+            eventually("a stage is not ready", PATIENCE, || stages.iter().any(|port| !is_ready(*port)));
+        }
+        pause(std::time::Duration::from_millis(size.pick(1500, 3000)));
+        let began = Instant::now();
+        drop(ballast);
+        // An import that met the full disk says so; the same command goes on where it ended.
+        import.wait_exit(PATIENCE);
+        pipeline.run(&args, 0);
+        let mark = poster.state().acknowledged();
+        eventually("posts are taken again", PATIENCE, || poster.state().acknowledged() > mark);
+        settle(&mut pipeline, &poster);
+        class.recovered(began.elapsed());
+        for role in STAGES.into_iter().chain([Role::Ingest]) {
+            pipeline.role(role).wait_ready();
+        }
+    }
+    let acknowledged = poster.finish();
+    pipeline.terminate(Role::Ingest);
+    pipeline.start(Role::Ingest);
+    pipeline.wait_settled();
+    pipeline.assert_all_is_well(&Known::new());
+    assert_posts_are_there_once(&pipeline, acknowledged);
+    let query = "SELECT MAX(attempt) FROM pipeline_stage_result";
+    let attempts: u32 = pipeline.database("pipeline_db").query_row(query, [], |row| row.get(0)).unwrap();
+    assert_eq!(attempts, 1, "a full disk burnt attempts");
+    STAGES.into_iter().chain([Role::Ingest]).for_each(|role| drop(pipeline.terminate(role)));
+    assert_eq!(temporary_files(&shared), Vec::<PathBuf>::new(), "half-written files are left");
+    class.finish();
+    drop(pipeline);
+    drop(disk);
+}
+
+/// Waits until all that was taken so far is delivered; the client goes on posting then.
+fn settle(pipeline: &mut Pipeline, poster: &Poster) {
+    poster.state().set_port(0);
+    pipeline.terminate(Role::Ingest);
+    pipeline.start(Role::Ingest);
+    pipeline.wait_settled();
+    poster.state().set_port(pipeline.role(Role::Ingest).wait_port());
+}
+
+fn temporary_files(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = |path: PathBuf| {
+        let is_temporary = path.extension().is_some_and(|extension| extension == "tmp");
+        if path.is_dir() { temporary_files(&path) } else { Some(path).filter(|_| is_temporary).into_iter().collect() }
+    };
+    paths.flat_map(below).collect()
+}
+
+#[test]
+fn a_full_disk_delays_everything_and_loses_nothing() {
+    fill(Lack::Bytes, "disk full");
+}
+
+#[test]
+fn a_full_disk_of_the_files_alone_burns_no_attempt() {
+    fill(Lack::BytesForFiles, "disk full: files only");
+}
+
+#[test]
+fn a_disk_without_inodes_delays_everything_and_loses_nothing() {
+    fill(Lack::Inodes, "no inodes left");
+}

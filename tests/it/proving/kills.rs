@@ -1,0 +1,211 @@
+//! kill -9 of every role at random moments, while files are imported and events are posted, and how long the struck
+//! tasks take until they are done.
+//!
+//! The seed is fixed and printed; the machine's own timing makes every run different all the same.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::poster::{Poster, State, assert_posts_are_there_once, is_posted};
+use super::recovery::Recovery;
+use super::{Class, Size, variable};
+use crate::support::events::{MISHAPS, generated};
+use crate::support::oracle::Known;
+use crate::support::pipeline::{Pipeline, Role, SHARDS};
+use crate::support::{PATIENCE, eventually, pause};
+
+const LEASE: Duration = Duration::from_millis(1500);
+/// Kills while each part is imported.
+const IMPORT_KILLS: usize = 2;
+/// How long a kill waits for its victim to be at work.
+const AIM: Duration = Duration::from_millis(400);
+const VICTIMS: [Role; 6] = [Role::Apid, Role::Split, Role::Work0, Role::Work1, Role::Send, Role::Ingest];
+const IMPORT: &str = "kill -9: import";
+
+/// How much is imported and killed.
+struct Plan {
+    /// The input comes in so many imports.
+    parts: usize,
+    batch_lines: usize,
+    /// Kills of roles while each part is worked on.
+    role_kills: usize,
+}
+
+/// The pipeline under fire.
+struct Fire {
+    pipeline: Pipeline,
+    poster: Arc<State>,
+    rng: ChaCha8Rng,
+    plan: Plan,
+    recovery: Recovery,
+    classes: BTreeMap<String, Class>,
+}
+
+fn class_of(role: Role) -> String {
+    format!("kill -9: {role:?}").to_lowercase()
+}
+
+impl Fire {
+    fn note(&mut self, class: &str, in_flight: bool) {
+        self.classes.get_mut(class).unwrap().struck(in_flight);
+    }
+
+    /// Imports a part; the import is killed on its way and started again until it says that all is announced.
+    fn import(&mut self, part: usize, content: &[u8]) {
+        let path = self.pipeline.write(&format!("part-{part}.ndjson"), content);
+        let batch = self.plan.batch_lines.to_string();
+        let start = |pipeline: &Pipeline| {
+            pipeline.spawn(&["ingest", "--from", path.to_str().unwrap(), "--batch", &batch], None)
+        };
+        let mut killed = Instant::now();
+        for _ in 0..IMPORT_KILLS {
+            let mut import = start(&self.pipeline);
+            let enough = self.pipeline.list("events").len() + self.rng.random_range(1..8);
+            eventually("some files are imported", PATIENCE, || {
+                self.pipeline.list("events").len() >= enough || !import.is_running()
+            });
+            let in_flight = import.is_running();
+            import.kill9();
+            killed = Instant::now();
+            self.note(IMPORT, in_flight);
+        }
+        let mut tries = 0;
+        loop {
+            let ended = start(&self.pipeline).wait_exit(PATIENCE);
+            tries += 1;
+            match ended.status.code() {
+                Some(0) => break,
+                Some(75) if tries < 20 => pause(Duration::from_millis(100)),
+                _ => drop(ended.expect_code(0)),
+            }
+        }
+        self.classes.get_mut(IMPORT).unwrap().recovered(killed.elapsed());
+    }
+
+    /// Kills a role, if possible while it is at work, and starts it again at once.
+    fn kill(&mut self, role: Role) {
+        let id = self.pipeline.role(role).id();
+        let began = Instant::now();
+        while !self.is_at_work(role, id) && began.elapsed() < AIM {
+            pause(Duration::from_millis(2));
+        }
+        pause(Duration::from_micros(self.rng.random_range(0..4000)));
+        let before = self.is_at_work(role, id);
+        let posts = self.poster.acknowledged();
+        if role == Role::Ingest {
+            self.poster.set_port(0);
+        }
+        let killed = Instant::now();
+        self.pipeline.kill9(role);
+        // A stage's claim outlives it in the database: what it was at when it died is known exactly.
+        let (class, whose) = (class_of(role), whose(role, id));
+        let in_flight = match role {
+            Role::Ingest => before && self.recovery.expect_post(&class, posts, killed),
+            Role::Apid => before && self.recovery.expect_tasks(&class, &whose, killed) > 0,
+            _ => self.recovery.expect_tasks(&class, &whose, killed) > 0,
+        };
+        self.note(&class, in_flight);
+        self.pipeline.start(role);
+        if role == Role::Ingest {
+            self.poster.set_port(self.pipeline.role(role).wait_port());
+        }
+    }
+
+    fn is_at_work(&self, role: Role, id: u32) -> bool {
+        if role == Role::Ingest { self.poster.is_busy() } else { !self.recovery.leased(&whose(role, id)).is_empty() }
+    }
+
+    fn deliveries(&self) -> usize {
+        let query = "SELECT COUNT(*) FROM pipeline_tracking WHERE mysql_sender_status = 'done'";
+        let done: u32 = self.pipeline.database("pipeline_db").query_row(query, [], |row| row.get(0)).unwrap();
+        usize::try_from(done).unwrap()
+    }
+
+    /// Kills all along the way from the first delivery of a part to its last.
+    fn kill_while_delivering(&mut self) {
+        let (before, tasks) = (self.deliveries(), self.pipeline.list("events").len() * usize::from(SHARDS));
+        let kills = self.plan.role_kills;
+        for kill in 0..kills {
+            let mark = before + tasks.saturating_sub(before) * kill / (kills + 2);
+            eventually("deliveries go on", PATIENCE, || self.deliveries() >= mark);
+            let role = *VICTIMS.choose(&mut self.rng).unwrap();
+            self.kill(role);
+        }
+    }
+}
+
+/// Whose claims a role's are, as a pattern: the API holds everybody's.
+fn whose(role: Role, id: u32) -> String {
+    if role == Role::Apid { "%".to_owned() } else { format!("%-{id}-%") }
+}
+
+/// The lines of the file that the caller named, packed or not; generated ones where there is none.
+fn input(size: Size) -> (Vec<u8>, bool) {
+    let Some(path) = variable("SHOPCTL_CHAOS_INPUT") else {
+        return (generated(size.seed, MISHAPS, size.pick(9000, 500_000)), true);
+    };
+    let mut file = std::io::BufReader::new(std::fs::File::open(Path::new(&path)).unwrap());
+    let mut lines = Vec::new();
+    if file.fill_buf().unwrap().starts_with(&[0x1f, 0x8b]) {
+        flate2::bufread::MultiGzDecoder::new(file).read_to_end(&mut lines).unwrap();
+    } else {
+        file.read_to_end(&mut lines).unwrap();
+    }
+    (lines, false)
+}
+
+#[test]
+fn kills_lose_nothing_and_double_nothing() {
+    let size = Size::asked();
+    let rng = size.chances("kills");
+    let lease = format!("pipeline.lease_ms={}", LEASE.as_millis());
+    let mut pipeline = Pipeline::running(&[&lease, "pipeline.attempts_max=1000"]);
+    pipeline.start(Role::Ingest);
+    let poster = Poster::start();
+    poster.state().set_port(pipeline.role(Role::Ingest).wait_port());
+    let recovery = Recovery::watch(pipeline.database("pipeline_db"), pipeline.database("pipeline_db"), poster.state());
+    let names = VICTIMS.into_iter().map(class_of).chain([IMPORT.to_owned()]);
+    let classes = names.map(|name| (name.clone(), Class::new(size, name))).collect();
+    let plan = size.pick(
+        Plan { parts: 3, batch_lines: 150, role_kills: 12 },
+        Plan { parts: 20, batch_lines: 400, role_kills: 48 },
+    );
+    let mut fire = Fire { pipeline, poster: poster.state(), rng, plan, recovery, classes };
+    let (input, is_generated) = input(size);
+    let lines: Vec<&[u8]> = input.split_inclusive(|byte| *byte == b'\n').collect();
+    println!("{} events", lines.len());
+    for (part, lines) in lines.chunks(lines.len().div_ceil(fire.plan.parts)).enumerate() {
+        fire.import(part, &lines.concat());
+        fire.kill_while_delivering();
+    }
+    let Fire { mut pipeline, mut classes, recovery, .. } = fire;
+    let acknowledged = poster.finish();
+    // The stop publishes what the last tick has not.
+    pipeline.terminate(Role::Ingest);
+    pipeline.start(Role::Ingest);
+    pipeline.wait_settled();
+    recovery.finish(&mut classes);
+    let oracle = pipeline.assert_all_is_well(&Known::new());
+
+    let (posted, imported): (Vec<_>, Vec<_>) =
+        pipeline.event_files().into_iter().partition(|(_, content)| is_posted(content));
+    let imported: Vec<u8> = imported.into_iter().flat_map(|(_, content)| content).collect();
+    assert!(imported == input, "every imported line is in an event file once");
+    assert!(!posted.is_empty());
+    assert_posts_are_there_once(&pipeline, acknowledged);
+    assert!(!is_generated || oracle.duplicates > 100 && oracle.world.rejected.len() > 100);
+    for (name, class) in &classes {
+        // An import has no lease: it goes on when somebody starts it again.
+        let slowest = class.percentile(99).filter(|_| size.pick(false, true) && name != IMPORT);
+        assert!(slowest.is_none_or(|slowest| slowest <= LEASE * 2), "{name}: p99 of the recovery is {slowest:?}");
+    }
+    assert!(classes.values().map(Class::in_flight).sum::<u64>() >= 10, "too few kills hit anything");
+    classes.into_values().for_each(Class::finish);
+}

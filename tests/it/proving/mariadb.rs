@@ -1,0 +1,211 @@
+//! A database server that is killed, stopped, read-only or full of connections, and one whose answers to COMMIT are
+//! lost. Everybody waits without burning attempts or processor time, says so, and goes on by itself.
+//!
+//! Needs Debian's mariadb-server; the server is the test's own.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, TxOpts};
+
+use super::{Class, Size};
+use crate::support::commits::Commits;
+use crate::support::events::{MISHAPS, generated};
+use crate::support::mariadb::Mariadb;
+use crate::support::oracle::Known;
+use crate::support::pipeline::{Pipeline, Role, SHARDS, STAGES};
+use crate::support::{PATIENCE, eventually, pause};
+
+/// No lease runs out here: an attempt that is counted was burnt by the outage.
+const SETTINGS: [&str; 1] = ["pipeline.lease_ms=120000"];
+/// Of one core, while there is no database.
+const IDLE_PERCENT: u64 = 5;
+/// Processor time is counted in hundredths of a second.
+const TICKS_PER_SEC: u64 = 100;
+
+/// What happens to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outage {
+    Killed,
+    Stopped,
+    ReadOnly,
+    NoConnections,
+}
+
+const OUTAGES: [Outage; 4] = [Outage::Killed, Outage::Stopped, Outage::ReadOnly, Outage::NoConnections];
+
+impl Outage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "database killed",
+            Self::Stopped => "database stopped",
+            Self::ReadOnly => "database read-only",
+            Self::NoConnections => "database without connections",
+        }
+    }
+
+    /// Connections that are held while there shall be none for the pipeline.
+    fn begin(self, server: &mut Mariadb) -> Vec<Conn> {
+        match self {
+            Self::Killed => server.kill9(),
+            Self::Stopped => server.stop(),
+            Self::ReadOnly => server.root().run(&["SET GLOBAL read_only = ON"]),
+            Self::NoConnections => return take_connections(server),
+        }
+        Vec::new()
+    }
+
+    fn end(self, server: &mut Mariadb, held: Vec<Conn>) {
+        match self {
+            Self::Killed | Self::Stopped => server.restart(),
+            Self::ReadOnly => server.root().run(&["SET GLOBAL read_only = OFF"]),
+            Self::NoConnections => {
+                drop(held);
+                eventually("a connection is free", PATIENCE, || answers(server));
+                server.root().run(&["SET GLOBAL max_connections = 100"]);
+            }
+        }
+    }
+}
+
+fn answers(server: &Mariadb) -> bool {
+    let url = server.root().0;
+    runtime().block_on(async { Conn::new(Opts::from_url(&url).unwrap()).await.is_ok() })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// Ends the pipeline's connections and takes all that there are.
+fn take_connections(server: &Mariadb) -> Vec<Conn> {
+    server.root().run(&["SET GLOBAL max_connections = 10", "KILL USER shop"]);
+    let url = server.root().0;
+    let mut held = Vec::new();
+    // Every connection lives on in its own socket after the runtime that made it.
+    while let Ok(one) = KEEP.block_on(async { Conn::new(Opts::from_url(&url).unwrap()).await }) {
+        held.push(one);
+        assert!(held.len() < 100);
+    }
+    held
+}
+
+/// The runtime of the connections that are held over several calls.
+static KEEP: std::sync::LazyLock<tokio::runtime::Runtime> = std::sync::LazyLock::new(runtime);
+
+/// Hundredths of a second that a process has used.
+fn ticks(id: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Every role says that it is not ready, and does next to nothing.
+fn sit_out(pipeline: &Pipeline, outage: Outage, long: Duration) {
+    let roles = STAGES.into_iter().chain([Role::Ingest]);
+    let ports: BTreeMap<Role, u16> = roles.map(|role| (role, pipeline.role(role).wait_port())).collect();
+    let is_ready = |port: u16| ureq::get(format!("http://127.0.0.1:{port}/ready")).call().is_ok();
+    for (role, port) in &ports {
+        // Nobody announces anything now, so that the ingest need not have noticed.
+        if *role != Role::Ingest {
+            eventually(&format!("{role:?} is not ready ({outage:?})"), PATIENCE, || !is_ready(*port));
+        }
+    }
+    let used = || ports.keys().map(|role| (*role, ticks(pipeline.role(*role).id()))).collect::<BTreeMap<_, _>>();
+    let (before, began) = (used(), Instant::now());
+    pause(long);
+    let allowed = began.elapsed().as_millis() as u64 * TICKS_PER_SEC / 1000 * IDLE_PERCENT / 100 + 1;
+    for (role, now) in used() {
+        let spent = now - before[&role];
+        assert!(spent <= allowed, "{role:?} used {spent} hundredths of a second in {:?} ({outage:?})", began.elapsed());
+    }
+}
+
+#[test]
+fn a_database_that_is_away_delays_everything_and_burns_nothing() {
+    let size = Size::asked();
+    size.chances("outages");
+    let mut server = Mariadb::start();
+    let mut pipeline = Pipeline::served(server.databases(server.port()), &SETTINGS);
+    STAGES.into_iter().chain([Role::Ingest]).for_each(|role| pipeline.start(role));
+    for outage in OUTAGES {
+        let mut class = Class::new(size, outage.name());
+        for round in 0..size.pick(1, 22) {
+            let seed = size.seed + 100 * round + outage as u64;
+            let input = pipeline.write("input.ndjson", &generated(seed, MISHAPS, 4000));
+            let args = ["ingest", "--from", input.to_str().unwrap(), "--batch", "100"];
+            let before = pipeline.delivered().0;
+            let import = pipeline.spawn(&args, None);
+            eventually("some files are delivered", PATIENCE, || pipeline.delivered().0 > before);
+            let (done, all) = pipeline.delivered();
+            class.struck(done < all);
+            let held = outage.begin(&mut server);
+            sit_out(&pipeline, outage, Duration::from_secs(if round == 0 { size.pick(5, 30) } else { 2 }));
+            outage.end(&mut server, held);
+            let began = Instant::now();
+            import.wait_exit(PATIENCE);
+            pipeline.run(&args, 0);
+            pipeline.wait_settled();
+            class.recovered(began.elapsed());
+        }
+        for role in STAGES.into_iter().chain([Role::Ingest]) {
+            pipeline.role(role).wait_ready();
+        }
+        class.finish();
+    }
+    pipeline.assert_all_is_well(&Known::new());
+    let attempts = "SELECT MAX(attempt) FROM pipeline_stage_result";
+    assert_eq!(pipeline.open("pipeline_db").texts(attempts), [[Some("1".to_owned())]], "an outage burnt attempts");
+}
+
+/// Delivers batches as a sender without a marker does: what was not answered is sent again. Answers the rows there are.
+fn naive(server: &Mariadb, port: u16, batches: u64) -> u64 {
+    server.root().run(&["CREATE DATABASE control", "CREATE TABLE control.events (batch INT, line INT)"]);
+    let url = format!("mysql://shop:shop@127.0.0.1:{port}/control");
+    runtime().block_on(async {
+        for batch in 0..batches {
+            while deliver_naively(&url, batch).await.is_err() {}
+        }
+    });
+    server.number("SELECT COUNT(*) FROM control.events")
+}
+
+async fn deliver_naively(url: &str, batch: u64) -> mysql_async::Result<()> {
+    let mut connection = Conn::new(Opts::from_url(url).unwrap()).await?;
+    let mut transaction = connection.start_transaction(TxOpts::default()).await?;
+    for line in 0..5_u64 {
+        transaction.exec_drop("INSERT INTO events VALUES (?, ?)", (batch, line)).await?;
+    }
+    transaction.commit().await
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_delivered_once() {
+    let size = Size::asked();
+    size.chances("commits");
+    let server = Mariadb::start();
+    let proxy = Commits::before(server.port(), 300, size.seed);
+    let batches = size.pick(40, 200);
+    let control = naive(&server, proxy.port(), batches);
+    let (_, control_cuts) = proxy.counts();
+    println!("without a marker: {control} rows for {}, {control_cuts} answers cut", batches * 5);
+    assert!(control > batches * 5, "the control finds nothing");
+
+    let mut pipeline = Pipeline::served(server.databases(proxy.port()), &SETTINGS);
+    STAGES.into_iter().for_each(|role| pipeline.start(role));
+    let mut class = Class::new(size, "reply of COMMIT lost");
+    let began = Instant::now();
+    let files = usize::try_from(batches / u64::from(SHARDS)).unwrap();
+    pipeline.import(&generated(size.seed, MISHAPS, files * 50), 50);
+    pipeline.wait_settled();
+    class.recovered(began.elapsed());
+    let (_, cuts) = proxy.counts();
+    proxy.behave();
+    (control_cuts..cuts).for_each(|_| class.struck(true));
+    assert!(class.in_flight() > batches / 10, "{} of {batches} answers were cut", class.in_flight());
+    pipeline.assert_all_is_well(&Known::new());
+    let attempts = "SELECT MAX(attempt) FROM pipeline_stage_result";
+    assert_eq!(pipeline.open("pipeline_db").texts(attempts), [[Some("1".to_owned())]], "a lost answer burnt attempts");
+    class.finish();
+}

@@ -1,0 +1,117 @@
+//! The proving ground: faults by force, seeded and bounded, each class of which counts what it hit.
+//!
+//! Small with the other tests; at full size by `tests/chaos`, where a run is void unless every class struck work in
+//! flight: its victim held a claimed task or an open request at that moment.
+
+mod clocks;
+mod corrupt;
+mod crash;
+mod disk;
+mod kills;
+mod mariadb;
+mod poster;
+mod power;
+mod recovery;
+mod replies;
+mod zombies;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// A full run is void if a class hit less work in flight than this.
+const HITS_MIN: u64 = 20;
+/// The seed where none is given.
+const SEED: u64 = 20_250_301;
+
+/// How much is tried, and with which seed.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    is_full: bool,
+    pub(crate) seed: u64,
+}
+
+impl Size {
+    /// What the caller asked for: small unless `SHOPCTL_CHAOS=full`.
+    pub(crate) fn asked() -> Self {
+        let seed = variable("SHOPCTL_CHAOS_SEED").map_or(SEED, |seed| seed.parse().expect("a seed is a number"));
+        Self { is_full: variable("SHOPCTL_CHAOS").as_deref() == Some("full"), seed }
+    }
+
+    /// One number or the other.
+    pub(crate) fn pick<T>(self, small: T, full: T) -> T {
+        if self.is_full { full } else { small }
+    }
+
+    /// The chances of one test; another test has others.
+    pub(crate) fn chances(self, of: &str) -> ChaCha8Rng {
+        let of = of.bytes().fold(self.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        println!("{}: seed {}", if self.is_full { "full size" } else { "small" }, self.seed);
+        ChaCha8Rng::seed_from_u64(of)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests/chaos says by the environment how much is to be tried")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// What became of one class of faults.
+pub(crate) struct Class {
+    name: String,
+    size: Size,
+    attempts: u64,
+    in_flight: u64,
+    recoveries: Vec<Duration>,
+}
+
+impl Class {
+    /// Nothing was tried yet.
+    pub(crate) fn new(size: Size, name: impl Into<String>) -> Self {
+        Self { name: name.into(), size, attempts: 0, in_flight: 0, recoveries: Vec::new() }
+    }
+
+    /// The fault was applied; `in_flight` if its victim held a claimed task or an open request.
+    pub(crate) fn struck(&mut self, in_flight: bool) {
+        self.attempts += 1;
+        self.in_flight += u64::from(in_flight);
+    }
+
+    /// The struck work was done so long after the fault.
+    pub(crate) fn recovered(&mut self, after: Duration) {
+        self.recoveries.push(after);
+    }
+
+    /// How often it hit work in flight.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// The wait that this share of all recoveries did not pass; nothing where none was measured.
+    pub(crate) fn percentile(&self, percent: usize) -> Option<Duration> {
+        let mut sorted = self.recoveries.clone();
+        sorted.sort_unstable();
+        let last = sorted.len().checked_sub(1)?;
+        Some(sorted[(sorted.len() * percent / 100).min(last)])
+    }
+
+    /// Says what it hit, after everything was found exact; a full run that hit too little is void.
+    pub(crate) fn finish(self) {
+        let text = |percent| self.percentile(percent).map_or("-".to_owned(), |took| format!("{} ms", took.as_millis()));
+        let enough = self.in_flight >= self.size.pick(0, HITS_MIN);
+        let mut line = String::new();
+        for part in [&self.name, &self.attempts.to_string(), &self.in_flight.to_string(), &text(50), &text(99)] {
+            write!(line, "{part}\t").unwrap();
+        }
+        line.push_str(if enough { "exact" } else { "VOID" });
+        println!("{line}");
+        if let Some(path) = variable("SHOPCTL_CHAOS_REPORT") {
+            let mut report = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+            writeln!(report, "{line}").unwrap();
+        }
+        assert!(enough, "void: '{}' struck work in flight {} times in {}", self.name, self.in_flight, self.attempts);
+    }
+}

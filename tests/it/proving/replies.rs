@@ -1,0 +1,87 @@
+//! A network that loses replies: the API has done what it was asked, but the asker never hears of it, hears half of it,
+//! or waits for nothing. Every call is repeated safely.
+
+use std::time::Instant;
+
+use super::{Class, Size};
+use crate::support::events::{MISHAPS, generated};
+use crate::support::oracle::Known;
+use crate::support::pipeline::Pipeline;
+use crate::support::proxy::Mischief;
+use crate::support::{PATIENCE, eventually};
+
+/// A call, by a part of its path.
+const CALLS: [&str; 4] = ["/claim", "/done", "/files/register", "/event-ingest/done"];
+
+/// Runs files through a network with this fault until it has struck often enough.
+fn through(size: Size, kind: Mischief, calls: &[&'static str], per_mille: u64, strikes: u64) {
+    let pipeline = Pipeline::running(&["pipeline.lease_ms=1500", "pipeline.attempts_max=1000"]);
+    for call in calls {
+        strike(&pipeline, size, kind, call, per_mille, strikes, (1000, 100));
+    }
+    pipeline.assert_all_is_well(&Known::new());
+}
+
+/// Imports lines in batches until answers to one call were spoiled so often.
+fn strike(
+    pipeline: &Pipeline,
+    size: Size,
+    kind: Mischief,
+    call: &'static str,
+    per_mille: u64,
+    strikes: u64,
+    lines: (usize, usize),
+) {
+    let mut class = Class::new(size, format!("{}: {call}", kind.name()));
+    let counter = pipeline.proxy.spoil(call, kind, per_mille, size.seed);
+    let batch = lines.1.to_string();
+    let mut before = 0;
+    while counter.struck() < strikes {
+        let began = Instant::now();
+        let files = pipeline.list("events").len() as u64;
+        let path = pipeline.write("input.ndjson", &generated(size.seed + files, MISHAPS, lines.0));
+        eventually("the import is through", PATIENCE, || {
+            let import = pipeline.spawn(&["ingest", "--from", path.to_str().unwrap(), "--batch", &batch], None);
+            import.wait_exit(PATIENCE).status.code() == Some(0)
+        });
+        pipeline.wait_settled();
+        class.recovered(began.elapsed());
+        // Every call is part of every round, so the rounds are bounded by their number.
+        assert!(files < 2000, "{call}: struck {} of {}", counter.struck(), counter.asked());
+        (before..counter.struck()).for_each(|_| class.struck(true));
+        before = counter.struck();
+    }
+    pipeline.proxy.behave();
+    class.finish();
+}
+
+#[test]
+fn a_lost_reply_of_any_call_doubles_nothing() {
+    let size = Size::asked();
+    size.chances("replies");
+    through(size, Mischief::Cut, &CALLS, 300, size.pick(3, 40));
+}
+
+#[test]
+fn half_a_reply_of_any_call_doubles_nothing() {
+    let size = Size::asked();
+    size.chances("halves");
+    through(size, Mischief::Half, &CALLS[..2], 300, size.pick(3, 40));
+}
+
+#[test]
+fn a_reply_that_never_comes_is_not_waited_for_for_ever() {
+    let size = Size::asked();
+    size.chances("stalls");
+    through(size, Mischief::Stall, &CALLS[..2], 30, size.pick(1, 25));
+}
+
+#[test]
+fn lost_replies_of_heartbeats_end_no_work() {
+    let size = Size::asked();
+    size.chances("heartbeats");
+    // Files so large that the work on them outlasts a third of the lease, many times.
+    let pipeline = Pipeline::running(&["pipeline.lease_ms=600", "pipeline.attempts_max=1000"]);
+    strike(&pipeline, size, Mischief::Cut, "/heartbeat", 500, size.pick(2, 40), (20_000, 20_000));
+    pipeline.assert_all_is_well(&Known::new());
+}

@@ -1,0 +1,84 @@
+//! What is in a database, as another program reads it: rows of text.
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, Row, Value};
+use rusqlite::types::ValueRef;
+
+/// A row, as texts; nothing for NULL.
+pub(crate) type Texts = Vec<Option<String>>;
+
+/// Where a pipeline keeps its databases.
+#[derive(Clone)]
+pub(crate) enum Databases {
+    /// Files in its shared folder.
+    Sqlite,
+    /// `pipeline_db` and `shop_shard_<n>` on a server that speaks MySQL's protocol, read at `url`.
+    Server {
+        /// How the tests read it: `mysql://USER@HOST:PORT`.
+        url: String,
+        /// What the pipeline's settings say.
+        settings: Vec<String>,
+    },
+}
+
+/// A database that can be asked.
+pub(crate) trait Rows {
+    /// The rows of a query.
+    fn texts(&self, query: &str) -> Vec<Texts>;
+}
+
+impl Rows for rusqlite::Connection {
+    fn texts(&self, query: &str) -> Vec<Texts> {
+        let mut statement = self.prepare(query).unwrap();
+        let columns = statement.column_count();
+        let text = |value: ValueRef<'_>| match value {
+            ValueRef::Null => None,
+            ValueRef::Integer(number) => Some(number.to_string()),
+            other => Some(other.as_str().unwrap().to_owned()),
+        };
+        let rows = statement.query_map([], |row| (0..columns).map(|at| row.get_ref(at).map(text)).collect());
+        rows.unwrap().map(|row| row.unwrap()).collect()
+    }
+}
+
+/// A database on a server, by its URL.
+pub(crate) struct Served(pub(crate) String);
+
+impl Served {
+    /// Runs statements, each by itself.
+    pub(crate) fn run(&self, statements: &[&str]) {
+        self.with(async |connection| {
+            for statement in statements {
+                connection.query_drop(*statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
+            }
+        });
+    }
+
+    fn with<T: Send>(&self, work: impl AsyncFnOnce(&mut Conn) -> T + Send) -> T {
+        // A thread of its own: the caller may be inside a runtime already.
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let mut connection = Conn::new(Opts::from_url(&self.0).unwrap()).await.unwrap();
+                    let answer = work(&mut connection).await;
+                    connection.disconnect().await.unwrap();
+                    answer
+                })
+            });
+            asked.join().unwrap()
+        })
+    }
+}
+
+impl Rows for Served {
+    fn texts(&self, query: &str) -> Vec<Texts> {
+        let rows: Vec<Row> = self.with(async |connection| connection.query(query).await.unwrap());
+        let text = |value: Value| match value {
+            Value::NULL => None,
+            Value::Bytes(bytes) => Some(String::from_utf8(bytes).unwrap()),
+            other => Some(other.as_sql(true)),
+        };
+        rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect()
+    }
+}
