@@ -19,6 +19,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const REPORT_PATIENCE: Duration = Duration::from_secs(3600);
 /// The longest wait between two reports.
 const REPORT_BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// The first and the longest wait after work was given back for what is around us. The task is ready again for others.
+const TROUBLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// How long the report of finished work is repeated once the stop was requested: where everything stops together the
 /// API may be gone for good. What is not reported comes back when its lease runs out.
 const STOPPING_PATIENCE: Duration = Duration::from_secs(3);
@@ -70,6 +72,8 @@ pub struct Tally {
     pub failed: u64,
     /// The counts of the tasks that are done.
     pub counts: Counts,
+    /// How often in a row work was given back for what is around us.
+    pub in_trouble: u32,
 }
 
 /// What the loop tells to whoever counts.
@@ -233,6 +237,7 @@ impl Driver<'_> {
                 let counts = finished.counts;
                 tally.done += 1;
                 tally.counts = tally.counts.plus(counts);
+                tally.in_trouble = 0;
                 log::info!(stage = stage.name(), file, shard, attempt = claimed.attempt, read = counts.read,
                     written = counts.written, duplicate = counts.duplicate, rejected = counts.rejected, ms = millis(took);
                     "done");
@@ -282,7 +287,9 @@ impl Driver<'_> {
             }
         }
         if matches!(fault, Fault::Surroundings(_)) {
-            self.stop.wait(jittered(BACKOFF.0 * 5));
+            let wait = TROUBLE.0 * (1 << tally.in_trouble.min(8));
+            tally.in_trouble = tally.in_trouble.saturating_add(1);
+            self.stop.wait(jittered(wait.min(TROUBLE.1)));
         }
     }
 

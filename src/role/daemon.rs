@@ -139,7 +139,7 @@ pub(super) fn run_files(
 
 /// The summary line of a run, and its exit code.
 fn summarize(name: &str, stage: Stage, tally: Tally) -> Result<Exit, Failure> {
-    let Tally { done, failed, counts } = tally;
+    let Tally { done, failed, counts, .. } = tally;
     let passed_on = if stage == Stage::MysqlSender { "rows" } else { "written" };
     say(&format!(
         "{name}: {done} tasks done, {failed} not; {} lines read, {} {passed_on}, {} duplicates, {} rejected\n",

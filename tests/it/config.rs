@@ -21,6 +21,7 @@ const HELPS: &[&[&str]] = &[
     &["status"],
     &["audit"],
     &["retry"],
+    &["migrate"],
     &["healthcheck"],
     &["config"],
     &["config", "show"],
