@@ -23,6 +23,18 @@ lint:
 test *ARGS:
     tests/run {{ARGS}}
 
+# Claim, lease and fence explored in wider bounds: some minutes
+model:
+    cargo test --locked --test it protocol:: -- --include-ignored --nocapture
+
+# The fuzzers, one after another, each for so many seconds; `just fuzz keep` renews the corpus
+fuzz *ARGS:
+    tests/fuzz/run {{ARGS}}
+
+# Right and wrong requests made from the API's own document, every answer checked against it
+api-fuzz *EXAMPLES:
+    tests/api-fuzz {{EXAMPLES}}
+
 # A file (or a generated one), audited, imported and sent twice: in containers where an engine answers, else as processes
 e2e *FILE:
     #!/usr/bin/env bash
