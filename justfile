@@ -16,6 +16,7 @@ fmt:
 lint:
     cargo fmt --all --check
     tests/log-style
+    tests/docker-style
     cargo clippy --all-targets --locked -- -D warnings
 
 # All tests; arguments go to cargo test
@@ -34,9 +35,17 @@ fuzz *ARGS:
 api-fuzz *EXAMPLES:
     tests/api-fuzz {{EXAMPLES}}
 
-# Separate processes over a file (or a generated one), audited, imported and sent twice
+# A file (or a generated one), audited, imported and sent twice: in containers where an engine answers, else as processes
 e2e *FILE:
-    tests/e2e {{FILE}}
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if tests/e2e-compose --check; then exec tests/e2e-compose {{FILE}}; fi
+    echo "e2e: as plain processes on this machine"
+    exec tests/e2e {{FILE}}
+
+# The image of all roles, with the commit that it is built from
+image:
+    DOCKER_BUILDKIT=1 docker build --build-arg "SHOPCTL_COMMIT=$(git rev-parse --short=12 HEAD)" --tag shopctl:local .
 
 # The proving ground at full size: faults by force and a table of what they hit, as in: just chaos --seed 7 kills
 chaos *ARGS:
