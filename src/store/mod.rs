@@ -6,6 +6,7 @@
 //!
 //! SQL and driver errors end here: callers see [`Error`] only.
 
+mod books;
 mod error;
 mod migration;
 mod mysql;
@@ -18,6 +19,7 @@ mod worker;
 
 use std::sync::Arc;
 
+pub use books::Entry;
 pub use error::{Error, Result};
 pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};

@@ -40,10 +40,10 @@ pub(in crate::store) static TRACKING: Schema = Schema {
 /// The schema of a shard's database.
 pub(in crate::store) static SHARD: Schema = Schema {
     name: "shard",
-    migrations: &[Migration {
-        name: "0001_shard",
-        sql: include_str!("../../../db/migrations/mysql/shard/0001_shard.sql"),
-    }],
+    migrations: &[
+        Migration { name: "0001_shard", sql: include_str!("../../../db/migrations/mysql/shard/0001_shard.sql") },
+        Migration { name: "0002_books", sql: include_str!("../../../db/migrations/mysql/shard/0002_books.sql") },
+    ],
 };
 
 /// How far a database is: whole migrations, and statements of the one after them.

@@ -1,5 +1,6 @@
 //! The stores on a MySQL 8.0+ / 9 or MariaDB 10.6+ server, in the SQL that both understand.
 
+mod books;
 mod database;
 mod fault;
 mod migrate;

@@ -6,11 +6,13 @@ use async_trait::async_trait;
 use mysql_async::{Conn, Params, TxOpts, Value};
 use tokio::time::timeout;
 
+use super::books;
 use super::database::{Database, Tx, Work};
 use super::migrate::SHARD;
 use super::value::{count, count_value, file_name, get, moment_value};
 use crate::clock::Clock;
 use crate::event::ShardId;
+use crate::store::books::Page;
 use crate::store::url::Server;
 use crate::store::{Census, Delivered, Delivery, Error, EventRow, Result, RowSource, SentFile, ShardStore};
 use crate::task::{Digest, TaskKey};
@@ -58,7 +60,9 @@ impl MysqlShard {
                 break;
             }
             written += chunk.len() as u64;
+            let page = Page::of(chunk.iter().filter_map(|row| row.entry));
             self.limited(insert(tx, &key, chunk, per_statement)).await?;
+            self.limited(books::write(tx, page, &key)).await?;
         }
         if written != rows {
             let why = format!("the prepared file of {key} has {written} lines, {rows} were announced");

@@ -1,5 +1,6 @@
 //! The embedded stores on SQLite: nothing to install, one file per database.
 
+mod books;
 mod db;
 mod migrate;
 mod shard;

@@ -13,7 +13,7 @@ use rand::RngExt;
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
-use super::poster::{Poster, assert_posts_are_there_once};
+use super::poster::{Poster, assert_posts_are_there_once, is_posted};
 use super::{Class, Size};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::mount::{Mount, make_image};
@@ -170,10 +170,10 @@ fn every_acknowledged_event_survives_a_power_cut() {
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
     assert_posts_are_there_once(&pipeline, acknowledged);
-    let imported: usize = inputs.iter().map(|input| memchr::memchr_iter(b'\n', input).count()).sum();
-    let found: usize =
-        pipeline.event_files().iter().map(|(_, content)| memchr::memchr_iter(b'\n', content).count()).sum();
-    assert_eq!(found, imported + usize::try_from(acknowledged).unwrap(), "every line is in an event file once");
+    // A post may be there twice, when its answer was lost with the power; the worker knows it by its key.
+    let files = pipeline.event_files().into_iter().map(|(_, content)| content);
+    let imported: Vec<u8> = files.filter(|content| !is_posted(content)).flatten().collect();
+    assert!(imported == inputs.concat(), "every imported line is in an event file once");
     class.finish();
     // The processes before their disk.
     drop(pipeline);

@@ -3,6 +3,7 @@
 //! To add a backend: implement [`Backend`] beside [`Sqlite`], and add one module to [`on_every_backend`]. The servers'
 //! addresses come from the environment; `tests/run` starts them, and leaves their modules out with `--embedded`.
 
+mod books;
 mod claims;
 mod concurrency;
 mod looks;
