@@ -40,8 +40,8 @@ e2e *FILE:
     #!/usr/bin/env bash
     set -euo pipefail
     if tests/e2e-compose --check; then exec tests/e2e-compose {{FILE}}; fi
-    echo "e2e: as plain processes on this machine"
-    exec tests/e2e {{FILE}}
+    echo "e2e: as plain processes on this machine, against a private MariaDB"
+    exec tests/e2e --mariadb {{FILE}}
 
 # The image of all roles, with the commit that it is built from
 image:
@@ -79,13 +79,16 @@ docs:
 deny:
     cargo deny --locked check
 
-# A new migration of a database (tracking, shard or worker), as in: just db-new shard good_names
+# A new migration of a database (tracking, shard or worker) in every dialect, as in: just db-new shard good_names
 db-new DATABASE NAME:
     #!/usr/bin/env bash
     set -euo pipefail
-    folder=db/migrations/sqlite/{{DATABASE}}
-    [ -d "$folder" ] || { echo "there is no $folder; databases: $(ls db/migrations/sqlite | tr '\n' ' ')" >&2; exit 64; }
-    last=$(ls "$folder" | sed -n 's/^\([0-9]\{4\}\)_.*\.sql$/\1/p' | sort | tail -n 1)
-    file=$folder/$(printf '%04d' $((10#${last:-0} + 1)))_{{NAME}}.sql
-    echo "-- {{NAME}}: what changes, and why old code still runs on it." >"$file"
-    echo "$file (add it to the schema's list in src/store/sqlite/ too)"
+    [ -d db/migrations/sqlite/{{DATABASE}} ] || { echo "databases: $(ls db/migrations/sqlite | tr '\n' ' ')" >&2; exit 64; }
+    last=$(ls db/migrations/sqlite/{{DATABASE}} | sed -n 's/^\([0-9]\{4\}\)_.*\.sql$/\1/p' | sort | tail -n 1)
+    for dialect in sqlite mysql; do
+        folder=db/migrations/$dialect/{{DATABASE}}
+        [ -d "$folder" ] || continue
+        file=$folder/$(printf '%04d' $((10#${last:-0} + 1)))_{{NAME}}.sql
+        echo "-- {{NAME}}: what changes, and why old code still runs on it." >"$file"
+        echo "$file (add it to the schema's list in src/store/$dialect/migrate.rs, and to db/ddl.sql)"
+    done
