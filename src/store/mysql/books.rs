@@ -22,13 +22,14 @@ const RETURN: (&str, &str) = ("INSERT INTO order_return (order_id, qty, amount, 
 /// Writes a page.
 pub(super) async fn write(tx: &mut Tx<'_>, page: Page, key: &TaskKey) -> Result<()> {
     if !page.goods.is_empty() {
-        write_goods(tx, &page).await?;
+        write_goods(tx, &page, key).await?;
     }
     for (shop_id, active) in &page.active {
         // Matched, not changed, rows are counted: a shop that is there needs no row.
         let update = "UPDATE shop SET active = ? WHERE id = ? AND good_id = 0";
         if tx.change(update, (active, shop_id)).await? == 0 {
-            tx.change("INSERT INTO shop (id, good_id, active) VALUES (?, 0, ?)", (shop_id, active)).await?;
+            let insert = "INSERT INTO shop (id, good_id, active) VALUES (?, 0, ?)";
+            new_goods(tx.insert(insert, (shop_id, active)).await?, key)?;
         }
         tx.change("UPDATE shop SET active = ? WHERE id = ? AND good_id <> 0", (active, shop_id)).await?;
     }
@@ -39,7 +40,7 @@ pub(super) async fn write(tx: &mut Tx<'_>, page: Page, key: &TaskKey) -> Result<
 }
 
 /// A good that is new to the books is as open as its shop; then stock adds up and the last price stands.
-async fn write_goods(tx: &mut Tx<'_>, page: &Page) -> Result<()> {
+async fn write_goods(tx: &mut Tx<'_>, page: &Page, key: &TaskKey) -> Result<()> {
     let goods = page.goods.iter().map(|((shop_id, good_id), change)| {
         (shop_id, good_id, change.delta, change.price.map(|price| price.to_string()))
     });
@@ -50,13 +51,18 @@ async fn write_goods(tx: &mut Tx<'_>, page: &Page) -> Result<()> {
          FROM {GOODS} LEFT JOIN shop own ON own.id = page.id AND own.good_id = 0
          LEFT JOIN shop present ON present.id = page.id AND present.good_id = page.good_id WHERE present.id IS NULL"
     );
-    tx.change(&insert, (&goods,)).await?;
+    new_goods(tx.insert(&insert, (&goods,)).await?, key)?;
     let update = format!(
         "UPDATE shop JOIN {GOODS} ON shop.id = page.id AND shop.good_id = page.good_id
          SET shop.count = CASE WHEN page.delta IS NULL THEN shop.count ELSE COALESCE(shop.count, 0) + page.delta END,
              shop.price = COALESCE(page.price, shop.price)"
     );
     tx.change(&update, (&goods,)).await.map(drop)
+}
+
+/// Another delivery into the same shard brought the same goods at the same moment: the next run finds them there.
+fn new_goods(inserted: bool, key: &TaskKey) -> Result<()> {
+    if inserted { Ok(()) } else { Err(Error::Busy(format!("another delivery met {key} in the books"))) }
 }
 
 /// Inserts entries; false if one of them stands there already.
