@@ -23,7 +23,7 @@ use crate::store::{Error, Result};
 /// Connections of one process to one database, at the most. They are opened as they are needed.
 const CONNECTIONS_MAX: usize = 8;
 /// How long a connection may take to come about, waiting for a free one included.
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// How long a transaction of a few statements may take: a server that accepts and never answers is as good as gone.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How often a transaction is run that loses races (semantics 5).
