@@ -61,7 +61,10 @@ fn both_files_have_the_same_tracking_tables() {
     assert_eq!(tracking.len(), 2);
     assert_eq!(in_database(&all, "pipeline_db"), tracking);
     let shard = in_database(&all, "shop_shard_0");
-    assert_eq!(shard.keys().collect::<Vec<_>>(), ["events", "good", "order_return", "purchase_history", "sent_file", "shop"]);
+    assert_eq!(
+        shard.keys().collect::<Vec<_>>(),
+        ["events", "good", "order_return", "purchase_history", "sent_file", "shop"]
+    );
     assert_eq!(in_database(&all, "shop_shard_1"), shard);
 }
 
