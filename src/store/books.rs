@@ -147,7 +147,7 @@ mod tests {
             .into_iter(),
         );
         assert_eq!(page.goods[&(1, 2)], Change { delta: Some(7), price: Some(money(90)) });
-        assert_eq!(page.active[&1], true);
+        assert!(page.active[&1]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Which tasks a claim is tried on: the UPDATE itself decides. Candidates are read without locks and found by index.
 
 use async_trait::async_trait;
-use mysql_async::{Params, params};
+use mysql_async::{Params, Value, params};
 
 use super::super::database::{Tx, Work};
 use super::super::value::{count, file_name, get, output, shard, shards_count};
@@ -37,7 +37,7 @@ impl Work for Take<'_> {
         if !held.is_empty() {
             return Ok(held);
         }
-        self.fail_exhausted(tx).await?;
+        self.mend_leases(tx).await?;
         if self.claim.stage.in_file_order() { self.in_order(tx).await } else { self.whole_files(tx).await }
     }
 }
@@ -61,25 +61,40 @@ impl Take<'_> {
         Ok(claimed)
     }
 
-    /// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt.
-    async fn fail_exhausted(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let over = "{status} = 'started' AND lease_until < UTC_TIMESTAMP(3) AND attempts >= :attempts_max";
-        let select = format!("SELECT filename, shard FROM pipeline_tracking WHERE {over}");
+    /// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt. And gives a
+    /// lease that ends later than any can its length from now on: the server's clock was set back since.
+    async fn mend_leases(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let exhausted = "lease_until < UTC_TIMESTAMP(3) AND attempts >= :attempts_max";
+        let too_late = "lease_until > UTC_TIMESTAMP(3) + INTERVAL 2 * :lease_us MICROSECOND";
+        let select = format!(
+            "SELECT filename, shard FROM pipeline_tracking WHERE {{status}} = 'started' AND (({exhausted}) OR {too_late})"
+        );
         // One by one by their keys: an UPDATE over the status would lock what others hold, in another order.
-        let update = format!(
+        let fail = format!(
             "UPDATE pipeline_tracking SET {{status}} = 'failed', claim_id = NULL, lease_until = NULL,
              updated_at = UTC_TIMESTAMP(3), last_error = CONCAT('gave up: the lease of attempt ', attempts,
              ' ran out (worker ', COALESCE(owner, 'unknown'), ')')
-             WHERE filename = :filename AND shard = :shard AND {over}"
+             WHERE filename = :filename AND shard = :shard AND {{status}} = 'started' AND {exhausted}"
         );
-        let attempts_max = self.policy.moves.attempts_max;
-        let rows = tx.rows(&for_stage(self.claim.stage, &select), params! { "attempts_max" => attempts_max }).await?;
-        for row in &rows {
+        let shorten = format!(
+            "UPDATE pipeline_tracking SET lease_until = {{lease_until}}
+             WHERE filename = :filename AND shard = :shard AND {{status}} = 'started' AND {too_late}"
+        );
+        let limits = || -> Vec<(Vec<u8>, Value)> {
+            let lease_us = micros(self.policy.moves.lease_ms);
+            vec![
+                (b"attempts_max".to_vec(), Value::from(self.policy.moves.attempts_max)),
+                (b"lease_us".to_vec(), Value::from(lease_us)),
+            ]
+        };
+        for row in &tx.rows(&for_stage(self.claim.stage, &select), Params::from(limits())).await? {
             let key = key_of(row)?;
-            let values = params! {
-                "attempts_max" => attempts_max, "filename" => key.file.as_str(), "shard" => key.shard.get(),
-            };
-            tx.change(&for_stage(self.claim.stage, &update), values).await?;
+            for update in [&fail, &shorten] {
+                let mut values = limits();
+                values.push((b"filename".to_vec(), Value::from(key.file.as_str())));
+                values.push((b"shard".to_vec(), Value::from(key.shard.get())));
+                tx.change(&for_stage(self.claim.stage, update), Params::from(values)).await?;
+            }
         }
         Ok(())
     }
