@@ -152,6 +152,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
             running.into_iter().for_each(|process| drop(process.kill9()));
             copy
         };
+        println!("cut {}", cut + 1);
         disk.restart_from(copy);
         let began = Instant::now();
         pipeline.start(Role::Apid);
