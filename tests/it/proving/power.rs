@@ -38,7 +38,7 @@ impl Disk {
     fn new(folder: &Path, mebibytes: u64) -> Self {
         let image = folder.join("disk-0.img");
         make_image(&image, mebibytes);
-        let mount = Some(Mount::image(&image, &folder.join("disk"), "noatime"));
+        let mount = Some(Mount::image(&image, &folder.join("disk"), "noatime,commit=300"));
         Self { image, mount }
     }
 
@@ -71,7 +71,7 @@ impl Disk {
         drop(self.mount.take());
         let old = std::mem::replace(&mut self.image, copy);
         std::fs::remove_file(old).unwrap();
-        self.mount = Some(Mount::image(&self.image, &path, "noatime"));
+        self.mount = Some(Mount::image(&self.image, &path, "noatime,commit=300"));
     }
 }
 
