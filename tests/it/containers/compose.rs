@@ -293,3 +293,39 @@ fn a_password_that_would_break_a_statement_is_refused() {
         assert!(said.contains(bad) && said.contains(".env") && !said.contains("a'b"), "{said}");
     }
 }
+
+/// Runs docker/shared-init on a folder with a file, and with a link to another, whose owner nobody is. What stands in for
+/// chown notes its arguments and says `answer`. Gives exit code, what was said, and what was noted.
+fn shared_init(answer: &str) -> (Option<i32>, String, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    for folder in ["bin", "shared/events", "outside"] {
+        std::fs::create_dir_all(scratch.path().join(folder)).unwrap();
+    }
+    std::fs::write(scratch.path().join("shared/events/inside"), "").unwrap();
+    std::fs::write(scratch.path().join("outside/stranger"), "").unwrap();
+    std::os::unix::fs::symlink(scratch.path().join("outside"), scratch.path().join("shared/link")).unwrap();
+    let chown = scratch.path().join("bin/chown");
+    let notes = scratch.path().join("notes");
+    let stand_in = format!("#!/bin/sh\necho \"$@\" >>'{}'\n{answer}\n", notes.display());
+    std::fs::write(&chown, stand_in).unwrap();
+    std::fs::set_permissions(&chown, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = Command::new("bash");
+    command.args(["docker/shared-init", "4242:4243"]).arg(scratch.path().join("shared"));
+    let path = format!("{}:/usr/bin:/bin", scratch.path().join("bin").display());
+    let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).env_clear().env("PATH", path).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), said, std::fs::read_to_string(notes).unwrap())
+}
+
+#[test]
+fn the_folder_is_handed_over_while_files_vanish_and_no_link_is_followed() {
+    let (code, said, notes) = shared_init("echo \"chown: cannot access './x': No such file or directory\" >&2; exit 1");
+    assert_eq!((code, said.as_str()), (Some(0), ""), "{notes}");
+    assert!(notes.contains("./inside") && notes.contains("./link"), "{notes}");
+    assert!(notes.lines().all(|call| call.starts_with("--no-dereference 4242:4243 ./")), "{notes}");
+    assert!(!notes.contains("stranger"), "{notes}");
+
+    let (code, said, _) = shared_init("echo \"chown: changing './x': Operation not permitted\" >&2; exit 1");
+    assert_eq!(code, Some(1));
+    assert!(said.contains("cannot be given to 4242:4243") && said.contains("not permitted"), "{said}");
+}
