@@ -31,12 +31,15 @@ COPY --from=build /build/target/release/shopctl /usr/local/bin/shopctl
 ARG SHOPCTL_COMMIT=unknown
 LABEL org.opencontainers.image.title="shopctl" \
       org.opencontainers.image.description="The event-driven back office of a chain of shops" \
+# Readable for the roles whatever the umask of the checkout was; --chmod is not known to every builder.
+COPY docker/shopctl.toml /etc/shopctl/shopctl.toml
+RUN chmod 0644 /etc/shopctl/shopctl.toml
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="$SHOPCTL_COMMIT"
 
 ENV SHOPCTL_PROFILE=container
-# A shopctl.toml mounted here holds for the role and for every command that is run beside it.
+# The shopctl.toml here holds for the role and for every command that is run beside it; another one may be mounted over it.
 WORKDIR /etc/shopctl
 USER 65532:65532
 STOPSIGNAL SIGTERM

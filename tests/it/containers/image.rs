@@ -50,6 +50,18 @@ fn the_image_runs_the_program_itself_as_nobody_else() {
 }
 
 #[test]
+#[test]
+fn the_settings_are_in_the_image_and_readable_for_the_roles() {
+    let instructions = instructions();
+    let position = |line: &str| instructions.iter().position(|l| l == line).unwrap_or_else(|| panic!("no {line}"));
+    let copied = position("COPY docker/shopctl.toml /etc/shopctl/shopctl.toml");
+    // A checkout under umask 077 has them for its owner alone, and COPY keeps that.
+    assert_eq!(position("RUN chmod 0644 /etc/shopctl/shopctl.toml"), copied + 1);
+    // Where shopctl looks for them.
+    assert_eq!(last("WORKDIR"), "/etc/shopctl");
+    assert!(instructions[copied..].iter().all(|line| !line.starts_with("FROM ")), "not in the last stage");
+}
+
 fn the_image_says_what_it_is() {
     let label = last("LABEL");
     for expected in [
@@ -77,7 +89,8 @@ fn the_build_sees_what_it_copies_and_nothing_else() {
     }
     for name in &copied {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(name).exists(), "{name} is copied but not there");
-        assert!(seen.contains(&name.split('/').next().unwrap()), "{name} is copied but left out by .dockerignore");
+        let sent = seen.iter().any(|rule| Path::new(name).starts_with(rule));
+        assert!(sent, "{name} is copied but left out by .dockerignore");
     }
     for name in seen {
         assert!(copied.iter().any(|copy| copy == name), "{name} is sent to the builder for nothing");
