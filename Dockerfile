@@ -1,5 +1,9 @@
 # One image for every role; the word behind its name is the role, as in: docker run shopctl split
-FROM rust:1.95-slim-bookworm AS build
+# The bases by tag; to pin one, name it with its digest (docs/operating.md, "Pinning").
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+ARG DEBIAN_IMAGE=debian:bookworm-slim
+
+FROM ${RUST_IMAGE} AS build
 WORKDIR /build
 
 # The dependencies in a layer of their own, built for an empty program: it stays until Cargo.toml or Cargo.lock change, and
@@ -20,20 +24,20 @@ ARG SHOPCTL_COMMIT=unknown
 RUN SHOPCTL_COMMIT="$SHOPCTL_COMMIT" cargo build --release --locked
 
 
-FROM debian:bookworm-slim
+FROM ${DEBIAN_IMAGE}
 # The number is what counts: it is the owner of /shared in docker-compose.yml too.
 RUN echo 'shopctl:x:65532:65532::/nonexistent:/usr/sbin/nologin' >>/etc/passwd \
     && echo 'shopctl:x:65532:' >>/etc/group \
     && install --directory --owner 65532 --group 65532 /shared \
     && install --directory /etc/shopctl
 COPY --from=build /build/target/release/shopctl /usr/local/bin/shopctl
+# Readable for the roles whatever the umask of the checkout was; --chmod is not known to every builder.
+COPY docker/shopctl.toml /etc/shopctl/shopctl.toml
+RUN chmod 0644 /etc/shopctl/shopctl.toml
 
 ARG SHOPCTL_COMMIT=unknown
 LABEL org.opencontainers.image.title="shopctl" \
       org.opencontainers.image.description="The event-driven back office of a chain of shops" \
-# Readable for the roles whatever the umask of the checkout was; --chmod is not known to every builder.
-COPY docker/shopctl.toml /etc/shopctl/shopctl.toml
-RUN chmod 0644 /etc/shopctl/shopctl.toml
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="$SHOPCTL_COMMIT"

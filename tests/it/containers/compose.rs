@@ -218,6 +218,24 @@ fn ports_are_published_on_loopback_and_databases_not_at_all() {
 }
 
 #[test]
+fn every_base_image_can_be_pinned() {
+    let text = file("docker-compose.yml");
+    let mut variables = variables();
+    let pins = ["RUST_IMAGE", "DEBIAN_IMAGE", "MYSQL_IMAGE"].map(|name| (name, format!("{name}@sha256:pinned")));
+    variables.extend(pins.iter().map(|(name, pin)| ((*name).to_owned(), pin.clone())));
+    let pinned: Value = serde_saphyr::from_str(&interpolate(&text, &variables)).unwrap();
+    for (name, pin) in &pins[..2] {
+        // The same default in both places: what is built is what compose says.
+        let default = document()["services"]["shared-init"]["build"]["args"][name].as_str().unwrap().to_owned();
+        assert!(file("Dockerfile").contains(&format!("ARG {name}={default}\n")), "{name}: {default}");
+        assert_eq!(pinned["services"]["shared-init"]["build"]["args"][name], **pin);
+    }
+    for database in ["mysql-pipeline", "mysql-shard-0", "mysql-shard-1"] {
+        assert_eq!(pinned["services"][database]["image"], pins[2].1, "{database}");
+    }
+}
+
+#[test]
 fn nobody_waits_for_what_does_not_come() {
     let services = services();
     for (name, service) in &services {
@@ -232,7 +250,8 @@ fn nobody_waits_for_what_does_not_come() {
         }
     }
     // Over TCP: the server of the first start has none, so it does not count as healthy.
-    for (name, service) in services.iter().filter(|(_, service)| service["image"] == "mysql:9") {
+    for (name, service) in services.iter().filter(|(name, _)| name.starts_with("mysql-") && *name != "mysql-sender") {
+        assert_eq!(service["image"], "mysql:9", "{name}");
         let test = words(&service["healthcheck"]["test"]).join(" ");
         assert!(test.contains("--protocol=TCP") && test.contains("$MYSQL_DATABASE"), "{name}: {test}");
     }
