@@ -193,7 +193,7 @@ async fn insert_values(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Res
     Err(Error::Broken(format!("a row of {key} stands in events already, although its file was never delivered")))
 }
 
-/// Whether the schema is there.
+/// Whether the schema is there and may be written.
 struct Ping;
 
 #[async_trait]
@@ -201,7 +201,8 @@ impl Work for Ping {
     type Out = ();
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        tx.first("SELECT 1 FROM sent_file LIMIT 1", ()).await.map(drop)
+        // Matches nothing; a server that is read-only refuses it all the same.
+        tx.change("UPDATE sent_file SET sha256 = sha256 WHERE filename = ''", ()).await.map(drop)
     }
 }
 
