@@ -127,9 +127,22 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 /// Whatever the system says.
 pub(super) fn rename(from: &Path, to: &Path, flags: RenameFlags) -> io::Result<()> {
     let (old, new) = (Place::find(from, "cannot publish")?, Place::find(to, "cannot publish")?);
-    let renamed = rustix::fs::renameat_with(&old.folder, old.name, &new.folder, new.name, flags);
+    let renamed = match rustix::fs::renameat_with(&old.folder, old.name, &new.folder, new.name, flags) {
+        // Network file systems know no rename that refuses a taken name.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if flags == RenameFlags::NOREPLACE => {
+            move_by_link(&old, &new)
+        }
+        renamed => renamed,
+    };
     new.named(renamed, "cannot publish")?;
     new.named(rustix::fs::fsync(&new.folder), "cannot sync the folder of")
+}
+
+/// A link refuses a taken name everywhere. A crash in between leaves both names of one file, of which the temporary one
+/// is swept.
+fn move_by_link(old: &Place<'_>, new: &Place<'_>) -> rustix::io::Result<()> {
+    rustix::fs::linkat(&old.folder, old.name, &new.folder, new.name, AtFlags::empty())?;
+    rustix::fs::unlinkat(&old.folder, old.name, AtFlags::empty())
 }
 
 fn open_folder(path: &Path) -> rustix::io::Result<OwnedFd> {
@@ -216,6 +229,21 @@ mod tests {
             assert_eq!(open_folder(&path).is_ok(), is_open, "{}", path.display());
         }
         assert!(open_folder(&root.join("inside/../outside")).is_err());
+    }
+
+    #[test]
+    fn a_move_by_link_refuses_a_taken_name_as_a_rename_does() {
+        let (root, _temp) = tree();
+        let (from, to) = (root.join("inside/real/x"), root.join("inside/real/deep/y"));
+        let moved = || {
+            let places = (Place::find(&from, "").unwrap(), Place::find(&to, "").unwrap());
+            move_by_link(&places.0, &places.1)
+        };
+        assert_eq!(moved(), Ok(()));
+        assert_eq!((from.exists(), std::fs::read_to_string(&to).unwrap().as_str()), (false, "ours"));
+        std::fs::write(&from, "other").unwrap();
+        assert_eq!(moved(), Err(Errno::EXIST));
+        assert_eq!((from.exists(), std::fs::read_to_string(&to).unwrap().as_str()), (true, "ours"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod books;
 mod claims;
 mod concurrency;
+mod late;
 mod looks;
 mod migrations;
 mod model;

@@ -1,6 +1,6 @@
 //! What only a server has: rights, encryption, plans, somebody who ends our connections.
 
-use shopctl::store::{Server, Tls};
+use shopctl::store::{Delivered, Delivery, Entry, EventRow, Server, Tls};
 
 use super::served::Served;
 use super::*;
@@ -30,6 +30,7 @@ macro_rules! on_every_server {
 on_every_server! {
     a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date
     a_user_who_may_not_migrate_is_told_what_to_do
+    a_sender_needs_no_more_than_to_select_insert_and_update
     a_connection_that_the_server_ends_is_replaced
     a_table_of_another_engine_is_refused
     a_required_encryption_never_falls_back_to_none
@@ -44,15 +45,14 @@ fn server(url: &StoreUrl) -> Server {
 }
 
 /// A user of their own with these rights on one database; the password needs every kind of quoting.
-async fn user(backend: &Served, rights: &str) -> StoreUrl {
-    let url = backend.tracking();
-    let Server { database, .. } = server(&url);
-    let name = format!("u{}", database.len() + rights.len() + std::process::id() as usize);
-    let (name, password) = (format!("{name}_{}", database.rsplit('_').nth(1).unwrap()), "p@ss/w:ord%'x");
+async fn user(backend: &Served, url: &StoreUrl, rights: &str) -> StoreUrl {
+    let Server { database, .. } = server(url);
+    // Databases are called shopctl_test_<process>_<number>_<what>, and user names are short.
+    let (name, password) = (database.replace("shopctl_test_", "u"), "p@ss/w:ord%'x");
     backend.change_server(&format!("DROP USER IF EXISTS '{name}'@'%'")).await;
     backend.change_server(&format!("CREATE USER '{name}'@'%' IDENTIFIED BY '{}'", password.replace('\'', "''"))).await;
     backend.change_server(&format!("GRANT {rights} ON {database}.* TO '{name}'@'%'")).await;
-    StoreUrl::Mysql(Server { user: name, password: Some(password.to_owned()), ..server(&url) })
+    StoreUrl::Mysql(Server { user: name, password: Some(password.to_owned()), ..server(url) })
 }
 
 async fn open(url: &StoreUrl) -> Arc<dyn Tracking> {
@@ -65,7 +65,7 @@ async fn drop_user(backend: &Served, url: &StoreUrl) {
 
 async fn a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date(backend: &Served) {
     migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
-    let url = user(backend, "SELECT, INSERT, UPDATE, DELETE").await;
+    let url = user(backend, &backend.tracking(), "SELECT, INSERT, UPDATE, DELETE").await;
     let tracking = open(&url).await;
     tracking.register(&file(1), &all(2)).await.unwrap();
     tracking.ingest_done(&file(1), None).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date(ba
 async fn a_user_who_may_not_migrate_is_told_what_to_do(backend: &Served) {
     let Server { database, .. } = server(&backend.tracking());
     backend.change_server(&format!("CREATE DATABASE {database}")).await;
-    let url = user(backend, "SELECT, INSERT, UPDATE, DELETE").await;
+    let url = user(backend, &backend.tracking(), "SELECT, INSERT, UPDATE, DELETE").await;
     let tracking = open(&url).await;
     let error = tracking.ping().await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
@@ -90,6 +90,39 @@ async fn a_user_who_may_not_migrate_is_told_what_to_do(backend: &Served) {
     tracking.ping().await.unwrap();
     tracking.close().await;
     drop_user(backend, &url).await;
+}
+
+async fn a_sender_needs_no_more_than_to_select_insert_and_update(backend: &Served) {
+    let place = backend.shard(shard(0));
+    migrate(&place, SchemaKind::Shard).await.unwrap();
+    let url = user(backend, &place, "SELECT, INSERT, UPDATE").await;
+    let store = open_shard(&url, Clock::System).await.unwrap();
+    store.ping().await.unwrap();
+    // Row by row, marker and books; the second file changes what the first one entered.
+    for number in [1, 2] {
+        let entry = Entry::Stock { shop_id: 3, good_id: 5, delta: 7 };
+        assert_eq!(store.deliver(delivery(number, entry)).await.unwrap(), Delivered::Now);
+        assert_eq!(store.deliver(delivery(number, entry)).await.unwrap(), Delivered::Before);
+    }
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 2);
+    store.close().await;
+    let count = "SELECT CAST(count AS CHAR) FROM shop WHERE id = 3 AND good_id = 5";
+    assert_eq!(backend.texts(&place, count).await, ["14"]);
+    drop_user(backend, &url).await;
+}
+
+fn delivery(number: u32, entry: Entry) -> Delivery {
+    let row = EventRow {
+        event_type: 0,
+        shop_id: Some(3),
+        user_id: None,
+        timestamp: Moment::from_unix_ms(START_MS),
+        source_file: file(number),
+        source_line: 1,
+        entry: Some(entry),
+    };
+    let source = Box::new(std::iter::once(Ok(row)));
+    Delivery { key: key(number, 0), sha256: Digest::new([1; 32]), rows: 1, source }
 }
 
 async fn a_connection_that_the_server_ends_is_replaced(backend: &Served) {
