@@ -152,6 +152,8 @@ pub struct Database {
 pub struct Worker {
     /// How long keys are remembered.
     pub key_retention_days: u32,
+    /// Whether goods that were never delivered cannot be sold.
+    pub untracked_is_none: bool,
 }
 
 impl Database {
@@ -192,7 +194,10 @@ impl Settings {
             },
             auth,
             database: Database { tracking: tracking?, shard },
-            worker: Worker { key_retention_days: values.small("worker.key_retention_days") },
+            worker: Worker {
+                key_retention_days: values.small("worker.key_retention_days"),
+                untracked_is_none: values.text("worker.untracked_stock") == "reject",
+            },
         })
     }
 

@@ -191,6 +191,12 @@ pub const KEYS: &[Key] = &[
         "\"sqlite://{shared}/db/shop_shard_{shard}.sqlite\"",
         "the shard databases; {shard} stands for the shard's number",
     ),
+    key(
+        "worker.untracked_stock",
+        Kind::Choice(&["allow", "reject"]),
+        "\"allow\"",
+        "whether goods that a shop was never delivered can be sold there: allow, uncounted, or reject",
+    ),
     key("worker.key_retention_days", Kind::Int(1, 36_500), "90", "days that a worker remembers the keys it has seen"),
 ];
 

@@ -23,7 +23,7 @@ pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
 pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};
 pub use url::{Server, StoreUrl, Tls};
-pub use worker::{Remembered, WorkerState};
+pub use worker::{FinishedFile, Remembered, Standing, TradeOrder, WorkerState};
 
 use crate::clock::Clock;
 

@@ -38,10 +38,10 @@ pub(in crate::store) static SHARD: Schema = Schema {
 /// The schema of a worker's state.
 pub(super) static WORKER: Schema = Schema {
     name: "worker",
-    migrations: &[Migration {
-        name: "0001_worker",
-        sql: include_str!("../../../db/migrations/sqlite/worker/0001_worker.sql"),
-    }],
+    migrations: &[
+        Migration { name: "0001_worker", sql: include_str!("../../../db/migrations/sqlite/worker/0001_worker.sql") },
+        Migration { name: "0002_trade", sql: include_str!("../../../db/migrations/sqlite/worker/0002_trade.sql") },
+    ],
 };
 
 /// Brings a database up to date. The number of the last migration is kept in `user_version`.
