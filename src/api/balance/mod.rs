@@ -8,6 +8,7 @@ mod operations;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -18,11 +19,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::permits::Bearer;
-use super::watch::keep_looking;
+use super::watch::{Look, keep_looking};
 use crate::http::auth::Call;
 use crate::http::{Metrics, Party, Permit, Policy, Readiness};
 use crate::shutdown::Stop;
-use crate::store::BalanceStore;
+use crate::store::{BalanceStore, Result};
 use crate::trade::Answer;
 
 /// Bytes of a request's body: thousands of operations with long keys and reasons.
@@ -85,7 +86,14 @@ impl Balance {
 
     /// Keeps `/ready` up to date until the stop is requested.
     pub async fn keep_ready(self, readiness: Readiness, stop: Stop) {
-        keep_looking(async || self.store.ping().await, readiness, stop).await;
+        keep_looking(&self, readiness, stop).await;
+    }
+}
+
+#[async_trait]
+impl Look for Balance {
+    async fn look(&self) -> Result<()> {
+        self.store.ping().await
     }
 }
 

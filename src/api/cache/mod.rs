@@ -9,6 +9,7 @@ mod pending;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::OpenApi as _;
@@ -16,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::permits::Bearer;
-use super::watch::keep_looking;
+use super::watch::{Look, keep_looking};
 use crate::http::auth::Call;
 use crate::http::{Metrics, Party, Permit, Policy, Problem, Readiness};
 use crate::shutdown::Stop;
@@ -73,7 +74,14 @@ impl Cache {
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.
     pub async fn keep_ready(self, readiness: Readiness, stop: Stop) {
-        keep_looking(async || self.gauges.look(self.store.as_ref()).await, readiness, stop).await;
+        keep_looking(&self, readiness, stop).await;
+    }
+}
+
+#[async_trait]
+impl Look for Cache {
+    async fn look(&self) -> crate::store::Result<()> {
+        self.gauges.look(self.store.as_ref()).await
     }
 }
 
