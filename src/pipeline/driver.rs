@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::calls::Service;
 use super::client::{Client, ClientError};
 use super::fault::Fault;
 use super::lease::{Heart, Lease};
@@ -177,7 +178,7 @@ impl Driver<'_> {
     fn handed_out(&self, stage: Stage, response: ClaimResponse) -> Result<Vec<Claimed>, ClientError> {
         let not_asked_for = |what: String| {
             let why = format!("it handed out what was not asked for: {what}");
-            ClientError::Unavailable { url: self.client.base().to_owned(), why }
+            ClientError::Unavailable { service: Service::Status, url: self.client.base().to_owned(), why }
         };
         if response.stage != stage {
             return Err(not_asked_for(format!("a task of {}", response.stage)));

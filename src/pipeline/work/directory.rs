@@ -60,14 +60,22 @@ pub struct TakenReturn {
     pub entry: EarlyReturn,
 }
 
+/// What came of writing orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// How many of them stand there as another shard's, and stay so.
+    pub elsewhere: u64,
+    /// The returns that waited for them.
+    pub taken: Vec<TakenReturn>,
+}
+
 /// Knows which shard an order belongs to, and keeps returns until that is known.
 pub trait Directory: Send {
-    /// Writes orders of the task's shard. What stands there already stays; answers how many stand there as another
-    /// shard's.
+    /// Writes orders of the task's shard, and takes the returns that waited for them. What stands there already stays.
     ///
     /// # Errors
     /// [`Fault`], as for all calls; the same call may be made again.
-    fn record(&mut self, by: &TaskKey, orders: &[DecidedOrder]) -> Result<u64, Fault>;
+    fn record_and_take(&mut self, by: &TaskKey, orders: &[DecidedOrder]) -> Result<Written, Fault>;
 
     /// Hands in returns; one answer each.
     ///

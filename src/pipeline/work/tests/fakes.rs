@@ -1,13 +1,12 @@
 //! Bank and directory in memory, shared by all shards, that fail when they are told to.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use crate::event::{Moment, ShardId};
 use crate::pipeline::fault::Fault;
 use crate::pipeline::work::bank::{Bank, Outcome, Refusal};
-use crate::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn};
+use crate::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn, Written};
 use crate::rules::money::{Direction, Operation};
 use crate::task::{FileName, TaskKey};
 
@@ -28,6 +27,7 @@ struct Inner {
     orders: HashMap<i64, ShardId>,
     pending: BTreeMap<(FileName, u64), Pending>,
     claims: HashMap<(TaskKey, Due), Vec<(FileName, u64)>>,
+    claimed_by_order: HashMap<(TaskKey, i64), Vec<(FileName, u64)>>,
     /// The clock of the directory.
     now: i64,
     ttl: i64,
@@ -155,14 +155,29 @@ impl Bank for World {
 }
 
 impl Directory for World {
-    fn record(&mut self, by: &TaskKey, orders: &[DecidedOrder]) -> Result<u64, Fault> {
+    fn record_and_take(&mut self, by: &TaskKey, orders: &[DecidedOrder]) -> Result<Written, Fault> {
         self.call(|inner| {
-            let elsewhere = Cell::new(0);
+            let mut written = Written { elsewhere: 0, taken: Vec::new() };
             for order in orders {
+                let is_new = !inner.orders.contains_key(&order.order_id);
                 let shard = *inner.orders.entry(order.order_id).or_insert(by.shard);
-                elsewhere.set(elsewhere.get() + u64::from(shard != by.shard));
+                written.elsewhere += u64::from(shard != by.shard);
+                let claim = (by.clone(), order.order_id);
+                if is_new {
+                    let waiting =
+                        inner.pending.iter_mut().filter(|(_, pending)| pending.entry.order_id == order.order_id);
+                    let mine = waiting.map(|(key, pending)| {
+                        pending.taken = true;
+                        key.clone()
+                    });
+                    inner.claimed_by_order.insert(claim.clone(), mine.collect());
+                }
+                let keys = inner.claimed_by_order.get(&claim).into_iter().flatten();
+                written.taken.extend(
+                    keys.map(|key| TakenReturn { file: key.0.clone(), entry: inner.pending[key].entry.clone() }),
+                );
             }
-            elsewhere.get()
+            written
         })
     }
 
