@@ -23,6 +23,7 @@ const HELPS: &[&[&str]] = &[
     &["status"],
     &["audit"],
     &["retry"],
+    &["migrate"],
     &["healthcheck"],
     &["config"],
     &["config", "show"],

@@ -15,4 +15,5 @@ mod pipeline;
 mod shutdown;
 mod store;
 mod support;
+mod trade;
 mod up;
