@@ -14,11 +14,12 @@ use crate::support::process::{Ended, Process};
 use crate::support::{PATIENCE, eventually};
 
 const BASE: &str = "/api/v1/pipeline";
-const PARTIES: [&str; 6] = ["producer", "event_ingest", "shard_splitter", "shard_worker", "mysql_sender", "operator"];
+pub(crate) const PARTIES: [&str; 6] =
+    ["producer", "event_ingest", "shard_splitter", "shard_worker", "mysql_sender", "operator"];
 const STAGES: [&str; 3] = ["shard-splitter", "shard-worker", "mysql-sender"];
 
 /// A token that says whose it is; no settings have it in clear but those of a test.
-fn token(party: &str) -> String {
+pub(crate) fn token(party: &str) -> String {
     format!("canary-{party}-0123456789abcdef")
 }
 
@@ -29,11 +30,11 @@ fn token_file(pipeline: &Pipeline, party: &str, content: &str) -> String {
 }
 
 /// The settings of a server that knows all tokens.
-fn all_tokens(pipeline: &Pipeline) -> Vec<String> {
+pub(crate) fn all_tokens(pipeline: &Pipeline) -> Vec<String> {
     PARTIES.iter().map(|party| token_file(pipeline, party, &token(party))).collect()
 }
 
-fn start(pipeline: &Pipeline, command: &[&str], settings: &[String]) -> Process {
+pub(crate) fn start(pipeline: &Pipeline, command: &[&str], settings: &[String]) -> Process {
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     pipeline.spawn_with(command, &settings, None)
 }
@@ -60,7 +61,7 @@ fn assert_problem(answer: &Answer, status: u16, code: &str) {
 }
 
 /// The parties that the document lets do an operation.
-fn documented(operation: &Value) -> BTreeSet<String> {
+pub(crate) fn documented(operation: &Value) -> BTreeSet<String> {
     let all = operation["security"].as_array().map(Vec::as_slice).unwrap_or_default();
     all.iter().map(|one| one["bearer"][0].as_str().unwrap().to_owned()).collect()
 }
@@ -109,7 +110,7 @@ fn every_change_needs_the_token_that_the_document_names() {
 }
 
 /// Exactly these parties may make the call. Its body is none, so that it changes nothing.
-fn check(addr: SocketAddr, method: &str, path: &str, allowed: &BTreeSet<String>) {
+pub(crate) fn check(addr: SocketAddr, method: &str, path: &str, allowed: &BTreeSet<String>) {
     assert_problem(&ask(addr, method, path, None, "no JSON"), 401, "unauthorized");
     assert_problem(&ask(addr, method, path, Some("canary-nobody-0123456789"), "no JSON"), 401, "unauthorized");
     for party in PARTIES {
@@ -302,6 +303,8 @@ fn beyond_127_0_0_1_a_role_listens_only_with_a_token_of_those_whom_it_serves() {
     for (command, own, foreign) in [
         (&["apid"][..], "mysql_sender", "producer"),
         (&["ingest"], "producer", "event_ingest"),
+        (&["balance"], "shard_worker", "producer"),
+        (&["cache"], "operator", "mysql_sender"),
         (&["split"], "shard_splitter", "shard_worker"),
         (&["work", "--shard", "0"], "shard_worker", "operator"),
         (&["send"], "mysql_sender", "shard_splitter"),

@@ -18,4 +18,5 @@ mod shutdown;
 mod slow;
 mod store;
 mod support;
+mod trade;
 mod up;

@@ -138,7 +138,12 @@ impl Proxy {
 
     /// The base URL of the API.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/api/v1/pipeline", self.addr)
+        format!("{}/api/v1/pipeline", self.root())
+    }
+
+    /// The URL of whatever is behind it.
+    pub(crate) fn root(&self) -> String {
+        format!("http://{}", self.addr)
     }
 
     /// From now on this port is behind it.
