@@ -46,6 +46,8 @@ pub fn defaults() -> Vec<(&'static str, String)> {
     let level = if std::io::stdout().is_terminal() { "WARN" } else { "INFO" };
     [
         ("logging.level", level),
+        // Enough for a long demonstration: whoever runs out of money is rejected.
+        ("balance.opening_balance", "1000000"),
         ("events.generation_interval", "2"),
         ("events.events_per_batch", "500"),
         ("events.duplicate_rate", "0.02"),

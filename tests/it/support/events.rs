@@ -1,5 +1,8 @@
 //! Makes event lines: generated ones with their mishaps, and single ones of every type.
 
+use std::collections::HashMap;
+
+use serde_json::Value;
 use shopctl::event::Moment;
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
 
@@ -17,7 +20,37 @@ pub(crate) fn generated(seed: u64, rates: Rates, count: usize) -> Vec<u8> {
     }
     let cut = memchr::memchr_iter(b'\n', &lines).nth(count - 1).unwrap() + 1;
     lines.truncate(cut);
-    lines
+    with_shops(&lines)
+}
+
+/// The same lines, with the shop in every return whose purchase is among them: a return without one may change shards,
+/// and when the other shard takes it up is nobody's rule.
+fn with_shops(lines: &[u8]) -> Vec<u8> {
+    let event = |line: &[u8]| serde_json::from_slice::<Value>(line).ok();
+    let mut shops = HashMap::new();
+    for event in lines.split_inclusive(|byte| *byte == b'\n').filter_map(event) {
+        let payload = &event["payload"];
+        if let (Some(1), Some(order), Some(shop)) =
+            (event["event_type"].as_i64(), payload["order_id"].as_i64(), payload["shop_id"].as_i64())
+        {
+            shops.insert(order, shop);
+        }
+    }
+    let mut named = Vec::with_capacity(lines.len());
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let order = event(line).filter(|event| event["event_type"] == 3 && event["payload"]["shop_id"].is_null());
+        let order = order.and_then(|event| event["payload"]["order_id"].as_i64());
+        match order.and_then(|order| Some((order, shops.get(&order)?))) {
+            None => named.extend_from_slice(line),
+            Some((order, shop)) => {
+                let text = std::str::from_utf8(line).unwrap();
+                let order = format!(r#""order_id":{order},"#);
+                assert!(text.contains(&order), "{text}");
+                named.extend_from_slice(text.replacen(&order, &format!(r#"{order}"shop_id":{shop},"#), 1).as_bytes());
+            }
+        }
+    }
+    named
 }
 
 /// A purchase that nobody can object to.

@@ -1,5 +1,6 @@
 //! A whole pipeline of separate processes on one folder of its own, with the API behind a proxy.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use super::database::{Databases, Rows, Served};
-use super::oracle::{Known, Oracle, Row, World};
+use super::oracle::{Known, OPENING, Oracle, Row, World};
 use super::process::{Ended, Process, Under};
 use super::proxy::Proxy;
 use super::{PATIENCE, eventually};
@@ -53,6 +54,8 @@ pub(crate) struct Pipeline {
     settings: Vec<String>,
     databases: Databases,
     shared: PathBuf,
+    /// balance-daemon and cache-service, once a worker needs them, and where they are.
+    services: OnceCell<([Process; 2], [String; 2])>,
     temp: tempfile::TempDir,
 }
 
@@ -88,12 +91,27 @@ impl Pipeline {
             "events.generation_interval=1".to_owned(),
             format!("pipeline.url={}", proxy.url()),
             format!("shared.dir={}", shared.display()),
+            format!("balance.opening_balance={OPENING}"),
         ];
         settings.extend(more.iter().map(|setting| (*setting).to_owned()));
+        // Their databases are beside the shared folder: what befalls that is not meant for them.
+        for name in ["balance", "cache"] {
+            let file = temp.path().join(format!("{name}.sqlite"));
+            settings.push(format!("database.{name}=sqlite://{}", file.display()));
+        }
         if let Databases::Server { settings: of_server, .. } = &databases {
             settings.extend(of_server.iter().cloned());
         }
-        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, settings, databases, shared, temp }
+        Self {
+            roles: BTreeMap::new(),
+            logs: Vec::new(),
+            proxy,
+            settings,
+            databases,
+            shared,
+            services: OnceCell::new(),
+            temp,
+        }
     }
 
     /// A pipeline with all its stages running.
@@ -156,9 +174,24 @@ impl Pipeline {
         Process::start_under(under, self.temp.path(), &self.arguments(args, &[]), None)
     }
 
+    /// Where balance-daemon and cache-service are; the first worker starts them.
+    fn services(&self) -> &[String; 2] {
+        let start = |name| Process::start(self.temp.path(), &self.arguments(&[name], &[]), None);
+        let services = self.services.get_or_init(|| {
+            let processes = ["balance", "cache"].map(start);
+            let [balance, cache] = &processes;
+            let urls = [("balance", balance), ("cache", cache)];
+            let urls = urls.map(|(name, process)| format!("{name}.url=http://127.0.0.1:{}", process.wait_port()));
+            (processes, urls)
+        });
+        &services.1
+    }
+
     fn arguments(&self, args: &[&str], more: &[&str]) -> Vec<String> {
         let mut all: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        for setting in self.settings.iter().map(String::as_str).chain(more.iter().copied()) {
+        let services = if args.first() == Some(&"work") { self.services().as_slice() } else { &[] };
+        let own = services.iter().chain(&self.settings).map(String::as_str);
+        for setting in own.chain(more.iter().copied()) {
             all.extend(["--set".to_owned(), setting.to_owned()]);
         }
         all

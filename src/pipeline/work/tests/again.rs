@@ -13,8 +13,10 @@ fn busy() -> [(u32, u64, Vec<String>); 5] {
     ]
 }
 
-/// Everything that a person can see at the end.
-fn end_of(floor: &Floor) -> (BTreeMap<String, Vec<u8>>, BTreeMap<String, i64>, BTreeMap<i64, i64>) {
+/// Everything that a person can see: files, moved money by key, balances.
+type Seen = (BTreeMap<String, Vec<u8>>, BTreeMap<String, i64>, BTreeMap<i64, i64>);
+
+fn end_of(floor: &Floor) -> Seen {
     (snapshot(floor.temp.path()), floor.world.applied(), floor.world.balances())
 }
 

@@ -4,6 +4,7 @@ mod again;
 mod early;
 mod fakes;
 mod files;
+#[path = "../../../../tests/it/support/trade.rs"]
 mod model;
 mod properties;
 

@@ -98,7 +98,9 @@ proptest! {
                 let lines: Vec<String> = lines.iter().filter(|line| shard_of(line) == shard).cloned().collect();
                 let task = floor.write(number, shard, &lines);
                 let left = work_with(&floor, &task, mishap);
-                let expected = model.file(task.key.file.as_str(), task.key.shard.get(), &lines);
+                let numbers = 1 + LINES_BEFORE * shard..;
+                let events = numbers.zip(lines.iter().map(|line| serde_json::from_str(line).unwrap())).collect();
+                let expected = model.file(task.key.file.as_str(), task.key.shard.get(), events);
                 let places: Vec<_> = left.places().iter().map(|(file, line)| ((*file).to_owned(), *line)).collect();
                 prop_assert_eq!(places, expected.accepted);
                 let mut rejects = left.rejects.clone();

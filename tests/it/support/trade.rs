@@ -1,5 +1,5 @@
-//! The rules once more, as plainly as can be: one event after the other, maps, money as i128. It shares no code with
-//! what it is compared with.
+//! The rules of trade once more, as plainly as can be: one event after the other, maps, money as i128. It shares no code
+//! with the program; the worker's own tests compare it with this too.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -22,19 +22,19 @@ struct Bought {
 
 /// What must come out.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Expected {
-    pub(super) accepted: Vec<(String, u64)>,
-    pub(super) rejected: Vec<(String, u64, String)>,
-    pub(super) duplicates: u64,
-    pub(super) held: u64,
-    pub(super) released: u64,
+pub(crate) struct Expected {
+    pub(crate) accepted: Vec<(String, u64)>,
+    pub(crate) rejected: Vec<(String, u64, String)>,
+    pub(crate) duplicates: u64,
+    pub(crate) held: u64,
+    pub(crate) released: u64,
 }
 
 /// Everything, of all shards.
-pub(super) struct Model {
-    pub(super) opening: i128,
-    pub(super) balances: BTreeMap<i64, i128>,
-    pub(super) stock: BTreeMap<(i64, i64), i128>,
+pub(crate) struct Model {
+    pub(crate) opening: i128,
+    pub(crate) balances: BTreeMap<i64, i128>,
+    pub(crate) stock: BTreeMap<(i64, i64), i128>,
     prices: HashMap<(i64, i64), i128>,
     closed: HashMap<i64, bool>,
     keys: HashMap<(u8, String), Value>,
@@ -42,7 +42,7 @@ pub(super) struct Model {
     directory: HashMap<i64, u8>,
     /// Turn, line, shard that brought it, when its time is up.
     pending: Vec<(Turn, Value, u8, i64)>,
-    pub(super) now: i64,
+    pub(crate) now: i64,
     owed: Vec<(i64, i128)>,
 }
 
@@ -54,7 +54,7 @@ enum Verdict {
 }
 
 impl Model {
-    pub(super) fn new(opening: i64) -> Self {
+    pub(crate) fn new(opening: i64) -> Self {
         Self {
             opening: opening.into(),
             balances: BTreeMap::new(),
@@ -70,16 +70,16 @@ impl Model {
         }
     }
 
-    pub(super) fn balance(&self, user: i64) -> i128 {
+    pub(crate) fn balance(&self, user: i64) -> i128 {
         self.balances.get(&user).copied().unwrap_or(self.opening)
     }
 
-    pub(super) fn file(&mut self, file: &str, shard: u8, lines: &[String]) -> Expected {
-        let mut events: Vec<(Turn, Value)> = Vec::new();
-        for (line, text) in (1 + 1000 * u64::from(shard)..).zip(lines) {
-            let event: Value = serde_json::from_str(text).unwrap();
-            events.push(((event["timestamp"].as_str().unwrap().to_owned(), file.to_owned(), line), event));
-        }
+    /// Decides one shard's lines of an event file, each with its number.
+    pub(crate) fn file(&mut self, file: &str, shard: u8, lines: Vec<(u64, Value)>) -> Expected {
+        let turn = |(line, event): (u64, Value)| {
+            ((event["timestamp"].as_str().unwrap().to_owned(), file.to_owned(), line), event)
+        };
+        let mut events: Vec<(Turn, Value)> = lines.into_iter().map(turn).collect();
         events.sort_by(|a, b| a.0.cmp(&b.0));
         let (mut expected, mut held) = (Expected::default(), Vec::new());
         for (turn, event) in events {
@@ -137,7 +137,8 @@ impl Model {
             None => None,
         };
         let mut said = payload.clone();
-        said["idempotency_key"] = kind.into();
+        said.as_object_mut().unwrap().retain(|name, value| name != "idempotency_key" && !value.is_null());
+        said["event_type"] = kind.into();
         if let Some(before) = key.as_ref().and_then(|key| self.keys.get(&(shard, key.clone()))) {
             return if *before == said { Verdict::Duplicate } else { Verdict::Reject("key_conflict") };
         }
@@ -201,6 +202,9 @@ impl Model {
             return refuse(self, "invalid_price", false);
         }
         let total = price * qty;
+        if total > 999_999_999_999_999_999 {
+            return refuse(self, "invalid_price", false);
+        }
         let mut paid = None;
         if let Some(user) = user.filter(|_| total > 0) {
             if self.balance(user) < total {
