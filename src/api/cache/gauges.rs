@@ -57,7 +57,7 @@ impl Gauges {
         self.waiting.set(number(backlog.waiting));
         self.overdue.set(number(backlog.overdue));
         self.oldest.set(backlog.oldest.map_or(0.0, |at| at.unix_ms() as f64 / 1000.0));
-        if self.looks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == 0 {
+        if self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
             let forgotten = store.forget(SWEEP_MAX).await?;
             self.forgotten.inc_by(forgotten);
             if forgotten >= u64::from(SWEEP_MAX) {

@@ -16,7 +16,6 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error
 }
 
 /// Writes a moment.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
 fn write_moment<S: serde::Serializer>(at: &Moment, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }

@@ -11,6 +11,10 @@ use super::*;
 
 /// Orders per call; the two sides cut their calls in different places and go through them in different directions.
 const PER_CALL: i64 = 7;
+/// Pairs of each race.
+const EMBEDDED_PAIRS: i64 = 10_000;
+/// On a server, where every call waits for several answers.
+const SERVED_PAIRS: i64 = 3_000;
 /// Workers on each side.
 const WORKERS: i64 = 4;
 
@@ -103,12 +107,12 @@ mod sqlite {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_pair_is_stuck() {
-        race(&Sqlite::fresh(), 10_000, 0, 0).await;
+        race(&Sqlite::fresh(), EMBEDDED_PAIRS, 0, 0).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_pair_of_two_shards_is_stuck() {
-        race(&Sqlite::fresh(), 10_000, 0, 1).await;
+        race(&Sqlite::fresh(), EMBEDDED_PAIRS, 0, 1).await;
     }
 }
 
@@ -117,12 +121,12 @@ mod mariadb {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_pair_is_stuck() {
-        race(&served::Served::mariadb(), 10_000, 0, 0).await;
+        race(&served::Served::mariadb(), SERVED_PAIRS, 0, 0).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_pair_of_two_shards_is_stuck() {
-        race(&served::Served::mariadb(), 10_000, 0, 1).await;
+        race(&served::Served::mariadb(), SERVED_PAIRS, 0, 1).await;
     }
 }
 
@@ -131,11 +135,11 @@ mod mysql {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_pair_is_stuck() {
-        race(&served::Served::mysql(), 10_000, 0, 0).await;
+        race(&served::Served::mysql(), SERVED_PAIRS, 0, 0).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn no_pair_of_two_shards_is_stuck() {
-        race(&served::Served::mysql(), 10_000, 0, 1).await;
+        race(&served::Served::mysql(), SERVED_PAIRS, 0, 1).await;
     }
 }
