@@ -15,6 +15,7 @@ mod deciding;
 pub mod directory;
 mod early;
 mod input;
+mod kept;
 mod outcome;
 pub mod remote;
 mod spool;
@@ -30,6 +31,7 @@ use self::deciding::{Deciding, Lists};
 use self::directory::Directory;
 use self::early::Gathered;
 use self::input::Input;
+use self::kept::Kept;
 use self::outcome::Outcome;
 use self::window::Window;
 pub use self::window::WindowLimits;
@@ -45,7 +47,7 @@ use crate::event::reject::require_line_feed;
 use crate::event::{Event, Next, Reason, Reject, ShardId};
 use crate::rules::Policy;
 use crate::store::{self, FinishedFile, WorkerState};
-use crate::task::{Claimed, Digest, Output, Stage, TaskKey};
+use crate::task::{Claimed, Output, Stage, TaskKey};
 
 const DAY_MS: i64 = 86_400_000;
 /// Earlier tasks that are confirmed to the directory before the next one begins.
@@ -175,6 +177,11 @@ impl Worker {
             return Err(Fault::Attempt(format!("lines were lost or made in {}: {counts:?}", task.key)));
         }
         let (output, rejects) = outcome.publish()?;
+        let (file, kept) = (task.key.file.clone(), Kept::of(&self.folder, self.shard));
+        kept.keep(&Artifact::Prepared(file.clone(), self.shard))?;
+        if rejects.is_some() {
+            kept.keep(&Artifact::WorkRejects(file, self.shard))?;
+        }
         let finished = FinishedFile { input: found.sha256, counts, output, rejects };
         self.state.put_finished(&task.key.file, &finished, day)?;
         self.state.commit()?;
@@ -192,26 +199,12 @@ impl Worker {
                 finished.input
             )));
         }
-        self.require(&Artifact::Prepared(file.clone(), shard), Some(finished.output.sha256))?;
-        self.require(&Artifact::WorkRejects(file, shard), finished.rejects)?;
-        Ok(Finished { key: task.key.clone(), counts: finished.counts, output: Some(finished.output) })
-    }
-
-    /// A file of ours must be what it was when it was published.
-    fn require(&self, artifact: &Artifact, expected: Option<Digest>) -> Result<(), Fault> {
-        let Some(expected) = expected else {
-            return Ok(());
-        };
-        let path = self.folder.locate(artifact);
-        let (_, found) = artifact::open_verified(&path, None).map_err(Fault::of_input)?;
-        if found.sha256 == expected {
-            return Ok(());
+        let kept = Kept::of(&self.folder, shard);
+        kept.require(&Artifact::Prepared(file.clone(), shard), finished.output.sha256)?;
+        if let Some(rejects) = finished.rejects {
+            kept.require(&Artifact::WorkRejects(file, shard), rejects)?;
         }
-        Err(Fault::Corrupt(format!(
-            "corrupt: {} has SHA-256 {}, was published with {expected}; put it back from a copy",
-            path.display(),
-            found.sha256
-        )))
+        Ok(Finished { key: task.key.clone(), counts: finished.counts, output: Some(finished.output) })
     }
 
     /// What could not be said when it was time.
@@ -229,6 +222,7 @@ impl Worker {
     fn forget_old_keys(&mut self, day: i64) -> Result<(), Fault> {
         if self.swept != Some(day) {
             let forgotten = self.state.forget_before(day - i64::from(self.terms.key_retention_days))?;
+            Kept::of(&self.folder, self.shard).sweep(self.clock.now())?;
             self.swept = Some(day);
             if forgotten > 0 {
                 log::info!(stage = Stage::ShardWorker.name(), shard = self.shard.get(), keys = forgotten; "forgot old keys");

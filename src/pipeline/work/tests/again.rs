@@ -91,6 +91,30 @@ fn other_content_under_a_finished_name_is_refused() {
 }
 
 #[test]
+fn a_damaged_or_lost_file_is_put_back_as_it_was_published() {
+    let floor = Floor::new(0);
+    let task = floor.write(1, 0, &[restock(2, 3, 0), buy(1, Some(7), 2, 1, 1)]);
+    let first = floor.run(&task).unwrap();
+    let seen = end_of(&floor);
+    let (file, shard) = (task.key.file.clone(), task.key.shard);
+    for artifact in [Artifact::Prepared(file.clone(), shard), Artifact::WorkRejects(file.clone(), shard)] {
+        let path = floor.folder().path_of(&artifact);
+        for damage in [Some("{}\n"), None] {
+            match damage {
+                Some(other) => std::fs::write(&path, other).unwrap(),
+                None => std::fs::remove_file(&path).unwrap(),
+            }
+            assert_eq!(floor.run(&task).unwrap(), first);
+            assert!(end_of(&floor) == seen, "{}", path.display());
+        }
+    }
+    let state = floor.folder().worker_state(shard);
+    std::fs::remove_dir_all(state.with_file_name("kept")).unwrap();
+    std::fs::write(floor.folder().path_of(&Artifact::Prepared(file, shard)), "{}\n").unwrap();
+    assert!(matches!(floor.run(&task), Err(Fault::Corrupt(why)) if why.contains("no copy is left")));
+}
+
+#[test]
 fn what_was_not_confirmed_is_confirmed_with_the_next_task() {
     let floor = Floor::new(500);
     let task = floor.write(1, 0, &[restock(2, 3, 0)]);
