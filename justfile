@@ -16,15 +16,36 @@ fmt:
 lint:
     cargo fmt --all --check
     tests/log-style
+    tests/docker-style
     cargo clippy --all-targets --locked -- -D warnings
 
 # All tests; arguments go to cargo test
 test *ARGS:
     tests/run {{ARGS}}
 
-# Separate processes over a file (or a generated one), audited, imported and sent twice
+# Claim, lease and fence explored in wider bounds: some minutes
+model:
+    cargo test --locked --test it protocol:: -- --include-ignored --nocapture
+
+# The fuzzers, one after another, each for so many seconds; `just fuzz keep` renews the corpus
+fuzz *ARGS:
+    tests/fuzz/run {{ARGS}}
+
+# Right and wrong requests made from the API's own document, every answer checked against it
+api-fuzz *EXAMPLES:
+    tests/api-fuzz {{EXAMPLES}}
+
+# A file (or a generated one), audited, imported and sent twice: in containers where an engine answers, else as processes
 e2e *FILE:
-    tests/e2e {{FILE}}
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if tests/e2e-compose --check; then exec tests/e2e-compose {{FILE}}; fi
+    echo "e2e: as plain processes on this machine, against a private MariaDB"
+    exec tests/e2e --mariadb {{FILE}}
+
+# The image of all roles, with the commit that it is built from
+image:
+    DOCKER_BUILDKIT=1 docker build --build-arg "SHOPCTL_COMMIT=$(git rev-parse --short=12 HEAD)" --tag shopctl:local .
 
 # The proving ground at full size: faults by force and a table of what they hit, as in: just chaos --seed 7 kills
 chaos *ARGS:
@@ -58,13 +79,16 @@ docs:
 deny:
     cargo deny --locked check
 
-# A new migration of a database (tracking, shard, balance, cache or worker), as in: just db-new shard good_names
+# A new migration of a database (tracking, shard, balance, cache or worker) in every dialect, as in: just db-new shard good_names
 db-new DATABASE NAME:
     #!/usr/bin/env bash
     set -euo pipefail
-    folder=db/migrations/sqlite/{{DATABASE}}
-    [ -d "$folder" ] || { echo "there is no $folder; databases: $(ls db/migrations/sqlite | tr '\n' ' ')" >&2; exit 64; }
-    last=$(ls "$folder" | sed -n 's/^\([0-9]\{4\}\)_.*\.sql$/\1/p' | sort | tail -n 1)
-    file=$folder/$(printf '%04d' $((10#${last:-0} + 1)))_{{NAME}}.sql
-    echo "-- {{NAME}}: what changes, and why old code still runs on it." >"$file"
-    echo "$file (add it to the schema's list in src/store/sqlite/ too)"
+    [ -d db/migrations/sqlite/{{DATABASE}} ] || { echo "databases: $(ls db/migrations/sqlite | tr '\n' ' ')" >&2; exit 64; }
+    last=$(ls db/migrations/sqlite/{{DATABASE}} | sed -n 's/^\([0-9]\{4\}\)_.*\.sql$/\1/p' | sort | tail -n 1)
+    for dialect in sqlite mysql; do
+        folder=db/migrations/$dialect/{{DATABASE}}
+        [ -d "$folder" ] || continue
+        file=$folder/$(printf '%04d' $((10#${last:-0} + 1)))_{{NAME}}.sql
+        echo "-- {{NAME}}: what changes, and why old code still runs on it." >"$file"
+        echo "$file (add it to the schema's list in src/store/$dialect/migrate.rs, and to db/ddl.sql)"
+    done

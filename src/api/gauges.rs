@@ -41,8 +41,6 @@ impl Gauges {
     }
 
     async fn look(&self, api: &Api) -> Result<(), Error> {
-        // A database that can only be read is no use.
-        api.tracking.ping().await?;
         let summary = api.tracking.summary().await?;
         for stage in Stage::ALL {
             let counts = summary.by_stage[stage.index()];
@@ -60,15 +58,25 @@ impl Gauges {
 
 /// Keeps the gauges and the readiness up to date until the stop is requested.
 pub async fn keep_gauges(api: Api, gauges: Gauges, readiness: Readiness) {
+    let stop = api.stop.clone();
+    tokio::select! {
+        () = look_on(api, gauges, readiness) => {}
+        () = stop.requested() => {}
+    }
+}
+
+async fn look_on(api: Api, gauges: Gauges, readiness: Readiness) {
     loop {
-        let problem = gauges.look(&api).await.err().map(|e| e.to_string());
+        // A database that can only be read is no use: the ping writes.
+        let problem = api.tracking.ping().await.err().map(|e| e.to_string());
         if let Some(problem) = &problem {
-            log::warn!("cannot look at the tracking database: {problem}");
+            log::warn!("the tracking database does not answer: {problem}");
         }
+        let answers = problem.is_none();
         readiness.set("database", problem);
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = api.stop.requested() => return,
+        if answers && let Err(e) = gauges.look(&api).await {
+            log::warn!("cannot count the tasks: {e}");
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use axum::RequestExt;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, Method};
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -168,6 +169,17 @@ impl Guard {
         self.policy.serves.iter().filter(without).map(|party| party.name()).collect()
     }
 
+    /// Without tokens only this machine is served: a page of another site whose name was made to lead here still names
+    /// its own host.
+    fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let host = headers.get(HOST).map(|host| host.to_str().unwrap_or_default());
+        if !self.keyring.is_empty() || self.insecure || host.is_none_or(is_local) {
+            return Ok(());
+        }
+        let detail = "without tokens only calls to localhost are answered; set tokens ([auth]) to be called by a name";
+        Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", detail))
+    }
+
     /// Whether a call may go on.
     fn check(&self, method: &Method, call: Option<&Call<'_>>, headers: &HeaderMap) -> Result<(), Problem> {
         // Nothing that is read changes state, and what matches no route does nothing: services without routes of their
@@ -192,6 +204,13 @@ impl Guard {
     }
 }
 
+/// Whether a `Host` names this machine to itself.
+fn is_local(host: &str) -> bool {
+    let name = host.strip_prefix('[').map_or_else(|| host.split(':').next(), |rest| rest.split(']').next());
+    let name = name.unwrap_or_default();
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// The token of a request; none if there is none, more than one, or another scheme.
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     let mut all = headers.get_all(AUTHORIZATION).iter();
@@ -212,7 +231,8 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
         Err(_) => HashMap::new(),
     };
     let call = route.as_ref().map(|route| Call { route: route.as_str(), parameters });
-    match guard.check(request.method(), call.as_ref(), request.headers()) {
+    let headers = request.headers();
+    match guard.check_host(headers).and_then(|()| guard.check(request.method(), call.as_ref(), headers)) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
@@ -248,6 +268,29 @@ mod tests {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
         guard.check(method, Some(&call), &headers).map_err(|problem| problem.status.as_u16())
+    }
+
+    #[test]
+    fn without_tokens_only_this_machine_is_named() {
+        for (host, local) in [
+            ("localhost:8082", true),
+            ("LOCALHOST", true),
+            ("127.0.0.1:1", true),
+            ("127.9.9.9", true),
+            ("[::1]:8082", true),
+            ("evil.example:8082", false),
+            ("127.0.0.1.evil.example", false),
+            ("10.0.0.1:8082", false),
+            ("[2001:db8::1]:8082", false),
+            ("", false),
+        ] {
+            assert_eq!(is_local(host), local, "{host}");
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_str(host).unwrap());
+            let answer = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).check_host(&headers).is_ok();
+            assert_eq!(answer(&keyring(&[])), local, "{host}");
+            assert!(answer(&keyring(&[Party::ShardWorker])) && answer(&Auth::new(true, Vec::new())), "{host}");
+        }
     }
 
     #[test]

@@ -106,6 +106,7 @@ pub fn read(line: &[u8], file: &FileName, shard: ShardId, position: u64) -> Resu
         timestamp,
         source_file: line.source_file.unwrap_or_else(|| file.clone()),
         source_line: line.source_line.unwrap_or(position),
+        entry: None,
     })
 }
 

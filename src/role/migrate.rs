@@ -12,7 +12,7 @@ use crate::store::{self, SchemaKind, StoreUrl};
 #[command(after_help = "Examples:
   shopctl migrate status
   shopctl migrate up
-  shopctl migrate up --set 'database.tracking=mysql://admin:...@127.0.0.1/pipeline_db'
+  SHOPCTL__DATABASE__TRACKING=mysql://admin:...@127.0.0.1/pipeline_db shopctl migrate up
 
 The databases are database.tracking, database.balance, database.cache, and database.shard for each of
 pipeline.shards_count shards. Running it twice changes nothing; roles that start meanwhile wait.

@@ -4,16 +4,19 @@
 //! `shopctl send --once`, or with files, which needs no API.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
+use crate::clock::Clock;
 use crate::event::ShardId;
-use crate::http::{Party, Policy};
+use crate::http::{Party, Policy, Readiness};
 use crate::pipeline::driver::{FileTask, Finished};
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
 use crate::pipeline::send::Sender;
-use crate::store::Delivered;
+use crate::store::{self, Delivered, ShardStore, StoreUrl};
 use crate::task::{Stage, TaskKey};
 
 /// The port that the sender's probes listen on by default.
@@ -22,6 +25,9 @@ pub const PORT: u16 = 8086;
 pub const POLICY: Policy = Policy::probes(&[Party::MysqlSender]);
 /// Deliveries at the same time, at the most; there is one per shard.
 const PARALLEL_MAX: u8 = 8;
+
+/// Between two looks at the shard databases.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Delivers prepared files into the shard databases, each once.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -76,7 +82,43 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     }
     let parallel = if args.shard.is_some() { 1 } else { ctx.settings.pipeline.shards_count.get().min(PARALLEL_MAX) };
     let senders = (0..parallel).map(|_| new_sender()).collect();
-    run_daemon(ctx, plan, senders).await
+    let looking =
+        tokio::spawn(keep_looking(watched_shards(&ctx, args.shard), ctx.readiness.clone(), ctx.clock.clone()));
+    let result = run_daemon(ctx, plan, senders).await;
+    looking.abort();
+    result
+}
+
+/// The databases that a sender delivers into.
+fn watched_shards(ctx: &Context, only: Option<ShardId>) -> Vec<StoreUrl> {
+    let shards = ctx.settings.pipeline.shards_count.shards().filter(|shard| only.is_none_or(|only| only == *shard));
+    // The template was checked when the settings were loaded.
+    shards.filter_map(|shard| ctx.settings.database.shard(shard).ok()).collect()
+}
+
+/// Says at `/ready` whether the shard databases answer, also while there is nothing to deliver.
+async fn keep_looking(shards: Vec<StoreUrl>, readiness: Readiness, clock: Clock) {
+    let mut stores = Vec::new();
+    let mut known = None;
+    loop {
+        let problem = look(&shards, &mut stores, &clock).await.err().map(|e| e.to_string());
+        if let Some(problem) = problem.as_ref().filter(|problem| known.as_ref() != Some(*problem)) {
+            log::warn!(stage = Stage::MysqlSender.name(); "a shard database does not answer: {problem}");
+        }
+        readiness.set("database", problem.clone());
+        known = problem;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn look(shards: &[StoreUrl], stores: &mut Vec<Arc<dyn ShardStore>>, clock: &Clock) -> store::Result<()> {
+    for url in shards.iter().skip(stores.len()) {
+        stores.push(store::open_shard(url, clock.clone()).await?);
+    }
+    for store in stores {
+        store.ping().await?;
+    }
+    Ok(())
 }
 
 fn send_file(ctx: &Context, sender: &mut Sender, path: &Path) -> Result<Vec<Finished>, Failure> {

@@ -1,13 +1,13 @@
 //! Where state lives: one trait per subject, one folder per database that implements them.
 //!
 //! To add a repository: 1. write its trait here, in plain types of [`crate::event`], [`crate::task`] and
-//! [`crate::trade`]; 2. implement
-//! it in `sqlite/` (and every other backend) with its tables in `db/migrations/`; 3. add its cases to the store suite
-//! in `tests/it/store/`, which runs on every backend.
+//! [`crate::trade`]; 2. implement it in `sqlite/` (and every other backend) with its tables in `db/migrations/`; 3. add
+//! its cases to the store suite in `tests/it/store/`, which runs on every backend.
 //!
 //! SQL and driver errors end here: callers see [`Error`] only.
 
 mod balance;
+mod books;
 mod error;
 mod migration;
 mod mysql;
@@ -22,6 +22,7 @@ mod worker;
 use std::sync::Arc;
 
 pub use balance::BalanceStore;
+pub use books::Entry;
 pub use error::{Error, Result};
 pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use pending::{PendingPolicy, PendingStore, Take};

@@ -4,7 +4,7 @@ use std::io;
 
 use async_trait::async_trait;
 
-use super::Result;
+use super::{Entry, Result};
 use crate::event::{Moment, ShardId};
 use crate::task::{Digest, FileName, TaskKey};
 
@@ -23,6 +23,8 @@ pub struct EventRow {
     pub source_file: FileName,
     /// The line's number in it, from 1.
     pub source_line: u64,
+    /// What it does to the books; nothing for a line that does not say.
+    pub entry: Option<Entry>,
 }
 
 /// The rows of one file, read as they are needed: memory does not grow with the file.
@@ -75,9 +77,9 @@ pub trait ShardStore: Send + Sync {
     /// Whether the database answers.
     async fn ping(&self) -> Result<()>;
 
-    /// Writes the marker and the rows in one transaction.
+    /// Writes the marker, the rows and what they do to the books in one transaction.
     ///
-    /// Broken if the marker is there with another digest, or a row stands there already; Input if the source fails or
+    /// Broken if the marker is there with another digest, or a row or an order stands there already; Input if the source fails or
     /// has another number of rows than promised. Nothing is written then.
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered>;
 

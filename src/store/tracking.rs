@@ -87,7 +87,7 @@ pub trait Tracking: Send + Sync {
     /// The length of a lease, in milliseconds.
     fn lease_ms(&self) -> u64;
 
-    /// Whether the database answers.
+    /// Whether the database takes changes.
     async fn ping(&self) -> Result<()>;
 
     /// Creates the tasks of a file; doing it again changes nothing.

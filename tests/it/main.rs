@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod auth;
 mod config;
+mod containers;
 mod corpus;
 mod docs;
 mod hostile;

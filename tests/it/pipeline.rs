@@ -147,3 +147,20 @@ fn the_same_key_with_other_content_is_a_conflict_and_ids_compare_byte_for_byte()
     let oracle = pipeline.assert_all_is_well(&Known::new());
     assert_eq!((oracle.world.row_count(), oracle.duplicates, oracle.world.rejected.len()), (4, 1, 1));
 }
+
+#[test]
+fn a_sender_whose_database_is_away_is_not_ready_although_nothing_is_to_do() {
+    let mut pipeline = Pipeline::new(&["database.shard=mysql://nobody@127.0.0.1:1/shop_shard_{shard}"]);
+    pipeline.start(Role::Apid);
+    pipeline.start(Role::Send);
+    let port = pipeline.role(Role::Send).wait_port();
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let ready = || {
+        let mut response = agent.get(format!("http://127.0.0.1:{port}/ready")).call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    };
+    eventually("the sender is not ready", PATIENCE, || ready().0 == 503);
+    let why = ready().1;
+    assert!(why.contains("database: ") && why.contains("127.0.0.1:1/shop_shard_0"), "{why}");
+    pipeline.terminate(Role::Send);
+}

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, IsolationLevel, Params, Pool, Row, Transaction, TxOpts};
 use tokio::sync::OnceCell;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::migrate::{self, Schema};
@@ -22,9 +23,9 @@ use crate::store::{Error, Result};
 /// Connections of one process to one database, at the most. They are opened as they are needed.
 const CONNECTIONS_MAX: usize = 8;
 /// How long a connection may take to come about, waiting for a free one included.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// How long a transaction of a few statements may take: a server that accepts and never answers is as good as gone.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How often a transaction is run that loses races (semantics 5).
 const TRIES: u32 = 8;
 
@@ -47,8 +48,13 @@ pub(super) struct Database {
     facts: OnceCell<Facts>,
 }
 
-/// A transaction on one connection.
-pub(super) struct Tx<'c>(Transaction<'c>);
+/// A transaction on one connection. A statement that is not answered in time makes it lost: its connection must not be
+/// used again, because the late answer would be taken for that of the next statement. Dropped, the driver closes it.
+pub(super) struct Tx<'c> {
+    inner: Transaction<'c>,
+    limit: Duration,
+    is_lost: bool,
+}
 
 impl Database {
     /// The database at this place; it is not asked anything yet.
@@ -75,7 +81,7 @@ impl Database {
         loop {
             let mut connection = self.connection().await?;
             let run = timeout(ANSWER_MAX, run_once(&mut connection, work, options));
-            let result = run.await.unwrap_or_else(|_| Err(self.no_answer(ANSWER_MAX)));
+            let result = run.await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)));
             match result {
                 Err(Error::Busy(why)) if tries < TRIES => {
                     log::debug!(place = self.place.as_str(), tries; "the transaction is run again: {why}");
@@ -88,7 +94,8 @@ impl Database {
         }
     }
 
-    /// A connection whose session is checked and whose schema is up to date.
+    /// A connection whose session is checked and whose schema is up to date. Whatever is wrong here is no fault of one
+    /// task: it is waited for.
     pub(super) async fn connection(&self) -> Result<Conn> {
         let mut connection = match timeout(CONNECT_MAX, self.pool.get_conn()).await {
             Ok(connected) => connected.map_err(|e| fault::of_connect(e, &self.place))?,
@@ -96,23 +103,26 @@ impl Database {
                 return Err(Error::Unavailable(format!("{}: no connection within {CONNECT_MAX:?}", self.place)));
             }
         };
-        self.facts
-            .get_or_try_init(|| async {
-                let facts = session::check(&mut connection, &self.place).await?;
-                migrate::ensure(&mut connection, self.schema, &self.place).await?;
-                session::check_engines(&mut connection, &self.place).await?;
-                Ok::<_, Error>(facts)
-            })
-            .await?;
+        let facts = self.facts.get_or_try_init(|| self.first_contact(&mut connection)).await;
+        facts.map_err(|e| Error::Unavailable(e.to_string()))?;
         if let Some(now) = self.clock.pinned() {
             pin_time(&mut connection, now).await?;
         }
         Ok(connection)
     }
 
-    /// What a server that accepts and never answers comes to.
-    pub(super) fn no_answer(&self, waited: Duration) -> Error {
-        Error::Unavailable(format!("{}: no answer within {waited:?}", self.place))
+    async fn first_contact(&self, connection: &mut Conn) -> Result<Facts> {
+        let checks = async {
+            let facts = session::check(connection, &self.place).await?;
+            Ok((facts, migrate::is_current(connection, self.schema, &self.place).await?))
+        };
+        let (facts, is_current) = timeout(ANSWER_MAX, checks).await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)))?;
+        if !is_current {
+            migrate::ensure(connection, self.schema, &self.place).await?;
+        }
+        let engines = session::check_engines(connection, &self.place);
+        timeout(ANSWER_MAX, engines).await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)))?;
+        Ok(facts)
     }
 
     /// What the server said of itself, once there was a connection.
@@ -131,7 +141,7 @@ impl Database {
 }
 
 async fn run_once<W: Work>(connection: &mut Conn, work: &W, options: &TxOpts) -> Result<W::Out> {
-    let mut tx = Tx::begin(connection, options.clone()).await?;
+    let mut tx = Tx::begin(connection, options.clone(), ANSWER_MAX).await?;
     match work.run(&mut tx).await {
         Ok(out) => tx.commit().await.map(|()| out),
         Err(error) => {
@@ -139,6 +149,11 @@ async fn run_once<W: Work>(connection: &mut Conn, work: &W, options: &TxOpts) ->
             Err(error)
         }
     }
+}
+
+/// What a server comes to that accepts and never answers.
+pub(super) fn no_answer(waited: Duration) -> Error {
+    Error::Unavailable(format!("the database gave no answer within {waited:?}"))
 }
 
 /// Tests move the clock: the server's own functions then tell that time on this connection.
@@ -150,51 +165,74 @@ async fn pin_time(connection: &mut Conn, now: Moment) -> Result<()> {
 }
 
 impl<'c> Tx<'c> {
-    /// Begins a transaction.
-    pub(super) async fn begin(connection: &'c mut Conn, options: TxOpts) -> Result<Self> {
-        connection.start_transaction(options).await.map(Self).map_err(fault::of_statement)
+    /// Begins a transaction whose statements may take so long each.
+    pub(super) async fn begin(connection: &'c mut Conn, options: TxOpts, limit: Duration) -> Result<Self> {
+        match timeout(limit, connection.start_transaction(options)).await {
+            Ok(begun) => begun.map(|inner| Self { inner, limit, is_lost: false }).map_err(fault::of_statement),
+            Err(_) => Err(no_answer(limit)),
+        }
     }
 
     /// Makes everything durable. On an error nobody knows whether it is.
     pub(super) async fn commit(self) -> Result<()> {
-        self.0.commit().await.map_err(fault::of_statement)
+        match timeout(self.limit, self.inner.commit()).await {
+            Ok(committed) => committed.map_err(fault::of_commit),
+            Err(_) => Err(no_answer(self.limit)),
+        }
     }
 
     /// Drops everything. If even that fails, the connection is gone, and the transaction with it.
     pub(super) async fn roll_back(self) {
-        if let Err(e) = self.0.rollback().await {
-            log::debug!("the transaction ended with its connection: {e}");
+        if self.is_lost {
+            return;
+        }
+        match timeout(self.limit, self.inner.rollback()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => log::debug!("the transaction ended with its connection: {e}"),
+            Err(_) => log::debug!("the transaction ends with its connection: no answer"),
+        }
+    }
+
+    fn answered<T>(&mut self, answer: std::result::Result<mysql_async::Result<T>, Elapsed>) -> Result<T> {
+        match answer {
+            Ok(answer) => answer.map_err(fault::of_statement),
+            Err(_) => {
+                self.is_lost = true;
+                Err(no_answer(self.limit))
+            }
         }
     }
 
     /// All rows of a query.
     pub(super) async fn rows(&mut self, query: &str, values: impl Into<Params> + Send) -> Result<Vec<Row>> {
-        self.0.exec(query, values).await.map_err(fault::of_statement)
+        let answer = timeout(self.limit, self.inner.exec(query, values)).await;
+        self.answered(answer)
     }
 
     /// The first row of a query.
     pub(super) async fn first(&mut self, query: &str, values: impl Into<Params> + Send) -> Result<Option<Row>> {
-        self.0.exec_first(query, values).await.map_err(fault::of_statement)
+        let answer = timeout(self.limit, self.inner.exec_first(query, values)).await;
+        self.answered(answer)
     }
 
     /// Runs a statement; answers how many rows it matched.
     pub(super) async fn change(&mut self, statement: &str, values: impl Into<Params> + Send) -> Result<u64> {
-        self.0.exec_drop(statement, values).await.map_err(fault::of_statement)?;
-        Ok(self.0.affected_rows())
+        let answer = timeout(self.limit, self.inner.exec_drop(statement, values)).await;
+        self.answered(answer)?;
+        Ok(self.inner.affected_rows())
     }
 
     /// Inserts rows; false if one of them stands there already.
     pub(super) async fn insert(&mut self, statement: &str, values: impl Into<Params> + Send) -> Result<bool> {
-        match self.0.exec_drop(statement, values).await {
-            Ok(()) => Ok(true),
-            Err(e) if fault::is_duplicate(&e) => Ok(false),
-            Err(e) => Err(fault::of_statement(e)),
+        match timeout(self.limit, self.inner.exec_drop(statement, values)).await {
+            Ok(Err(e)) if fault::is_duplicate(&e) => Ok(false),
+            answer => self.answered(answer).map(|()| true),
         }
     }
 
     /// The number that the last statement took through `LAST_INSERT_ID(..)`.
     pub(super) fn last_number(&self) -> Option<u64> {
-        self.0.last_insert_id()
+        self.inner.last_insert_id()
     }
 
     /// The moment that this connection's statements see.

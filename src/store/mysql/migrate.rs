@@ -3,14 +3,20 @@
 //! A server does not take back half a migration, so every statement is noted when it is done. If the process dies
 //! between a statement and its note, the statement is run again, and "it is there already" counts as done.
 
+use std::time::Duration;
+
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as Driver};
+use tokio::time::timeout;
 
+use super::database::{ANSWER_MAX, CONNECT_MAX, no_answer};
 use super::{fault, session};
 use crate::store::migration::{Migration, SchemaKind, SchemaState};
 use crate::store::url::Server;
 use crate::store::{Error, Result};
 
+/// How long all migrations of a database may take: large tables are rebuilt.
+const MIGRATION_MAX: Duration = Duration::from_secs(3600);
 /// How long a start waits for another one that migrates, in seconds.
 const LOCK_WAIT_SECS: u32 = 60;
 /// What a statement fails with whose work is done: the table, column, key or constraint is there, or is gone.
@@ -40,10 +46,10 @@ pub(super) static TRACKING: Schema = Schema {
 /// The schema of a shard's database.
 pub(super) static SHARD: Schema = Schema {
     name: "shard",
-    migrations: &[Migration {
-        name: "0001_shard",
-        sql: include_str!("../../../db/migrations/mysql/shard/0001_shard.sql"),
-    }],
+    migrations: &[
+        Migration { name: "0001_shard", sql: include_str!("../../../db/migrations/mysql/shard/0001_shard.sql") },
+        Migration { name: "0002_books", sql: include_str!("../../../db/migrations/mysql/shard/0002_books.sql") },
+    ],
 };
 
 /// The schema of the balance database.
@@ -81,17 +87,27 @@ struct Progress {
     statements: usize,
 }
 
-/// Brings the schema up to date where it is not. One that is up to date needs no right but to read.
-pub(super) async fn ensure(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()> {
+/// Whether nothing is left to apply. This needs no right but to read. A schema that is newer than the program is no
+/// fault: migrations add, so that what is installed goes on while the next version is rolled out.
+pub(super) async fn is_current(connection: &mut Conn, schema: &Schema, place: &str) -> Result<bool> {
     let Progress { finished, .. } = progress(connection).await?;
-    if finished > schema.migrations.len() {
-        return Err(Error::Broken(format!(
-            "{place}: the {} database has schema {finished}, this program knows up to {}; use a newer shopctl",
-            schema.name,
-            schema.migrations.len()
-        )));
+    let known = schema.migrations.len();
+    if finished > known {
+        log::warn!(place, schema = schema.name, applied = finished, known; "the schema is newer than this program");
     }
-    if finished == schema.migrations.len() {
+    Ok(finished >= known)
+}
+
+/// Brings the schema up to date where it is not.
+pub(super) async fn ensure(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()> {
+    match timeout(MIGRATION_MAX, migrate(connection, schema, place)).await {
+        Ok(result) => result,
+        Err(_) => Err(no_answer(MIGRATION_MAX)),
+    }
+}
+
+async fn migrate(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()> {
+    if is_current(connection, schema, place).await? {
         return Ok(());
     }
     let locked: Option<Option<i64>> = connection
@@ -164,17 +180,39 @@ async fn progress(connection: &mut Conn) -> Result<Progress> {
 
 /// How far the database is, without changing it; nothing where there is none.
 pub(in crate::store) async fn status(server: &Server, schema: &'static Schema) -> Result<Option<SchemaState>> {
-    let mut connection = connect(server, None).await?;
-    if !exists(&mut connection, server).await? {
-        return Ok(None);
-    }
-    connection.query_drop(format!("USE {}", server.database)).await.map_err(fault::of_statement)?;
-    let progress = progress(&mut connection).await?;
-    connection.disconnect().await.map_err(fault::of_statement)?;
-    Ok(Some(SchemaState { applied: progress.finished, known: schema.migrations.len() }))
+    let look = async {
+        let mut connection = connect(server).await?;
+        if !exists(&mut connection, server).await? {
+            return Ok(None);
+        }
+        enter(&mut connection, server).await?;
+        let progress = progress(&mut connection).await?;
+        connection.disconnect().await.map_err(fault::of_statement)?;
+        Ok(Some(SchemaState { applied: progress.finished, known: schema.migrations.len() }))
+    };
+    timeout(ANSWER_MAX, look).await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)))
 }
 
-/// Whether the database is there. Its name is checked when the URL is read: letters, digits, underscores.
+/// Creates the database where it is missing, and brings it up to date.
+pub(in crate::store) async fn up(server: &Server, schema: &'static Schema) -> Result<()> {
+    let prepare = async {
+        let mut connection = connect(server).await?;
+        if !exists(&mut connection, server).await? {
+            let create = format!(
+                "CREATE DATABASE IF NOT EXISTS `{}` DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+                server.database
+            );
+            connection.query_drop(create).await.map_err(fault::of_statement)?;
+        }
+        enter(&mut connection, server).await?;
+        Ok(connection)
+    };
+    let mut connection = timeout(ANSWER_MAX, prepare).await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)))?;
+    ensure(&mut connection, schema, &server.to_string()).await?;
+    connection.disconnect().await.map_err(fault::of_statement)
+}
+
+/// Whether the database is there.
 async fn exists(connection: &mut Conn, server: &Server) -> Result<bool> {
     let found: Option<u8> = connection
         .exec_first("SELECT 1 FROM information_schema.schemata WHERE schema_name = ?", (&server.database,))
@@ -183,22 +221,16 @@ async fn exists(connection: &mut Conn, server: &Server) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// Creates the database where it is missing, and brings it up to date.
-pub(in crate::store) async fn up(server: &Server, schema: &'static Schema) -> Result<()> {
-    let place = server.to_string();
-    let mut connection = connect(server, None).await?;
-    let database = &server.database;
-    if !exists(&mut connection, server).await? {
-        let create =
-            format!("CREATE DATABASE IF NOT EXISTS {database} DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin");
-        connection.query_drop(create).await.map_err(fault::of_statement)?;
-    }
-    connection.query_drop(format!("USE {database}")).await.map_err(fault::of_statement)?;
-    ensure(&mut connection, schema, &place).await?;
-    connection.disconnect().await.map_err(fault::of_statement)
+/// Makes the database the connection's own. Its name is checked when the URL is read: letters, digits, underscores.
+async fn enter(connection: &mut Conn, server: &Server) -> Result<()> {
+    connection.query_drop(format!("USE `{}`", server.database)).await.map_err(fault::of_statement)
 }
 
-async fn connect(server: &Server, database: Option<&str>) -> Result<Conn> {
-    let options = session::options(server, 1, database);
-    Conn::new(options).await.map_err(|e| fault::of_connect(e, &server.to_string()))
+/// A connection to no database.
+async fn connect(server: &Server) -> Result<Conn> {
+    let (options, place) = (session::options(server, 1, None), server.to_string());
+    match timeout(CONNECT_MAX, Conn::new(options)).await {
+        Ok(connected) => connected.map_err(|e| fault::of_connect(e, &place)),
+        Err(_) => Err(Error::Unavailable(format!("{place}: no connection within {CONNECT_MAX:?}"))),
+    }
 }

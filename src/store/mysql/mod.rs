@@ -1,6 +1,7 @@
 //! The stores on a MySQL 8.0+ / 9 or MariaDB 10.6+ server, in the SQL that both understand.
 
 mod balance;
+mod books;
 mod bulk;
 mod database;
 mod fault;

@@ -17,12 +17,14 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const STATEMENTS_KEPT: usize = 128;
 /// What the session of every connection must be. Without the strict mode a value that does not fit is cut to one that
 /// does; another time zone moves every moment; READ COMMITTED locks no gaps.
-const SESSION: [&str; 5] = [
+const SESSION: [&str; 6] = [
     "SET NAMES utf8mb4",
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
     "SET SESSION time_zone = '+00:00'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION innodb_lock_wait_timeout = 10",
+    // Of tables, while somebody changes them; the servers' own is a day or more.
+    "SET SESSION lock_wait_timeout = 60",
 ];
 
 /// What the server said of itself.

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mysql_async::{Conn, Params, TxOpts, Value};
-use tokio::time::timeout;
 
+use super::books;
 use super::database::{Database, Tx, Work};
 use super::migrate::SHARD;
 use super::value::{count, count_value, file_name, get, moment_value};
 use crate::clock::Clock;
 use crate::event::ShardId;
+use crate::store::books::Page;
 use crate::store::url::Server;
 use crate::store::{Census, Delivered, Delivery, Error, EventRow, Result, RowSource, SentFile, ShardStore};
 use crate::task::{Digest, TaskKey};
@@ -39,14 +40,10 @@ impl MysqlShard {
         (packet / 4 / ROW_BYTES_MAX).clamp(1, ROWS_MAX)
     }
 
-    async fn limited<T>(&self, statement: impl Future<Output = Result<T>>) -> Result<T> {
-        timeout(STATEMENT_MAX, statement).await.unwrap_or_else(|_| Err(self.database.no_answer(STATEMENT_MAX)))
-    }
-
     /// Everything but the commit.
     async fn write(&self, tx: &mut Tx<'_>, delivery: Delivery) -> Result<Delivered> {
         let Delivery { key, sha256, rows, mut source } = delivery;
-        if !self.limited(mark(tx, &key, &sha256, rows)).await? {
+        if !mark(tx, &key, &sha256, rows).await? {
             return Ok(Delivered::Before);
         }
         let per_statement = self.rows_per_statement();
@@ -58,7 +55,9 @@ impl MysqlShard {
                 break;
             }
             written += chunk.len() as u64;
-            self.limited(insert(tx, &key, chunk, per_statement)).await?;
+            let page = Page::of(chunk.iter().filter_map(|row| row.entry));
+            insert(tx, &key, chunk, per_statement).await?;
+            books::write(tx, page, &key).await?;
         }
         if written != rows {
             let why = format!("the prepared file of {key} has {written} lines, {rows} were announced");
@@ -71,8 +70,8 @@ impl MysqlShard {
     /// transaction if that still holds the marker.
     async fn was_committed(&self, key: &TaskKey, sha256: &Digest) -> Result<bool> {
         let mut connection = self.database.connection().await?;
-        let mut tx = Tx::begin(&mut connection, TxOpts::default()).await?;
-        let found = self.limited(marker(&mut tx, key)).await;
+        let mut tx = Tx::begin(&mut connection, TxOpts::default(), STATEMENT_MAX).await?;
+        let found = marker(&mut tx, key).await;
         tx.roll_back().await;
         Ok(found?.is_some_and(|present| present == sha256.to_string()))
     }
@@ -87,7 +86,7 @@ impl ShardStore for MysqlShard {
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered> {
         let (key, sha256) = (delivery.key.clone(), delivery.sha256);
         let mut connection: Conn = self.database.connection().await?;
-        let mut tx = Tx::begin(&mut connection, TxOpts::default()).await?;
+        let mut tx = Tx::begin(&mut connection, TxOpts::default(), STATEMENT_MAX).await?;
         match self.write(&mut tx, delivery).await {
             Ok(Delivered::Before) => {
                 tx.roll_back().await;
@@ -97,7 +96,7 @@ impl ShardStore for MysqlShard {
                 tx.roll_back().await;
                 Err(error)
             }
-            Ok(Delivered::Now) => match self.limited(tx.commit()).await {
+            Ok(Delivered::Now) => match tx.commit().await {
                 Ok(()) => Ok(Delivered::Now),
                 Err(lost) => {
                     log::warn!(file = key.file.as_str(), shard = key.shard.get(); "the answer to a commit was lost: {lost}");

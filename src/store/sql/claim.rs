@@ -14,24 +14,32 @@ pub(in crate::store) const CLAIM: &str =
 pub(in crate::store) const REPLAY: &str = "UPDATE pipeline_tracking SET lease_until = {lease_until}
      WHERE filename = :filename AND shard = :shard AND claim_id = :claim_id AND {status} = 'started'";
 
-/// The oldest file of a shard in one status. Files that an earlier stage gave up, or whose event file was registered
-/// but never completed, do not count, unless the order is strict. `{by_order}` names the index where a dialect must be
-/// told: it holds shard, status and filename in this order, so that nothing is sorted.
+/// The oldest unfinished files of a shard: one for each status. Files that an earlier stage gave up, or whose event file
+/// was registered but never completed, do not count, unless the order is strict; with a strict order a failed task is
+/// not finished either. One statement for all statuses: between two a task could go from one to the other unseen.
+/// `{by_order}` names the index where a dialect must be told: it holds shard, status and filename in this order, so that
+/// nothing is sorted. Bound is the shard, once for each status.
 pub(in crate::store) fn oldest_unfinished(stage: Stage, strict: bool) -> String {
-    let mut select = "SELECT filename FROM pipeline_tracking {by_order}WHERE shard = ? AND {status} = ?".to_owned();
+    let mut open = String::new();
     if !strict {
-        select.push_str(" AND event_ingest_status = 'done'");
+        open.push_str(" AND event_ingest_status = 'done'");
         for earlier in Stage::ALL.iter().take(stage.index()).skip(1) {
-            select.push_str(" AND ");
-            select.push_str(column(*earlier));
-            select.push_str(" <> 'failed'");
+            open.push_str(" AND ");
+            open.push_str(column(*earlier));
+            open.push_str(" <> 'failed'");
         }
     }
-    select.push_str(" ORDER BY filename LIMIT 1");
-    for_stage(stage, &select)
+    let of_status = |status: &&str| {
+        format!(
+            "SELECT filename FROM (SELECT filename FROM pipeline_tracking {{by_order}}WHERE shard = ? \
+             AND {{status}} = '{status}'{open} ORDER BY filename LIMIT 1) AS {status}_ones"
+        )
+    };
+    let selects: Vec<String> = unfinished(strict).iter().map(of_status).collect();
+    for_stage(stage, &selects.join(" UNION ALL "))
 }
 
-/// The statuses of a task that is not finished. With a strict order a failed one is not finished either.
+/// The statuses of a task that is not finished.
 pub(in crate::store) const fn unfinished(strict: bool) -> &'static [&'static str] {
     if strict { &["new", "started", "failed"] } else { &["new", "started"] }
 }

@@ -29,10 +29,10 @@ pub(super) static TRACKING: Schema = Schema {
 /// The schema of a shard's database.
 pub(super) static SHARD: Schema = Schema {
     name: "shard",
-    migrations: &[Migration {
-        name: "0001_shard",
-        sql: include_str!("../../../db/migrations/sqlite/shard/0001_shard.sql"),
-    }],
+    migrations: &[
+        Migration { name: "0001_shard", sql: include_str!("../../../db/migrations/sqlite/shard/0001_shard.sql") },
+        Migration { name: "0002_books", sql: include_str!("../../../db/migrations/sqlite/shard/0002_books.sql") },
+    ],
 };
 
 /// The schema of the balance database.
@@ -74,18 +74,20 @@ pub(in crate::store) fn schema_of(kind: SchemaKind) -> &'static Schema {
 
 /// Brings a database up to date. The number of the last migration is kept in `user_version`.
 pub(super) fn run(connection: &mut Connection, schema: &Schema) -> Result<()> {
-    if version(connection)? == schema.migrations.len() {
+    let (found, known) = (version(connection)?, schema.migrations.len());
+    // A schema that is newer than the program is no fault: migrations add, so that what is installed goes on while the
+    // next version is rolled out.
+    if found > known {
+        log::warn!(schema = schema.name, applied = found, known; "the schema is newer than this program");
+    }
+    if found >= known {
         return Ok(());
     }
     // IMMEDIATE takes the write lock before the version is read again: two starts migrate once.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let present = version(&transaction)?;
-    if present > schema.migrations.len() {
-        return Err(Error::Broken(format!(
-            "the {} database has schema {present}, this program knows up to {}; use a newer shopctl",
-            schema.name,
-            schema.migrations.len()
-        )));
+    if present >= known {
+        return Ok(());
     }
     for migration in schema.migrations.iter().skip(present) {
         transaction.execute_batch(migration.sql)?;
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn migrations_run_once_and_a_newer_schema_is_refused() {
+    fn migrations_run_once_and_a_newer_schema_is_left_alone() {
         let mut connection = Connection::open_in_memory().unwrap();
         for schema in [&TRACKING, &SHARD, &BALANCE, &CACHE, &WORKER] {
             let mut own = Connection::open_in_memory().unwrap();
@@ -129,6 +131,7 @@ mod tests {
             assert_eq!(version(&own).unwrap(), schema.migrations.len());
         }
         connection.pragma_update(None, "user_version", 99).unwrap();
-        assert!(run(&mut connection, &TRACKING).unwrap_err().to_string().contains("newer"));
+        run(&mut connection, &TRACKING).unwrap();
+        assert_eq!(version(&connection).unwrap(), 99);
     }
 }

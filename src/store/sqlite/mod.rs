@@ -1,6 +1,7 @@
 //! The embedded stores on SQLite: nothing to install, one file per database.
 
 mod balance;
+mod books;
 mod db;
 mod migrate;
 mod pending;

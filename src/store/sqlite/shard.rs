@@ -5,11 +5,16 @@ use std::path::Path;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::books;
 use super::db::{Db, count_column, count_value, moment_text};
 use super::migrate::SHARD;
 use crate::clock::Clock;
 use crate::event::ShardId;
+use crate::store::books::Page;
 use crate::store::{Census, Delivered, Delivery, Error, Result, SentFile, ShardStore};
+
+/// Entries that are gathered before they are written into the books.
+const ENTRIES_PER_PAGE: usize = 1000;
 
 /// [`ShardStore`] in one SQLite file.
 pub(in crate::store) struct SqliteShard {
@@ -66,8 +71,13 @@ fn deliver(connection: &mut Connection, delivery: Delivery, now: &str) -> Result
             "INSERT INTO events (event_type, shop_id, user_id, timestamp, shard, created_at, source_file, source_line)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
+        let mut entries = Vec::new();
         for row in source {
             let row = row?;
+            entries.extend(row.entry);
+            if entries.len() >= ENTRIES_PER_PAGE {
+                books::write(&transaction, Page::of(entries.drain(..)), &key)?;
+            }
             insert.execute(params![
                 row.event_type,
                 row.shop_id,
@@ -80,6 +90,7 @@ fn deliver(connection: &mut Connection, delivery: Delivery, now: &str) -> Result
             ])?;
             written += 1;
         }
+        books::write(&transaction, Page::of(entries.drain(..)), &key)?;
     }
     if written != rows {
         let why = format!("the prepared file of {key} has {written} lines, {rows} were announced");

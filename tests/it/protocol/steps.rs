@@ -132,84 +132,97 @@ fn push(steps: &mut Steps, step: Step, to: Result<World, String>, fair: bool) {
 
 impl Protocol {
     fn worker_steps(&self, world: &World, number: usize, steps: &mut Steps) {
-        let becomes = |worker: Worker| {
-            let mut world = world.clone();
-            world.workers[number] = worker;
-            world
-        };
-        // A call that finds no room is not sent now; some other one has to arrive or to be lost first.
-        let sends = |steps: &mut Steps, step: Step, worker: Worker, call: Call, fair: bool| {
-            if let Some(to) = becomes(worker).send(call, &self.bounds) {
-                push(steps, step, Ok(to), fair);
-            }
-        };
         let mine = world.workers[number];
         if !matches!(mine, Worker::Absent | Worker::Idle) {
-            push(steps, Step::Crash(number), Ok(becomes(Worker::Idle)), false);
+            push(steps, Step::Crash(number), Ok(becomes(world, number, Worker::Idle)), false);
         }
         match mine {
             Worker::Absent => {}
             Worker::Idle => {
                 let id = world.unused_id();
-                sends(steps, Step::Ask(number), Worker::Asking(id), Call::Claim(id), true);
+                let asking = becomes(world, number, Worker::Asking(id));
+                self.sends(steps, Step::Ask(number), asking, Call::Claim(id), true);
             }
             Worker::Asking(id) => {
-                sends(steps, Step::AskAgain(number), mine, Call::Claim(id), true);
-                push(steps, Step::StopAsking(number), Ok(becomes(Worker::Idle)), true);
+                self.sends(steps, Step::AskAgain(number), world.clone(), Call::Claim(id), true);
+                push(steps, Step::StopAsking(number), Ok(becomes(world, number, Worker::Idle)), true);
             }
             Worker::Busy { stage, token, at, late } => {
-                let at_step = |at| Worker::Busy { stage, token, at, late };
-                let reports = |report| Call::Report { stage, report, token };
                 push(steps, Step::Beat(number), self.beat(world, number), false);
-                match (stage, at) {
-                    (_, At::Reporting(report)) => {
-                        sends(steps, Step::ReportAgain(number), mine, reports(report), true);
-                        push(steps, Step::StopReporting(number), Ok(becomes(Worker::Idle)), false);
+                let at_step = |at| becomes(world, number, Worker::Busy { stage, token, at, late });
+                let report = |steps: &mut Steps, report, fair| {
+                    let to = at_step(At::Reporting(report));
+                    self.sends(
+                        steps,
+                        Step::SendReport(number, report),
+                        to,
+                        Call::Report { stage, report, token },
+                        fair,
+                    );
+                };
+                match at {
+                    At::Reporting(report) => {
+                        let call = Call::Report { stage, report, token };
+                        self.sends(steps, Step::ReportAgain(number), world.clone(), call, true);
+                        push(steps, Step::StopReporting(number), Ok(becomes(world, number, Worker::Idle)), false);
+                        return;
                     }
-                    (_, At::Written) => {
-                        let step = Step::SendReport(number, Report::Done);
-                        sends(steps, step, at_step(At::Reporting(Report::Done)), reports(Report::Done), true);
-                    }
-                    (Stage::MysqlSender, At::Claimed) if self.without == Without::MarkerButClock => {
-                        if !late {
-                            push(steps, Step::LookAtOwnClock(number), Ok(becomes(at_step(At::Checked))), true);
-                        }
-                    }
-                    (Stage::MysqlSender, At::Claimed | At::Checked) => {
-                        // A late one compares with what it was told, which is what is reported now if anything is.
-                        let is_sound = match world.file {
-                            File::Whole(content) => world.reported.is_none_or(|reported| reported == content),
-                            File::Absent | File::Half => false,
-                        };
-                        if is_sound {
-                            let call = Call::Commit { token };
-                            sends(steps, Step::SendCommit(number), at_step(At::Committing), call, true);
-                        } else {
-                            let fault = "the sender reads another file than was reported".to_owned();
-                            push(steps, Step::SendCommit(number), Err(fault), true);
-                        }
-                    }
-                    (Stage::MysqlSender, _) => {
-                        push(steps, Step::CommitAgain(number), Ok(becomes(at_step(At::Claimed))), true);
-                    }
-                    (_, At::Claimed) => {
-                        let mut to = becomes(at_step(At::Drafted));
-                        to.file = if self.without == Without::Rename { File::Half } else { to.file };
-                        push(steps, Step::Draft(number), Ok(to), true);
-                    }
-                    (_, _) => {
-                        let mut to = becomes(at_step(At::Written));
-                        to.file = File::Whole(self.content(token));
-                        push(steps, Step::Publish(number), Ok(to), true);
-                    }
+                    At::Written => report(steps, Report::Done, true),
+                    _ if stage == Stage::MysqlSender => self.sender_steps(world, number, steps, at_step),
+                    _ => self.file_steps(number, token, at, steps, at_step),
                 }
-                if !matches!(at, At::Reporting(_)) {
-                    for report in [Report::FailAttempt, Report::Release, Report::ReleaseLater] {
-                        let step = Step::SendReport(number, report);
-                        sends(steps, step, at_step(At::Reporting(report)), reports(report), false);
-                    }
+                for given_up in [Report::FailAttempt, Report::Release, Report::ReleaseLater] {
+                    report(steps, given_up, false);
                 }
             }
+        }
+    }
+
+    /// A step with a call. One that finds no room is not sent now; some other one has to arrive or to be lost first.
+    fn sends(&self, steps: &mut Steps, step: Step, to: World, call: Call, fair: bool) {
+        if let Some(to) = to.send(call, &self.bounds) {
+            push(steps, step, Ok(to), fair);
+        }
+    }
+
+    /// Writes the file under another name, then gives it its own.
+    fn file_steps(&self, number: usize, token: u64, at: At, steps: &mut Steps, at_step: impl Fn(At) -> World) {
+        if at == At::Claimed {
+            let mut to = at_step(At::Drafted);
+            to.file = if self.without == Without::Rename { File::Half } else { to.file };
+            push(steps, Step::Draft(number), Ok(to), true);
+        } else {
+            let mut to = at_step(At::Written);
+            to.file = File::Whole(self.content(token));
+            push(steps, Step::Publish(number), Ok(to), true);
+        }
+    }
+
+    /// Reads the file and writes the rows in one transaction, whose end it may never hear of.
+    fn sender_steps(&self, world: &World, number: usize, steps: &mut Steps, at_step: impl Fn(At) -> World) {
+        let Worker::Busy { token, at, late, .. } = world.workers[number] else {
+            return;
+        };
+        if at == At::Committing {
+            push(steps, Step::CommitAgain(number), Ok(at_step(At::Claimed)), true);
+            return;
+        }
+        if at == At::Claimed && self.without == Without::MarkerButClock {
+            if !late {
+                push(steps, Step::LookAtOwnClock(number), Ok(at_step(At::Checked)), true);
+            }
+            return;
+        }
+        // A late one compares with what it was told, which is what is reported now if anything is.
+        let is_sound = match world.file {
+            File::Whole(content) => world.reported.is_none_or(|reported| reported == content),
+            File::Absent | File::Half => false,
+        };
+        if is_sound {
+            self.sends(steps, Step::SendCommit(number), at_step(At::Committing), Call::Commit { token }, true);
+        } else {
+            let fault = "the sender reads another file than was reported".to_owned();
+            push(steps, Step::SendCommit(number), Err(fault), true);
         }
     }
 
@@ -360,6 +373,13 @@ impl Protocol {
         }
         None
     }
+}
+
+/// The world in which this worker has become another one.
+fn becomes(world: &World, number: usize, worker: Worker) -> World {
+    let mut world = world.clone();
+    world.workers[number] = worker;
+    world
 }
 
 /// The worker with this token hears an answer if it still waits for it.

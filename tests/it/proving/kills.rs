@@ -201,11 +201,11 @@ fn kills_lose_nothing_and_double_nothing() {
     assert!(!posted.is_empty());
     assert_posts_are_there_once(&pipeline, acknowledged);
     assert!(!is_generated || oracle.duplicates > 100 && oracle.world.rejected.len() > 100);
-    for (name, class) in &classes {
-        // An import has no lease: it goes on when somebody starts it again.
-        let slowest = class.percentile(99).filter(|_| size.pick(false, true) && name != IMPORT);
-        assert!(slowest.is_none_or(|slowest| slowest <= LEASE * 2), "{name}: p99 of the recovery is {slowest:?}");
-    }
+    // An import has no lease: it goes on when somebody starts it again.
+    let leased = classes.iter().filter(|(name, _)| size.pick(false, true) && *name != IMPORT);
+    let slowest: Vec<_> = leased.filter_map(|(name, class)| Some((name.clone(), class.percentile(99)?))).collect();
     assert!(classes.values().map(Class::in_flight).sum::<u64>() >= 10, "too few kills hit anything");
     classes.into_values().for_each(Class::finish);
+    let too_slow: Vec<_> = slowest.into_iter().filter(|(_, took)| *took > LEASE * 2).collect();
+    assert!(too_slow.is_empty(), "the 99th percentile of the recovery is over two leases: {too_slow:?}");
 }

@@ -110,6 +110,10 @@ impl State {
                 self.full.fetch_add(1, Ordering::SeqCst);
                 return false;
             }
+            // It stops, or has no place for it just now: nothing was acknowledged.
+            503 => return false,
+            // Its port is somebody else's by now: it died between the look at the port and the connection.
+            404 => return false,
             other => panic!("a good post was answered {other}: {:?}", answer.body_mut().read_to_string()),
         }
         let Ok(taken) = answer.body_mut().read_json::<serde_json::Value>() else { return false };

@@ -13,7 +13,7 @@ use rand::RngExt;
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
-use super::poster::{Poster, assert_posts_are_there_once};
+use super::poster::{Poster, assert_posts_are_there_once, is_posted};
 use super::{Class, Size};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::mount::{Mount, make_image};
@@ -22,7 +22,8 @@ use crate::support::pipeline::{Pipeline, Role, STAGES};
 use crate::support::process::Process;
 use crate::support::{PATIENCE, eventually, pause};
 
-const IMAGE_MIB: u64 = 96;
+/// Room for all rounds of a small run, and of a full one.
+const IMAGE_MIB: (u64, u64) = (96, 400);
 /// Files that the control acknowledges.
 const CONTROL_FILES: usize = 20;
 const LEASE: &str = "pipeline.lease_ms=1500";
@@ -34,10 +35,10 @@ struct Disk {
 }
 
 impl Disk {
-    fn new(folder: &Path) -> Self {
+    fn new(folder: &Path, mebibytes: u64) -> Self {
         let image = folder.join("disk-0.img");
-        make_image(&image, IMAGE_MIB);
-        let mount = Some(Mount::image(&image, &folder.join("disk"), "noatime"));
+        make_image(&image, mebibytes);
+        let mount = Some(Mount::image(&image, &folder.join("disk"), "noatime,commit=300"));
         Self { image, mount }
     }
 
@@ -49,7 +50,11 @@ impl Disk {
     /// are the same.
     fn freeze(&self, number: usize) -> PathBuf {
         let copy = self.image.with_file_name(format!("disk-{number}.img"));
-        let digest = |path: &Path| Sha256::digest(std::fs::read(path).unwrap());
+        let digest = |path: &Path| {
+            let mut hash = Sha256::new();
+            std::io::copy(&mut File::open(path).unwrap(), &mut hash).unwrap();
+            hash.finalize()
+        };
         let mut before = None;
         loop {
             std::fs::copy(&self.image, &copy).unwrap();
@@ -66,7 +71,7 @@ impl Disk {
         drop(self.mount.take());
         let old = std::mem::replace(&mut self.image, copy);
         std::fs::remove_file(old).unwrap();
-        self.mount = Some(Mount::image(&self.image, &path, "noatime"));
+        self.mount = Some(Mount::image(&self.image, &path, "noatime,commit=300"));
     }
 }
 
@@ -81,7 +86,7 @@ enum Care {
 /// Writes and renames files, acknowledges each, and says how many are whole after a cut.
 fn control(care: Care) -> usize {
     let temp = tempfile::tempdir().unwrap();
-    let mut disk = Disk::new(temp.path());
+    let mut disk = Disk::new(temp.path(), IMAGE_MIB.0);
     let content = |number: usize| format!("event {number}\n").repeat(50);
     let folder = disk.path().to_owned();
     for number in 0..CONTROL_FILES {
@@ -123,7 +128,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
     let size = Size::asked();
     let mut rng = size.chances("power");
     let temp = tempfile::tempdir().unwrap();
-    let mut disk = Disk::new(temp.path());
+    let mut disk = Disk::new(temp.path(), size.pick(IMAGE_MIB.0, IMAGE_MIB.1));
     let shared = disk.path().join("shared");
     let mut pipeline = Pipeline::on(&shared, &[LEASE, "pipeline.attempts_max=1000"]);
     let mut class = Class::new(size, "power cut");
@@ -152,6 +157,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
             running.into_iter().for_each(|process| drop(process.kill9()));
             copy
         };
+        println!("cut {}", cut + 1);
         disk.restart_from(copy);
         let began = Instant::now();
         pipeline.start(Role::Apid);
@@ -170,10 +176,10 @@ fn every_acknowledged_event_survives_a_power_cut() {
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
     assert_posts_are_there_once(&pipeline, acknowledged);
-    let imported: usize = inputs.iter().map(|input| memchr::memchr_iter(b'\n', input).count()).sum();
-    let found: usize =
-        pipeline.event_files().iter().map(|(_, content)| memchr::memchr_iter(b'\n', content).count()).sum();
-    assert_eq!(found, imported + usize::try_from(acknowledged).unwrap(), "every line is in an event file once");
+    // A post may be there twice, when its answer was lost with the power; the worker knows it by its key.
+    let files = pipeline.event_files().into_iter().map(|(_, content)| content);
+    let imported: Vec<u8> = files.filter(|content| !is_posted(content)).flatten().collect();
+    assert!(imported == inputs.concat(), "every imported line is in an event file once");
     class.finish();
     // The processes before their disk.
     drop(pipeline);

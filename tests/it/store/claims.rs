@@ -6,6 +6,7 @@ on_every_backend! {
     a_token_rises_with_every_claim
     an_expired_lease_is_taken_by_another_and_the_first_is_fenced
     a_heartbeat_keeps_the_lease
+    a_lease_from_before_the_clock_went_back_ends_in_time
     the_same_claim_id_gets_the_same_answer
     the_splitter_gets_all_ready_shards_of_a_file
     a_claim_may_be_for_one_shard_only
@@ -42,6 +43,16 @@ async fn an_expired_lease_is_taken_by_another_and_the_first_is_fenced(backend: &
     }
     assert_eq!(world.claim(SPLIT, 1, "a").await, [], "the lost claim is not replayed");
     assert_eq!(world.apply(&key(1, 0), SPLIT, Call::Done(Some(second.token))).await.unwrap(), Status::Done);
+}
+
+async fn a_lease_from_before_the_clock_went_back_ends_in_time(backend: &dyn Backend) {
+    let world = World::open(backend).await;
+    world.ready(1, 1).await;
+    let first = world.claim(SPLIT, 1, "a").await[0].token;
+    world.clock.advance_ms(-7_200_000);
+    assert_eq!(world.claim(SPLIT, 1, "b").await, [], "it is held still, but from now on");
+    world.clock.advance_ms(LEASE_MS + 1);
+    assert_eq!(world.claim(SPLIT, 1, "b").await[0].token, first + 1);
 }
 
 async fn a_heartbeat_keeps_the_lease(backend: &dyn Backend) {

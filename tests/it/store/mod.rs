@@ -5,6 +5,7 @@
 
 mod balance;
 mod balance_model;
+mod books;
 mod claims;
 mod concurrency;
 mod looks;

@@ -26,6 +26,7 @@ fn row(number: u32, line: u64) -> EventRow {
         timestamp: Moment::from_unix_ms(START_MS + 7),
         source_file: file(number),
         source_line: line,
+        entry: None,
     }
 }
 

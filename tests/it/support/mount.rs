@@ -15,17 +15,17 @@ pub(crate) struct Mount {
 impl Mount {
     /// A file system in memory with these limits, as in `size=3m`.
     pub(crate) fn tmpfs(path: &Path, limits: &str) -> Self {
-        Self::mount(path, &["-t", "tmpfs", "-o", &format!("{limits},mode=0777"), "shopctl-test"])
+        Self::made_by(path, &["-t", "tmpfs", "-o", &format!("{limits},mode=0777"), "shopctl-test"])
     }
 
     /// The ext4 file system in this image, with mount options such as `data=ordered`.
     pub(crate) fn image(image: &Path, path: &Path, options: &str) -> Self {
-        let mount = Self::mount(path, &["-t", "ext4", "-o", &format!("loop,{options}"), image.to_str().unwrap()]);
+        let mount = Self::made_by(path, &["-t", "ext4", "-o", &format!("loop,{options}"), image.to_str().unwrap()]);
         as_root("chmod", &["0777", path.to_str().unwrap()]);
         mount
     }
 
-    fn mount(path: &Path, args: &[&str]) -> Self {
+    fn made_by(path: &Path, args: &[&str]) -> Self {
         std::fs::create_dir_all(path).unwrap();
         as_root("mount", &[args, &[path.to_str().unwrap()]].concat());
         Self { path: path.to_owned() }

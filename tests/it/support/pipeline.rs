@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,7 +14,7 @@ use super::database::{Databases, Rows, Served};
 use super::oracle::{Known, OPENING, Oracle, Row, World};
 use super::process::{Ended, Process, Under};
 use super::proxy::Proxy;
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, pause_briefly};
 
 /// How many shards these tests have.
 pub(crate) const SHARDS: u8 = 2;
@@ -263,7 +264,19 @@ impl Pipeline {
     pub(crate) fn wait_settled(&self) {
         let tasks = self.event_files().len() as u64 * u64::from(SHARDS);
         assert!(tasks > 0, "there is nothing to wait for");
-        eventually("all is delivered", PATIENCE * 2, || self.delivered() == (tasks, tasks));
+        let began = Instant::now();
+        while self.delivered() != (tasks, tasks) {
+            assert!(began.elapsed() < PATIENCE * 2, "{tasks} tasks are not delivered: {}", self.what_is_open());
+            pause_briefly();
+        }
+    }
+
+    /// What a person would look at: where the tasks are, and the last words of every role.
+    fn what_is_open(&self) -> String {
+        let ended = self.spawn(&["status"], None).wait_exit(PATIENCE);
+        let last = |log: String| log.lines().rev().take(5).collect::<Vec<_>>().join("\n");
+        let logs = self.roles.iter().map(|(role, process)| format!("{role:?}:\n{}", last(process.log())));
+        format!("{}{}\n{}", ended.out, ended.log, logs.collect::<Vec<_>>().join("\n"))
     }
 
     /// The audit of the settled pipeline; it must be clean.

@@ -1,7 +1,9 @@
 //! Which tasks a claim is tried on: the UPDATE itself decides. Candidates are read without locks and found by index.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
-use mysql_async::{Params, params};
+use mysql_async::{Params, Value, params};
 
 use super::super::database::{Tx, Work};
 use super::super::value::{count, file_name, get, output, shard, shards_count};
@@ -26,6 +28,8 @@ const HELD: &str = "SELECT filename, shard, token FROM pipeline_tracking
 pub(super) struct Take<'a> {
     pub(super) claim: &'a Claim,
     pub(super) policy: TrackingPolicy,
+    /// Whether somebody else won a task that this claim was tried on.
+    pub(super) has_lost: AtomicBool,
 }
 
 #[async_trait]
@@ -37,8 +41,15 @@ impl Work for Take<'_> {
         if !held.is_empty() {
             return Ok(held);
         }
-        self.fail_exhausted(tx).await?;
-        if self.claim.stage.in_file_order() { self.in_order(tx).await } else { self.whole_files(tx).await }
+        self.mend_leases(tx).await?;
+        let claimed =
+            if self.claim.stage.in_file_order() { self.in_order(tx).await } else { self.whole_files(tx).await }?;
+        if self.has_lost.load(Ordering::Relaxed) {
+            // Perhaps to ourselves: the same call may have come twice at the same moment. Who holds it is known now.
+            let held = self.replay(tx).await?;
+            return Ok(if held.is_empty() { claimed } else { held });
+        }
+        Ok(claimed)
     }
 }
 
@@ -61,25 +72,40 @@ impl Take<'_> {
         Ok(claimed)
     }
 
-    /// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt.
-    async fn fail_exhausted(&self, tx: &mut Tx<'_>) -> Result<()> {
-        let over = "{status} = 'started' AND lease_until < UTC_TIMESTAMP(3) AND attempts >= :attempts_max";
-        let select = format!("SELECT filename, shard FROM pipeline_tracking WHERE {over}");
+    /// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt. And gives a
+    /// lease that ends later than any can its length from now on: the server's clock was set back since.
+    async fn mend_leases(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let exhausted = "lease_until < UTC_TIMESTAMP(3) AND attempts >= :attempts_max";
+        let too_late = "lease_until > UTC_TIMESTAMP(3) + INTERVAL 2 * :lease_us MICROSECOND";
+        let select = format!(
+            "SELECT filename, shard FROM pipeline_tracking WHERE {{status}} = 'started' AND (({exhausted}) OR {too_late})"
+        );
         // One by one by their keys: an UPDATE over the status would lock what others hold, in another order.
-        let update = format!(
+        let fail = format!(
             "UPDATE pipeline_tracking SET {{status}} = 'failed', claim_id = NULL, lease_until = NULL,
              updated_at = UTC_TIMESTAMP(3), last_error = CONCAT('gave up: the lease of attempt ', attempts,
              ' ran out (worker ', COALESCE(owner, 'unknown'), ')')
-             WHERE filename = :filename AND shard = :shard AND {over}"
+             WHERE filename = :filename AND shard = :shard AND {{status}} = 'started' AND {exhausted}"
         );
-        let attempts_max = self.policy.moves.attempts_max;
-        let rows = tx.rows(&for_stage(self.claim.stage, &select), params! { "attempts_max" => attempts_max }).await?;
-        for row in &rows {
+        let shorten = format!(
+            "UPDATE pipeline_tracking SET lease_until = {{lease_until}}
+             WHERE filename = :filename AND shard = :shard AND {{status}} = 'started' AND {too_late}"
+        );
+        let limits = || -> Vec<(Vec<u8>, Value)> {
+            let lease_us = micros(self.policy.moves.lease_ms);
+            vec![
+                (b"attempts_max".to_vec(), Value::from(self.policy.moves.attempts_max)),
+                (b"lease_us".to_vec(), Value::from(lease_us)),
+            ]
+        };
+        for row in &tx.rows(&for_stage(self.claim.stage, &select), Params::from(limits())).await? {
             let key = key_of(row)?;
-            let values = params! {
-                "attempts_max" => attempts_max, "filename" => key.file.as_str(), "shard" => key.shard.get(),
-            };
-            tx.change(&for_stage(self.claim.stage, &update), values).await?;
+            for update in [&fail, &shorten] {
+                let mut values = limits();
+                values.push((b"filename".to_vec(), Value::from(key.file.as_str())));
+                values.push((b"shard".to_vec(), Value::from(key.shard.get())));
+                tx.change(&for_stage(self.claim.stage, update), Params::from(values)).await?;
+            }
         }
         Ok(())
     }
@@ -157,18 +183,15 @@ impl Take<'_> {
     async fn oldest_unfinished(&self, tx: &mut Tx<'_>, shard: ShardId) -> Result<Option<FileName>> {
         let strict = self.policy.strict_order;
         let select = for_stage(self.claim.stage, &sql::oldest_unfinished(self.claim.stage, strict));
-        let mut oldest: Option<FileName> = None;
-        for status in sql::unfinished(strict) {
-            let row = tx.first(&select, (shard.get(), *status)).await?;
-            if let Some(file) = row.map(|row| file_name(&row, "filename")).transpose()? {
-                oldest = Some(oldest.map_or(file.clone(), |oldest| oldest.min(file)));
-            }
-        }
-        Ok(oldest)
+        let shards = vec![Value::from(shard.get()); sql::unfinished(strict).len()];
+        let rows = tx.rows(&select, Params::Positional(shards)).await?;
+        let files: Vec<FileName> = rows.iter().map(|row| file_name(row, "filename")).collect::<Result<_>>()?;
+        Ok(files.into_iter().min())
     }
 
     async fn take(&self, tx: &mut Tx<'_>, key: TaskKey) -> Result<Option<Claimed>> {
         if tx.change(&for_stage(self.claim.stage, CLAIM), self.values(&key)).await? == 0 {
+            self.has_lost.store(true, Ordering::Relaxed);
             return Ok(None);
         }
         let token = tx.last_number().ok_or_else(|| Error::Broken(format!("the claim of {key} got no token")))?;
@@ -208,6 +231,28 @@ impl Take<'_> {
     }
 }
 
+/// Ends waits from before the server's clock went back; once at the start is enough, as nobody waits for them meanwhile.
+pub(super) struct MendWaits(pub(super) TrackingPolicy);
+
+#[async_trait]
+impl Work for MendWaits {
+    type Out = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        let too_late = "next_at > UTC_TIMESTAMP(3) + INTERVAL ? MICROSECOND";
+        let limit = micros(self.0.backoff_max_ms.saturating_mul(2));
+        let select = format!("SELECT filename, shard FROM pipeline_tracking WHERE {too_late}");
+        let update = format!(
+            "UPDATE pipeline_tracking SET next_at = UTC_TIMESTAMP(3) WHERE filename = ? AND shard = ? AND {too_late}"
+        );
+        for row in &tx.rows(&select, (limit,)).await? {
+            let key = key_of(row)?;
+            tx.change(&update, (key.file.as_str(), key.shard.get(), limit)).await?;
+        }
+        Ok(())
+    }
+}
+
 fn key_of(row: &mysql_async::Row) -> Result<TaskKey> {
     Ok(TaskKey { file: file_name(row, "filename")?, shard: shard(row, "shard")? })
 }
@@ -233,21 +278,27 @@ mod tests {
             (for_stage(Stage::ShardSplitter, READY), vec![Value::from("20250101000000")]),
             (for_stage(Stage::ShardSplitter, EXPIRED), vec![Value::from("20250101000000")]),
             (for_stage(Stage::ShardSplitter, HELD), vec![Value::from("c")]),
-            (oldest(Stage::ShardWorker, false), vec![Value::from(1), Value::from("new")]),
-            (oldest(Stage::MysqlSender, false), vec![Value::from(1), Value::from("new")]),
-            (oldest(Stage::MysqlSender, true), vec![Value::from(1), Value::from("failed")]),
+            (oldest(Stage::ShardWorker, false), vec![Value::from(1); 2]),
+            (oldest(Stage::MysqlSender, false), vec![Value::from(1); 2]),
+            (oldest(Stage::MysqlSender, true), vec![Value::from(1); 3]),
         ] {
             let rows: Vec<mysql_async::Row> =
                 connection.exec(format!("EXPLAIN FORMAT=TRADITIONAL {select}"), values).await.unwrap();
-            let row = &rows[0];
-            let text = |column: &str| get::<Option<String>>(row, column).unwrap().unwrap_or_default();
-            plans.push((select, rows.len(), text("key"), text("type"), text("Extra")));
+            let before = plans.len();
+            for row in &rows {
+                let text = |column: &str| get::<Option<String>>(row, column).unwrap().unwrap_or_default();
+                // The other rows are the one-row results of these.
+                if text("table") == "pipeline_tracking" {
+                    plans.push((select.clone(), text("key"), text("type"), text("Extra")));
+                }
+            }
+            assert!(plans.len() > before, "{select}: no plan of the table");
         }
         connection.query_drop(format!("DROP DATABASE {}", server.database)).await.unwrap();
         database.close().await;
-        for (select, rows, key, kind, extra) in plans {
+        for (select, key, kind, extra) in plans {
             assert!(
-                rows == 1 && key.starts_with("pipeline_tracking_") && kind != "ALL" && kind != "index",
+                key.starts_with("pipeline_tracking_") && kind != "ALL" && kind != "index",
                 "{key} {kind}: {select}"
             );
             assert!(!extra.contains("filesort") && !extra.contains("temporary"), "{extra}: {select}");

@@ -5,6 +5,8 @@ mod claim;
 mod moves;
 mod read;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 
 use super::database::Database;
@@ -21,12 +23,14 @@ use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Stage, Statu
 pub(in crate::store) struct MysqlTracking {
     database: Database,
     policy: TrackingPolicy,
+    waits_are_mended: AtomicBool,
 }
 
 impl MysqlTracking {
     /// The tracking database at this place; it is not asked anything yet.
     pub(in crate::store) fn new(server: &Server, clock: Clock, policy: TrackingPolicy) -> Self {
-        Self { database: Database::new(server, &TRACKING, clock), policy }
+        let waits_are_mended = AtomicBool::new(false);
+        Self { database: Database::new(server, &TRACKING, clock), policy, waits_are_mended }
     }
 }
 
@@ -74,7 +78,12 @@ impl Tracking for MysqlTracking {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>> {
-        self.database.write(&claim::Take { claim, policy: self.policy }).await
+        if !self.waits_are_mended.load(Ordering::Relaxed) {
+            self.database.write(&claim::MendWaits(self.policy)).await?;
+            self.waits_are_mended.store(true, Ordering::Relaxed);
+        }
+        let has_lost = AtomicBool::new(false);
+        self.database.write(&claim::Take { claim, policy: self.policy, has_lost }).await
     }
 
     async fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Result<Vec<Queued>> {

@@ -109,6 +109,11 @@ impl Work for Apply<'_> {
         if let Some(counts) = self.report.counts.filter(|counts| !counts.balanced()) {
             return Err(Refusal::Conservation(format!("{counts:?}")).into());
         }
+        if self.stage == Stage::ShardSplitter && matches!(self.call, Call::Done(_)) {
+            // Whoever finishes another shard of the file waits: the last one has to see all the others' counts.
+            let select = "SELECT shard FROM pipeline_tracking WHERE filename = ? ORDER BY shard FOR UPDATE";
+            tx.rows(select, (self.key.file.as_str(),)).await?;
+        }
         // Read before the update: `done` sets it back to 0. While the token holds, nobody else changes it.
         let attempt = attempts_of(tx, self.key).await?;
         if self.update(tx, attempt).await? == 0 {

@@ -156,19 +156,12 @@ fn oldest_unfinished(
     shard: ShardId,
     strict: bool,
 ) -> Result<Option<FileName>> {
-    let mut oldest: Option<String> = None;
     let select = for_stage(stage, &sql::oldest_unfinished(stage, strict));
-    for status in sql::unfinished(strict) {
-        let found: Option<String> = transaction
-            .prepare_cached(&select)?
-            .query_row(params![shard.get(), status], |row| row.get(0))
-            .optional()?;
-        oldest = match (oldest, found) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-    }
-    oldest.map(|name| read::file_name(&name)).transpose()
+    let shards = vec![shard.get(); sql::unfinished(strict).len()];
+    let mut statement = transaction.prepare_cached(&select)?;
+    let found = statement.query_map(rusqlite::params_from_iter(shards), |row| row.get::<_, String>(0))?;
+    let files: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
+    files.into_iter().min().map(|name| read::file_name(&name)).transpose()
 }
 
 /// The claim itself: zero rows mean that the task is not ready, or that somebody else won.

@@ -1,0 +1,101 @@
+//! A page of entries into the books, inside the transaction of their delivery: a few statements, however many entries.
+
+use mysql_async::{Params, Value};
+
+use super::database::Tx;
+use super::value::moment_value;
+use crate::store::books::{Entry, Page};
+use crate::store::{Error, Result};
+use crate::task::TaskKey;
+
+/// The page's goods as a table: bound as one JSON text, because neither server binds arrays.
+const GOODS: &str = "JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', good_id BIGINT PATH '$[1]',
+     delta BIGINT PATH '$[2]', price DECIMAL(18,2) PATH '$[3]')) AS page";
+/// The columns of purchase_history.
+const PURCHASE: (&str, &str) = (
+    "INSERT INTO purchase_history (order_id, user_id, good_id, shop_id, qty, price_at_order, created_at) VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?)",
+);
+/// The columns of order_return.
+const RETURN: (&str, &str) = ("INSERT INTO order_return (order_id, qty, amount, created_at) VALUES ", "(?, ?, ?, ?)");
+
+/// Writes a page.
+pub(super) async fn write(tx: &mut Tx<'_>, page: Page, key: &TaskKey) -> Result<()> {
+    if !page.goods.is_empty() {
+        write_goods(tx, &page, key).await?;
+    }
+    for (shop_id, active) in &page.active {
+        // Matched, not changed, rows are counted: a shop that is there needs no row.
+        let update = "UPDATE shop SET active = ? WHERE id = ? AND good_id = 0";
+        if tx.change(update, (active, shop_id)).await? == 0 {
+            let insert = "INSERT INTO shop (id, good_id, active) VALUES (?, 0, ?)";
+            new_goods(tx.insert(insert, (shop_id, active)).await?, key)?;
+        }
+        tx.change("UPDATE shop SET active = ? WHERE id = ? AND good_id <> 0", (active, shop_id)).await?;
+    }
+    if !insert_all(tx, PURCHASE, &page.purchases).await? {
+        return Err(Error::Broken(format!("an order of {key} stands in purchase_history already")));
+    }
+    insert_all(tx, RETURN, &page.returns).await.map(drop)
+}
+
+/// A good that is new to the books is as open as its shop; then stock adds up and the last price stands.
+async fn write_goods(tx: &mut Tx<'_>, page: &Page, key: &TaskKey) -> Result<()> {
+    let goods = page.goods.iter().map(|((shop_id, good_id), change)| {
+        (shop_id, good_id, change.delta, change.price.map(|price| price.to_string()))
+    });
+    let goods: Vec<_> = goods.collect();
+    let goods = serde_json::to_string(&goods).map_err(|e| Error::Broken(e.to_string()))?;
+    let insert = format!(
+        "INSERT INTO shop (id, good_id, active) SELECT page.id, page.good_id, COALESCE(own.active, TRUE)
+         FROM {GOODS} LEFT JOIN shop own ON own.id = page.id AND own.good_id = 0
+         LEFT JOIN shop present ON present.id = page.id AND present.good_id = page.good_id WHERE present.id IS NULL"
+    );
+    new_goods(tx.insert(&insert, (&goods,)).await?, key)?;
+    let update = format!(
+        "UPDATE shop JOIN {GOODS} ON shop.id = page.id AND shop.good_id = page.good_id
+         SET shop.count = CASE WHEN page.delta IS NULL THEN shop.count ELSE COALESCE(shop.count, 0) + page.delta END,
+             shop.price = COALESCE(page.price, shop.price)"
+    );
+    tx.change(&update, (&goods,)).await.map(drop)
+}
+
+/// Another delivery into the same shard brought the same goods at the same moment: the next run finds them there.
+fn new_goods(inserted: bool, key: &TaskKey) -> Result<()> {
+    if inserted { Ok(()) } else { Err(Error::Busy(format!("another delivery met {key} in the books"))) }
+}
+
+/// Inserts entries; false if one of them stands there already.
+async fn insert_all(tx: &mut Tx<'_>, (head, places): (&str, &str), entries: &[Entry]) -> Result<bool> {
+    let mut rest = entries;
+    while !rest.is_empty() {
+        // Powers of two: few different statements, whatever the number of entries.
+        let (now, later) = rest.split_at(1 << rest.len().ilog2());
+        let statement = format!("{head}{}", vec![places; now.len()].join(", "));
+        let values = now.iter().flat_map(values_of).collect();
+        if !tx.insert(&statement, Params::Positional(values)).await? {
+            return Ok(false);
+        }
+        rest = later;
+    }
+    Ok(true)
+}
+
+fn values_of(entry: &Entry) -> Vec<Value> {
+    match *entry {
+        Entry::Purchase { order_id, user_id, shop_id, good_id, qty, price, at, .. } => vec![
+            Value::from(order_id),
+            Value::from(user_id),
+            Value::from(good_id),
+            Value::from(shop_id),
+            Value::from(qty),
+            Value::from(price.to_string()),
+            moment_value(at),
+        ],
+        Entry::Return { order_id, qty, amount, at, .. } => {
+            vec![Value::from(order_id), Value::from(qty), Value::from(amount.to_string()), moment_value(at)]
+        }
+        // These are in the goods and the statuses of the page.
+        Entry::Stock { .. } | Entry::Price { .. } | Entry::Status { .. } => Vec::new(),
+    }
+}

@@ -1,0 +1,134 @@
+//! The books: what a delivery's events come to, written with them or not at all.
+
+use shopctl::event::Money;
+use shopctl::store::{Delivered, Delivery, Entry, EventRow};
+
+use super::*;
+
+on_every_backend! {
+    entries_come_to_what_they_add_up_to
+    later_deliveries_go_on_from_the_books
+    a_delivery_that_is_repeated_changes_no_book
+    an_order_that_stands_there_already_undoes_all_of_its_delivery
+    a_big_delivery_fills_many_pages
+}
+
+fn delivery(number: u32, entries: Vec<Entry>) -> Delivery {
+    let rows = entries.len() as u64;
+    let source = entries.into_iter().zip(1..).map(move |(entry, line)| {
+        Ok(EventRow {
+            event_type: 1,
+            shop_id: Some(3),
+            user_id: None,
+            timestamp: Moment::from_unix_ms(START_MS),
+            source_file: file(number),
+            source_line: line,
+            entry: Some(entry),
+        })
+    });
+    let mut sha256 = [0; 32];
+    sha256[..4].copy_from_slice(&number.to_be_bytes());
+    Delivery { key: key(number, 0), sha256: Digest::new(sha256), rows, source: Box::new(source) }
+}
+
+fn stock(good_id: i64, delta: i64) -> Entry {
+    Entry::Stock { shop_id: 3, good_id, delta }
+}
+
+fn price(good_id: i64, minor: i64) -> Entry {
+    Entry::Price { shop_id: 3, good_id, price: Money::from_minor(minor) }
+}
+
+fn purchase(order_id: i64, good_id: i64, qty: i64, tracked: bool) -> Entry {
+    let (shop_id, user_id, price, at) = (3, Some(7), Money::from_minor(1999), Moment::from_unix_ms(START_MS + 7));
+    Entry::Purchase { order_id, user_id, shop_id, good_id, qty, price, at, stock: tracked.then_some(-qty) }
+}
+
+fn back(order_id: i64, good_id: i64, qty: i64) -> Entry {
+    let (amount, at) = (Money::from_minor(5), Moment::from_unix_ms(START_MS + 9));
+    Entry::Return { order_id, shop_id: 3, good_id, qty, amount, at, stock: Some(qty) }
+}
+
+async fn deliver(backend: &dyn Backend, delivery: Delivery) -> Result<Delivered> {
+    open_one_shard(backend, 0).await.deliver(delivery).await
+}
+
+/// Money in hundredths, whatever the column holds.
+async fn shop(backend: &dyn Backend) -> Vec<String> {
+    let url = backend.shard(shard(0));
+    let hundred = if matches!(url, StoreUrl::Sqlite(_)) { "" } else { " * 100" };
+    let select = format!(
+        "SELECT concat_ws(' ', id, good_id, coalesce(count, '-'), active, coalesce(round(price{hundred}), '-'))
+         FROM shop ORDER BY id, good_id"
+    );
+    backend.texts(&url, &select).await.into_iter().map(|row| row.replace(".0", "")).collect()
+}
+
+async fn count(backend: &dyn Backend, table: &str) -> String {
+    backend.texts(&backend.shard(shard(0)), &format!("SELECT concat(count(*), '') FROM {table}")).await.remove(0)
+}
+
+async fn entries_come_to_what_they_add_up_to(backend: &dyn Backend) {
+    let entries = vec![
+        purchase(1, 10, 2, false),
+        stock(10, 100),
+        price(10, 250),
+        purchase(2, 10, 30, true),
+        back(2, 10, 4),
+        price(11, -5),
+        price(10, 199),
+        Entry::Status { shop_id: 3, active: false },
+    ];
+    deliver(backend, delivery(1, entries)).await.unwrap();
+    assert_eq!(shop(backend).await, ["3 0 - 0 -", "3 10 74 0 199", "3 11 - 0 -5"]);
+    let url = backend.shard(shard(0));
+    let history =
+        "SELECT concat_ws(' ', order_id, user_id, good_id, shop_id, qty, created_at) FROM purchase_history ORDER BY 1";
+    assert_eq!(
+        backend.texts(&url, history).await,
+        ["1 7 10 3 2 2025-01-01 00:00:00.007", "2 7 10 3 30 2025-01-01 00:00:00.007"]
+    );
+    let returns = "SELECT concat_ws(' ', order_id, qty, created_at) FROM order_return";
+    assert_eq!(backend.texts(&url, returns).await, ["2 4 2025-01-01 00:00:00.009"]);
+}
+
+async fn later_deliveries_go_on_from_the_books(backend: &dyn Backend) {
+    deliver(backend, delivery(1, vec![Entry::Status { shop_id: 3, active: false }, stock(10, 5)])).await.unwrap();
+    deliver(backend, delivery(2, vec![price(12, 300), stock(10, -2)])).await.unwrap();
+    assert_eq!(
+        shop(backend).await,
+        ["3 0 - 0 -", "3 10 3 0 -", "3 12 - 0 300"],
+        "a new good of a closed shop is closed"
+    );
+    let open = Entry::Status { shop_id: 3, active: true };
+    deliver(backend, delivery(3, vec![open, price(12, 301)])).await.unwrap();
+    assert_eq!(shop(backend).await, ["3 0 - 1 -", "3 10 3 1 -", "3 12 - 1 301"]);
+}
+
+async fn a_delivery_that_is_repeated_changes_no_book(backend: &dyn Backend) {
+    let entries = vec![stock(10, 5), purchase(1, 10, 2, true), back(1, 10, 1)];
+    assert_eq!(deliver(backend, delivery(1, entries.clone())).await.unwrap(), Delivered::Now);
+    assert_eq!(deliver(backend, delivery(1, entries)).await.unwrap(), Delivered::Before);
+    assert_eq!(shop(backend).await, ["3 10 4 1 -"]);
+    assert_eq!(
+        (count(backend, "purchase_history").await, count(backend, "order_return").await),
+        ("1".into(), "1".into())
+    );
+}
+
+async fn an_order_that_stands_there_already_undoes_all_of_its_delivery(backend: &dyn Backend) {
+    deliver(backend, delivery(1, vec![stock(10, 5), purchase(1, 10, 2, true)])).await.unwrap();
+    let again =
+        deliver(backend, delivery(2, vec![stock(10, 50), purchase(2, 10, 1, true), purchase(1, 10, 1, true)])).await;
+    assert_eq!(code(again), "broken");
+    assert_eq!(shop(backend).await, ["3 10 3 1 -"]);
+    assert_eq!((count(backend, "purchase_history").await, count(backend, "events").await), ("1".into(), "2".into()));
+}
+
+async fn a_big_delivery_fills_many_pages(backend: &dyn Backend) {
+    let entries = (1..=1500_i64).flat_map(|n| [stock(n % 40 + 1, 3), purchase(n, n % 40 + 1, 2, true)]).collect();
+    deliver(backend, delivery(1, entries)).await.unwrap();
+    let sums = "SELECT concat_ws(' ', count(*), sum(count)) FROM shop";
+    assert_eq!(backend.texts(&backend.shard(shard(0)), sums).await, ["40 1500"]);
+    assert_eq!(count(backend, "purchase_history").await, "1500");
+}
