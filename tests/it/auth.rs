@@ -207,6 +207,7 @@ fn each_role_works_with_its_own_token_and_tokens_are_changed_one_by_one() {
     let changed = |party: &str| format!("{}-new\n{}\n", token(party), token(party));
     let server: Vec<String> = PARTIES.iter().map(|party| token_file(&pipeline, party, &changed(party))).collect();
     let (apid, _) = start_apid(&pipeline, &server);
+    [Role::Balance, Role::Cache].into_iter().for_each(|role| pipeline.start(role));
     // Some have the new token already, others still the old one.
     let own = |party: &str, token: &str| vec![token_file(&pipeline, party, token)];
     let (old, new) = (|party: &str| own(party, &token(party)), |party: &str| own(party, &changed(party)));
@@ -322,12 +323,13 @@ fn beyond_127_0_0_1_a_role_listens_only_with_a_token_of_those_whom_it_serves() {
 
 #[test]
 fn tokens_and_passwords_are_shown_nowhere() {
-    let pipeline = Pipeline::new(&["logging.level=TRACE"]);
+    let mut pipeline = Pipeline::new(&["logging.level=TRACE"]);
     let toml: String = PARTIES.iter().map(|party| format!("{party} = \"{}\"\n", token(party))).collect();
     pipeline.write("shopctl.toml", format!("[auth]\n{toml}").as_bytes());
     let mut said = Vec::new();
     // All that a server and its clients say while they work, and what they answer.
     let (apid, addr) = start_apid(&pipeline, &[]);
+    [Role::Balance, Role::Cache].into_iter().for_each(|role| pipeline.start(role));
     let path = pipeline.write("input.ndjson", format!("{}\n", purchase(1, 1)).as_bytes());
     let others = [
         start(&pipeline, &["split"], &[]),
@@ -344,7 +346,8 @@ fn tokens_and_passwords_are_shown_nowhere() {
     {
         answers.push(call(addr, "GET", path, &[], ""));
     }
-    for role in others.into_iter().chain([work0, apid]) {
+    let services = [Role::Balance, Role::Cache].map(|role| pipeline.take(role));
+    for role in others.into_iter().chain([work0, apid]).chain(services) {
         said.push(role.terminate(PATIENCE).expect_code(0));
     }
     said.push(pipeline.run(&["config", "show", "--origin"], 0));

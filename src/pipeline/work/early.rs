@@ -104,7 +104,14 @@ impl Deciding<'_> {
     pub(super) fn decide_gathered(&mut self, gathered: Gathered<'_>) -> Result<(), Fault> {
         self.outcome.counts.held += gathered.held;
         self.outcome.counts.released += gathered.released;
+        let mut before = None;
         gathered.due.for_each(|spot, raw| {
+            // An order that a file decides twice, refused and then bought, is told twice, and so are its returns: the
+            // directory answers the same task the same.
+            if before.replace(spot) == Some(spot) {
+                self.outcome.counts.released -= 1;
+                return Ok(());
+            }
             let file = spot.file()?;
             let place = Place { file: &file, line: spot.line };
             let event = match Event::parse(raw) {

@@ -18,7 +18,7 @@ use super::recovery::Recovery;
 use super::{Class, Size, variable};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
-use crate::support::pipeline::{Pipeline, Role, SHARDS};
+use crate::support::pipeline::{Pipeline, Role, SERVICES, SHARDS};
 use crate::support::{PATIENCE, eventually, pause};
 
 const LEASE: Duration = Duration::from_millis(1500);
@@ -26,7 +26,8 @@ const LEASE: Duration = Duration::from_millis(1500);
 const IMPORT_KILLS: usize = 2;
 /// How long a kill waits for its victim to be at work.
 const AIM: Duration = Duration::from_millis(400);
-const VICTIMS: [Role; 6] = [Role::Apid, Role::Split, Role::Work0, Role::Work1, Role::Send, Role::Ingest];
+const VICTIMS: [Role; 8] =
+    [Role::Apid, Role::Balance, Role::Cache, Role::Split, Role::Work0, Role::Work1, Role::Send, Role::Ingest];
 const IMPORT: &str = "kill -9: import";
 
 /// How much is imported and killed.
@@ -108,7 +109,9 @@ impl Fire {
         let (class, whose) = (class_of(role), whose(role, id));
         let in_flight = match role {
             Role::Ingest => before && self.recovery.expect_post(&class, posts, killed),
-            Role::Apid => before && self.recovery.expect_tasks(&class, &whose, killed) > 0,
+            Role::Apid | Role::Balance | Role::Cache => {
+                before && self.recovery.expect_tasks(&class, &whose, killed) > 0
+            }
             _ => self.recovery.expect_tasks(&class, &whose, killed) > 0,
         };
         self.note(&class, in_flight);
@@ -119,7 +122,11 @@ impl Fire {
     }
 
     fn is_at_work(&self, role: Role, id: u32) -> bool {
-        if role == Role::Ingest { self.poster.is_busy() } else { !self.recovery.leased(&whose(role, id)).is_empty() }
+        match role {
+            Role::Ingest => self.poster.is_busy(),
+            Role::Balance | Role::Cache => self.pipeline.proxy_of(role).is_busy(),
+            _ => !self.recovery.leased(&whose(role, id)).is_empty(),
+        }
     }
 
     fn deliveries(&self) -> usize {
@@ -141,9 +148,9 @@ impl Fire {
     }
 }
 
-/// Whose claims a role's are, as a pattern: the API holds everybody's.
+/// Whose claims a role's are, as a pattern: everybody's wait for a service.
 fn whose(role: Role, id: u32) -> String {
-    if role == Role::Apid { "%".to_owned() } else { format!("%-{id}-%") }
+    if SERVICES.contains(&role) { "%".to_owned() } else { format!("%-{id}-%") }
 }
 
 /// The lines of the file that the caller named, packed or not; generated ones where there is none.

@@ -78,6 +78,15 @@ impl Oracle {
         }
     }
 
+    /// Every account has what the accepted events come to, whether or not anything ever moved in it.
+    pub(crate) fn assert_balances(&self, found: &BTreeMap<i64, i128>) {
+        let users: BTreeSet<i64> = found.keys().chain(self.trade.balances.keys()).copied().collect();
+        let balance = |user: &i64| (found.get(user).copied().unwrap_or(self.trade.opening), self.trade.balance(*user));
+        let wrong = users.iter().map(|user| (user, balance(user))).filter(|(_, (found, expected))| found != expected);
+        let wrong: Vec<_> = wrong.take(3).collect();
+        assert!(wrong.is_empty(), "balances found and expected, by user: {wrong:?}");
+    }
+
     fn reject(&mut self, name: &str, line: u64, reason: &str, raw: &[u8]) {
         self.world.rejected.insert((name.to_owned(), line, reason.to_owned(), raw.to_vec()));
     }

@@ -63,6 +63,17 @@ fn a_rejected_purchase_releases_its_returns_too() {
 }
 
 #[test]
+fn an_order_that_one_file_decides_twice_releases_its_returns_once() {
+    let floor = Floor::new(1_000);
+    floor.work(1, 0, &[give_back(1, 1, 1)]);
+    let no_price = r#""order_id":1,"shop_id":2,"good_id":3,"qty":1,"idempotency_key":"too early""#;
+    let left = floor.work(2, 0, &[event(1, 8, no_price), buy(1, Some(7), 2, 1, 9)]);
+    assert_eq!(left.reasons(), [(1, "unknown_price")]);
+    assert_eq!((left.counts.written, left.counts.released), (2, 1));
+    assert_eq!(floor.world.balance(7), 1_000, "bought and given back, once each");
+}
+
+#[test]
 fn two_copies_of_an_early_return_are_one_return() {
     let floor = Floor::new(1_000);
     let back = give_back(1, 1, 5);
