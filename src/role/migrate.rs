@@ -14,8 +14,9 @@ use crate::store::{self, SchemaKind, StoreUrl};
   shopctl migrate up
   SHOPCTL__DATABASE__TRACKING=mysql://admin:...@127.0.0.1/pipeline_db shopctl migrate up
 
-The databases are database.tracking, database.balance, database.cache, and database.shard for each of
-pipeline.shards_count shards. Running it twice changes nothing; roles that start meanwhile wait.
+The databases are database.tracking, database.balance, database.cache and, for each of
+pipeline.shards_count shards, database.shard. Running it twice changes nothing; roles that start
+meanwhile wait.
 Exit codes: 0 up to date, 1 something is missing or failed, 64 bad usage or settings, 75 a database does not answer.")]
 pub struct Args {
     /// What to do

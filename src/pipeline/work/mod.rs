@@ -104,6 +104,7 @@ impl Worker {
     /// # Errors
     /// [`Fault`]; the state is as before then.
     pub fn work_on(&mut self, task: &FileTask, lease: &Lease) -> Result<Finished, Fault> {
+        lease.check()?;
         let day = self.clock.now().unix_ms().div_euclid(DAY_MS);
         self.forget_old_keys(day)?;
         self.confirm_earlier(task);

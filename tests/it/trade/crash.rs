@@ -182,7 +182,7 @@ fn a_call_whose_caller_went_away_takes_effect_once() {
     let item = json!({"key": "k", "user_id": 1, "type": "debit", "amount": "7", "reason": ""});
     let body = json!({ "operations": [item] }).to_string();
     let mut stream = TcpStream::connect(addr).unwrap();
-    let head = format!("POST /api/v1/operations HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!("POST /api/v1/operations HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
     drop(stream);
     let user = UserId::new(1).unwrap();
