@@ -97,7 +97,8 @@ impl Served {
     /// The whole answer to one request with these additional header lines.
     async fn ask(&self, request: &str, headers: &str, body: &str) -> String {
         let length = body.len();
-        let head = format!("{request} HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-length: {length}\r\n");
+        let head =
+            format!("{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n");
         rest(&mut self.send(&format!("{head}{headers}\r\n{body}")).await).await
     }
 

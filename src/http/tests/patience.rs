@@ -47,7 +47,7 @@ async fn dripping_head_is_closed() {
 #[tokio::test]
 async fn body_that_stalls_or_drips_is_a_408() {
     let served = start(|_| ()).await;
-    let head = "POST /sale HTTP/1.1\r\nhost: here\r\ncontent-length: 1000\r\n\r\n{";
+    let head = "POST /sale HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{";
     assert_problem(&rest(&mut served.send(head).await).await, 408, "body_timeout");
     assert_problem(&drip(served.send(head).await).await, 408, "body_timeout");
 }
@@ -56,7 +56,7 @@ async fn body_that_stalls_or_drips_is_a_408() {
 async fn kept_connection_may_be_silent_longer_than_a_head_may_take() {
     let served = start(|limits| limits.idle_timeout = 3 * SHORT).await;
     let begun = Instant::now();
-    let mut stream = served.send("GET /health HTTP/1.1\r\nhost: here\r\n\r\n").await;
+    let mut stream = served.send("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert!(until(&mut stream, r#"{"status":"ok"}"#).await.starts_with("HTTP/1.1 200"));
     assert_eq!(rest(&mut stream).await, "");
     assert!(begun.elapsed() >= 3 * SHORT, "closed after {:?}", begun.elapsed());
@@ -65,7 +65,7 @@ async fn kept_connection_may_be_silent_longer_than_a_head_may_take() {
 #[tokio::test]
 async fn second_head_that_is_half_sent_is_closed() {
     let served = start(|limits| limits.idle_timeout = 10 * FAILED).await;
-    let mut stream = served.send("GET /health HTTP/1.1\r\nhost: here\r\n\r\n").await;
+    let mut stream = served.send("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     until(&mut stream, r#"{"status":"ok"}"#).await;
     stream.write_all(b"GET /hea").await.unwrap();
     assert_eq!(rest(&mut stream).await, "");
@@ -74,7 +74,7 @@ async fn second_head_that_is_half_sent_is_closed() {
 #[tokio::test]
 async fn long_poll_outlives_the_read_and_idle_limits() {
     let served = start(|limits| limits.idle_timeout = SHORT).await;
-    let mut stream = served.send("GET /wait HTTP/1.1\r\nhost: here\r\n\r\n").await;
+    let mut stream = served.send("GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     let early = tokio::time::timeout(3 * SHORT, stream.read_u8()).await;
     assert!(early.is_err(), "the poll must still wait: {early:?}");
     served.go.add_permits(1);

@@ -4,7 +4,7 @@ use super::*;
 
 /// A request that is in its handler.
 async fn in_flight(served: &Served) -> TcpStream {
-    let stream = served.send("GET /wait HTTP/1.1\r\nhost: here\r\n\r\n").await;
+    let stream = served.send("GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     tokio::time::timeout(FAILED, served.entered.acquire()).await.unwrap().unwrap().forget();
     stream
 }
@@ -16,7 +16,7 @@ async fn ended(served: Served) {
 #[tokio::test]
 async fn request_in_flight_is_answered_and_new_ones_are_refused() {
     let served = start(|limits| limits.idle_timeout = 10 * FAILED).await;
-    let mut idle = served.send("GET /health HTTP/1.1\r\nhost: here\r\n\r\n").await;
+    let mut idle = served.send("GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     until(&mut idle, r#"{"status":"ok"}"#).await;
     let mut waiting = in_flight(&served).await;
     served.stop.request();

@@ -16,22 +16,31 @@ use rand_chacha::ChaCha8Rng;
 use super::poster::{Poster, State, assert_posts_are_there_once, is_posted};
 use super::recovery::Recovery;
 use super::{Class, Size, variable};
+use crate::support::database::Rows;
 use crate::support::events::{MISHAPS, generated};
+use crate::support::mariadb::Mariadb;
 use crate::support::oracle::Known;
-use crate::support::pipeline::{Pipeline, Role, SERVICES, SHARDS};
+use crate::support::pipeline::{Pipeline, Role, SERVICES, SHARDS, STAGES};
 use crate::support::{PATIENCE, eventually, pause};
 
-const LEASE: Duration = Duration::from_millis(1500);
 /// Kills while each part is imported.
 const IMPORT_KILLS: usize = 2;
 /// How long a kill waits for its victim to be at work.
 const AIM: Duration = Duration::from_millis(400);
 const VICTIMS: [Role; 8] =
     [Role::Apid, Role::Balance, Role::Cache, Role::Split, Role::Work0, Role::Work1, Role::Send, Role::Ingest];
-const IMPORT: &str = "kill -9: import";
+
+/// Where the databases are, as the classes name it.
+#[derive(Clone, Copy)]
+enum Backend {
+    Sqlite,
+    Mariadb,
+}
 
 /// How much is imported and killed.
 struct Plan {
+    events: usize,
+    lease: Duration,
     /// The input comes in so many imports.
     parts: usize,
     batch_lines: usize,
@@ -46,11 +55,39 @@ struct Fire {
     rng: ChaCha8Rng,
     plan: Plan,
     recovery: Recovery,
+    database: Box<dyn Rows + Send>,
+    backend: Backend,
     classes: BTreeMap<String, Class>,
 }
 
-fn class_of(role: Role) -> String {
-    format!("kill -9: {role:?}").to_lowercase()
+impl Backend {
+    fn class_of(self, role: Role) -> String {
+        self.class(&format!("{role:?}").to_lowercase())
+    }
+
+    /// The import is no role that waits for work: it goes on when somebody starts it again.
+    fn import(self) -> String {
+        self.class("import")
+    }
+
+    fn class(self, who: &str) -> String {
+        let on = match self {
+            Self::Sqlite => "SQLite",
+            Self::Mariadb => "MariaDB",
+        };
+        format!("kill -9 on {on}: {who}")
+    }
+
+    /// At full size the server has the most of it: it is what the shops run on.
+    fn plan(self, size: Size) -> Plan {
+        let lease = |millis| Duration::from_millis(millis);
+        let small = Plan { events: 9000, lease: lease(1500), parts: 3, batch_lines: 150, role_kills: 12 };
+        let full = |events, parts, role_kills| Plan { events, lease: lease(3000), parts, batch_lines: 400, role_kills };
+        match self {
+            Self::Sqlite => size.pick(small, full(120_000, 12, 36)),
+            Self::Mariadb => size.pick(small, full(500_000, 20, 48)),
+        }
+    }
 }
 
 impl Fire {
@@ -65,6 +102,7 @@ impl Fire {
         let start = |pipeline: &Pipeline| {
             pipeline.spawn(&["ingest", "--from", path.to_str().unwrap(), "--batch", &batch], None)
         };
+        let class = self.backend.import();
         let mut killed = Instant::now();
         for _ in 0..IMPORT_KILLS {
             let mut import = start(&self.pipeline);
@@ -75,7 +113,7 @@ impl Fire {
             let in_flight = import.is_running();
             import.kill9();
             killed = Instant::now();
-            self.note(IMPORT, in_flight);
+            self.note(&class, in_flight);
         }
         let mut tries = 0;
         loop {
@@ -87,7 +125,7 @@ impl Fire {
                 _ => drop(ended.expect_code(0)),
             }
         }
-        self.classes.get_mut(IMPORT).unwrap().recovered(killed.elapsed());
+        self.classes.get_mut(&class).unwrap().recovered(killed.elapsed());
     }
 
     /// Kills a role, if possible while it is at work, and starts it again at once.
@@ -106,7 +144,7 @@ impl Fire {
         let killed = Instant::now();
         self.pipeline.kill9(role);
         // A stage's claim outlives it in the database: what it was at when it died is known exactly.
-        let (class, whose) = (class_of(role), whose(role, id));
+        let (class, whose) = (self.backend.class_of(role), whose(role, id));
         let in_flight = match role {
             Role::Ingest => before && self.recovery.expect_post(&class, posts, killed),
             Role::Apid | Role::Balance | Role::Cache => {
@@ -131,8 +169,7 @@ impl Fire {
 
     fn deliveries(&self) -> usize {
         let query = "SELECT COUNT(*) FROM pipeline_tracking WHERE mysql_sender_status = 'done'";
-        let done: u32 = self.pipeline.database("pipeline_db").query_row(query, [], |row| row.get(0)).unwrap();
-        usize::try_from(done).unwrap()
+        self.database.texts(query)[0][0].as_ref().unwrap().parse().unwrap()
     }
 
     /// Kills all along the way from the first delivery of a part to its last.
@@ -154,9 +191,9 @@ fn whose(role: Role, id: u32) -> String {
 }
 
 /// The lines of the file that the caller named, packed or not; generated ones where there is none.
-fn input(size: Size) -> (Vec<u8>, bool) {
+fn input(size: Size, events: usize) -> (Vec<u8>, bool) {
     let Some(path) = variable("SHOPCTL_CHAOS_INPUT") else {
-        return (generated(size.seed, MISHAPS, size.pick(9000, 500_000)), true);
+        return (generated(size.seed, MISHAPS, events), true);
     };
     let mut file = std::io::BufReader::new(std::fs::File::open(Path::new(&path)).unwrap());
     let mut lines = Vec::new();
@@ -171,21 +208,37 @@ fn input(size: Size) -> (Vec<u8>, bool) {
 #[test]
 fn kills_lose_nothing_and_double_nothing() {
     let size = Size::asked();
+    let (lease, attempts) = settings(Backend::Sqlite.plan(size).lease);
+    endure(Backend::Sqlite, size, Pipeline::running(&[&lease, &attempts]));
+}
+
+#[test]
+fn kills_lose_nothing_and_double_nothing_on_a_server() {
+    let size = Size::asked();
+    let server = Mariadb::start();
+    let (lease, attempts) = settings(Backend::Mariadb.plan(size).lease);
+    let mut pipeline = Pipeline::served(server.databases(server.port()), &[&lease, &attempts]);
+    STAGES.into_iter().for_each(|role| pipeline.start(role));
+    endure(Backend::Mariadb, size, pipeline);
+}
+
+/// A lease, and more attempts than a task can lose by kills.
+fn settings(lease: Duration) -> (String, String) {
+    (format!("pipeline.lease_ms={}", lease.as_millis()), "pipeline.attempts_max=1000".to_owned())
+}
+
+fn endure(backend: Backend, size: Size, mut pipeline: Pipeline) {
     let rng = size.chances("kills");
-    let lease = format!("pipeline.lease_ms={}", LEASE.as_millis());
-    let mut pipeline = Pipeline::running(&[&lease, "pipeline.attempts_max=1000"]);
     pipeline.start(Role::Ingest);
     let poster = Poster::start();
     poster.state().set_port(pipeline.role(Role::Ingest).wait_port());
-    let recovery = Recovery::watch(pipeline.database("pipeline_db"), pipeline.database("pipeline_db"), poster.state());
-    let names = VICTIMS.into_iter().map(class_of).chain([IMPORT.to_owned()]);
+    let open = || pipeline.keep_open("pipeline_db");
+    let (recovery, database) = (Recovery::watch(open(), open(), poster.state()), open());
+    let names = VICTIMS.into_iter().map(|role| backend.class_of(role)).chain([backend.import()]);
     let classes = names.map(|name| (name.clone(), Class::new(size, name))).collect();
-    let plan = size.pick(
-        Plan { parts: 3, batch_lines: 150, role_kills: 12 },
-        Plan { parts: 20, batch_lines: 400, role_kills: 48 },
-    );
-    let mut fire = Fire { pipeline, poster: poster.state(), rng, plan, recovery, classes };
-    let (input, is_generated) = input(size);
+    let plan = backend.plan(size);
+    let (two_leases, (input, is_generated)) = (plan.lease * 2, input(size, plan.events));
+    let mut fire = Fire { pipeline, poster: poster.state(), rng, plan, recovery, database, backend, classes };
     let lines: Vec<&[u8]> = input.split_inclusive(|byte| *byte == b'\n').collect();
     println!("{} events", lines.len());
     for (part, lines) in lines.chunks(lines.len().div_ceil(fire.plan.parts)).enumerate() {
@@ -209,10 +262,10 @@ fn kills_lose_nothing_and_double_nothing() {
     assert_posts_are_there_once(&pipeline, acknowledged);
     assert!(!is_generated || oracle.duplicates > 100 && oracle.world.rejected.len() > 100);
     // An import has no lease: it goes on when somebody starts it again.
-    let leased = classes.iter().filter(|(name, _)| size.pick(false, true) && *name != IMPORT);
+    let leased = classes.iter().filter(|(name, _)| size.pick(false, true) && **name != backend.import());
     let slowest: Vec<_> = leased.filter_map(|(name, class)| Some((name.clone(), class.percentile(99)?))).collect();
     assert!(classes.values().map(Class::in_flight).sum::<u64>() >= 10, "too few kills hit anything");
     classes.into_values().for_each(Class::finish);
-    let too_slow: Vec<_> = slowest.into_iter().filter(|(_, took)| *took > LEASE * 2).collect();
+    let too_slow: Vec<_> = slowest.into_iter().filter(|(_, took)| *took > two_leases).collect();
     assert!(too_slow.is_empty(), "the 99th percentile of the recovery is over two leases: {too_slow:?}");
 }

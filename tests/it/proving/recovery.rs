@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
-
 use super::Class;
 use super::poster::State;
+use crate::support::database::Rows;
 use crate::support::pause;
 
 /// A task at a stage: file, shard, column of the stage's status.
@@ -20,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// The watch over what was struck.
 pub(super) struct Recovery {
-    database: Connection,
+    database: Box<dyn Rows + Send>,
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
 }
@@ -48,12 +47,12 @@ enum What {
 
 impl Recovery {
     /// Begins to watch, with two connections for reading.
-    pub(super) fn watch(database: Connection, own: Connection, poster: Arc<State>) -> Self {
+    pub(super) fn watch(database: Box<dyn Rows + Send>, own: Box<dyn Rows + Send>, poster: Arc<State>) -> Self {
         let shared = Arc::<Shared>::default();
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
             while !of_thread.end.load(Ordering::SeqCst) || !lock(&of_thread.waiting).is_empty() {
-                of_thread.look(&own, &poster);
+                of_thread.look(own.as_ref(), &poster);
                 pause(LOOK_EVERY);
             }
         });
@@ -66,11 +65,12 @@ impl Recovery {
         for column in STAGES {
             let query = format!(
                 "SELECT filename, shard FROM pipeline_tracking
-                 WHERE {column} = 'started' AND lease_until IS NOT NULL AND owner LIKE ?1"
+                 WHERE {column} = 'started' AND lease_until IS NOT NULL AND owner LIKE '{whose}'"
             );
-            let mut statement = self.database.prepare_cached(&query).unwrap();
-            let rows = statement.query_map([whose], |row| Ok((row.get(0)?, row.get(1)?, column))).unwrap();
-            all.extend(rows.map(|row| row.unwrap()));
+            all.extend(self.database.texts(&query).into_iter().map(|row| {
+                let [file, shard] = <[_; 2]>::try_from(row).unwrap().map(Option::unwrap);
+                (file, shard.parse().unwrap(), column)
+            }));
         }
         all
     }
@@ -105,13 +105,13 @@ impl Recovery {
 }
 
 impl Shared {
-    fn look(&self, database: &Connection, poster: &State) {
+    fn look(&self, database: &dyn Rows, poster: &State) {
         let is_over = |one: &mut Waiting| match &one.what {
             What::Post(before) => poster.acknowledged() > *before,
             What::Task((file, shard, column)) => {
-                let query = format!("SELECT {column} FROM pipeline_tracking WHERE filename = ?1 AND shard = ?2");
-                let mut statement = database.prepare_cached(&query).unwrap();
-                statement.query_row((file, shard), |row| row.get::<_, String>(0)).unwrap() == "done"
+                let query =
+                    format!("SELECT {column} FROM pipeline_tracking WHERE filename = '{file}' AND shard = {shard}");
+                database.texts(&query)[0][0].as_deref() == Some("done")
             }
         };
         let over: Vec<_> = lock(&self.waiting).extract_if(.., is_over).collect();

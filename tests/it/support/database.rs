@@ -1,5 +1,7 @@
 //! What is in a database, as another program reads it: rows of text.
 
+use std::sync::{Mutex, PoisonError};
+
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, Row, Value};
 use rusqlite::types::ValueRef;
@@ -29,7 +31,7 @@ pub(crate) trait Rows {
 
 impl Rows for rusqlite::Connection {
     fn texts(&self, query: &str) -> Vec<Texts> {
-        let mut statement = self.prepare(query).unwrap();
+        let mut statement = self.prepare_cached(query).unwrap();
         let columns = statement.column_count();
         let text = |value: ValueRef<'_>| match value {
             ValueRef::Null => None,
@@ -73,12 +75,37 @@ impl Served {
 
 impl Rows for Served {
     fn texts(&self, query: &str) -> Vec<Texts> {
-        let rows: Vec<Row> = self.with(async |connection| connection.query(query).await.unwrap());
-        let text = |value: Value| match value {
-            Value::NULL => None,
-            Value::Bytes(bytes) => Some(String::from_utf8(bytes).unwrap()),
-            other => Some(other.as_sql(true)),
-        };
-        rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect()
+        texts_of(self.with(async |connection| connection.query(query).await.unwrap()))
     }
+}
+
+/// A connection to a database on a server that is kept, for who asks often.
+pub(crate) struct Kept {
+    runtime: tokio::runtime::Runtime,
+    connection: Mutex<Conn>,
+}
+
+impl Kept {
+    /// Connects to the database of this URL.
+    pub(crate) fn connect(url: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let connection = runtime.block_on(Conn::new(Opts::from_url(url).unwrap())).unwrap();
+        Self { runtime, connection: Mutex::new(connection) }
+    }
+}
+
+impl Rows for Kept {
+    fn texts(&self, query: &str) -> Vec<Texts> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        texts_of(self.runtime.block_on(connection.query(query)).unwrap())
+    }
+}
+
+fn texts_of(rows: Vec<Row>) -> Vec<Texts> {
+    let text = |value: Value| match value {
+        Value::NULL => None,
+        Value::Bytes(bytes) => Some(String::from_utf8(bytes).unwrap()),
+        other => Some(other.as_sql(true)),
+    };
+    rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect()
 }

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
-use super::database::{Databases, Rows, Served};
+use super::database::{Databases, Kept, Rows, Served};
 use super::oracle::{Known, OPENING, Oracle, Row, World};
 use super::process::{Ended, Process, Under};
 use super::proxy::Proxy;
@@ -332,6 +332,14 @@ impl Pipeline {
         match &self.databases {
             Databases::Sqlite => Box::new(self.database(name)),
             Databases::Server { url, .. } => Box::new(Served(format!("{url}/{name}"))),
+        }
+    }
+
+    /// The same with a connection that is kept, for who asks often.
+    pub(crate) fn keep_open(&self, name: &str) -> Box<dyn Rows + Send> {
+        match &self.databases {
+            Databases::Sqlite => Box::new(self.database(name)),
+            Databases::Server { url, .. } => Box::new(Kept::connect(&format!("{url}/{name}"))),
         }
     }
 
