@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -13,6 +14,8 @@ use crate::event::ShardId;
 const FORMS: &str = "use sqlite://PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE";
 /// The port of MySQL and MariaDB where none is named.
 const MYSQL_PORT: u16 = 3306;
+/// What a time-out may be: enough for a server nearby, and an hour.
+const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
 /// The longest name of a database.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -40,6 +43,16 @@ pub struct Server {
     pub database: String,
     /// Whether and how the connection is encrypted.
     pub tls: Tls,
+    /// How long the server may take for one answer; nothing for what fits each use.
+    pub timeout: Option<Duration>,
+}
+
+/// What may stand behind the question mark.
+#[derive(Default)]
+struct Parameters {
+    ssl_mode: Option<String>,
+    ssl_ca: Option<PathBuf>,
+    timeout: Option<Duration>,
 }
 
 /// How a connection is encrypted, by the words of MySQL's own clients.
@@ -119,35 +132,52 @@ impl Server {
         if url.username().is_empty() {
             return Err(format!("names no user; {FORMS}"));
         }
+        let parameters = Parameters::of(&url)?;
         Ok(Self {
+            timeout: parameters.timeout,
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: url.port().unwrap_or(MYSQL_PORT),
             user: decode(url.username())?,
             password: url.password().map(decode).transpose()?,
             database,
-            tls: Tls::of(&url)?,
+            tls: parameters.tls()?,
         })
     }
 }
 
-impl Tls {
+impl Parameters {
     fn of(url: &Url) -> std::result::Result<Self, String> {
-        let (mut mode, mut authority) = (None, None);
+        let mut found = Self::default();
         for (key, value) in url.query_pairs() {
             match key.as_ref() {
-                "ssl-mode" => mode = Some(value.to_ascii_lowercase().replace('_', "-")),
-                "ssl-ca" => authority = Some(PathBuf::from(value.into_owned())),
-                other => return Err(format!("'{other}' is no parameter of a database; there are ssl-mode and ssl-ca")),
+                "ssl-mode" => found.ssl_mode = Some(value.to_ascii_lowercase().replace('_', "-")),
+                "ssl-ca" => found.ssl_ca = Some(PathBuf::from(value.into_owned())),
+                "timeout-ms" => {
+                    let ms = value.parse().ok().filter(|ms| TIMEOUT_MS.contains(ms));
+                    let (least, most) = (TIMEOUT_MS.start(), TIMEOUT_MS.end());
+                    let ms = ms.ok_or_else(|| format!("timeout-ms must be {least} to {most} milliseconds"))?;
+                    found.timeout = Some(Duration::from_millis(ms));
+                }
+                other => {
+                    return Err(format!(
+                        "'{other}' is no parameter of a database; there are ssl-mode, ssl-ca and timeout-ms"
+                    ));
+                }
             }
         }
+        Ok(found)
+    }
+
+    fn tls(self) -> std::result::Result<Tls, String> {
+        let (mode, authority) = (self.ssl_mode, self.ssl_ca);
         match mode.as_deref() {
             None | Some("disabled") if authority.is_some() => {
                 Err("ssl-ca needs ssl-mode=verify-ca or ssl-mode=verify-identity".to_owned())
             }
-            None | Some("disabled") => Ok(Self::Disabled),
-            Some("required") => Ok(Self::Required),
-            Some("verify-ca") => Ok(Self::VerifyCa(authority)),
-            Some("verify-identity") => Ok(Self::VerifyIdentity(authority)),
+            None | Some("disabled") => Ok(Tls::Disabled),
+            Some("required") => Ok(Tls::Required),
+            Some("verify-ca") => Ok(Tls::VerifyCa(authority)),
+            Some("verify-identity") => Ok(Tls::VerifyIdentity(authority)),
             Some(_) => Err("ssl-mode must be disabled, required, verify-ca or verify-identity".to_owned()),
         }
     }
@@ -199,7 +229,8 @@ mod tests {
         assert_eq!(found.tls, Tls::VerifyIdentity(Some("/ca.pem".into())));
         assert_eq!(format!("{found} {found:?}").matches("mysql://apid:***@db.example:3307/pipeline_db").count(), 2);
         assert_eq!(server("mysql://root@[::1]/d").host, "::1");
-        assert_eq!(server("mysql://root@h/d").tls, Tls::Disabled);
+        assert_eq!((server("mysql://root@h/d").tls, server("mysql://root@h/d").timeout), (Tls::Disabled, None));
+        assert_eq!(server("mysql://root@h/d?timeout-ms=250").timeout, Some(Duration::from_millis(250)));
     }
 
     #[test]
@@ -213,6 +244,8 @@ mod tests {
             ("mysql://u:geheim@h/d?pool=3", "'pool'"),
             ("mysql://u:geheim@h/d?ssl-mode=maybe", "ssl-mode"),
             ("mysql://u:geheim@h/d?ssl-ca=/x", "ssl-ca needs"),
+            ("mysql://u:geheim@h/d?timeout-ms=99", "timeout-ms must be 100"),
+            ("mysql://u:geheim@h/d?timeout-ms=soon", "timeout-ms must be 100"),
         ];
         for (text, expected) in cases {
             let why = StoreUrl::parse(text).unwrap_err();

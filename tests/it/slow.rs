@@ -201,7 +201,7 @@ fn slow_clients_do_not_disturb(role: &str, path: &str, large: &str) {
     let mut slow = Slow::attach(&server, path, large);
     let among = server.median_answer();
     let most = server.memory_bytes();
-    assert!(among <= alone * 10 + Duration::from_millis(50), "{among:?} among slow clients, {alone:?} alone");
+    assert!(among <= alone * 10 + Duration::from_millis(500), "{among:?} among slow clients, {alone:?} alone");
 
     // None of them ever closes; the server has to.
     server.wait_files(files);
@@ -229,8 +229,8 @@ fn is_answered_when_all_places_are_taken(server: &Server, places: usize) {
     let answer = call(server.addr, "GET", "/health", &[], "");
     let waited = began.elapsed();
     assert_eq!(answer.status, 200, "{answer:?}");
-    // Its turn comes when the first ones are dropped. The rest is for a machine that does other things too.
-    assert!(waited < Duration::from_secs(READ_TIMEOUT + 8), "{waited:?}");
+    // Its turn comes when the first ones are dropped.
+    assert!(waited < PATIENCE, "{waited:?}");
     server.wait_files(before);
     drop(silent);
 }

@@ -45,6 +45,8 @@ pub(super) struct Database {
     place: String,
     schema: &'static Schema,
     clock: Clock,
+    /// How long the operator lets the server take for an answer.
+    timeout: Option<Duration>,
     facts: OnceCell<Facts>,
 }
 
@@ -60,7 +62,8 @@ impl Database {
     /// The database at this place; it is not asked anything yet.
     pub(super) fn new(server: &Server, schema: &'static Schema, clock: Clock) -> Self {
         let options = session::options(server, CONNECTIONS_MAX, Some(&server.database));
-        Self { pool: Pool::new(options), place: server.to_string(), schema, clock, facts: OnceCell::new() }
+        let (pool, place) = (Pool::new(options), server.to_string());
+        Self { pool, place, schema, clock, timeout: server.timeout, facts: OnceCell::new() }
     }
 
     /// Runs `work` in a transaction and commits it; again, if it lost a race or its connection. Every work must bear
@@ -80,8 +83,9 @@ impl Database {
         let mut tries = 1;
         loop {
             let mut connection = self.connection().await?;
-            let run = timeout(ANSWER_MAX, run_once(&mut connection, work, options));
-            let result = run.await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)));
+            let limit = self.limit(ANSWER_MAX);
+            let run = timeout(limit, run_once(&mut connection, work, options, limit));
+            let result = run.await.unwrap_or_else(|_| Err(no_answer(limit)));
             match result {
                 Err(Error::Busy(why)) if tries < TRIES => {
                     log::debug!(place = self.place.as_str(), tries; "the transaction is run again: {why}");
@@ -94,14 +98,18 @@ impl Database {
         }
     }
 
+    /// How long an answer may take where `usual` is what fits.
+    pub(super) fn limit(&self, usual: Duration) -> Duration {
+        self.timeout.unwrap_or(usual)
+    }
+
     /// A connection whose session is checked and whose schema is up to date. Whatever is wrong here is no fault of one
     /// task: it is waited for.
     pub(super) async fn connection(&self) -> Result<Conn> {
-        let mut connection = match timeout(CONNECT_MAX, self.pool.get_conn()).await {
+        let limit = self.limit(CONNECT_MAX);
+        let mut connection = match timeout(limit, self.pool.get_conn()).await {
             Ok(connected) => connected.map_err(|e| fault::of_connect(e, &self.place))?,
-            Err(_) => {
-                return Err(Error::Unavailable(format!("{}: no connection within {CONNECT_MAX:?}", self.place)));
-            }
+            Err(_) => return Err(Error::Unavailable(format!("{}: no connection within {limit:?}", self.place))),
         };
         let facts = self.facts.get_or_try_init(|| self.first_contact(&mut connection)).await;
         facts.map_err(|e| Error::Unavailable(e.to_string()))?;
@@ -140,8 +148,8 @@ impl Database {
     }
 }
 
-async fn run_once<W: Work>(connection: &mut Conn, work: &W, options: &TxOpts) -> Result<W::Out> {
-    let mut tx = Tx::begin(connection, options.clone(), ANSWER_MAX).await?;
+async fn run_once<W: Work>(connection: &mut Conn, work: &W, options: &TxOpts, limit: Duration) -> Result<W::Out> {
+    let mut tx = Tx::begin(connection, options.clone(), limit).await?;
     match work.run(&mut tx).await {
         Ok(out) => tx.commit().await.map(|()| out),
         Err(error) => {

@@ -70,7 +70,7 @@ impl MysqlShard {
     /// transaction if that still holds the marker.
     async fn was_committed(&self, key: &TaskKey, sha256: &Digest) -> Result<bool> {
         let mut connection = self.database.connection().await?;
-        let mut tx = Tx::begin(&mut connection, TxOpts::default(), STATEMENT_MAX).await?;
+        let mut tx = Tx::begin(&mut connection, TxOpts::default(), self.database.limit(STATEMENT_MAX)).await?;
         let found = marker(&mut tx, key).await;
         tx.roll_back().await;
         Ok(found?.is_some_and(|present| present == sha256.to_string()))
@@ -86,7 +86,7 @@ impl ShardStore for MysqlShard {
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered> {
         let (key, sha256) = (delivery.key.clone(), delivery.sha256);
         let mut connection: Conn = self.database.connection().await?;
-        let mut tx = Tx::begin(&mut connection, TxOpts::default(), STATEMENT_MAX).await?;
+        let mut tx = Tx::begin(&mut connection, TxOpts::default(), self.database.limit(STATEMENT_MAX)).await?;
         match self.write(&mut tx, delivery).await {
             Ok(Delivered::Before) => {
                 tx.roll_back().await;

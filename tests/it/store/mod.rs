@@ -8,6 +8,7 @@ mod balance_model;
 mod books;
 mod claims;
 mod concurrency;
+mod late;
 mod looks;
 mod migrations;
 mod model;
