@@ -3,9 +3,9 @@
 //! Reads `shard-splitter/`, writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line), and
 //! the rejects. What it has to remember is durable before the task is reported.
 //!
-//! A file in steps: sort its lines; decide them window by window, asking the [`bank`] for the debits ([`mod@deciding`]);
+//! A file in steps: sort its lines; decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
 //! tell the [`directory`] which orders were decided, hand in the returns that came too early, take up those that are
-//! due ([`mod@early`]); pay the credits; publish the files; commit the state together with the report. A crash before
+//! due (`early.rs`); pay the credits; publish the files; commit the state together with the report. A crash before
 //! the commit repeats all of it from the same state: bank and directory answer the same task as before, so that the
 //! same is decided. After the commit the report is answered from the state.
 
