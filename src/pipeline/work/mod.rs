@@ -110,13 +110,19 @@ impl Worker {
         self.confirm_earlier(task);
         artifact::create_folder(&self.folder.worker(self.shard))?;
         let input = Input::open(task, self.terms.line_bytes_max)?;
-        if let Some(finished) = self.state.find_finished(&task.key.file)? {
-            return self.answer_again(task, &finished, &input.found);
-        }
         // An attempt that panicked may have left its transaction open.
         self.state.roll_back()?;
         self.state.begin()?;
-        let result = self.work_in_transaction(task, input, day, lease);
+        // Only now, behind the lock: whoever had the task before may have been about to commit.
+        let finished = self.state.find_finished(&task.key.file);
+        let result = match finished {
+            Ok(None) => self.work_in_transaction(task, input, day, lease),
+            Ok(Some(finished)) => {
+                self.state.roll_back()?;
+                return self.answer_again(task, &finished, &input.found);
+            }
+            Err(e) => Err(e.into()),
+        };
         if result.is_err() {
             self.state.roll_back()?;
         }
