@@ -79,7 +79,7 @@ docs:
 deny:
     cargo deny --locked check
 
-# A new migration of a database (tracking, shard or worker) in every dialect, as in: just db-new shard good_names
+# A new migration of a database (tracking, shard, balance, cache or worker) in every dialect, as in: just db-new shard good_names
 db-new DATABASE NAME:
     #!/usr/bin/env bash
     set -euo pipefail

@@ -16,12 +16,17 @@ use shopctl::config::{Sources, load};
 use shopctl::event::raw::{RawEvent, RawPayload};
 use shopctl::event::{Event, LineReader, Moment, Next, Reject, ShardCount, ShardId};
 use shopctl::pipeline::driver::FileTask;
+use shopctl::pipeline::fault::Fault;
 use shopctl::pipeline::folder::{Artifact, Folder};
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
 use shopctl::pipeline::lease::Lease;
 use shopctl::pipeline::send::Sender;
 use shopctl::pipeline::split::{SplitTask, Splitter};
-use shopctl::pipeline::work::Worker;
+use shopctl::pipeline::work::bank::{self, Bank, Refusal};
+use shopctl::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn, Written};
+use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
+use shopctl::rules::Policy;
+use shopctl::rules::money::Operation;
 use shopctl::shutdown::Stop;
 use shopctl::task::{FileName, Stage, TaskKey};
 
@@ -175,7 +180,14 @@ impl Bench {
         self.split_if_missing()?;
         let shard = ShardId::new(0).ok_or("shard 0")?;
         remove_folder(self.folder.worker_state(shard).parent())?;
-        let mut worker = Worker::open(self.folder.clone(), shard, LINE_BYTES_MAX, KEY_DAYS, Clock::System)?;
+        let terms = Terms {
+            line_bytes_max: LINE_BYTES_MAX,
+            key_retention_days: KEY_DAYS,
+            policy: Policy::default(),
+            window: WindowLimits::default(),
+        };
+        let (bank, directory) = (Box::new(RichBank), Box::new(EmptyDirectory));
+        let mut worker = Worker::open(self.folder.clone(), shard, terms, Clock::System, bank, directory)?;
         let key = TaskKey { file: self.file.clone(), shard };
         let source = self.folder.path_of(&Artifact::Split(self.file.clone(), shard));
         let task = FileTask { key, source, input: None, token: 0 };
@@ -229,6 +241,36 @@ impl Bench {
             let (events, megabytes) = (LINES as f64 / secs, self.bytes.len() as f64 / secs / 1e6);
             println!("{name:<24}{:>10.3}{events:>14.0}{megabytes:>10.1}   {ratio}", secs * 1e3);
         }
+    }
+}
+
+/// Everybody has enough, and asking costs nothing: the worker alone is measured.
+struct RichBank;
+
+impl Bank for RichBank {
+    fn apply(&mut self, operations: &[Operation]) -> Result<Vec<bank::Outcome>, Refusal> {
+        Ok(vec![bank::Outcome::Applied; operations.len()])
+    }
+}
+
+/// Knows no other shard's orders.
+struct EmptyDirectory;
+
+impl Directory for EmptyDirectory {
+    fn record_and_take(&mut self, _: &TaskKey, _: &[DecidedOrder]) -> Result<Written, Fault> {
+        Ok(Written { elsewhere: 0, taken: Vec::new() })
+    }
+
+    fn put(&mut self, _: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<Kept>, Fault> {
+        Ok(vec![Kept::Ours; returns.len()])
+    }
+
+    fn take(&mut self, _: &TaskKey, _: Due) -> Result<Vec<TakenReturn>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn confirm(&mut self, _: &TaskKey) -> Result<(), Fault> {
+        Ok(())
     }
 }
 

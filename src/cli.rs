@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
-use crate::role::{apid, audit, config, healthcheck, ingest, migrate, retry, send, split, status, up, work};
+use crate::role::{
+    apid, audit, balance, cache, config, healthcheck, ingest, migrate, retry, send, split, status, up, work,
+};
 
 /// The version with the commit it was built from.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SHOPCTL_COMMIT"), ")");
@@ -42,6 +44,10 @@ pub enum Command {
     Ingest(ingest::Args),
     /// Daemon (8082): the stage-status API
     Apid(apid::Args),
+    /// Daemon (8083): accounts, and operations on money that take effect once
+    Balance(balance::Args),
+    /// Daemon (8084): whose order is whose, and returns that wait for theirs
+    Cache(cache::Args),
     /// Daemon (8085): one file per shard out of each event file
     Split(split::Args),
     /// Daemon (8100 + shard): the rules for one shard's events
@@ -69,6 +75,8 @@ impl Command {
             Self::Up(_) => "up",
             Self::Ingest(_) => "event-ingest",
             Self::Apid(_) => "pipeline-apid",
+            Self::Balance(_) => "balance-daemon",
+            Self::Cache(_) => "cache-service",
             Self::Split(_) => "shard-splitter",
             Self::Work(_) => "shard-worker",
             Self::Send(_) => "mysql-sender",

@@ -1,6 +1,7 @@
 //! shopctl: the event-driven back office of a chain of shops.
 //!
-//! The map, in reading order: [`event`] what an event is; [`task`] what a task is; [`store`] where state lives;
+//! The map, in reading order: [`event`] what an event is; [`task`] what a task is; [`trade`] what money, orders and
+//! pending returns are; [`store`] where state lives;
 //! [`rules`] what the worker decides; [`pipeline`] how events travel from stage to stage; [`http`] serving;
 //! [`api`] the stage-status API; [`role`] one file per subcommand, started by [`boot`] with the settings of
 //! [`config`] and the words of [`cli`]; [`log_format`], [`clock`] and [`shutdown`] serve them all.
@@ -19,3 +20,4 @@ pub mod rules;
 pub mod shutdown;
 pub mod store;
 pub mod task;
+pub mod trade;

@@ -68,6 +68,8 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Up(args) => role::up::run(context, args).await,
         Command::Ingest(args) => role::ingest::run(context, args).await,
         Command::Apid(args) => role::apid::run(context, args).await,
+        Command::Balance(args) => role::balance::run(context, args).await,
+        Command::Cache(args) => role::cache::run(context, args).await,
         Command::Split(args) => role::split::run(context, args).await,
         Command::Work(args) => role::work::run(context, args).await,
         Command::Send(args) => role::send::run(context, args).await,

@@ -167,7 +167,8 @@ impl BooksCache {
     }
 }
 
-fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
+/// The items of a page, if the client asked for a number that is allowed.
+pub(super) fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
     match limit.unwrap_or(PAGE) {
         limit if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
         _ => Err(Problem::invalid(format!("limit must be from 1 to {PAGE_MAX}"))),

@@ -1,8 +1,11 @@
 //! The stage-status API (contracts 4): routes, handlers, long-poll. Stateless: all state is in the tracking store, so
-//! that any number of instances may serve the same database.
+//! that any number of instances may serve the same database. The APIs of the other services are in [`balance`] and
+//! [`cache`].
 //!
 //! [`routes`](router) is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
+pub mod balance;
+pub mod cache;
 mod fault;
 mod files;
 mod gauges;
@@ -10,6 +13,7 @@ mod page;
 mod permits;
 mod stages;
 mod wake;
+mod watch;
 mod work;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ pub use auth::{Auth, Party};
 pub use load::{Faults, Loaded, Profile, Sources};
 pub use secret::Secret;
 
-use crate::event::{ShardCount, ShardId};
+use crate::event::{Money, ShardCount, ShardId};
 use crate::store::StoreUrl;
 use load::Values;
 
@@ -30,6 +30,10 @@ pub struct Settings {
     pub logging: Logging,
     /// `[pipeline]`.
     pub pipeline: Pipeline,
+    /// `[balance]`.
+    pub balance: Balance,
+    /// `[cache]`.
+    pub cache: Cache,
     /// `[shared]`.
     pub shared: Shared,
     /// `[auth]`.
@@ -116,6 +120,28 @@ pub struct Pipeline {
     pub claim_wait: Duration,
 }
 
+/// The accounts.
+#[derive(Debug, Clone)]
+pub struct Balance {
+    /// Where balance-daemon is, without a slash at the end.
+    pub url: String,
+    /// What is in a new account.
+    pub opening: Money,
+}
+
+/// The order directory and the pending returns.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// Where cache-service is, without a slash at the end.
+    pub url: String,
+    /// How long a return waits for its purchase.
+    pub pending_ttl: Duration,
+    /// Returns that may be pending.
+    pub pending_max: u64,
+    /// How long returns of finished tasks are kept.
+    pub retention: Duration,
+}
+
 /// The shared folder.
 #[derive(Debug, Clone)]
 pub struct Shared {
@@ -143,6 +169,10 @@ pub enum Cleanup {
 pub struct Database {
     /// The tracking database.
     pub tracking: StoreUrl,
+    /// The accounts.
+    pub balance: StoreUrl,
+    /// The order directory and the pending returns.
+    pub cache: StoreUrl,
     /// The template of the shard databases.
     shard: String,
 }
@@ -152,6 +182,8 @@ pub struct Database {
 pub struct Worker {
     /// How long keys are remembered.
     pub key_retention_days: u32,
+    /// Whether goods that were never delivered cannot be sold.
+    pub untracked_is_none: bool,
 }
 
 impl Database {
@@ -167,12 +199,22 @@ impl Database {
 impl Settings {
     fn from_values(values: &Values, faults: &mut Vec<String>) -> Option<Self> {
         let dir = PathBuf::from(values.text("shared.dir"));
-        let tracking =
-            faulty(faults, "database.tracking", StoreUrl::parse(&in_shared(values.text("database.tracking"), &dir)));
+        let mut database = |key: &str| faulty(faults, key, StoreUrl::parse(&in_shared(values.text(key), &dir)));
+        let [tracking, balance_db, cache_db] =
+            ["database.tracking", "database.balance", "database.cache"].map(&mut database);
         let shard = in_shared(values.text("database.shard"), &dir);
         let first = ShardId::new(0).ok_or_else(String::new);
         faulty(faults, "database.shard", first.and_then(|first| StoreUrl::of_shard(&shard, first)));
-        let url = faulty(faults, "pipeline.url", api_base(values.text("pipeline.url")));
+        let mut base = |key: &str, example: &str| faulty(faults, key, api_base(values.text(key), example));
+        let url = base("pipeline.url", "http://127.0.0.1:8082/api/v1/pipeline");
+        let balance_url = base("balance.url", "http://127.0.0.1:8083");
+        let cache_url = base("cache.url", "http://127.0.0.1:8084");
+        let opening = Money::parse_decimal(values.text("balance.opening_balance"));
+        let opening = faulty(
+            faults,
+            "balance.opening_balance",
+            opening.ok_or_else(|| "must be an amount such as 100.00".to_owned()),
+        );
         let auth = Auth::from_values(values, faults);
         if !faults.is_empty() {
             return None;
@@ -185,14 +227,19 @@ impl Settings {
                 json: values.text("logging.format") == "json",
             },
             pipeline: Self::pipeline(values, url?)?,
+            balance: Balance { url: balance_url?, opening: opening? },
+            cache: Self::cache(values, cache_url?),
             shared: Shared {
                 dir,
                 cleanup: cleanup(values),
                 retention: Duration::from_secs(values.int("shared.retention_hours") * 3600),
             },
             auth,
-            database: Database { tracking: tracking?, shard },
-            worker: Worker { key_retention_days: values.small("worker.key_retention_days") },
+            database: Database { tracking: tracking?, balance: balance_db?, cache: cache_db?, shard },
+            worker: Worker {
+                key_retention_days: values.small("worker.key_retention_days"),
+                untracked_is_none: values.text("worker.untracked_stock") == "reject",
+            },
         })
     }
 
@@ -224,6 +271,15 @@ impl Settings {
         }
     }
 
+    fn cache(values: &Values, url: String) -> Cache {
+        Cache {
+            url,
+            pending_ttl: values.secs("cache.pending_ttl"),
+            pending_max: values.int("cache.pending_max"),
+            retention: Duration::from_secs(values.int("cache.retention_days") * 24 * 3600),
+        }
+    }
+
     fn pipeline(values: &Values, url: String) -> Option<Pipeline> {
         Some(Pipeline {
             url,
@@ -251,7 +307,7 @@ fn in_shared(url: &str, dir: &Path) -> String {
     url.replace("{shared}", &dir.to_string_lossy())
 }
 
-fn api_base(url: &str) -> Result<String, String> {
+fn api_base(url: &str, example: &str) -> Result<String, String> {
     let url = url.trim_end_matches('/');
     let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     match host {
@@ -259,7 +315,7 @@ fn api_base(url: &str) -> Result<String, String> {
             Err("must have no user and no password; tokens are set in auth".to_owned())
         }
         Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(url.to_owned()),
-        _ => Err("must be a URL such as http://127.0.0.1:8082/api/v1/pipeline".to_owned()),
+        _ => Err(format!("must be a URL such as {example}")),
     }
 }
 

@@ -99,6 +99,11 @@ impl<R: BufRead> LineReader<R> {
         self.number
     }
 
+    /// The most bytes of a line.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// Gives the input back.
     pub fn into_inner(self) -> R {
         self.input

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The largest amount, in minor units: what DECIMAL(18,2) holds.
-const MINOR_MAX: u64 = 999_999_999_999_999_999;
+const MINOR_MAX: u64 = Money::MAX.0.unsigned_abs();
 
 /// An amount of money in minor units (hundredths).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,9 @@ pub enum MoneyError {
 }
 
 impl Money {
+    /// The largest amount: what DECIMAL(18,2) holds.
+    pub const MAX: Self = Self(999_999_999_999_999_999);
+
     /// The amount of so many minor units.
     pub const fn from_minor(minor: i64) -> Self {
         Self(minor)
@@ -40,6 +43,16 @@ impl Money {
         let magnitude = number.minor_units()?;
         let minor = i64::try_from(magnitude).map_err(|_| MoneyError::OutOfRange)?;
         Ok(Self(if number.negative { -minor } else { minor }))
+    }
+}
+
+impl Money {
+    /// Reads an amount that is exact as it stands: digits with at most two decimals, no sign, no exponent. `None` for
+    /// everything else.
+    pub fn parse_decimal(text: &str) -> Option<Self> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+        if is_plain && decimals <= 2 { Self::parse(text).ok() } else { None }
     }
 }
 

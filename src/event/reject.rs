@@ -28,11 +28,35 @@ pub enum Reason {
     Malformed,
     /// The key was seen before with another payload.
     KeyConflict,
+    /// The order was bought already, under another key.
+    OrderConflict,
+    /// The shop is closed.
+    ShopClosed,
+    /// Neither the purchase nor the shop says what the good costs.
+    UnknownPrice,
+    /// A price is below zero, or the purchase comes to more than an account can hold.
+    InvalidPrice,
+    /// The user has not enough money.
+    InsufficientFunds,
+    /// The shop has not enough of the good.
+    InsufficientStock,
+    /// The return names another good or another user than the purchase.
+    ReturnMismatch,
+    /// More is returned than was bought.
+    ReturnExceedsPurchase,
+    /// More money is to be given back than was paid.
+    RefundExceedsPayment,
+    /// The purchase that is returned was itself rejected.
+    PurchaseRejected,
+    /// The purchase that is returned never came.
+    OrphanReturn,
+    /// The stock would be below zero.
+    NegativeStock,
 }
 
 impl Reason {
     /// All reasons, for counters and documents.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 21] = [
         Self::BadJson,
         Self::BadUtf8,
         Self::BadLineEnd,
@@ -42,6 +66,18 @@ impl Reason {
         Self::NoShardKey,
         Self::Malformed,
         Self::KeyConflict,
+        Self::OrderConflict,
+        Self::ShopClosed,
+        Self::UnknownPrice,
+        Self::InvalidPrice,
+        Self::InsufficientFunds,
+        Self::InsufficientStock,
+        Self::ReturnMismatch,
+        Self::ReturnExceedsPurchase,
+        Self::RefundExceedsPayment,
+        Self::PurchaseRejected,
+        Self::OrphanReturn,
+        Self::NegativeStock,
     ];
 
     /// The stable code of this reason.
@@ -56,7 +92,24 @@ impl Reason {
             Self::NoShardKey => "no_shard_key",
             Self::Malformed => "malformed",
             Self::KeyConflict => "key_conflict",
+            Self::OrderConflict => "order_conflict",
+            Self::ShopClosed => "shop_closed",
+            Self::UnknownPrice => "unknown_price",
+            Self::InvalidPrice => "invalid_price",
+            Self::InsufficientFunds => "insufficient_funds",
+            Self::InsufficientStock => "insufficient_stock",
+            Self::ReturnMismatch => "return_mismatch",
+            Self::ReturnExceedsPurchase => "return_exceeds_purchase",
+            Self::RefundExceedsPayment => "refund_exceeds_payment",
+            Self::PurchaseRejected => "purchase_rejected",
+            Self::OrphanReturn => "orphan_return",
+            Self::NegativeStock => "negative_stock",
         }
+    }
+
+    /// The reason with this code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
     }
 }
 

@@ -182,7 +182,7 @@ fn typed<'a>(kind: Kind, p: RawPayload<'a>) -> Result<Payload<'a>, Reject> {
             shop_id: optional("shop_id", &p.shop_id, required_int)?,
             good_id: id("good_id", &p.good_id)?,
             qty: id("qty", &p.qty)?,
-            refund_amount: money("refund_amount", p.refund_amount)?,
+            refund_amount: refund_amount(p.refund_amount)?,
         },
         Kind::ShopStatus => {
             Payload::ShopStatus { shop_id: required_int("shop_id", &p.shop_id)?, active: flag("active", &p.active)? }
@@ -260,6 +260,14 @@ fn money(name: &str, text: Option<&str>) -> Result<Option<Money>, Reject> {
     match text {
         None | Some("null") => Ok(None),
         Some(text) => Money::parse(text).map(Some).map_err(|e| malformed(format!("{name} is {e}"))),
+    }
+}
+
+/// What is given back is never taken: that would be a debit by another name.
+fn refund_amount(text: Option<&str>) -> Result<Option<Money>, Reject> {
+    match money("refund_amount", text)? {
+        Some(amount) if amount.minor() < 0 => Err(malformed(format!("refund_amount is {amount}, the least is 0"))),
+        amount => Ok(amount),
     }
 }
 

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::calls::Service;
 use super::client::{Client, ClientError};
 use super::fault::Fault;
 use super::lease::{Heart, Lease};
@@ -37,6 +38,9 @@ pub trait Job {
     /// # Errors
     /// [`Fault`], for all of the tasks.
     fn work(&mut self, claimed: &[Claimed], lease: &Lease) -> Result<Vec<Finished>, Fault>;
+
+    /// The API has taken the report of a task. If the process ends before, nobody says so again.
+    fn reported(&mut self, _key: &TaskKey) {}
 }
 
 /// One file of one task, as a stage opens it.
@@ -174,7 +178,7 @@ impl Driver<'_> {
     fn handed_out(&self, stage: Stage, response: ClaimResponse) -> Result<Vec<Claimed>, ClientError> {
         let not_asked_for = |what: String| {
             let why = format!("it handed out what was not asked for: {what}");
-            ClientError::Unavailable { url: self.client.base().to_owned(), why }
+            ClientError::Unavailable { service: Service::Status, url: self.client.base().to_owned(), why }
         };
         if response.stage != stage {
             return Err(not_asked_for(format!("a task of {}", response.stage)));
@@ -216,7 +220,9 @@ impl Driver<'_> {
         match result {
             Ok(finished) => {
                 for (claimed, finished) in group.iter().zip(&finished) {
-                    self.report_done(stage, claimed, finished, began.elapsed(), tally);
+                    if self.report_done(stage, claimed, finished, began.elapsed(), tally) {
+                        job.reported(&claimed.key);
+                    }
                 }
             }
             Err(fault) => self.give_up(stage, group, &fault, tally),
@@ -224,7 +230,15 @@ impl Driver<'_> {
         drop(heart);
     }
 
-    fn report_done(&self, stage: Stage, claimed: &Claimed, finished: &Finished, took: Duration, tally: &mut Tally) {
+    /// Answers whether the report was taken.
+    fn report_done(
+        &self,
+        stage: Stage,
+        claimed: &Claimed,
+        finished: &Finished,
+        took: Duration,
+        tally: &mut Tally,
+    ) -> bool {
         let request = TaskRequest {
             token: Some(claimed.token),
             counts: Some(finished.counts),
@@ -243,12 +257,14 @@ impl Driver<'_> {
                     "done");
                 self.watch.task_over(stage, "done", took, Some(&counts));
                 self.watch.surroundings(None);
+                true
             }
             Err(e) => {
                 tally.failed += 1;
                 let outcome = if e.is_conflict() { "stale" } else { "failed" };
                 log::warn!(stage = stage.name(), file, shard; "finished, but the report was not taken: {e}");
                 self.watch.task_over(stage, outcome, took, None);
+                false
             }
         }
     }

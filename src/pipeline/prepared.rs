@@ -1,14 +1,16 @@
 //! The prepared line: what the worker leaves for the sender (contracts 2).
 //!
 //! `{"event_type":..,"shop_id":..,"user_id":..,"timestamp":"..","shard":..,"payload":{...}}` with the place where the
-//! line stood behind it; `user_id` is absent where there is none, `shop_id` is null.
+//! line stood behind it; `user_id` is absent where there is none, `shop_id` is null. What the event comes to beside what
+//! it says itself is its `effect`: `price` apiece of a purchase, `refund` of a return, `stock` where the good is counted.
 
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::event::{Event, Moment, ShardId};
+use crate::event::{Event, Moment, Money, ShardId};
+use crate::rules::{Effect, Place};
 use crate::store::EventRow;
 use crate::task::FileName;
 
@@ -21,8 +23,21 @@ struct Line<'a> {
     timestamp: String,
     shard: u8,
     payload: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<EffectText>,
     source_file: &'a str,
     source_line: u64,
+}
+
+/// Amounts are texts: no reader's float comes in between.
+#[derive(Serialize)]
+struct EffectText {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stock: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<String>,
 }
 
 /// What the sender needs of a prepared line. Others may write prepared files too: the place is optional then.
@@ -45,7 +60,19 @@ struct Minimal<'a> {
 ///
 /// # Errors
 /// Whatever the writer fails with.
-pub fn write(out: &mut impl Write, event: &Event<'_>, shard: ShardId, file: &FileName, number: u64) -> io::Result<()> {
+pub fn write(
+    out: &mut impl Write,
+    event: &Event<'_>,
+    effect: &Effect,
+    shard: ShardId,
+    place: Place<'_>,
+) -> io::Result<()> {
+    let text = |money: Money| money.to_string();
+    let effect = (*effect != Effect::default()).then(|| EffectText {
+        price: effect.price.map(text),
+        stock: effect.stock,
+        refund: effect.refund.map(text),
+    });
     let line = Line {
         event_type: event.payload.kind().number(),
         shop_id: event.payload.shop_id(),
@@ -53,8 +80,9 @@ pub fn write(out: &mut impl Write, event: &Event<'_>, shard: ShardId, file: &Fil
         timestamp: event.at.to_string(),
         shard: shard.get(),
         payload: serde_json::from_str(event.raw_payload).map_err(io::Error::from)?,
-        source_file: file.as_str(),
-        source_line: number,
+        effect,
+        source_file: place.file.as_str(),
+        source_line: place.line,
     };
     serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
     out.write_all(b"\n")
@@ -90,9 +118,9 @@ mod tests {
     fn a_prepared_line_says_what_the_contract_says_first() {
         let text = r#"{"event_type":1,"payload":{"order_id":1,"shop_id":-3,"good_id":2,"qty":1, "note":"x"},"timestamp":"2025-01-01 00:00:00.007"}"#;
         let event = Event::parse(text.as_bytes()).unwrap();
-        let (file, shard) = ("20250101000000".parse().unwrap(), ShardId::new(1).unwrap());
+        let (file, shard): (FileName, _) = ("20250101000000".parse().unwrap(), ShardId::new(1).unwrap());
         let mut out = Vec::new();
-        write(&mut out, &event, shard, &file, 17).unwrap();
+        write(&mut out, &event, &Effect::default(), shard, Place { file: &file, line: 17 }).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert_eq!(
             line,
@@ -101,6 +129,12 @@ mod tests {
         let row = read(line.trim_end().as_bytes(), &file, shard, 3).unwrap();
         assert_eq!((row.shop_id, row.user_id, row.source_line), (Some(-3), None, 17));
         assert!(read(line.trim_end().as_bytes(), &file, ShardId::new(0).unwrap(), 3).is_err());
+        let effect = Effect { price: Some(Money::from_minor(1250)), stock: Some(-1), refund: None };
+        let mut out = Vec::new();
+        write(&mut out, &event, &effect, shard, Place { file: &file, line: 17 }).unwrap();
+        let line = String::from_utf8(out).unwrap();
+        assert!(line.contains(r#"},"effect":{"price":"12.50","stock":-1},"source_file":"#), "{line}");
+        assert!(read(line.trim_end().as_bytes(), &file, shard, 3).is_ok());
     }
 
     #[test]

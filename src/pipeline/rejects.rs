@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::artifact::{self, Draft, Taken};
 use crate::event::Reject;
 use crate::event::reject::{Origin, write_rejected, write_streamed};
-use crate::task::{FileName, Stage};
+use crate::task::{FileName, Output, Stage};
 
 /// A rejects file in the making.
 pub struct RejectsDraft {
@@ -15,13 +15,12 @@ pub struct RejectsDraft {
     file: FileName,
     stage: Stage,
     draft: Option<Draft>,
-    count: u64,
 }
 
 impl RejectsDraft {
     /// The rejects of a file at a stage; nothing is written yet.
     pub fn new(path: PathBuf, token: u64, file: FileName, stage: Stage) -> Self {
-        Self { path, token, file, stage, draft: None, count: 0 }
+        Self { path, token, file, stage, draft: None }
     }
 
     /// Keeps a line.
@@ -29,7 +28,15 @@ impl RejectsDraft {
     /// # Errors
     /// Whatever writing fails with.
     pub fn write(&mut self, line: u64, reject: &Reject, raw: &[u8]) -> io::Result<()> {
-        self.with(line, |draft, origin| write_rejected(draft, origin, reject, raw))
+        self.with(None, line, |draft, origin| write_rejected(draft, origin, reject, raw))
+    }
+
+    /// Keeps a line that stood in another event file.
+    ///
+    /// # Errors
+    /// Whatever writing fails with.
+    pub fn write_of(&mut self, file: &FileName, line: u64, reject: &Reject, raw: &[u8]) -> io::Result<()> {
+        self.with(Some(file), line, |draft, origin| write_rejected(draft, origin, reject, raw))
     }
 
     /// Keeps a line whose bytes `fill` streams.
@@ -42,29 +49,33 @@ impl RejectsDraft {
         reject: &Reject,
         fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.with(line, |draft, origin| write_streamed(draft, origin, reject, fill))
+        self.with(None, line, |draft, origin| write_streamed(draft, origin, reject, fill))
     }
 
-    /// Publishes the file, or removes the one of an earlier run if there is nothing to reject now; answers how many
-    /// lines it has.
+    /// Publishes the file, or removes the one of an earlier run if there is nothing to reject now; answers what the file
+    /// is.
     ///
     /// # Errors
     /// As [`Draft::publish`].
-    pub fn publish(self) -> io::Result<u64> {
+    pub fn publish(self) -> io::Result<Option<Output>> {
         match self.draft {
-            Some(draft) => drop(draft.publish(Taken::Replace)?),
-            None => drop(artifact::remove(&self.path)?),
+            Some(draft) => draft.publish(Taken::Replace).map(Some),
+            None => artifact::remove(&self.path).map(|_| None),
         }
-        Ok(self.count)
     }
 
-    fn with(&mut self, line: u64, write: impl FnOnce(&mut Draft, Origin<'_>) -> io::Result<()>) -> io::Result<()> {
+    fn with(
+        &mut self,
+        file: Option<&FileName>,
+        line: u64,
+        write: impl FnOnce(&mut Draft, Origin<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let draft = match self.draft.take() {
             Some(draft) => draft,
             None => Draft::create(&self.path, self.token)?,
         };
         let draft = self.draft.insert(draft);
-        self.count += 1;
-        write(draft, Origin { file: self.file.as_str(), line, stage: self.stage.name() })
+        let file = file.unwrap_or(&self.file).as_str();
+        write(draft, Origin { file, line, stage: self.stage.name() })
     }
 }

@@ -155,7 +155,7 @@ impl<'a> Split<'a> {
     }
 
     fn publish(self) -> Result<Vec<Finished>, Fault> {
-        let rejected = self.rejects.map_or(Ok(0), RejectsDraft::publish)?;
+        let rejected = self.rejects.map_or(Ok(None), RejectsDraft::publish)?.map_or(0, |output| output.lines);
         let mut finished = Vec::new();
         for part in self.parts {
             let index = part.index.publish(Taken::Replace)?;

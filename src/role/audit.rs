@@ -17,7 +17,7 @@ use crate::log_format::clean;
 use crate::pipeline::artifact;
 use crate::pipeline::folder::{Artifact, Folder, UNDELIVERED};
 use crate::pipeline::ingest::spool;
-use crate::store::{self, Census, StoreUrl, Tracking};
+use crate::store::{self, Census, SentFile, StoreUrl, Tracking};
 use crate::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
 
 /// Differences that are printed.
@@ -152,6 +152,10 @@ struct Books {
     delivered: BTreeMap<TaskKey, u64>,
     /// Tasks whose sender is at work: its rows may be there before its report.
     delivering: BTreeSet<TaskKey>,
+    /// Early returns that were taken up, by the task that did.
+    released: BTreeMap<TaskKey, u64>,
+    /// Early returns by the file that brought them; nothing while one of its shards has not been reported.
+    held: BTreeMap<FileName, Option<u64>>,
     /// Complete event files, with the digest that was announced.
     announced: BTreeMap<FileName, Option<Digest>>,
     rejects: u64,
@@ -175,7 +179,10 @@ impl Books {
                 (Status::Done, Some(counts)) => drop(self.delivered.insert(key.clone(), counts.written)),
                 _ => drop(self.delivering.insert(key.clone())),
             }
+            let held = self.held.entry(file.file.clone()).or_insert(Some(0));
+            *held = held.zip(counts(Stage::ShardWorker)).map(|(held, counts)| held.saturating_add(counts.held));
             if let Some(counts) = counts(Stage::ShardWorker) {
+                self.released.insert(key.clone(), counts.released);
                 let rejects = folder.path_of(&Artifact::WorkRejects(file.file.clone(), shard.shard));
                 self.compare_rejects(&key, &rejects, counts.rejected)?;
             }
@@ -198,7 +205,7 @@ impl Books {
     }
 
     async fn compare_rows(&mut self, shard: ShardId, census: &Census, tracking: &dyn Tracking) -> store::Result<()> {
-        let (mut marked, mut present) = (0, 0);
+        let (mut marked, mut present, mut is_named) = (0, 0, false);
         let mut seen = BTreeSet::new();
         for file in &census.sent {
             marked += file.rows;
@@ -217,7 +224,8 @@ impl Books {
                 }
                 _ => {}
             }
-            if file.present != file.rows {
+            if !self.may_be_present(&key, file) {
+                is_named = true;
                 let what = format!("{} rows were delivered, {} are in the database", file.rows, file.present);
                 self.ledger.differ(Some(&file.file), Some(shard), what);
             }
@@ -228,11 +236,19 @@ impl Books {
             self.ledger.differ(Some(&key.file), Some(shard), what);
         }
         // Rows that are missing from a file were named with it; here are those that no file brought.
-        if census.rows != present {
+        if census.rows != present || (census.rows != marked && !is_named) {
             let what = format!("{marked} rows were delivered, {} are in the database", census.rows);
             self.ledger.differ(None, Some(shard), what);
         }
         Ok(())
+    }
+
+    /// A row bears the name of the event file that its line came in. An early return is delivered with a later file, of
+    /// whatever shard its purchase is: so many rows may be with other files than they were delivered with.
+    fn may_be_present(&self, key: &TaskKey, file: &SentFile) -> bool {
+        let of_others = self.released.get(key).copied().unwrap_or(u64::MAX);
+        let with_others = self.held.get(&key.file).copied().flatten().unwrap_or(u64::MAX);
+        (file.rows.saturating_sub(of_others)..=file.rows.saturating_add(with_others)).contains(&file.present)
     }
 
     /// Counts the event files that the API was not told of, those that were put aside at a stop included. One that is

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{apid, ingest, send, split, work};
+use super::{apid, balance, cache, ingest, send, split, work};
 use crate::boot::{Context, Exit, Failure, say};
 use crate::config::Settings;
 use crate::event::ShardId;
@@ -26,7 +26,7 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else at the role's own port.
 Exit codes: 0 it is well, 1 it is not or does not answer within 2 s, 64 bad usage or settings.")]
 pub struct Args {
-    /// The role (ingest, apid, split, work, send), or the URL where it listens
+    /// The role (ingest, apid, balance, cache, split, work, send), or the URL where it listens
     #[arg(value_name = "ROLE|URL", value_parser = target)]
     target: Option<Target>,
     /// The port to ask
@@ -51,11 +51,16 @@ fn target(text: &str) -> Result<Target, String> {
     Ok(match text {
         "ingest" => Target::Port(ingest::PORT),
         "apid" => Target::Port(apid::PORT),
+        "balance" => Target::Port(balance::PORT),
+        "cache" => Target::Port(cache::PORT),
         "split" => Target::Port(split::PORT),
         "send" => Target::Port(send::PORT),
         "work" => Target::Worker,
         url if url.starts_with("http://") => Target::Url(url.trim_end_matches('/').to_owned()),
-        _ => return Err("expected ingest, apid, split, work, send, or a URL such as http://127.0.0.1:8082".to_owned()),
+        _ => {
+            let roles = "ingest, apid, balance, cache, split, work, send";
+            return Err(format!("expected {roles}, or a URL such as http://127.0.0.1:8082"));
+        }
     })
 }
 

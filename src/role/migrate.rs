@@ -1,4 +1,4 @@
-//! `shopctl migrate`: the schemas of the tracking database and of the shard databases.
+//! `shopctl migrate`: the schemas of all databases but the workers' own.
 //!
 //! Every role brings the databases it opens up to date by itself; this does it beforehand, as a user who may, and
 //! creates databases that are missing. Run: `shopctl migrate up`, `shopctl migrate status`.
@@ -14,8 +14,9 @@ use crate::store::{self, SchemaKind, StoreUrl};
   shopctl migrate up
   SHOPCTL__DATABASE__TRACKING=mysql://admin:...@127.0.0.1/pipeline_db shopctl migrate up
 
-The databases are database.tracking, and database.shard for each of pipeline.shards_count shards. Running it twice
-changes nothing; roles that start meanwhile wait.
+The databases are database.tracking, database.balance, database.cache and, for each of
+pipeline.shards_count shards, database.shard. Running it twice changes nothing; roles that start
+meanwhile wait.
 Exit codes: 0 up to date, 1 something is missing or failed, 64 bad usage or settings, 75 a database does not answer.")]
 pub struct Args {
     /// What to do
@@ -63,7 +64,11 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 }
 
 fn databases(settings: &Settings) -> Result<Vec<(StoreUrl, SchemaKind)>, Failure> {
-    let mut databases = vec![(settings.database.tracking.clone(), SchemaKind::Tracking)];
+    let mut databases = vec![
+        (settings.database.tracking.clone(), SchemaKind::Tracking),
+        (settings.database.balance.clone(), SchemaKind::Balance),
+        (settings.database.cache.clone(), SchemaKind::Cache),
+    ];
     for shard in settings.pipeline.shards_count.shards() {
         databases.push((settings.database.shard(shard).map_err(Failure::usage)?, SchemaKind::Shard));
     }

@@ -3,6 +3,8 @@
 
 pub mod apid;
 pub mod audit;
+pub mod balance;
+pub mod cache;
 pub mod config;
 pub mod healthcheck;
 pub mod ingest;

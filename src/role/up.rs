@@ -11,18 +11,19 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::{apid, audit, ingest, send, split, work};
+use super::{apid, audit, balance, cache, ingest, send, split, work};
 use crate::boot::{Context, Exit, Failure, say};
 use crate::config::Settings;
 use crate::shutdown::Stop;
 
-/// All roles in one process: event-ingest, pipeline-apid, shard-splitter, shard-workers, mysql-sender.
+/// All roles in one process: event-ingest, pipeline-apid, balance-daemon, cache-service, shard-splitter, shard-workers,
+/// mysql-sender.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(after_help = "Examples:
   shopctl up                                   generated events, until Ctrl-C
   shopctl up --from year.ndjson.gz             run a file through, print the audit, exit with its verdict
   shopctl up --set events.events_per_batch=1000 --set events.duplicate_rate=0
-  shopctl up --any-port                        any free ports instead of 8080, 8082, 8085, 8086, 8100, ...
+  shopctl up --any-port                        any free ports instead of 8080, 8082, 8083, 8086, 8100, ...
 
 Everything is under ./shared. Ctrl-C drains and prints the audit; a second Ctrl-C ends at once.
 Exit codes: 0 everything adds up, 1 something does not or failed, 64 bad usage or settings,
@@ -45,6 +46,8 @@ pub fn defaults() -> Vec<(&'static str, String)> {
     let level = if std::io::stdout().is_terminal() { "WARN" } else { "INFO" };
     [
         ("logging.level", level),
+        // Enough for a long demonstration: whoever runs out of money is rejected.
+        ("balance.opening_balance", "1000000"),
         ("events.generation_interval", "2"),
         ("events.events_per_batch", "500"),
         ("events.duplicate_rate", "0.02"),
@@ -72,19 +75,14 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         }
     };
     settings.events.generate &= args.from.is_none();
-    // The API stops last: the others report to it while they drain.
+    // The services stop last: the others call them while they drain.
     let api_stop = Stop::new();
-    let mut api = Context::new("pipeline-apid", Arc::new(settings.clone()), api_stop.clone());
-    api.bind(apid::PORT, crate::api::POLICY).await.map_err(port_taken)?;
-    if let Some(bound) = &api.bound {
-        settings.pipeline.url = format!("http://{}{}", bound.addr(), crate::api::BASE);
-    }
+    let services = Services::bind(&mut settings, &api_stop).await?;
     let settings = Arc::new(settings);
     let mut contexts = bind_all(&settings, &ctx.stop).await?;
     let ingest = Context::new("event-ingest", Arc::clone(&settings), ctx.stop.clone());
-    say(&greeting(&api, &contexts))?;
-    let mut apis: Roles = JoinSet::new();
-    apis.spawn(async { ("pipeline-apid", apid::run(api, apid::Args::default()).await) });
+    say(&greeting(&services, &contexts))?;
+    let mut apis = services.start();
     let mut roles: Roles = JoinSet::new();
     start(&mut roles, &mut contexts);
     let follower = follow::Follower::start(&settings, ctx.stop.clone());
@@ -106,6 +104,40 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     ended?;
     let audit = audit?;
     Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
+}
+
+/// The roles that others call.
+struct Services {
+    api: Context,
+    balance: Context,
+    cache: Context,
+}
+
+impl Services {
+    /// Binds their ports and tells the settings where they are.
+    async fn bind(settings: &mut Settings, stop: &Stop) -> Result<Self, Failure> {
+        let own = Arc::new(settings.clone());
+        let context = |name| Context::new(name, Arc::clone(&own), stop.clone());
+        let (mut api, mut balance, mut cache) =
+            (context("pipeline-apid"), context("balance-daemon"), context("cache-service"));
+        api.bind(apid::PORT, crate::api::POLICY).await.map_err(port_taken)?;
+        balance.bind(balance::PORT, crate::api::balance::POLICY).await.map_err(port_taken)?;
+        cache.bind(cache::PORT, crate::api::cache::POLICY).await.map_err(port_taken)?;
+        let url = |context: &Context, base: &str| format!("http://{}{base}", address(context));
+        settings.pipeline.url = url(&api, crate::api::BASE);
+        settings.balance.url = url(&balance, "");
+        settings.cache.url = url(&cache, "");
+        Ok(Self { api, balance, cache })
+    }
+
+    fn start(self) -> Roles {
+        let Self { api, balance, cache } = self;
+        let mut roles: Roles = JoinSet::new();
+        roles.spawn(async { (api.name, apid::run(api, apid::Args::default()).await) });
+        roles.spawn(async { (balance.name, balance::run(balance, balance::Args::default()).await) });
+        roles.spawn(async { (cache.name, cache::run(cache, cache::Args::default()).await) });
+        roles
+    }
 }
 
 /// Binds every role's port before any role starts, so that a taken port is said at once.
@@ -156,15 +188,20 @@ fn start(roles: &mut Roles, contexts: &mut Vec<(Context, Role)>) {
 }
 
 /// Says where everything listens, and what to look at.
-fn greeting(api: &Context, contexts: &[(Context, Role)]) -> String {
-    let address = |context: &Context| context.bound.as_ref().map(|bound| bound.addr().to_string()).unwrap_or_default();
+fn greeting(services: &Services, contexts: &[(Context, Role)]) -> String {
+    let api = &services.api;
     let mut text = format!("shopctl {}: all roles in this process; Ctrl-C to stop\n\n", env!("CARGO_PKG_VERSION"));
     text.push_str(&format!("  {:<18}http://{}/\n", api.name, address(api)));
-    for (context, _) in contexts {
+    for context in [&services.balance, &services.cache].into_iter().chain(contexts.iter().map(|(context, _)| context)) {
         text.push_str(&format!("  {:<18}http://{}/health\n", context.name, address(context)));
     }
     text.push_str(&format!("  {:<18}{}\n\n", "everything under", api.settings.shared.dir.display()));
     text
+}
+
+/// Where a role listens.
+fn address(context: &Context) -> String {
+    context.bound.as_ref().map(|bound| bound.addr().to_string()).unwrap_or_default()
 }
 
 /// Runs until the stop is requested or a role ends; a role that ends unasked stops all.

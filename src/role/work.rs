@@ -12,7 +12,9 @@ use crate::http::{Party, Policy};
 use crate::pipeline::driver::FileTask;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
-use crate::pipeline::work::Worker;
+use crate::pipeline::work::remote::{RemoteBank, RemoteDirectory};
+use crate::pipeline::work::{Terms, WindowLimits, Worker};
+use crate::rules;
 use crate::task::{Stage, TaskKey};
 
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
@@ -59,13 +61,22 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         policy: POLICY,
         party: Party::ShardWorker,
     };
-    let (line_bytes, days) = (ctx.settings.events.max_payload_size, ctx.settings.worker.key_retention_days);
-    let mut worker = Worker::open(folder, args.shard, line_bytes, days, ctx.clock.clone())?;
+    let terms = Terms {
+        line_bytes_max: ctx.settings.events.max_payload_size,
+        key_retention_days: ctx.settings.worker.key_retention_days,
+        policy: rules::Policy { untracked_is_none: ctx.settings.worker.untracked_is_none },
+        window: WindowLimits::default(),
+    };
+    let (bank, directory) = (RemoteBank::of(&ctx.settings), RemoteDirectory::of(&ctx.settings));
+    let mut worker = Worker::open(folder, args.shard, terms, ctx.clock.clone(), Box::new(bank), Box::new(directory))?;
     if !args.files.is_empty() {
         return tokio::task::spawn_blocking(move || {
             let lease = Lease::unlimited(Stage::ShardWorker, ctx.stop.clone());
             run_files(ctx.name, Stage::ShardWorker, &args.files, |path| {
-                Ok(vec![worker.work_on(&task_of(path, args.shard)?, &lease)?])
+                let task = task_of(path, args.shard)?;
+                let finished = worker.work_on(&task, &lease)?;
+                worker.reported(&task.key);
+                Ok(vec![finished])
             })
         })
         .await?;

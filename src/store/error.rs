@@ -1,6 +1,7 @@
 //! What can go wrong in a store, in the words that callers act on.
 
 use crate::task::Refusal;
+use crate::trade;
 
 /// A store's answer, or why there is none.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -14,6 +15,9 @@ pub enum Error {
     /// The state does not allow it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// What was asked of the accounts or of the pending returns is not done.
+    #[error(transparent)]
+    Declined(#[from] trade::Refusal),
     /// The request cannot be meant so.
     #[error("{0}")]
     Invalid(String),
@@ -34,6 +38,10 @@ pub enum Error {
 impl Error {
     /// Whether waiting may help.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Busy(_) | Self::Unavailable(_))
+        match self {
+            Self::Busy(_) | Self::Unavailable(_) => true,
+            Self::Declined(refusal) => refusal.is_temporary(),
+            _ => false,
+        }
     }
 }

@@ -27,6 +27,10 @@ pub enum SchemaKind {
     Tracking,
     /// A shard's database.
     Shard,
+    /// The balance database.
+    Balance,
+    /// The order directory and the pending returns.
+    Cache,
 }
 
 impl SchemaState {
@@ -41,11 +45,9 @@ impl SchemaState {
 /// # Errors
 /// [`Error`](super::Error) when the database cannot be read.
 pub async fn schema_state(url: &StoreUrl, kind: SchemaKind) -> Result<Option<SchemaState>> {
-    match (url, kind) {
-        (StoreUrl::Sqlite(path), SchemaKind::Tracking) => sqlite::state(path, &sqlite::TRACKING),
-        (StoreUrl::Sqlite(path), SchemaKind::Shard) => sqlite::state(path, &sqlite::SHARD),
-        (StoreUrl::Mysql(server), SchemaKind::Tracking) => mysql::status(server, &mysql::TRACKING).await,
-        (StoreUrl::Mysql(server), SchemaKind::Shard) => mysql::status(server, &mysql::SHARD).await,
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::state(path, sqlite::schema_of(kind)),
+        StoreUrl::Mysql(server) => mysql::status(server, mysql::schema_of(kind)).await,
     }
 }
 
@@ -54,11 +56,9 @@ pub async fn schema_state(url: &StoreUrl, kind: SchemaKind) -> Result<Option<Sch
 /// # Errors
 /// [`Error`](super::Error) when it cannot be created or migrated, or its schema is newer than this program.
 pub async fn migrate(url: &StoreUrl, kind: SchemaKind) -> Result<()> {
-    match (url, kind) {
-        (StoreUrl::Sqlite(path), SchemaKind::Tracking) => sqlite::up(path, &sqlite::TRACKING),
-        (StoreUrl::Sqlite(path), SchemaKind::Shard) => sqlite::up(path, &sqlite::SHARD),
-        (StoreUrl::Mysql(server), SchemaKind::Tracking) => mysql::up(server, &mysql::TRACKING).await,
-        (StoreUrl::Mysql(server), SchemaKind::Shard) => mysql::up(server, &mysql::SHARD).await,
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::up(path, sqlite::schema_of(kind)),
+        StoreUrl::Mysql(server) => mysql::up(server, mysql::schema_of(kind)).await,
     }
 }
 

@@ -1,15 +1,17 @@
 //! Where state lives: one trait per subject, one folder per database that implements them.
 //!
-//! To add a repository: 1. write its trait here, in plain types of [`crate::event`] and [`crate::task`]; 2. implement
-//! it in `sqlite/` (and every other backend) with its tables in `db/migrations/`; 3. add its cases to the store suite
-//! in `tests/it/store/`, which runs on every backend.
+//! To add a repository: 1. write its trait here, in plain types of [`crate::event`], [`crate::task`] and
+//! [`crate::trade`]; 2. implement it in `sqlite/` (and every other backend) with its tables in `db/migrations/`; 3. add
+//! its cases to the store suite in `tests/it/store/`, which runs on every backend.
 //!
 //! SQL and driver errors end here: callers see [`Error`] only.
 
+mod balance;
 mod books;
 mod error;
 mod migration;
 mod mysql;
+mod pending;
 mod shard;
 mod sql;
 mod sqlite;
@@ -19,15 +21,18 @@ mod worker;
 
 use std::sync::Arc;
 
+pub use balance::BalanceStore;
 pub use books::Entry;
 pub use error::{Error, Result};
 pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
+pub use pending::{PendingPolicy, PendingStore, Take};
 pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
 pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};
 pub use url::{Server, StoreUrl, Tls};
-pub use worker::{Remembered, WorkerState};
+pub use worker::{FinishedFile, Remembered, Standing, TradeOrder, WorkerState};
 
 use crate::clock::Clock;
+use crate::event::Money;
 
 /// Opens the tracking database. An embedded one is created and migrated where needed; one on a server is asked nothing
 /// before it is used, and migrated then.
@@ -49,6 +54,28 @@ pub async fn open_shard(url: &StoreUrl, clock: Clock) -> Result<Arc<dyn ShardSto
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteShard::open(path, clock).await?)),
         StoreUrl::Mysql(server) => Ok(Arc::new(mysql::MysqlShard::new(server, clock))),
+    }
+}
+
+/// Opens the balance database, as [`open_tracking`] does. Users who are new begin with `opening`.
+///
+/// # Errors
+/// [`Error`] when an embedded database cannot be opened or its schema is newer than this program.
+pub async fn open_balance(url: &StoreUrl, clock: Clock, opening: Money) -> Result<Arc<dyn BalanceStore>> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteBalance::open(path, clock, opening).await?)),
+        StoreUrl::Mysql(server) => Ok(Arc::new(mysql::MysqlBalance::new(server, clock, opening))),
+    }
+}
+
+/// Opens the database of the order directory and the pending returns, as [`open_tracking`] does.
+///
+/// # Errors
+/// [`Error`] when an embedded database cannot be opened or its schema is newer than this program.
+pub async fn open_pending(url: &StoreUrl, clock: Clock, policy: PendingPolicy) -> Result<Arc<dyn PendingStore>> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqlitePending::open(path, clock, policy).await?)),
+        StoreUrl::Mysql(server) => Ok(Arc::new(mysql::MysqlPending::new(server, clock, policy))),
     }
 }
 

@@ -14,11 +14,12 @@ use crate::support::process::{Ended, Process};
 use crate::support::{PATIENCE, eventually};
 
 const BASE: &str = "/api/v1/pipeline";
-const PARTIES: [&str; 6] = ["producer", "event_ingest", "shard_splitter", "shard_worker", "mysql_sender", "operator"];
+pub(crate) const PARTIES: [&str; 6] =
+    ["producer", "event_ingest", "shard_splitter", "shard_worker", "mysql_sender", "operator"];
 const STAGES: [&str; 3] = ["shard-splitter", "shard-worker", "mysql-sender"];
 
 /// A token that says whose it is; no settings have it in clear but those of a test.
-fn token(party: &str) -> String {
+pub(crate) fn token(party: &str) -> String {
     format!("canary-{party}-0123456789abcdef")
 }
 
@@ -29,11 +30,11 @@ fn token_file(pipeline: &Pipeline, party: &str, content: &str) -> String {
 }
 
 /// The settings of a server that knows all tokens.
-fn all_tokens(pipeline: &Pipeline) -> Vec<String> {
+pub(crate) fn all_tokens(pipeline: &Pipeline) -> Vec<String> {
     PARTIES.iter().map(|party| token_file(pipeline, party, &token(party))).collect()
 }
 
-fn start(pipeline: &Pipeline, command: &[&str], settings: &[String]) -> Process {
+pub(crate) fn start(pipeline: &Pipeline, command: &[&str], settings: &[String]) -> Process {
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     pipeline.spawn_with(command, &settings, None)
 }
@@ -60,7 +61,7 @@ fn assert_problem(answer: &Answer, status: u16, code: &str) {
 }
 
 /// The parties that the document lets do an operation.
-fn documented(operation: &Value) -> BTreeSet<String> {
+pub(crate) fn documented(operation: &Value) -> BTreeSet<String> {
     let all = operation["security"].as_array().map(Vec::as_slice).unwrap_or_default();
     all.iter().map(|one| one["bearer"][0].as_str().unwrap().to_owned()).collect()
 }
@@ -109,7 +110,7 @@ fn every_change_needs_the_token_that_the_document_names() {
 }
 
 /// Exactly these parties may make the call. Its body is none, so that it changes nothing.
-fn check(addr: SocketAddr, method: &str, path: &str, allowed: &BTreeSet<String>) {
+pub(crate) fn check(addr: SocketAddr, method: &str, path: &str, allowed: &BTreeSet<String>) {
     assert_problem(&ask(addr, method, path, None, "no JSON"), 401, "unauthorized");
     assert_problem(&ask(addr, method, path, Some("canary-nobody-0123456789"), "no JSON"), 401, "unauthorized");
     for party in PARTIES {
@@ -206,6 +207,7 @@ fn each_role_works_with_its_own_token_and_tokens_are_changed_one_by_one() {
     let changed = |party: &str| format!("{}-new\n{}\n", token(party), token(party));
     let server: Vec<String> = PARTIES.iter().map(|party| token_file(&pipeline, party, &changed(party))).collect();
     let (apid, _) = start_apid(&pipeline, &server);
+    [Role::Balance, Role::Cache].into_iter().for_each(|role| pipeline.start(role));
     // Some have the new token already, others still the old one.
     let own = |party: &str, token: &str| vec![token_file(&pipeline, party, token)];
     let (old, new) = (|party: &str| own(party, &token(party)), |party: &str| own(party, &changed(party)));
@@ -302,6 +304,8 @@ fn beyond_127_0_0_1_a_role_listens_only_with_a_token_of_those_whom_it_serves() {
     for (command, own, foreign) in [
         (&["apid"][..], "mysql_sender", "producer"),
         (&["ingest"], "producer", "event_ingest"),
+        (&["balance"], "shard_worker", "producer"),
+        (&["cache"], "operator", "mysql_sender"),
         (&["split"], "shard_splitter", "shard_worker"),
         (&["work", "--shard", "0"], "shard_worker", "operator"),
         (&["send"], "mysql_sender", "shard_splitter"),
@@ -319,12 +323,13 @@ fn beyond_127_0_0_1_a_role_listens_only_with_a_token_of_those_whom_it_serves() {
 
 #[test]
 fn tokens_and_passwords_are_shown_nowhere() {
-    let pipeline = Pipeline::new(&["logging.level=TRACE"]);
+    let mut pipeline = Pipeline::new(&["logging.level=TRACE"]);
     let toml: String = PARTIES.iter().map(|party| format!("{party} = \"{}\"\n", token(party))).collect();
     pipeline.write("shopctl.toml", format!("[auth]\n{toml}").as_bytes());
     let mut said = Vec::new();
     // All that a server and its clients say while they work, and what they answer.
     let (apid, addr) = start_apid(&pipeline, &[]);
+    [Role::Balance, Role::Cache].into_iter().for_each(|role| pipeline.start(role));
     let path = pipeline.write("input.ndjson", format!("{}\n", purchase(1, 1)).as_bytes());
     let others = [
         start(&pipeline, &["split"], &[]),
@@ -341,7 +346,8 @@ fn tokens_and_passwords_are_shown_nowhere() {
     {
         answers.push(call(addr, "GET", path, &[], ""));
     }
-    for role in others.into_iter().chain([work0, apid]) {
+    let services = [Role::Balance, Role::Cache].map(|role| pipeline.take(role));
+    for role in others.into_iter().chain([work0, apid]).chain(services) {
         said.push(role.terminate(PATIENCE).expect_code(0));
     }
     said.push(pipeline.run(&["config", "show", "--origin"], 0));

@@ -15,6 +15,8 @@ const HELPS: &[&[&str]] = &[
     &["up"],
     &["ingest"],
     &["apid"],
+    &["balance"],
+    &["cache"],
     &["split"],
     &["work"],
     &["send"],

@@ -33,11 +33,21 @@ pub(crate) fn is_blessed() -> bool {
 
 #[test]
 fn the_transcripts_of_the_api_are_true() {
-    let name = "docs/pipeline-apid.md";
+    replay("docs/pipeline-apid.md", "apid", 8082, 30);
+}
+
+#[test]
+fn the_transcripts_of_the_services_are_true() {
+    replay("docs/balance-daemon.md", "balance", 8083, 15);
+    replay("docs/cache-service.md", "cache", 8084, 15);
+}
+
+/// Replays a document's transcripts against a fresh service; there must be some.
+fn replay(name: &str, role: &str, port: u16, least: usize) {
     let text = read(name);
-    let calls = transcripts(&text);
-    assert!(calls.len() > 30, "the transcripts were not found");
-    let apid = Apid::start();
+    let calls = transcripts(&text, port);
+    assert!(calls.len() > least, "the transcripts were not found");
+    let apid = Apid::start_role(role);
     let mut blessed = text.clone();
     for one in &calls {
         let answer = call(apid.addr(), one.method, one.path, &[], one.body);
@@ -62,7 +72,8 @@ fn the_transcripts_of_the_api_are_true() {
 /// Marks the answers that were written already.
 const DONE: &str = "\u{0}";
 
-fn transcripts(text: &str) -> Vec<Call<'_>> {
+fn transcripts(text: &str, port: u16) -> Vec<Call<'_>> {
+    let base = format!("http://127.0.0.1:{port}");
     let mut calls = Vec::new();
     for block in text.split("```console\n").skip(1) {
         let block = block.split("```").next().unwrap();
@@ -70,7 +81,7 @@ fn transcripts(text: &str) -> Vec<Call<'_>> {
         while let Some(line) = lines.next() {
             let command = line.strip_prefix("$ curl -s ").unwrap_or_else(|| panic!("no command: {line}"));
             let url = command.rsplit(' ').next().unwrap().trim_matches('\'');
-            let path = url.strip_prefix("http://127.0.0.1:8082").unwrap();
+            let path = url.strip_prefix(base.as_str()).unwrap();
             let body = command.split_once("-d '").map_or("", |(_, rest)| rest.split('\'').next().unwrap());
             let method = command.split_once("-X ").map_or("GET", |(_, rest)| rest.split(' ').next().unwrap());
             calls.push(Call { line, method, path, body, shown: lines.next().unwrap() });
@@ -115,14 +126,20 @@ fn every_code_is_explained() {
     let reasons = Reason::ALL.map(Reason::code);
     let refusals = arms_of_code(&read("src/task/moves.rs"));
     assert!(refusals.len() >= 8, "{refusals:?}");
+    let declined = arms_of_code(&read("src/trade/refusal.rs"));
+    assert!(declined.len() >= 4, "{declined:?}");
     let problems = problem_codes();
     assert!(problems.len() >= 10, "{problems:?}");
-    for code in reasons.into_iter().map(str::to_owned).chain(refusals.clone()).chain(problems) {
+    for code in reasons.into_iter().map(str::to_owned).chain(refusals.clone()).chain(declined.clone()).chain(problems) {
         assert!(explained.contains(code.as_str()), "docs/errors.md does not explain {code}");
     }
     let api = read("docs/pipeline-apid.md");
     for code in refusals {
         assert!(api.contains(&format!("| `{code}` |")), "docs/pipeline-apid.md does not explain {code}");
+    }
+    let services = read("docs/balance-daemon.md") + &read("docs/cache-service.md");
+    for code in declined {
+        assert!(services.contains(&format!("| `{code}` |")), "no document of a service explains {code}");
     }
 }
 

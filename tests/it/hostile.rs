@@ -218,7 +218,8 @@ fn every_hostile_line_is_kept_with_its_reason_and_every_good_one_arrives() {
 
 #[test]
 fn a_file_that_was_cut_short_says_so_of_its_last_line() {
-    let pipeline = Pipeline::new(&[]);
+    let mut pipeline = Pipeline::new(&[]);
+    [Role::Balance, Role::Cache].into_iter().for_each(|role| pipeline.start(role));
     let content = format!("{}\n{}", purchase(1, 1), purchase(2, 2));
     let events = pipeline.shared().join("events");
     std::fs::create_dir_all(&events).unwrap();

@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("task", &["event"]),
+    ("trade", &["task", "event"]),
     ("clock", &["event"]),
     ("shutdown", &[]),
-    ("store", &["task", "event", "clock"]),
+    ("store", &["trade", "task", "event", "clock"]),
     // The settings are checked with the types they become.
     ("config", &["store", "event"]),
     ("log_format", &["config", "clock"]),
-    ("rules", &["store", "task", "event"]),
+    ("rules", &["store", "trade", "task", "event"]),
     ("http", &["config", "shutdown", "clock"]),
-    ("pipeline", &["rules", "store", "task", "event", "config", "clock", "shutdown"]),
-    ("api", &["http", "store", "task", "event", "shutdown"]),
+    ("pipeline", &["rules", "store", "trade", "task", "event", "config", "clock", "shutdown"]),
+    ("api", &["http", "store", "trade", "task", "event", "shutdown"]),
     ("boot", &["http", "pipeline", "store", "task", "event", "config", "clock", "shutdown"]),
     (
         "role",
@@ -176,7 +177,7 @@ fn events_and_rules_are_pure() {
     let mut wrong = Vec::new();
     for path in sources() {
         let name = name(&path);
-        if matches!(module(&name), "event" | "rules") {
+        if matches!(module(&name), "event" | "trade" | "rules") {
             let code = code(&path);
             for word in ["rusqlite", "tokio", "axum", "hyper", "ureq", "std::fs", "SystemTime", "std::net", "std::env"]
             {

@@ -19,4 +19,5 @@ mod shutdown;
 mod slow;
 mod store;
 mod support;
+mod trade;
 mod up;

@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, eventually};
 /// answers all that it logged.
 fn pause_worker_at(path: &'static str, at: HoldAt, wakes_to: &str) -> String {
     let mut pipeline = Pipeline::new(&["shared.cleanup=none"]);
-    [Role::Apid, Role::Split, Role::Work0, Role::Send].into_iter().for_each(|role| pipeline.start(role));
+    pipeline.start_with_services(&[Role::Split, Role::Work0, Role::Send]);
     let held = pipeline.proxy.hold_next(path, at);
     // One file, so that the held call is about the only task of shard 0.
     pipeline.import(&generated(3, MISHAPS, 3000), 3000);
@@ -64,7 +64,7 @@ fn work_that_begins_after_the_lease_is_refused_and_changes_nothing() {
 #[test]
 fn a_paused_sender_delivers_nothing_twice() {
     let mut pipeline = Pipeline::new(&[]);
-    [Role::Apid, Role::Split, Role::Work0, Role::Work1].into_iter().for_each(|role| pipeline.start(role));
+    pipeline.start_with_services(&[Role::Split, Role::Work0, Role::Work1]);
     let held = pipeline.proxy.hold_next("/queues/mysql-sender/claim", HoldAt::AnswerWithWork);
     // One shard, so that the process is paused between two files: in mid-transaction it would hold SQLite's lock.
     let paused = pipeline.spawn(&["send", "--shard", "0"], None);
@@ -98,7 +98,7 @@ fn a_paused_api_delays_everything_and_loses_nothing() {
 fn a_late_report_does_not_finish_the_work_of_the_one_that_has_the_task_now() {
     let done = "/stages/shard-worker/done";
     let mut pipeline = Pipeline::new(&[]);
-    [Role::Apid, Role::Split, Role::Work0, Role::Send].into_iter().for_each(|role| pipeline.start(role));
+    pipeline.start_with_services(&[Role::Split, Role::Work0, Role::Send]);
     let first = pipeline.proxy.hold_next(done, HoldAt::Request);
     pipeline.import(&generated(11, MISHAPS, 1000), 1000);
     first.wait();

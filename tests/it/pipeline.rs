@@ -41,7 +41,7 @@ fn generated_events_arrive_as_the_oracle_says_and_running_again_adds_nothing() {
 #[test]
 fn one_shot_runs_do_what_is_ready_and_exit() {
     let mut pipeline = Pipeline::new(&[]);
-    pipeline.start(Role::Apid);
+    pipeline.start_with_services(&[]);
     let input = generated(2, MISHAPS, 600);
     let import = |stdin: Vec<u8>| {
         let ended = pipeline.spawn(&["ingest", "--from", "-", "--batch", "250"], Some(stdin)).wait_exit(PATIENCE);
@@ -99,7 +99,7 @@ fn bad_usage_is_64_and_touches_nothing() {
 #[test]
 fn a_corrupt_file_is_found_before_one_line_is_used_and_repaired_by_a_retry() {
     let mut pipeline = Pipeline::new(&[]);
-    [Role::Apid, Role::Split, Role::Work1, Role::Send].into_iter().for_each(|role| pipeline.start(role));
+    pipeline.start_with_services(&[Role::Split, Role::Work1, Role::Send]);
     let lines: Vec<String> = (1..=60).map(|order| purchase(order, order) + "\n").collect();
     pipeline.import(lines.concat().as_bytes(), 1000);
     let file = pipeline.event_files()[0].0.clone();

@@ -35,6 +35,8 @@ fn every_role_drains_in_mid_work_and_nothing_is_lost() {
         (Role::Work0, "shard_worker"),
         (Role::Work1, "shard_worker"),
         (Role::Send, "mysql_sender"),
+        (Role::Balance, "shard_worker"),
+        (Role::Cache, "shard_worker"),
         (Role::Apid, "shard_worker"),
     ];
     for _ in 0..2 {
@@ -91,7 +93,7 @@ fn all_roles_stopped_at_the_same_moment_end_in_time_and_go_on_later() {
 /// A pipeline whose worker 0 cannot finish its drain: its report is held back.
 fn worker_that_cannot_report(settings: &[&str]) -> (Pipeline, Held) {
     let mut pipeline = Pipeline::new(settings);
-    [Role::Apid, Role::Split, Role::Work0, Role::Send].into_iter().for_each(|role| pipeline.start(role));
+    pipeline.start_with_services(&[Role::Split, Role::Work0, Role::Send]);
     let held = pipeline.proxy.hold_next("/stages/shard-worker/done", HoldAt::Request);
     pipeline.import(&generated(10, MISHAPS, 500), 500);
     held.wait();

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::database::{ANSWER_MAX, CONNECT_MAX, no_answer};
 use super::{fault, session};
-use crate::store::migration::{Migration, SchemaState};
+use crate::store::migration::{Migration, SchemaKind, SchemaState};
 use crate::store::url::Server;
 use crate::store::{Error, Result};
 
@@ -35,7 +35,7 @@ pub(in crate::store) struct Schema {
 }
 
 /// The schema of the tracking database.
-pub(in crate::store) static TRACKING: Schema = Schema {
+pub(super) static TRACKING: Schema = Schema {
     name: "tracking",
     migrations: &[Migration {
         name: "0001_tracking",
@@ -44,13 +44,41 @@ pub(in crate::store) static TRACKING: Schema = Schema {
 };
 
 /// The schema of a shard's database.
-pub(in crate::store) static SHARD: Schema = Schema {
+pub(super) static SHARD: Schema = Schema {
     name: "shard",
     migrations: &[
         Migration { name: "0001_shard", sql: include_str!("../../../db/migrations/mysql/shard/0001_shard.sql") },
         Migration { name: "0002_books", sql: include_str!("../../../db/migrations/mysql/shard/0002_books.sql") },
     ],
 };
+
+/// The schema of the balance database.
+pub(super) static BALANCE: Schema = Schema {
+    name: "balance",
+    migrations: &[Migration {
+        name: "0001_balance",
+        sql: include_str!("../../../db/migrations/mysql/balance/0001_balance.sql"),
+    }],
+};
+
+/// The schema of the order directory and the pending returns.
+pub(super) static CACHE: Schema = Schema {
+    name: "cache",
+    migrations: &[Migration {
+        name: "0001_cache",
+        sql: include_str!("../../../db/migrations/mysql/cache/0001_cache.sql"),
+    }],
+};
+
+/// The schema of a kind of database.
+pub(in crate::store) fn schema_of(kind: SchemaKind) -> &'static Schema {
+    match kind {
+        SchemaKind::Tracking => &TRACKING,
+        SchemaKind::Shard => &SHARD,
+        SchemaKind::Balance => &BALANCE,
+        SchemaKind::Cache => &CACHE,
+    }
+}
 
 /// How far a database is: whole migrations, and statements of the one after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,14 +1,19 @@
 //! The stores on a MySQL 8.0+ / 9 or MariaDB 10.6+ server, in the SQL that both understand.
 
+mod balance;
 mod books;
+mod bulk;
 mod database;
 mod fault;
 mod migrate;
+mod pending;
 mod session;
 mod shard;
 mod tracking;
 mod value;
 
-pub(super) use migrate::{SHARD, TRACKING, status, up};
+pub(super) use balance::MysqlBalance;
+pub(super) use migrate::{schema_of, status, up};
+pub(super) use pending::MysqlPending;
 pub(super) use shard::MysqlShard;
 pub(super) use tracking::MysqlTracking;

@@ -4,7 +4,7 @@ use mysql_async::prelude::FromValue;
 use mysql_async::{Row, Value};
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-use crate::event::{Moment, ShardCount, ShardId};
+use crate::event::{Moment, Money, ShardCount, ShardId};
 use crate::store::{Error, Result};
 use crate::task::{Counts, Digest, FileName, Output, Stage, Status};
 
@@ -122,5 +122,49 @@ fn digest(row: &Row, column: &str) -> Result<Option<Digest>> {
     match get::<Option<String>>(row, column)? {
         None => Ok(None),
         Some(_) => parsed(row, column).map(Some),
+    }
+}
+
+/// Money as the text of a DECIMAL: no float in between.
+pub(super) fn money_value(money: Money) -> Value {
+    Value::from(money.to_string())
+}
+
+/// A DECIMAL column's digits as money.
+pub(super) fn money(row: &Row, column: &str) -> Result<Money> {
+    let text: String = get(row, column)?;
+    Money::parse(&text).map_err(|e| Error::Broken(format!("column {column} holds '{text}': {e}")))
+}
+
+/// A DECIMAL column's digits in minor units: sums may be larger than any amount.
+pub(super) fn minor_units(row: &Row, column: &str) -> Result<i128> {
+    let text: String = get(row, column)?;
+    read_minor(&text).ok_or_else(|| Error::Broken(format!("column {column} holds '{text}', no amount")))
+}
+
+fn read_minor(text: &str) -> Option<i128> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = whole.bytes().chain(decimals.bytes()).all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !all_digits || decimals.len() > 2 {
+        return None;
+    }
+    format!("{whole}{decimals:0<2}").parse::<i128>().ok().map(|minor| sign * minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_read_digit_by_digit() {
+        for (text, minor) in
+            [("0", 0), ("-0.01", -1), ("12.5", 1250), ("-9999999999999999999.99", -999_999_999_999_999_999_999)]
+        {
+            assert_eq!(read_minor(text), Some(minor), "{text}");
+        }
+        for text in ["", "-", "1.005", "1e2", "+1", ".5", "1.2.3"] {
+            assert_eq!(read_minor(text), None, "{text}");
+        }
     }
 }

@@ -3,11 +3,15 @@
 //! `{status}` stands for a stage's column and `{previous}` for that of the stage before; `{now}`, `{lease_until}` and
 //! `{backoff}` for moments, which a dialect takes from its own clock. Values are always bound, by name.
 
+mod balance;
 mod claim;
 mod moves;
+mod pending;
 
+pub(super) use balance::move_money;
 pub(super) use claim::{CLAIM, REPLAY, oldest_unfinished, unfinished};
 pub(super) use moves::statement_of;
+pub(super) use pending::{CLAIM_RETURN, CONFIRM, RECORD_AWAITED};
 
 use super::{FileQuery, TrackingPolicy};
 use crate::task::Stage;

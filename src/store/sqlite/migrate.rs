@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::db::connect;
 
-use crate::store::migration::{Migration, SchemaState};
+use crate::store::migration::{Migration, SchemaKind, SchemaState};
 use crate::store::{Error, Result};
 
 /// The migrations of one kind of database, in order; the first has number 1.
@@ -18,7 +18,7 @@ pub(in crate::store) struct Schema {
 }
 
 /// The schema of the tracking database.
-pub(in crate::store) static TRACKING: Schema = Schema {
+pub(super) static TRACKING: Schema = Schema {
     name: "tracking",
     migrations: &[Migration {
         name: "0001_tracking",
@@ -27,7 +27,7 @@ pub(in crate::store) static TRACKING: Schema = Schema {
 };
 
 /// The schema of a shard's database.
-pub(in crate::store) static SHARD: Schema = Schema {
+pub(super) static SHARD: Schema = Schema {
     name: "shard",
     migrations: &[
         Migration { name: "0001_shard", sql: include_str!("../../../db/migrations/sqlite/shard/0001_shard.sql") },
@@ -35,14 +35,42 @@ pub(in crate::store) static SHARD: Schema = Schema {
     ],
 };
 
+/// The schema of the balance database.
+pub(super) static BALANCE: Schema = Schema {
+    name: "balance",
+    migrations: &[Migration {
+        name: "0001_balance",
+        sql: include_str!("../../../db/migrations/sqlite/balance/0001_balance.sql"),
+    }],
+};
+
+/// The schema of the order directory and the pending returns.
+pub(super) static CACHE: Schema = Schema {
+    name: "cache",
+    migrations: &[Migration {
+        name: "0001_cache",
+        sql: include_str!("../../../db/migrations/sqlite/cache/0001_cache.sql"),
+    }],
+};
+
 /// The schema of a worker's state.
 pub(super) static WORKER: Schema = Schema {
     name: "worker",
-    migrations: &[Migration {
-        name: "0001_worker",
-        sql: include_str!("../../../db/migrations/sqlite/worker/0001_worker.sql"),
-    }],
+    migrations: &[
+        Migration { name: "0001_worker", sql: include_str!("../../../db/migrations/sqlite/worker/0001_worker.sql") },
+        Migration { name: "0002_trade", sql: include_str!("../../../db/migrations/sqlite/worker/0002_trade.sql") },
+    ],
 };
+
+/// The schema of a kind of database.
+pub(in crate::store) fn schema_of(kind: SchemaKind) -> &'static Schema {
+    match kind {
+        SchemaKind::Tracking => &TRACKING,
+        SchemaKind::Shard => &SHARD,
+        SchemaKind::Balance => &BALANCE,
+        SchemaKind::Cache => &CACHE,
+    }
+}
 
 /// Brings a database up to date. The number of the last migration is kept in `user_version`.
 pub(super) fn run(connection: &mut Connection, schema: &Schema) -> Result<()> {
@@ -96,7 +124,7 @@ mod tests {
     #[test]
     fn migrations_run_once_and_a_newer_schema_is_left_alone() {
         let mut connection = Connection::open_in_memory().unwrap();
-        for schema in [&TRACKING, &SHARD, &WORKER] {
+        for schema in [&TRACKING, &SHARD, &BALANCE, &CACHE, &WORKER] {
             let mut own = Connection::open_in_memory().unwrap();
             run(&mut own, schema).unwrap();
             run(&mut own, schema).unwrap();

@@ -1,13 +1,17 @@
 //! The embedded stores on SQLite: nothing to install, one file per database.
 
+mod balance;
 mod books;
 mod db;
 mod migrate;
+mod pending;
 mod shard;
 mod tracking;
 mod worker;
 
-pub(super) use migrate::{SHARD, TRACKING, state, up};
+pub(super) use balance::SqliteBalance;
+pub(super) use migrate::{schema_of, state, up};
+pub(super) use pending::SqlitePending;
 pub(super) use shard::SqliteShard;
 pub(super) use tracking::SqliteTracking;
 pub(super) use worker::SqliteWorkerState;

@@ -6,6 +6,8 @@ use serde_json::value::RawValue;
 use shopctl::event::reject::{Origin, write_rejected};
 use shopctl::event::{Event, LineReader, Next, Reason, Reject, ShardCount};
 use shopctl::pipeline::{prepared, split};
+use shopctl::rules::{Effect, Place};
+use shopctl::task::FileName;
 
 /// Small, so that lines over the limit are found too.
 const LINE_BYTES_MAX: usize = 4096;
@@ -64,9 +66,10 @@ fn one_line(line: &[u8], terminated: bool) {
 /// What the worker writes down of an event is the same event, for the sender and for whoever reads the line again.
 fn accepted(event: &Event<'_>) {
     let shard = ShardCount::new(1).expect("1 is a count of shards").shard_of(0);
-    let file = "20250101000000".parse().expect("this is a file name");
+    let file: FileName = "20250101000000".parse().expect("this is a file name");
     let mut out = Vec::new();
-    prepared::write(&mut out, event, shard, &file, 17).expect("an accepted event can be written");
+    prepared::write(&mut out, event, &Effect::default(), shard, Place { file: &file, line: 17 })
+        .expect("an accepted event can be written");
     assert_eq!(out.pop(), Some(b'\n'));
     assert!(!out.contains(&b'\n'), "a prepared line is one line");
     let row = prepared::read(&out, &file, shard, 3).expect("a prepared line can be read");

@@ -1,4 +1,4 @@
-//! A real `shopctl apid` on a free port and a fresh folder, and raw HTTP to talk to it.
+//! A real `shopctl apid`, or another service, on a free port and a fresh folder, and raw HTTP to talk to it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -28,9 +28,14 @@ pub(crate) struct Answer {
 
 impl Apid {
     pub(crate) fn start() -> Self {
+        Self::start_role("apid")
+    }
+
+    /// Another service with an API.
+    pub(crate) fn start_role(role: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_shopctl"))
-            .args(["apid", "--set", "server.port=0", "--set", "logging.format=json", "--set", "logging.level=INFO"])
+            .args([role, "--set", "server.port=0", "--set", "logging.format=json", "--set", "logging.level=INFO"])
             .env_clear()
             .current_dir(folder.path())
             .stdout(Stdio::null())

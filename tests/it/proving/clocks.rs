@@ -98,7 +98,8 @@ fn a_clock_that_is_two_hours_off_changes_nothing() {
 fn a_lease_from_before_the_clock_went_back_does_not_last_for_hours() {
     let mut pipeline = Pipeline::new(&[]);
     pipeline.start_under(Role::Apid, &clock("+2h"));
-    [Role::Split, Role::Work0, Role::Work1, Role::Send].into_iter().for_each(|role| pipeline.start(role));
+    let others = [Role::Balance, Role::Cache, Role::Split, Role::Work0, Role::Work1, Role::Send];
+    others.into_iter().for_each(|role| pipeline.start(role));
     let held = pipeline.proxy.hold_next("/stages/shard-worker/done", HoldAt::Request);
     let path = pipeline.write("orders.ndjson", &orders(0));
     let import = ["ingest", "--from", path.to_str().unwrap()];

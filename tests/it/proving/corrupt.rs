@@ -87,7 +87,7 @@ fn lines(count: usize) -> Vec<u8> {
 impl Bench {
     fn new(kind: Kind, lines_per_file: usize, rng: ChaCha8Rng, classes: BTreeMap<&'static str, Class>) -> Self {
         let mut pipeline = Pipeline::new(&["shared.cleanup=none"]);
-        pipeline.start(Role::Apid);
+        pipeline.start_with_services(&[]);
         pipeline.import(&lines(2 * lines_per_file), lines_per_file);
         let before: &[&[&str]] = match kind {
             Kind::Events => &[],

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use super::{Class, Size};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
-use crate::support::pipeline::{Pipeline, Role};
+use crate::support::pipeline::{Pipeline, Role, SERVICES};
 use crate::support::process::Under;
 use crate::support::{PATIENCE, pause_briefly};
 
@@ -27,7 +27,7 @@ const CALLS: &str = "?open,openat,?mkdir,mkdirat,read,pread64,write,writev,pwrit
 const SETTINGS: [&str; 2] = ["shared.cleanup=none", "pipeline.lease_ms=3600000"];
 const LINES: usize = 60;
 const BATCH: &str = "20";
-/// The API does its work on threads that share it by chance: some need more work than one input until they come to a
+/// A service does its work on threads that share it by chance: some need more work than one input until they come to a
 /// call for the nth time.
 const INPUTS: u64 = 3;
 /// Rounds of one-shot runs until everything is delivered.
@@ -40,7 +40,8 @@ enum Victim {
     Split,
     Work,
     Send,
-    Apid,
+    /// A service, while the others call it.
+    Service(Role),
 }
 
 impl Victim {
@@ -50,14 +51,16 @@ impl Victim {
             Self::Split => "crash at a call: split --once",
             Self::Work => "crash at a call: work --once",
             Self::Send => "crash at a call: send --once",
-            Self::Apid => "crash at a call: apid",
+            Self::Service(Role::Balance) => "crash at a call: balance",
+            Self::Service(Role::Cache) => "crash at a call: cache",
+            Self::Service(_) => "crash at a call: apid",
         }
     }
 
     /// How many of the one-shot runs come before the victim's own.
     fn runs_before(self) -> usize {
         match self {
-            Self::Ingest | Self::Apid => 0,
+            Self::Ingest | Self::Service(_) => 0,
             Self::Split => 1,
             Self::Work => 2,
             Self::Send => 4,
@@ -108,14 +111,14 @@ impl Stage {
             path.to_str().unwrap().to_owned()
         };
         let inputs: Vec<String> = (0..INPUTS).map(input).collect();
-        pipeline.start(Role::Apid);
+        pipeline.start_with_services(&[]);
         for args in &runs(&inputs[0])[..victim.runs_before()] {
             pipeline.run(args, 0);
         }
-        pipeline.terminate(Role::Apid);
+        SERVICES.into_iter().for_each(|role| drop(pipeline.terminate(role)));
         let mut stage = Self { victim, pipeline, inputs, artifacts: BTreeMap::new() };
         let mut whole = stage.copy();
-        whole.start(Role::Apid);
+        whole.start_with_services(&[]);
         stage.finish(&mut whole, 1);
         stage.artifacts = artifacts(&whole);
         stage
@@ -136,12 +139,13 @@ impl Stage {
         let mut pipeline = self.copy();
         let trace = pipeline.beside("trace");
         let under = tracer(&trace, &["-e", &format!("trace={CALLS}")]);
-        if self.victim == Victim::Apid {
-            pipeline.start_under(Role::Apid, &under);
+        if let Victim::Service(role) = self.victim {
+            start_but(&mut pipeline, role);
+            pipeline.start_under(role, &under);
             self.finish(&mut pipeline, 1);
-            pipeline.kill9(Role::Apid);
+            pipeline.kill9(role);
         } else {
-            pipeline.start(Role::Apid);
+            pipeline.start_with_services(&[]);
             pipeline.spawn_under(&under, &self.args()).wait_exit(PATIENCE).expect_code(0);
         }
         let text = std::fs::read_to_string(&trace).unwrap_or_default();
@@ -156,10 +160,10 @@ impl Stage {
         let (only, inject) =
             (format!("trace={}", site.call), format!("inject={}:signal=KILL:when={}", site.call, site.nth));
         let under = tracer(&trace, &["-e", &only, "-e", &inject]);
-        let strike = if self.victim == Victim::Apid {
-            self.strike_api(&mut pipeline, &under)
+        let strike = if let Victim::Service(role) = self.victim {
+            self.strike_service(role, &mut pipeline, &under)
         } else {
-            pipeline.start(Role::Apid);
+            pipeline.start_with_services(&[]);
             let process = pipeline.spawn_under(&under, &self.args());
             let id = process.id();
             let was_killed = process.wait_exit(PATIENCE).status.signal() == Some(9);
@@ -170,15 +174,16 @@ impl Stage {
         strike
     }
 
-    /// The API is killed while the others ask it, one after another; the next one takes its place at once.
-    fn strike_api(&self, pipeline: &mut Pipeline, under: &Under) -> Strike {
-        let mut victim = pipeline.spawn_under(under, &["apid"]);
+    /// A service is killed while the others call it, one after another; the next one takes its place at once.
+    fn strike_service(&self, role: Role, pipeline: &mut Pipeline, under: &Under) -> Strike {
+        start_but(pipeline, role);
+        let mut victim = pipeline.spawn_under(under, role.args());
         let mut strike = Strike { was_killed: false, in_flight: false, inputs: 0 };
         match victim.find_port() {
-            Some(port) => pipeline.proxy.set_backend(port),
+            Some(port) => pipeline.proxy_of(role).set_backend(port),
             None => {
                 strike.was_killed = true;
-                pipeline.start(Role::Apid);
+                pipeline.start(role);
             }
         }
         for input in &self.inputs {
@@ -188,7 +193,7 @@ impl Stage {
                 while client.is_running() {
                     if !strike.was_killed && !victim.is_running() {
                         (strike.was_killed, strike.in_flight) = (true, true);
-                        pipeline.start(Role::Apid);
+                        pipeline.start(role);
                     }
                     pause_briefly();
                 }
@@ -198,7 +203,7 @@ impl Stage {
             }
         }
         victim.kill9();
-        pipeline.start(Role::Apid);
+        pipeline.start(role);
         strike
     }
 
@@ -238,7 +243,7 @@ impl Stage {
         let input: Vec<u8> = self.inputs[..inputs].iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
         assert!(content == input, "the event files are the input, cut");
         // Where the import is part of the run, the names come from the clock.
-        if !matches!(self.victim, Victim::Ingest | Victim::Apid) {
+        if !matches!(self.victim, Victim::Ingest | Victim::Service(_)) {
             let found = artifacts(pipeline);
             let names = |all: &BTreeMap<PathBuf, Vec<u8>>| all.keys().cloned().collect::<BTreeSet<_>>();
             assert_eq!(names(&found), names(&self.artifacts));
@@ -259,6 +264,11 @@ fn artifacts(pipeline: &Pipeline) -> BTreeMap<PathBuf, Vec<u8>> {
         }
     }
     all
+}
+
+/// Starts the services beside this one.
+fn start_but(pipeline: &mut Pipeline, role: Role) {
+    SERVICES.into_iter().filter(|other| *other != role).for_each(|other| pipeline.start(other));
 }
 
 /// As if an hour had passed: whoever held a lease is dead.
@@ -368,5 +378,15 @@ fn a_sender_that_dies_at_any_call_delivers_once() {
 
 #[test]
 fn an_api_that_dies_at_any_call_forgets_nothing() {
-    crash_at_every_call(Victim::Apid);
+    crash_at_every_call(Victim::Service(Role::Apid));
+}
+
+#[test]
+fn a_balance_daemon_that_dies_at_any_call_moves_no_money_twice() {
+    crash_at_every_call(Victim::Service(Role::Balance));
+}
+
+#[test]
+fn a_cache_service_that_dies_at_any_call_forgets_nothing() {
+    crash_at_every_call(Victim::Service(Role::Cache));
 }

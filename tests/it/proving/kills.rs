@@ -20,14 +20,15 @@ use crate::support::database::Rows;
 use crate::support::events::{MISHAPS, generated};
 use crate::support::mariadb::Mariadb;
 use crate::support::oracle::Known;
-use crate::support::pipeline::{Pipeline, Role, SHARDS, STAGES};
+use crate::support::pipeline::{Pipeline, Role, SERVICES, SHARDS, STAGES};
 use crate::support::{PATIENCE, eventually, pause};
 
 /// Kills while each part is imported.
 const IMPORT_KILLS: usize = 2;
 /// How long a kill waits for its victim to be at work.
 const AIM: Duration = Duration::from_millis(400);
-const VICTIMS: [Role; 6] = [Role::Apid, Role::Split, Role::Work0, Role::Work1, Role::Send, Role::Ingest];
+const VICTIMS: [Role; 8] =
+    [Role::Apid, Role::Balance, Role::Cache, Role::Split, Role::Work0, Role::Work1, Role::Send, Role::Ingest];
 
 /// Where the databases are, as the classes name it.
 #[derive(Clone, Copy)]
@@ -146,7 +147,9 @@ impl Fire {
         let (class, whose) = (self.backend.class_of(role), whose(role, id));
         let in_flight = match role {
             Role::Ingest => before && self.recovery.expect_post(&class, posts, killed),
-            Role::Apid => before && self.recovery.expect_tasks(&class, &whose, killed) > 0,
+            Role::Apid | Role::Balance | Role::Cache => {
+                before && self.recovery.expect_tasks(&class, &whose, killed) > 0
+            }
             _ => self.recovery.expect_tasks(&class, &whose, killed) > 0,
         };
         self.note(&class, in_flight);
@@ -157,7 +160,11 @@ impl Fire {
     }
 
     fn is_at_work(&self, role: Role, id: u32) -> bool {
-        if role == Role::Ingest { self.poster.is_busy() } else { !self.recovery.leased(&whose(role, id)).is_empty() }
+        match role {
+            Role::Ingest => self.poster.is_busy(),
+            Role::Balance | Role::Cache => self.pipeline.proxy_of(role).is_busy(),
+            _ => !self.recovery.leased(&whose(role, id)).is_empty(),
+        }
     }
 
     fn deliveries(&self) -> usize {
@@ -178,9 +185,9 @@ impl Fire {
     }
 }
 
-/// Whose claims a role's are, as a pattern: the API holds everybody's.
+/// Whose claims a role's are, as a pattern: everybody's wait for a service.
 fn whose(role: Role, id: u32) -> String {
-    if role == Role::Apid { "%".to_owned() } else { format!("%-{id}-%") }
+    if SERVICES.contains(&role) { "%".to_owned() } else { format!("%-{id}-%") }
 }
 
 /// The lines of the file that the caller named, packed or not; generated ones where there is none.

@@ -1,4 +1,4 @@
-//! A network that loses replies: the API has done what it was asked, but the asker never hears of it, hears half of it,
+//! A network that loses replies: the service has done what it was asked, but the asker never hears of it, hears half of it,
 //! or waits for nothing. Every call is repeated safely.
 
 use std::time::Instant;
@@ -6,18 +6,31 @@ use std::time::Instant;
 use super::{Class, Size};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
-use crate::support::pipeline::Pipeline;
+use crate::support::pipeline::{Pipeline, Role};
 use crate::support::proxy::Mischief;
 use crate::support::{PATIENCE, eventually};
 
-/// A call, by a part of its path.
-const CALLS: [&str; 4] = ["/claim", "/done", "/files/register", "/event-ingest/done"];
+/// A call, by whom it asks and a part of its path.
+type Call = (Role, &'static str);
+
+const CALLS: [Call; 8] = [
+    (Role::Apid, "/claim"),
+    (Role::Apid, "/done"),
+    (Role::Balance, "/operations"),
+    (Role::Cache, "/orders"),
+    (Role::Cache, "/pending/take"),
+    (Role::Cache, "/pending/confirm"),
+    (Role::Apid, "/files/register"),
+    (Role::Apid, "/event-ingest/done"),
+];
+/// Calls whose answers take long to be given up.
+const FEW: [Call; 4] = [CALLS[0], CALLS[1], CALLS[2], CALLS[3]];
 
 /// Runs files through a network with this fault until it has struck often enough.
-fn through(size: Size, kind: Mischief, calls: &[&'static str], per_mille: u64, strikes: u64) {
+fn through(size: Size, kind: Mischief, calls: &[Call], per_mille: u64, strikes: u64) {
     let pipeline = Pipeline::running(&["pipeline.lease_ms=1500", "pipeline.attempts_max=1000"]);
     for call in calls {
-        strike(&pipeline, size, kind, call, per_mille, strikes, (1000, 100));
+        strike(&pipeline, size, kind, *call, per_mille, strikes, (1000, 100));
     }
     pipeline.assert_all_is_well(&Known::new());
 }
@@ -27,13 +40,13 @@ fn strike(
     pipeline: &Pipeline,
     size: Size,
     kind: Mischief,
-    call: &'static str,
+    (service, call): Call,
     per_mille: u64,
     strikes: u64,
     lines: (usize, usize),
 ) {
     let mut class = Class::new(size, format!("{}: {call}", kind.name()));
-    let counter = pipeline.proxy.spoil(call, kind, per_mille, size.seed);
+    let counter = pipeline.proxy_of(service).spoil(call, kind, per_mille, size.seed);
     let batch = lines.1.to_string();
     let mut before = 0;
     while counter.struck() < strikes {
@@ -51,7 +64,7 @@ fn strike(
         (before..counter.struck()).for_each(|_| class.struck(true));
         before = counter.struck();
     }
-    pipeline.proxy.behave();
+    pipeline.proxy_of(service).behave();
     class.finish();
 }
 
@@ -66,7 +79,7 @@ fn a_lost_reply_of_any_call_doubles_nothing() {
 fn half_a_reply_of_any_call_doubles_nothing() {
     let size = Size::asked();
     size.chances("halves");
-    through(size, Mischief::Half, &CALLS[..2], 300, size.pick(3, 40));
+    through(size, Mischief::Half, &FEW, 300, size.pick(3, 40));
 }
 
 #[test]
@@ -82,6 +95,6 @@ fn lost_replies_of_heartbeats_end_no_work() {
     size.chances("heartbeats");
     // Files so large that the work on them outlasts a third of the lease, many times.
     let pipeline = Pipeline::running(&["pipeline.lease_ms=600", "pipeline.attempts_max=1000"]);
-    strike(&pipeline, size, Mischief::Cut, "/heartbeat", 500, size.pick(2, 40), (20_000, 20_000));
+    strike(&pipeline, size, Mischief::Cut, (Role::Apid, "/heartbeat"), 500, size.pick(2, 40), (20_000, 20_000));
     pipeline.assert_all_is_well(&Known::new());
 }

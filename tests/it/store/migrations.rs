@@ -12,7 +12,12 @@ on_every_backend! {
 }
 
 async fn a_missing_database_is_told_and_made(backend: &dyn Backend) {
-    for (url, kind) in [(backend.tracking(), SchemaKind::Tracking), (backend.shard(shard(0)), SchemaKind::Shard)] {
+    for (url, kind) in [
+        (backend.tracking(), SchemaKind::Tracking),
+        (backend.shard(shard(0)), SchemaKind::Shard),
+        (backend.balance(), SchemaKind::Balance),
+        (backend.cache(), SchemaKind::Cache),
+    ] {
         assert_eq!(schema_state(&url, kind).await.unwrap(), None);
         migrate(&url, kind).await.unwrap();
         let SchemaState { applied, known } = schema_state(&url, kind).await.unwrap().unwrap();
@@ -67,7 +72,7 @@ fn both_dialects_have_the_same_migrations() {
         files.sort();
         files
     };
-    for kind in ["tracking", "shard"] {
+    for kind in ["tracking", "shard", "balance", "cache"] {
         let files = list("sqlite", kind);
         assert_eq!(files, list("mysql", kind));
         for (index, file) in files.iter().enumerate() {

@@ -3,6 +3,8 @@
 //! To add a backend: implement [`Backend`] beside [`Sqlite`], and add one module to [`on_every_backend`]. The servers'
 //! addresses come from the environment; `tests/run` starts them, and leaves their modules out with `--embedded`.
 
+mod balance;
+mod balance_model;
 mod books;
 mod claims;
 mod concurrency;
@@ -12,6 +14,8 @@ mod migrations;
 mod model;
 mod moves;
 mod order;
+mod pairs;
+mod pending;
 mod schema;
 mod served;
 mod servers;
@@ -45,6 +49,12 @@ trait Backend: Send + Sync {
     /// Where a shard's database is.
     fn shard(&self, shard: ShardId) -> StoreUrl;
 
+    /// Where the balance database is.
+    fn balance(&self) -> StoreUrl;
+
+    /// Where the order directory and the pending returns are.
+    fn cache(&self) -> StoreUrl;
+
     /// What another program reads: the first column of every row, as text.
     async fn texts(&self, url: &StoreUrl, query: &str) -> Vec<String>;
 
@@ -74,6 +84,14 @@ impl Backend for Sqlite {
 
     fn shard(&self, shard: ShardId) -> StoreUrl {
         StoreUrl::Sqlite(self.0.path().join(format!("shard_{shard}.sqlite")))
+    }
+
+    fn balance(&self) -> StoreUrl {
+        StoreUrl::Sqlite(self.0.path().join("balance.sqlite"))
+    }
+
+    fn cache(&self) -> StoreUrl {
+        StoreUrl::Sqlite(self.0.path().join("cache.sqlite"))
     }
 
     async fn texts(&self, url: &StoreUrl, query: &str) -> Vec<String> {
@@ -224,6 +242,7 @@ fn code<T: std::fmt::Debug>(result: Result<T>) -> &'static str {
     match result.unwrap_err() {
         Error::Gone(_) => "gone",
         Error::Refused(refusal) => refusal.code(),
+        Error::Declined(refusal) => refusal.code(),
         Error::Invalid(_) => "invalid",
         Error::Busy(_) => "busy",
         Error::Unavailable(_) => "unavailable",

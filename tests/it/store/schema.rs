@@ -6,6 +6,14 @@ use std::path::Path;
 /// Words at the begin of a line inside CREATE TABLE that name no column.
 const NO_COLUMN: [&str; 8] = ["--", "PRIMARY", "UNIQUE", "KEY", "INDEX", "CONSTRAINT", "CHECK", "FOREIGN"];
 
+/// Kinds of database: the folder of the migrations, the name in `db/ddl.sql`, and how many tables there are.
+const KINDS: [(&str, &str, usize); 4] = [
+    ("tracking", "pipeline_db", 2),
+    ("shard", "shop_shard_0", 6),
+    ("balance", "balance_db", 3),
+    ("cache", "cache_db", 3),
+];
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
@@ -72,7 +80,7 @@ fn both_files_have_the_same_tracking_tables() {
 #[test]
 fn the_files_for_people_say_what_the_migrations_do() {
     let all = read("db/ddl.sql");
-    for (kind, database) in [("tracking", "pipeline_db"), ("shard", "shop_shard_0")] {
+    for (kind, database, _) in KINDS {
         assert_eq!(in_database(&all, database), in_database(&migrations_of("mysql", kind), ""), "{kind}");
     }
 }
@@ -80,7 +88,7 @@ fn the_files_for_people_say_what_the_migrations_do() {
 #[test]
 fn the_columns_are_those_of_the_embedded_databases() {
     let all = read("db/ddl.sql");
-    for (kind, database, count) in [("tracking", "pipeline_db", 2), ("shard", "shop_shard_0", 6)] {
+    for (kind, database, count) in KINDS {
         let embedded: BTreeMap<String, BTreeSet<String>> =
             in_database(&migrations(kind), "").iter().map(|(table, sql)| (table.clone(), columns(sql))).collect();
         let served: BTreeMap<String, BTreeSet<String>> =
@@ -94,7 +102,7 @@ fn the_columns_are_those_of_the_embedded_databases() {
 #[test]
 fn indexes_have_the_same_names_in_both() {
     let served = read("db/ddl.sql");
-    for kind in ["tracking", "shard"] {
+    for (kind, _, _) in KINDS {
         for line in migrations(kind).lines() {
             if let Some(name) = line.strip_prefix("CREATE INDEX ").and_then(|rest| rest.split(' ').next()) {
                 assert!(served.contains(&format!("KEY {name} (")), "{name} is missing in db/ddl.sql");

@@ -79,6 +79,14 @@ impl Backend for Served {
         self.named(&format!("shard_{shard}"))
     }
 
+    fn balance(&self) -> StoreUrl {
+        self.named("balance")
+    }
+
+    fn cache(&self) -> StoreUrl {
+        self.named("cache")
+    }
+
     async fn texts(&self, url: &StoreUrl, query: &str) -> Vec<String> {
         to(url).await.query(query).await.unwrap()
     }

@@ -90,14 +90,16 @@ impl Mariadb {
         Served(format!("mysql://root@127.0.0.1:{}", self.port))
     }
 
-    /// A pipeline's databases on it; the sender reaches the shards through this port.
-    pub(crate) fn databases(&self, shard_port: u16) -> Databases {
+    /// A pipeline's databases on it; who moves money, keeps returns or delivers reaches it through this port.
+    pub(crate) fn databases(&self, other_port: u16) -> Databases {
         let user = "mysql://shop:shop@127.0.0.1";
         Databases::Server {
             url: self.root().0,
             settings: vec![
                 format!("database.tracking={user}:{}/pipeline_db", self.port),
-                format!("database.shard={user}:{shard_port}/shop_shard_{{shard}}"),
+                format!("database.shard={user}:{other_port}/shop_shard_{{shard}}"),
+                format!("database.balance={user}:{other_port}/balance_db"),
+                format!("database.cache={user}:{other_port}/cache_db"),
             ],
         }
     }

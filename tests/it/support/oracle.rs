@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::trade::Model;
+
 /// A row of `events`, as far as the contracts fix it: file, line, type, shop, user, timestamp.
 pub(crate) type Row = (String, u64, u8, Option<i64>, Option<i64>, String);
 
@@ -21,35 +23,30 @@ pub(crate) struct World {
 /// Reasons for lines that a test itself broke, by file and line.
 pub(crate) type Known = BTreeMap<(String, u64), &'static str>;
 
+/// What the tests' users have in their accounts: more than they can spend, because in which order the shards ask for
+/// money is nobody's rule.
+pub(crate) const OPENING: i64 = 1_000_000_000;
+
 /// The oracle.
 pub(crate) struct Oracle {
     shards: u8,
-    /// Per shard: what was said under a key.
-    seen: HashMap<(u8, String), Value>,
+    trade: Model,
+    /// What a line becomes if it is accepted, or rejected.
+    lines: HashMap<(String, u64), (Row, Vec<u8>)>,
     pub(crate) duplicates: u64,
     pub(crate) world: World,
-}
-
-/// A line that has a shape.
-struct Sound {
-    shard: u8,
-    line: u64,
-    kind: u8,
-    payload: Value,
-    timestamp: String,
-    raw: Vec<u8>,
 }
 
 impl Oracle {
     pub(crate) fn new(shards: u8) -> Self {
         let rows = (0..shards).map(|shard| (shard, BTreeSet::new())).collect();
         let world = World { rows, rejected: BTreeSet::new() };
-        Self { shards, seen: HashMap::new(), duplicates: 0, world }
+        Self { shards, trade: Model::new(OPENING * 100), lines: HashMap::new(), duplicates: 0, world }
     }
 
     /// Decides one event file; files come in their order.
     pub(crate) fn file(&mut self, name: &str, content: &[u8], known: &Known) {
-        let mut sound = Vec::new();
+        let mut sound: BTreeMap<u8, Vec<(u64, Value)>> = BTreeMap::new();
         for (line, raw) in (1..).zip(content.split_inclusive(|byte| *byte == b'\n')) {
             let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
             let judged = match known.get(&(name.to_owned(), line)) {
@@ -57,36 +54,37 @@ impl Oracle {
                 None => judge(raw, self.shards),
             };
             match judged {
-                Ok((shard, kind, payload, timestamp)) => {
-                    sound.push(Sound { shard, line, kind, payload, timestamp, raw: raw.to_vec() });
+                Ok((shard, kind, event)) => {
+                    let id = |key: &str| event["payload"][key].as_i64();
+                    let timestamp = event["timestamp"].as_str().unwrap().to_owned();
+                    let row = (name.to_owned(), line, kind, id("shop_id"), id("user_id"), timestamp);
+                    self.lines.insert((name.to_owned(), line), (row, raw.to_vec()));
+                    sound.entry(shard).or_default().push((line, event));
                 }
                 Err(reason) => self.reject(name, line, reason, raw),
             }
         }
-        // Within a file events are applied in the order of their timestamps, then of their lines.
-        sound.sort_by(|a, b| (&a.timestamp, a.line).cmp(&(&b.timestamp, b.line)));
-        for event in sound {
-            self.apply(name, event);
+        for shard in 0..self.shards {
+            let expected = self.trade.file(name, shard, sound.remove(&shard).unwrap_or_default());
+            self.duplicates += expected.duplicates;
+            for place in expected.accepted {
+                let row = self.lines[&place].0.clone();
+                self.world.rows.get_mut(&shard).unwrap().insert(row);
+            }
+            for (file, line, reason) in expected.rejected {
+                let raw = self.lines[&(file.clone(), line)].1.clone();
+                self.world.rejected.insert((file, line, reason, raw));
+            }
         }
     }
 
-    fn apply(&mut self, name: &str, event: Sound) {
-        if let Some(key) = key_of(&event) {
-            let mut said = event.payload.clone();
-            said.as_object_mut().unwrap().retain(|key, value| key != "idempotency_key" && !value.is_null());
-            said["event_type"] = event.kind.into();
-            match self.seen.get(&(event.shard, key.clone())) {
-                Some(before) if *before == said => {
-                    self.duplicates += 1;
-                    return;
-                }
-                Some(_) => return self.reject(name, event.line, "key_conflict", &event.raw),
-                None => drop(self.seen.insert((event.shard, key), said)),
-            }
-        }
-        let id = |key: &str| event.payload[key].as_i64();
-        let row = (name.to_owned(), event.line, event.kind, id("shop_id"), id("user_id"), event.timestamp);
-        self.world.rows.get_mut(&event.shard).unwrap().insert(row);
+    /// Every account has what the accepted events come to, whether or not anything ever moved in it.
+    pub(crate) fn assert_balances(&self, found: &BTreeMap<i64, i128>) {
+        let users: BTreeSet<i64> = found.keys().chain(self.trade.balances.keys()).copied().collect();
+        let balance = |user: &i64| (found.get(user).copied().unwrap_or(self.trade.opening), self.trade.balance(*user));
+        let wrong = users.iter().map(|user| (user, balance(user))).filter(|(_, (found, expected))| found != expected);
+        let wrong: Vec<_> = wrong.take(3).collect();
+        assert!(wrong.is_empty(), "balances found and expected, by user: {wrong:?}");
     }
 
     fn reject(&mut self, name: &str, line: u64, reason: &str, raw: &[u8]) {
@@ -94,16 +92,9 @@ impl Oracle {
     }
 }
 
-fn key_of(event: &Sound) -> Option<String> {
-    if let Some(key) = event.payload["idempotency_key"].as_str() {
-        return Some(format!("own {key}"));
-    }
-    matches!(event.kind, 1 | 3).then(|| format!("{} {} {}", event.kind, event.payload["order_id"], event.timestamp))
-}
+type Judged = Result<(u8, u8, Value), &'static str>;
 
-type Judged = Result<(u8, u8, Value, String), &'static str>;
-
-/// Shard, type, payload and timestamp of a line, or the reason why it has none.
+/// Shard, type and event of a line, or the reason why it has none.
 fn judge(raw: &[u8], shards: u8) -> Judged {
     let text = std::str::from_utf8(raw).map_err(|_| "bad_utf8")?;
     if text.ends_with('\r') {
@@ -118,11 +109,11 @@ fn judge(raw: &[u8], shards: u8) -> Judged {
     let key = payload[by].as_i64().ok_or("no_shard_key")?;
     let shard = u8::try_from(key.rem_euclid(shards.into())).unwrap();
     let kind = u8::try_from(kind).unwrap();
-    let timestamp = top.get("timestamp").and_then(Value::as_str).filter(|at| is_moment(at)).ok_or("malformed")?;
+    top.get("timestamp").and_then(Value::as_str).filter(|at| is_moment(at)).ok_or("malformed")?;
     if !is_shaped(kind, payload) {
         return Err("malformed");
     }
-    Ok((shard, kind, payload.clone(), timestamp.to_owned()))
+    Ok((shard, kind, value))
 }
 
 fn is_shaped(kind: u8, payload: &Value) -> bool {
@@ -143,6 +134,7 @@ fn is_shaped(kind: u8, payload: &Value) -> bool {
             ["order_id", "good_id", "qty"].into_iter().all(is_id)
                 && is_optional_id("user_id")
                 && is_optional_money("refund_amount")
+                && payload["refund_amount"].as_f64().is_none_or(|amount| amount > -0.005)
         }
         _ => payload["active"].is_boolean(),
     }

@@ -1,4 +1,4 @@
-//! A whole pipeline of separate processes on one folder of its own, with the API behind a proxy.
+//! A whole pipeline of separate processes on one folder of its own, with whoever is called behind a proxy.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use super::database::{Databases, Kept, Rows, Served};
-use super::oracle::{Known, Oracle, Row, World};
+use super::oracle::{Known, OPENING, Oracle, Row, World};
 use super::process::{Ended, Process, Under};
 use super::proxy::Proxy;
 use super::{PATIENCE, pause_briefly};
@@ -22,6 +22,8 @@ pub(crate) const SHARDS: u8 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
     Apid,
+    Balance,
+    Cache,
     Split,
     Work0,
     Work1,
@@ -29,13 +31,20 @@ pub(crate) enum Role {
     Ingest,
 }
 
-/// The roles that files go through.
-pub(crate) const STAGES: [Role; 5] = [Role::Apid, Role::Split, Role::Work0, Role::Work1, Role::Send];
+/// The roles that the others call.
+pub(crate) const SERVICES: [Role; 3] = [Role::Apid, Role::Balance, Role::Cache];
+
+/// The services and the roles that files go through.
+pub(crate) const STAGES: [Role; 7] =
+    [Role::Apid, Role::Balance, Role::Cache, Role::Split, Role::Work0, Role::Work1, Role::Send];
 
 impl Role {
-    fn args(self) -> &'static [&'static str] {
+    /// Its command.
+    pub(crate) fn args(self) -> &'static [&'static str] {
         match self {
             Self::Apid => &["apid"],
+            Self::Balance => &["balance"],
+            Self::Cache => &["cache"],
             Self::Split => &["split"],
             Self::Work0 => &["work", "--shard", "0"],
             Self::Work1 => &["work", "--shard", "1"],
@@ -50,7 +59,10 @@ pub(crate) struct Pipeline {
     roles: BTreeMap<Role, Process>,
     /// The logs of those that ended.
     logs: Vec<String>,
+    /// Before the API.
     pub(crate) proxy: Proxy,
+    /// Before balance-daemon and cache-service.
+    money: [Proxy; 2],
     settings: Vec<String>,
     databases: Databases,
     shared: PathBuf,
@@ -77,6 +89,7 @@ impl Pipeline {
 
     fn with(shared: Option<&Path>, databases: Databases, more: &[&str]) -> Self {
         let (temp, proxy) = (tempfile::tempdir().unwrap(), Proxy::start());
+        let money = [Proxy::start(), Proxy::start()];
         let shared = shared.map_or_else(|| temp.path().join("shared"), Path::to_owned);
         let mut settings = vec![
             "server.port=0".to_owned(),
@@ -88,13 +101,16 @@ impl Pipeline {
             "events.generate=false".to_owned(),
             "events.generation_interval=1".to_owned(),
             format!("pipeline.url={}", proxy.url()),
+            format!("balance.url={}", money[0].root()),
+            format!("cache.url={}", money[1].root()),
             format!("shared.dir={}", shared.display()),
+            format!("balance.opening_balance={OPENING}"),
         ];
         settings.extend(more.iter().map(|setting| (*setting).to_owned()));
         if let Databases::Server { settings: of_server, .. } = &databases {
             settings.extend(of_server.iter().cloned());
         }
-        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, settings, databases, shared, temp }
+        Self { roles: BTreeMap::new(), logs: Vec::new(), proxy, money, settings, databases, shared, temp }
     }
 
     /// A pipeline with all its stages running.
@@ -104,7 +120,16 @@ impl Pipeline {
         pipeline
     }
 
-    /// Starts a role; the API is waited for, the others find their way.
+    /// The proxy before a service.
+    pub(crate) fn proxy_of(&self, service: Role) -> &Proxy {
+        match service {
+            Role::Balance => &self.money[0],
+            Role::Cache => &self.money[1],
+            _ => &self.proxy,
+        }
+    }
+
+    /// Starts a role; services are waited for, the others find their way.
     pub(crate) fn start(&mut self, role: Role) {
         self.start_under(role, &Under::default());
     }
@@ -112,8 +137,8 @@ impl Pipeline {
     /// The same under a tracer or with an environment.
     pub(crate) fn start_under(&mut self, role: Role, under: &Under) {
         let process = self.spawn_under(under, role.args());
-        if role == Role::Apid {
-            self.proxy.set_backend(process.wait_port());
+        if SERVICES.contains(&role) {
+            self.proxy_of(role).set_backend(process.wait_port());
         }
         let before = self.roles.insert(role, process);
         assert!(before.is_none(), "{role:?} runs already");
@@ -122,6 +147,11 @@ impl Pipeline {
     /// The running role.
     pub(crate) fn role(&self, role: Role) -> &Process {
         &self.roles[&role]
+    }
+
+    /// Starts the services and these roles.
+    pub(crate) fn start_with_services(&mut self, roles: &[Role]) {
+        SERVICES.iter().chain(roles).for_each(|role| self.start(*role));
     }
 
     /// Kills a role as a power cut would.
@@ -287,6 +317,16 @@ impl Pipeline {
         rows.collect()
     }
 
+    /// Who has how much in the accounts that were used, in hundredths.
+    pub(crate) fn balances(&self) -> BTreeMap<i64, i128> {
+        let rows = self.open("balance_db").texts("SELECT id, balance FROM user").into_iter().map(|row| {
+            let [user, balance] = <[_; 2]>::try_from(row).unwrap().map(Option::unwrap);
+            // Whole hundredths, or a decimal with both of its places.
+            (user.parse().unwrap(), balance.replace('.', "").parse().unwrap())
+        });
+        rows.collect()
+    }
+
     /// One of its databases, wherever it is.
     pub(crate) fn open(&self, name: &str) -> Box<dyn Rows> {
         match &self.databases {
@@ -330,6 +370,7 @@ impl Pipeline {
         }
         let world = self.world();
         world.assert_is(&oracle.world);
+        oracle.assert_balances(&self.balances());
         let audit = self.audit();
         assert_eq!(audit["rejects"].as_u64(), Some(world.rejected.len() as u64), "{audit}");
         self.assert_no_panic();

@@ -1,4 +1,4 @@
-//! A proxy before the stage-status API. Its address stays while the API is killed and started again; it can hold one
+//! A proxy before a service. Its address stays while the service is killed and started again; it can hold one
 //! request or one answer back for as long as a test likes, and spoil answers as a bad network does.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -21,6 +21,8 @@ struct Shared {
     backend: Option<SocketAddr>,
     hold: Option<Hold>,
     spoil: Option<Spoil>,
+    /// Requests that the backend has and has not answered.
+    open: usize,
 }
 
 /// What the network does to an answer after the API has given it.
@@ -138,12 +140,22 @@ impl Proxy {
 
     /// The base URL of the API.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}/api/v1/pipeline", self.addr)
+        format!("{}/api/v1/pipeline", self.root())
+    }
+
+    /// The URL of whatever is behind it.
+    pub(crate) fn root(&self) -> String {
+        format!("http://{}", self.addr)
     }
 
     /// From now on this port is behind it.
     pub(crate) fn set_backend(&self, port: u16) {
         lock(&self.shared).backend = Some(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+
+    /// Whether somebody waits for an answer of whatever is behind it.
+    pub(crate) fn is_busy(&self) -> bool {
+        lock(&self.shared).open > 0
     }
 
     /// Holds the next call back that has this in its path.
@@ -186,8 +198,10 @@ fn forward(client: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
             server = Some((backend, BufReader::new(stream)));
         }
         let Some((_, stream)) = &mut server else { return Ok(()) };
-        stream.get_mut().write_all(&request)?;
-        let Some(answer) = read_message(stream)? else { return Ok(()) };
+        lock(shared).open += 1;
+        let answered = stream.get_mut().write_all(&request).and_then(|()| read_message(stream));
+        lock(shared).open -= 1;
+        let Some(answer) = answered? else { return Ok(()) };
         let has_work = memchr::memmem::find(&answer, b"\"token\":").is_some();
         hold(shared, |hold| hold.at == HoldAt::AnswerWithWork && has_work && path.contains(hold.path));
         let struck = lock(shared).spoil.as_mut().filter(|spoil| path.contains(spoil.path)).and_then(|spoil| {

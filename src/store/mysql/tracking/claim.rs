@@ -262,7 +262,7 @@ mod tests {
     use mysql_async::Value;
     use mysql_async::prelude::Queryable;
 
-    use super::super::super::{TRACKING, database::Database};
+    use super::super::super::{database::Database, migrate::TRACKING};
     use super::*;
     use crate::clock::Clock;
     use crate::store::{Server, StoreUrl};

@@ -1,0 +1,215 @@
+//! Calls of our own services, and what can come of one. Blocking: call from blocking threads only.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::{Party, Secret, Settings};
+
+/// How long a call may take, unless it waits for work or moves much (contracts 3: 5 s).
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call about thousands of entries may take: the store gives its transaction up after 30 s.
+pub(super) const BATCH_TIMEOUT: Duration = Duration::from_secs(45);
+/// Bytes of an answer: a page of 1000 files with 128 shards each stays below.
+const ANSWER_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// A service of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// pipeline-apid.
+    Status,
+    /// balance-daemon.
+    Balance,
+    /// cache-service.
+    Cache,
+}
+
+/// Why a call did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody answered, or somebody who cannot help now: try again later.
+    #[error("{service} at {url} does not answer ({why}); is 'shopctl {}' running there?", .service.command())]
+    Unavailable {
+        /// Who was called.
+        service: Service,
+        /// The base that was called.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+    /// The service does not take our token, or wants one. A matter of settings, not of the call: the same call succeeds
+    /// when they are right.
+    #[error("{service} at {url} refuses {} ({status}): {}", if *.sent { "our token" } else { "calls without a token" }, .advice)]
+    Denied {
+        /// Who was called.
+        service: Service,
+        /// The base that was called.
+        url: String,
+        /// The HTTP status, 401 or 403.
+        status: u16,
+        /// Whether a token was sent.
+        sent: bool,
+        /// What to do about it.
+        advice: String,
+    },
+    /// The service answered no. The call changed nothing, and the same call would be refused again.
+    #[error("{service} refused ({status} {code}): {detail}")]
+    Refused {
+        /// Who was called.
+        service: Service,
+        /// The HTTP status.
+        status: u16,
+        /// The stable code of the problem.
+        code: String,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+impl Service {
+    /// The subcommand that runs it.
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Status => "apid",
+            Self::Balance => "balance",
+            Self::Cache => "cache",
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Status => "the stage-status API",
+            Self::Balance => "the balance-daemon",
+            Self::Cache => "the cache-service",
+        })
+    }
+}
+
+impl ClientError {
+    /// Whether the same call may succeed later, when what is around it works again.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Denied { .. })
+    }
+
+    /// Whether another worker has the task by now.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status: 409, .. })
+    }
+
+    /// Whether what was named does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+}
+
+/// Calls one service.
+#[derive(Clone)]
+pub(super) struct Caller {
+    agent: ureq::Agent,
+    service: Service,
+    base: String,
+    party: Option<Party>,
+    /// What goes into the header.
+    authorization: Option<Secret>,
+}
+
+/// An RFC 9457 document, as far as it is used.
+#[derive(serde::Deserialize, Default)]
+#[serde(default)]
+struct Problem {
+    code: String,
+    detail: String,
+}
+
+impl Caller {
+    /// Calls that speak for a party, with that party's first token if there is one.
+    pub(super) fn of(service: Service, base: &str, settings: &Settings, party: Party) -> Self {
+        let token = settings.auth.token(party);
+        let authorization = token.map(|token| Secret::new(format!("Bearer {}", token.expose())));
+        Self { party: Some(party), authorization, ..Self::new(service, base) }
+    }
+
+    /// Calls that change nothing: those need no token.
+    pub(super) fn new(service: Service, base: &str) -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CALL_TIMEOUT))
+            .max_idle_connections_per_host(8)
+            .user_agent(concat!("shopctl/", env!("CARGO_PKG_VERSION")))
+            // The service is inside the house: a proxy of the environment is not for it.
+            .proxy(None)
+            // Nor does it send us elsewhere, and our token goes nowhere else.
+            .max_redirects(0)
+            .build();
+        Self { agent: agent.into(), service, base: base.to_owned(), party: None, authorization: None }
+    }
+
+    /// The base URL.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let url = format!("{}{path}", self.base);
+        let request = self.agent.get(&url).config().timeout_global(Some(CALL_TIMEOUT)).build();
+        self.answer(request.call())
+    }
+
+    pub(super) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, ClientError> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.agent.post(&url).config().timeout_global(Some(timeout)).build();
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization.expose());
+        }
+        self.answer(request.send_json(body))
+    }
+
+    /// An answer that does not fit what was asked: as good as none.
+    pub(super) fn unavailable(&self, why: impl Into<String>) -> ClientError {
+        ClientError::Unavailable { service: self.service, url: self.base.clone(), why: why.into() }
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &self,
+        result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Result<T, ClientError> {
+        let mut response = result.map_err(|e| self.unavailable(e.to_string()))?;
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+        if (200..300).contains(&status) {
+            return body.read_json().map_err(|e| self.unavailable(format!("its answer cannot be read: {e}")));
+        }
+        let problem: Problem = body.read_json().unwrap_or_default();
+        // 408, 429 and everything from 500: the request is not at fault.
+        if status >= 500 || matches!(status, 408 | 429) {
+            return Err(self.unavailable(format!("status {status} {}", problem.detail)));
+        }
+        if matches!(problem.code.as_str(), "unauthorized" | "forbidden") || status == 401 {
+            return Err(self.denied(status));
+        }
+        Err(ClientError::Refused { service: self.service, status, code: problem.code, detail: problem.detail })
+    }
+
+    fn denied(&self, status: u16) -> ClientError {
+        let sent = self.authorization.is_some();
+        let advice = self.party.map_or_else(
+            || "this call was not expected to need one".to_owned(),
+            |party| {
+                let name = party.name();
+                let there =
+                    if sent { "to one that the API knows as that of" } else { "to the token that the API has for" };
+                format!("set auth.{name} (or auth.{name}_file) {there} {name}")
+            },
+        );
+        ClientError::Denied { service: self.service, url: self.base.clone(), status, sent, advice }
+    }
+}

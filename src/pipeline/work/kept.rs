@@ -1,0 +1,79 @@
+//! Copies of what was published. A decision is made once: when a published file is lost or damaged before it is
+//! delivered, it cannot be decided again, only put back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::event::{Moment, ShardId};
+use crate::pipeline::artifact::{self, Draft, Taken};
+use crate::pipeline::fault::Fault;
+use crate::pipeline::folder::{Artifact, Folder};
+use crate::task::Digest;
+
+/// How long a copy is kept: a damage shows when the file is delivered, which is soon.
+const KEEP_MS: i64 = 24 * 3_600_000;
+
+/// The copies of one worker.
+pub(super) struct Kept {
+    folder: Folder,
+    own: PathBuf,
+}
+
+impl Kept {
+    /// Those beside the worker's state.
+    pub(super) fn of(folder: &Folder, shard: ShardId) -> Self {
+        let state = folder.worker_state(shard);
+        let own = state.parent().unwrap_or(folder.path()).join("kept");
+        Self { folder: folder.clone(), own }
+    }
+
+    /// Keeps a copy of a file that was just published.
+    pub(super) fn keep(&self, artifact: &Artifact) -> Result<(), Fault> {
+        Ok(copy(&self.folder.path_of(artifact), &self.own.join(artifact.file_name()))?)
+    }
+
+    /// Makes sure that a published file is what it was, putting the copy in its place where it is not.
+    pub(super) fn require(&self, artifact: &Artifact, expected: Digest) -> Result<(), Fault> {
+        let path = self.folder.locate(artifact);
+        let found = digest_of(&path)?;
+        if found == Some(expected) {
+            return Ok(());
+        }
+        let kept = self.own.join(artifact.file_name());
+        if digest_of(&kept)? == Some(expected) {
+            log::warn!(stage = "shard-worker", path:% = path.display(); "put back what was published");
+            return Ok(copy(&kept, &path)?);
+        }
+        let found = found.map_or_else(|| "is gone".to_owned(), |found| format!("has SHA-256 {found}"));
+        let path = path.display();
+        Err(Fault::Corrupt(format!(
+            "corrupt: {path} {found}, was published with {expected}, and no copy is left; put it back from a backup"
+        )))
+    }
+
+    /// Removes copies that are old.
+    pub(super) fn sweep(&self, now: Moment) -> Result<(), Fault> {
+        for name in artifact::list(&self.own)? {
+            let path = self.own.join(name);
+            if artifact::written_unix_ms(&path)? < now.plus_ms(-KEEP_MS).unix_ms() {
+                artifact::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut draft = Draft::create(to, 0)?;
+    io::copy(&mut artifact::open(from)?, &mut draft)?;
+    draft.publish(Taken::Replace).map(drop)
+}
+
+/// Nothing for a file that is not there.
+fn digest_of(path: &Path) -> Result<Option<Digest>, Fault> {
+    match artifact::open_verified(path, None) {
+        Ok((_, found)) => Ok(Some(found.sha256)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Fault::of_input(e)),
+    }
+}

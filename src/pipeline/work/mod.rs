@@ -1,0 +1,297 @@
+//! The worker: decides one shard's file by the rules of trade and prepares what the sender delivers (semantics 4).
+//!
+//! Reads `shard-splitter/`, writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line), and
+//! the rejects. What it has to remember is durable before the task is reported.
+//!
+//! A file in steps: sort its lines; decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
+//! tell the [`directory`] which orders were decided, hand in the returns that came too early, take up those that are
+//! due (`early.rs`); pay the credits; publish the files; commit the state together with the report. A crash before
+//! the commit repeats all of it from the same state: bank and directory answer the same task as before, so that the
+//! same is decided. After the commit the report is answered from the state.
+
+pub mod bank;
+mod books;
+mod deciding;
+pub mod directory;
+mod early;
+mod input;
+mod kept;
+mod outcome;
+pub mod remote;
+mod spool;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::path::Path;
+
+use self::bank::Bank;
+use self::books::Books;
+use self::deciding::{Deciding, Lists};
+use self::directory::Directory;
+use self::early::Gathered;
+use self::input::Input;
+use self::kept::Kept;
+use self::outcome::Outcome;
+use self::window::Window;
+pub use self::window::WindowLimits;
+use super::artifact;
+use super::driver::{FileTask, Finished, Job};
+use super::fault::Fault;
+use super::folder::{Artifact, Folder};
+use super::lease::Lease;
+use super::order::{Sorter, Spot};
+use super::split::LINES_PER_CHECK;
+use crate::clock::Clock;
+use crate::event::reject::require_line_feed;
+use crate::event::{Event, Next, Reason, Reject, ShardId};
+use crate::rules::Policy;
+use crate::store::{self, FinishedFile, WorkerState};
+use crate::task::{Claimed, Output, Stage, TaskKey};
+
+const DAY_MS: i64 = 86_400_000;
+/// Earlier tasks that are confirmed to the directory before the next one begins.
+const CONFIRM_MAX: u32 = 64;
+
+/// The worker of one shard.
+pub struct Worker {
+    folder: Folder,
+    shard: ShardId,
+    terms: Terms,
+    state: Box<dyn WorkerState>,
+    bank: Box<dyn Bank>,
+    directory: Box<dyn Directory>,
+    clock: Clock,
+    /// The day on which keys were last forgotten.
+    swept: Option<i64>,
+}
+
+/// How a worker works.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Bytes of a line, at the most.
+    pub line_bytes_max: usize,
+    /// Days that keys are remembered.
+    pub key_retention_days: u32,
+    /// What the rules leave open.
+    pub policy: Policy,
+    /// How much is decided together.
+    pub window: WindowLimits,
+}
+
+impl Worker {
+    /// Opens the worker of a shard with the state that it keeps in its own folder.
+    ///
+    /// # Errors
+    /// When the state cannot be opened.
+    pub fn open(
+        folder: Folder,
+        shard: ShardId,
+        terms: Terms,
+        clock: Clock,
+        bank: Box<dyn Bank>,
+        directory: Box<dyn Directory>,
+    ) -> store::Result<Self> {
+        // Its folder is a plain one, or the state would be kept who knows where.
+        let state = folder.worker_state(shard);
+        artifact::create_folder(state.parent().unwrap_or(folder.path())).map_err(store::Error::Input)?;
+        let state = store::open_worker_state(&state)?;
+        Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None })
+    }
+
+    /// Works on one file.
+    ///
+    /// # Errors
+    /// [`Fault`]; the state is as before then.
+    pub fn work_on(&mut self, task: &FileTask, lease: &Lease) -> Result<Finished, Fault> {
+        lease.check()?;
+        let day = self.clock.now().unix_ms().div_euclid(DAY_MS);
+        self.forget_old_keys(day)?;
+        self.confirm_earlier(task);
+        artifact::create_folder(&self.folder.worker(self.shard))?;
+        let input = Input::open(task, self.terms.line_bytes_max)?;
+        // An attempt that panicked may have left its transaction open.
+        self.state.roll_back()?;
+        self.state.begin()?;
+        // Only now, behind the lock: whoever had the task before may have been about to commit.
+        let finished = self.state.find_finished(&task.key.file);
+        let result = match finished {
+            Ok(None) => self.work_in_transaction(task, input, day, lease),
+            Ok(Some(finished)) => {
+                self.state.roll_back()?;
+                return self.answer_again(task, &finished, &input.found);
+            }
+            Err(e) => Err(e.into()),
+        };
+        if result.is_err() {
+            self.state.roll_back()?;
+        }
+        result
+    }
+
+    /// The task is reported done: what it took from the directory is pending no more. If the directory does not answer
+    /// now, the next task says it again.
+    pub fn reported(&mut self, key: &TaskKey) {
+        let confirmed = self.directory.confirm(key).and_then(|()| Ok(self.state.confirm(&key.file)?));
+        if let Err(fault) = confirmed {
+            log::warn!(stage = Stage::ShardWorker.name(), file = key.file.as_str(), shard = key.shard.get();
+                "the order directory is told later that this is done: {fault}");
+        }
+    }
+
+    fn work_in_transaction(
+        &mut self,
+        task: &FileTask,
+        input: Input,
+        day: i64,
+        lease: &Lease,
+    ) -> Result<Finished, Fault> {
+        let own = self.folder.worker(self.shard);
+        let (key, found) = (&task.key, input.found);
+        let mut outcome = Outcome::begin(&self.folder, task)?;
+        let sorted = read_shapes(input, key, &own, &mut outcome, lease)?;
+        let (books, lists) = (Books::new(self.state.as_mut(), day), Lists::new(&own));
+        let policy = self.terms.policy;
+        let mut deciding = Deciding::new(&key.file, books, self.bank.as_mut(), outcome, lists, policy, lease);
+        let mut window = Window::new(self.terms.window);
+        sorted.for_each(|spot, raw| {
+            if window.is_full_for(raw) {
+                deciding.decide(&window)?;
+                window.clear();
+            }
+            window.push(spot.line, raw);
+            Ok::<_, Fault>(())
+        })?;
+        deciding.decide(&window)?;
+        drop(window);
+        let directory = self.directory.as_mut();
+        let (orders, held) = (deciding.lists.orders.take(), deciding.lists.held.take());
+        let mut gathered = Gathered::new(&own);
+        gathered.record(orders, directory, key, lease)?;
+        gathered.hold(held, directory, key, lease)?;
+        gathered.take(directory, key)?;
+        deciding.decide_gathered(gathered)?;
+        let Deciding { outcome, lists, bank, .. } = deciding;
+        deciding::pay(lists.credits, bank, lease)?;
+        lease.check()?;
+        self.publish(task, outcome, &found, day)
+    }
+
+    /// The files first, then the state: a crash in between repeats the same decisions from the same state.
+    fn publish(&mut self, task: &FileTask, outcome: Outcome, found: &Output, day: i64) -> Result<Finished, Fault> {
+        let counts = outcome.counts;
+        if !counts.balanced() {
+            return Err(Fault::Attempt(format!("lines were lost or made in {}: {counts:?}", task.key)));
+        }
+        let (output, rejects) = outcome.publish()?;
+        let (file, kept) = (task.key.file.clone(), Kept::of(&self.folder, self.shard));
+        kept.keep(&Artifact::Prepared(file.clone(), self.shard))?;
+        if rejects.is_some() {
+            kept.keep(&Artifact::WorkRejects(file, self.shard))?;
+        }
+        let finished = FinishedFile { input: found.sha256, counts, output, rejects };
+        self.state.put_finished(&task.key.file, &finished, day)?;
+        self.state.commit()?;
+        Ok(Finished { key: task.key.clone(), counts, output: Some(output) })
+    }
+
+    /// The file is worked through already, and the report of it was lost.
+    fn answer_again(&self, task: &FileTask, finished: &FinishedFile, found: &Output) -> Result<Finished, Fault> {
+        let (file, shard) = (task.key.file.clone(), self.shard);
+        if found.sha256 != finished.input {
+            return Err(Fault::Corrupt(format!(
+                "corrupt: {} has SHA-256 {}, but was worked through with {}; put repaired lines into a new event file",
+                task.source.display(),
+                found.sha256,
+                finished.input
+            )));
+        }
+        let kept = Kept::of(&self.folder, shard);
+        kept.require(&Artifact::Prepared(file.clone(), shard), finished.output.sha256)?;
+        if let Some(rejects) = finished.rejects {
+            kept.require(&Artifact::WorkRejects(file, shard), rejects)?;
+        }
+        Ok(Finished { key: task.key.clone(), counts: finished.counts, output: Some(finished.output) })
+    }
+
+    /// What could not be said when it was time.
+    fn confirm_earlier(&mut self, task: &FileTask) {
+        let files = match self.state.list_unconfirmed(CONFIRM_MAX) {
+            Ok(files) => files,
+            Err(e) => return log::warn!("cannot see which tasks are not confirmed: {e}"),
+        };
+        for file in files.into_iter().filter(|file| *file != task.key.file) {
+            self.reported(&TaskKey { file, shard: self.shard });
+        }
+    }
+
+    /// Once a day.
+    fn forget_old_keys(&mut self, day: i64) -> Result<(), Fault> {
+        if self.swept != Some(day) {
+            let forgotten = self.state.forget_before(day - i64::from(self.terms.key_retention_days))?;
+            Kept::of(&self.folder, self.shard).sweep(self.clock.now())?;
+            self.swept = Some(day);
+            if forgotten > 0 {
+                log::info!(stage = Stage::ShardWorker.name(), shard = self.shard.get(), keys = forgotten; "forgot old keys");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first rule, and the order for all others.
+fn read_shapes<'a>(
+    input: Input,
+    key: &TaskKey,
+    own: &'a Path,
+    outcome: &mut Outcome,
+    lease: &Lease,
+) -> Result<Sorter<'a>, Fault> {
+    let Input { mut lines, mut numbers, .. } = input;
+    let mut sorter = Sorter::new(own);
+    loop {
+        if lines.lines().is_multiple_of(LINES_PER_CHECK) {
+            lease.check()?;
+        }
+        let Some(next) = lines.next_line()? else {
+            return Ok(sorter);
+        };
+        outcome.counts.read += 1;
+        match next {
+            Next::Line { number, bytes, terminated } => {
+                let line = numbers.number_of(number)?;
+                match require_line_feed(terminated).and_then(|()| Event::parse(bytes)) {
+                    Ok(event) => sorter.push(event.at, Spot::new(&key.file, line), bytes)?,
+                    Err(reject) => outcome.reject(crate::rules::Place { file: &key.file, line }, &reject, bytes)?,
+                }
+            }
+            Next::TooLong { number } => {
+                let line = numbers.number_of(number)?;
+                let reject = Reject::new(Reason::TooLong, format!("the line has more than {} bytes", lines.max()));
+                outcome.counts.rejected += 1;
+                outcome.rejects.write_streamed(line, &reject, |sink| lines.rest_of_line(sink).map(|_| ()))?;
+            }
+        }
+    }
+}
+
+impl Job for Worker {
+    fn stage(&self) -> Stage {
+        Stage::ShardWorker
+    }
+
+    fn work(&mut self, claimed: &[Claimed], lease: &Lease) -> Result<Vec<Finished>, Fault> {
+        claimed
+            .iter()
+            .map(|claimed| {
+                let key = claimed.key.clone();
+                let source = self.folder.locate(&Artifact::Split(key.file.clone(), key.shard));
+                self.work_on(&FileTask { key, source, input: claimed.input, token: claimed.token }, lease)
+            })
+            .collect()
+    }
+
+    fn reported(&mut self, key: &TaskKey) {
+        Worker::reported(self, key);
+    }
+}

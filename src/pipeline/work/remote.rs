@@ -1,0 +1,120 @@
+//! Bank and order directory by way of the balance-daemon and the cache-service.
+
+use super::bank::{Bank, Outcome, Refusal};
+use super::directory::{DecidedOrder, Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
+use crate::config::{Party, Settings};
+use crate::pipeline::balance_client::BalanceClient;
+use crate::pipeline::cache_client::CacheClient;
+use crate::pipeline::calls::ClientError;
+use crate::pipeline::fault::Fault;
+use crate::rules::money::{Direction, Operation};
+use crate::task::TaskKey;
+use crate::trade::{self, Amount, NewOrder, OperationKey, OperationKind, OrderId, OrderState, PutOutcome, UserId};
+
+/// The balance-daemon.
+pub struct RemoteBank(BalanceClient);
+
+/// The cache-service.
+pub struct RemoteDirectory(CacheClient);
+
+impl RemoteBank {
+    /// The one that the settings name.
+    pub fn of(settings: &Settings) -> Self {
+        Self(BalanceClient::of(settings, Party::ShardWorker))
+    }
+}
+
+impl RemoteDirectory {
+    /// The one that the settings name.
+    pub fn of(settings: &Settings) -> Self {
+        Self(CacheClient::of(settings, Party::ShardWorker))
+    }
+}
+
+impl Bank for RemoteBank {
+    fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, Refusal> {
+        let asked: Vec<_> = operations.iter().map(operation).collect::<Result<_, _>>()?;
+        let outcomes = self.0.apply(&asked).map_err(|error| refusal(error, operations))?;
+        let outcome = |outcome| match outcome {
+            trade::Outcome::Applied => Outcome::Applied,
+            trade::Outcome::InsufficientFunds => Outcome::InsufficientFunds,
+        };
+        Ok(outcomes.into_iter().map(outcome).collect())
+    }
+}
+
+impl Directory for RemoteDirectory {
+    fn record_and_take(&mut self, by: &TaskKey, orders: &[DecidedOrder]) -> Result<Written, Fault> {
+        let order = |decided: &DecidedOrder| {
+            let state = if decided.accepted { OrderState::Accepted } else { OrderState::Rejected };
+            Ok(NewOrder { order: order_id(decided.order_id)?, shop_id: decided.shop_id, state })
+        };
+        let orders: Vec<_> = orders.iter().map(order).collect::<Result<_, Fault>>()?;
+        let (recorded, taken) = self.0.record_and_take(by, &orders)?;
+        // The state that stands there may be that of an earlier try: the order's shard knows better.
+        let elsewhere = recorded.iter().filter(|recorded| recorded.order.shard != by.shard).count();
+        Ok(Written { elsewhere: elsewhere as u64, taken: taken.into_iter().map(taken_return).collect() })
+    }
+
+    fn put(&mut self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<Kept>, Fault> {
+        let entry = |early: &EarlyReturn| {
+            let EarlyReturn { line, at, raw, .. } = early.clone();
+            Ok(trade::EarlyReturn { line, order: order_id(early.order_id)?, happened_at: at, raw })
+        };
+        let entries: Vec<_> = returns.iter().map(entry).collect::<Result<_, Fault>>()?;
+        let kept = |outcome: PutOutcome| match outcome {
+            PutOutcome::Held => Kept::Held,
+            PutOutcome::Known(_) => Kept::Ours,
+        };
+        Ok(self.0.put(by, &entries)?.into_iter().map(kept).collect())
+    }
+
+    fn take(&mut self, by: &TaskKey, due: Due) -> Result<Vec<TakenReturn>, Fault> {
+        let limit = u32::try_from(ENTRIES_MAX).unwrap_or(u32::MAX);
+        let taken = match due {
+            Due::Ours => self.0.take(by, limit)?,
+            Due::Expired => self.0.expired(by, limit)?,
+        };
+        Ok(taken.into_iter().map(taken_return).collect())
+    }
+
+    fn confirm(&mut self, by: &TaskKey) -> Result<(), Fault> {
+        self.0.confirm(by)?;
+        Ok(())
+    }
+}
+
+fn operation(asked: &Operation) -> Result<trade::Operation, Fault> {
+    let cannot = || Fault::Attempt(format!("no bank can be asked for '{}': {}", asked.key, asked.amount));
+    Ok(trade::Operation {
+        key: OperationKey::new(asked.key.as_str()).ok_or_else(cannot)?,
+        user: UserId::new(asked.user_id).ok_or_else(cannot)?,
+        kind: match asked.direction {
+            Direction::Debit => OperationKind::Debit,
+            Direction::Credit => OperationKind::Credit,
+        },
+        amount: Amount::from_minor(asked.amount.minor()).ok_or_else(cannot)?,
+        reason: asked.reason.clone(),
+    })
+}
+
+/// Why the daemon did nothing. A key that stands for something else is named in its answer.
+fn refusal(error: ClientError, operations: &[Operation]) -> Refusal {
+    if let ClientError::Refused { code, detail, .. } = &error
+        && code == "key_conflict"
+        && let Some(named) = operations.iter().find(|operation| detail.contains(&format!("'{}'", operation.key)))
+    {
+        return Refusal::Conflict(named.key.clone());
+    }
+    Refusal::Fault(error.into())
+}
+
+fn order_id(number: i64) -> Result<OrderId, Fault> {
+    OrderId::new(number).ok_or_else(|| Fault::Attempt(format!("{number} is no order_id")))
+}
+
+fn taken_return(taken: trade::Taken) -> TakenReturn {
+    let trade::Taken { file, entry } = taken;
+    let entry = EarlyReturn { line: entry.line, order_id: entry.order.get(), at: entry.happened_at, raw: entry.raw };
+    TakenReturn { file, entry }
+}

@@ -1,0 +1,72 @@
+//! The lines that are decided together: enough of them to ask the bank for many debits at once, few enough to hold.
+
+use std::ops::Range;
+
+use crate::event::{Event, Reject};
+
+/// How much is decided together. What is decided does not depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowLimits {
+    /// Lines, at the most; no more than the bank takes operations at once.
+    pub lines: usize,
+    /// Bytes of lines, beside the first one.
+    pub bytes: usize,
+}
+
+impl Default for WindowLimits {
+    fn default() -> Self {
+        Self { lines: 8192, bytes: 8 * 1024 * 1024 }
+    }
+}
+
+/// Lines in the order in which they are decided.
+pub(super) struct Window {
+    limits: WindowLimits,
+    bytes: Vec<u8>,
+    lines: Vec<(u64, Range<usize>)>,
+}
+
+/// A line of a window.
+pub(super) struct Item<'a> {
+    /// Its number in the event file.
+    pub(super) line: u64,
+    /// Its bytes.
+    pub(super) raw: &'a [u8],
+    /// What it says.
+    pub(super) event: Event<'a>,
+}
+
+impl Window {
+    /// An empty window.
+    pub(super) fn new(limits: WindowLimits) -> Self {
+        Self { limits, bytes: Vec::new(), lines: Vec::new() }
+    }
+
+    /// Whether there is no room for this line: then the window has to be decided and cleared first.
+    pub(super) fn is_full_for(&self, raw: &[u8]) -> bool {
+        let limits = self.limits;
+        !self.lines.is_empty() && (self.lines.len() >= limits.lines || self.bytes.len() + raw.len() > limits.bytes)
+    }
+
+    /// Adds a line.
+    pub(super) fn push(&mut self, line: u64, raw: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(raw);
+        self.lines.push((line, start..self.bytes.len()));
+    }
+
+    /// Its lines, read again: they had a right shape.
+    pub(super) fn items(&self) -> Result<Vec<Item<'_>>, Reject> {
+        let read = |(line, range): &(u64, Range<usize>)| {
+            let raw = &self.bytes[range.clone()];
+            Ok(Item { line: *line, raw, event: Event::parse(raw)? })
+        };
+        self.lines.iter().map(read).collect()
+    }
+
+    /// Empties it.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.lines.clear();
+    }
+}

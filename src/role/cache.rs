@@ -1,0 +1,52 @@
+//! `shopctl cache`: the cache-service.
+//!
+//! Reads and writes the database of the order directory and the pending returns, which it creates where needed; serves
+//! contracts 5 on port 8084. Run: `shopctl cache`.
+
+use std::time::Duration;
+
+use crate::api::cache::{self, Cache};
+use crate::boot::{Context, Exit, Failure};
+use crate::config::Settings;
+use crate::store::{self, PendingPolicy};
+
+/// The port that the cache-service listens on by default.
+pub const PORT: u16 = 8084;
+
+/// The cache-service: which shard an order belongs to, and returns that came before their purchase.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl cache
+  shopctl cache --set cache.pending_ttl=600
+  curl -s http://127.0.0.1:8084/api/v1/pending/4711
+
+Stop it with SIGTERM or Ctrl-C: it answers what has begun and exits with 0; a second signal ends it at once.")]
+pub struct Args {}
+
+/// Serves until the stop is requested.
+///
+/// # Errors
+/// [`Failure`] when the port or the database cannot be opened.
+pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
+    ctx.bind(PORT, cache::POLICY).await?;
+    let store = store::open_pending(&ctx.settings.database.cache, ctx.clock.clone(), policy(&ctx.settings)).await?;
+    let api = Cache::new(store.clone(), &ctx.metrics);
+    let keep = api.clone().keep_ready(ctx.readiness.clone(), ctx.stop.clone());
+    let work = async move {
+        keep.await;
+        Ok(())
+    };
+    let served = ctx.serve(cache::router(api), cache::BODY_BYTES_MAX, work).await;
+    store.close().await;
+    served
+}
+
+/// What the store needs to know of the settings.
+fn policy(settings: &Settings) -> PendingPolicy {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    PendingPolicy {
+        ttl_ms: ms(settings.cache.pending_ttl),
+        pending_max: settings.cache.pending_max,
+        retention_ms: ms(settings.cache.retention),
+    }
+}

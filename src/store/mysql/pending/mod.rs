@@ -1,0 +1,82 @@
+//! The order directory and the returns that wait. Every transaction locks rows of the directory first, in the order of
+//! their ids, then returns in the order of their names: no two of them wait for each other in a circle.
+
+mod read;
+mod take;
+mod write;
+
+use async_trait::async_trait;
+
+use super::database::Database;
+use super::migrate::CACHE;
+use crate::clock::Clock;
+use crate::store::Result;
+use crate::store::pending::{PendingPolicy, PendingStore, Take};
+use crate::store::url::Server;
+use crate::task::TaskKey;
+use crate::trade::orders::ENTRIES_MAX;
+use crate::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
+
+/// [`PendingStore`] in a database of a server.
+pub(in crate::store) struct MysqlPending {
+    database: Database,
+    policy: PendingPolicy,
+}
+
+impl MysqlPending {
+    /// The database at this place; it is not asked anything yet.
+    pub(in crate::store) fn new(server: &Server, clock: Clock, policy: PendingPolicy) -> Self {
+        Self { database: Database::new(server, &CACHE, clock), policy }
+    }
+}
+
+#[async_trait]
+impl PendingStore for MysqlPending {
+    async fn ping(&self) -> Result<()> {
+        self.database.write(&read::Ping).await
+    }
+
+    async fn record_orders(&self, by: &TaskKey, orders: &[NewOrder]) -> Result<Vec<Recorded>> {
+        Ok(self.database.write(&write::Record { by, orders, is_taking: false }).await?.0)
+    }
+
+    async fn record_and_take(&self, by: &TaskKey, orders: &[NewOrder]) -> Result<(Vec<Recorded>, Vec<Taken>)> {
+        self.database.write(&write::Record { by, orders, is_taking: true }).await
+    }
+
+    async fn look_up(&self, orders: &[OrderId]) -> Result<Vec<Order>> {
+        self.database.write(&read::LookUp(orders)).await
+    }
+
+    async fn put(&self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<PutOutcome>> {
+        self.database.write(&write::Put { by, returns, policy: self.policy }).await
+    }
+
+    async fn take(&self, by: &TaskKey, what: Take<'_>, limit: u32) -> Result<Vec<Taken>> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(ENTRIES_MAX);
+        match what {
+            Take::Orders(orders) => self.database.write(&take::OfOrders { by, orders, new: orders, limit }).await,
+            Take::Shard | Take::Expired => self.database.write(&take::Once { by, what, limit }).await,
+        }
+    }
+
+    async fn confirm(&self, by: &TaskKey) -> Result<u64> {
+        self.database.write(&take::Confirm(by)).await
+    }
+
+    async fn list_held(&self, order: OrderId, limit: u32) -> Result<Vec<Held>> {
+        self.database.write(&read::ListHeld { order, limit }).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog> {
+        self.database.read(&read::LookAtBacklog).await
+    }
+
+    async fn forget(&self, limit: u32) -> Result<u64> {
+        self.database.write(&take::Forget { retention_ms: self.policy.retention_ms, limit }).await
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}

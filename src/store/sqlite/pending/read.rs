@@ -1,0 +1,120 @@
+//! Looking at the directory and at what is kept.
+
+use rusqlite::{Connection, Row, params};
+
+use super::super::db::{count_column, count_value, moment_column, moment_text, optional_moment};
+use crate::event::{Moment, ShardId};
+use crate::store::{Error, Result};
+use crate::task::{FileName, TaskKey};
+use crate::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Refusal, Taken};
+
+/// An order as it stands, unless it is only awaited. Without an order it asks whether the table is there.
+pub(super) fn standing(connection: &Connection, order: Option<OrderId>) -> Result<Option<Order>> {
+    let mut select = connection.prepare_cached(
+        "SELECT order_id, shop_id, shard, state, filename FROM order_directory WHERE order_id = ?1 AND state <> 'awaited'",
+    )?;
+    let mut rows = select.query([order.map(OrderId::get)])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let state: String = row.get("state")?;
+    Ok(Some(Order {
+        order: order_column(row)?,
+        shop_id: row.get("shop_id")?,
+        shard: shard_column(row, "shard")?,
+        state: OrderState::from_name(&state).ok_or_else(|| Error::Broken(format!("column state holds '{state}'")))?,
+        file: file_column(row, "filename")?,
+    }))
+}
+
+/// Whether this very return is kept already.
+pub(super) fn is_kept(connection: &Connection, by: &TaskKey, entry: &EarlyReturn) -> Result<bool> {
+    let mut select = connection.prepare_cached(
+        "SELECT order_id, happened_at, raw, put_shard FROM pending_return WHERE filename = ?1 AND line = ?2",
+    )?;
+    let mut rows = select.query(params![by.file.as_str(), count_value(entry.line)])?;
+    let Some(row) = rows.next()? else {
+        return Ok(false);
+    };
+    let raw: String = row.get("raw")?;
+    let is_same = order_column(row)? == entry.order
+        && moment_column(row, "happened_at")? == entry.happened_at
+        && shard_column(row, "put_shard")? == by.shard
+        && raw == entry.raw;
+    if is_same { Ok(true) } else { Err(Refusal::LineConflict { file: by.file.clone(), line: entry.line }.into()) }
+}
+
+/// How many returns are pending.
+pub(super) fn pending(connection: &Connection) -> Result<u64> {
+    let select = "SELECT COUNT(*) AS n FROM pending_return WHERE done_at IS NULL";
+    connection.query_row_and_then(select, [], |row| count_column(row, "n"))
+}
+
+/// The kept returns of an order, the oldest first.
+pub(super) fn list_held(connection: &Connection, order: OrderId, limit: u32) -> Result<Vec<Held>> {
+    let mut select = connection
+        .prepare_cached("SELECT * FROM pending_return WHERE order_id = ?1 ORDER BY filename, line LIMIT ?2")?;
+    let mut rows = select.query(params![order.get(), limit])?;
+    let mut held = Vec::new();
+    while let Some(row) = rows.next()? {
+        held.push(Held {
+            by: TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "put_shard")? },
+            line: count_column(row, "line")?,
+            happened_at: moment_column(row, "happened_at")?,
+            held_at: moment_column(row, "put_at")?,
+            expires_at: moment_column(row, "expires_at")?,
+            state: state_of(row)?,
+            done_at: optional_moment(row, "done_at")?,
+        });
+    }
+    Ok(held)
+}
+
+fn state_of(row: &Row<'_>) -> Result<HeldState> {
+    let Some(kind) = row.get::<_, Option<String>>("taken_as")? else {
+        return Ok(HeldState::Waiting);
+    };
+    let by = TaskKey { file: file_column(row, "taken_file")?, shard: shard_column(row, "taken_shard")? };
+    Ok(if kind == "expired" { HeldState::Expired(by) } else { HeldState::Released(by) })
+}
+
+/// How much is kept.
+pub(super) fn backlog(connection: &Connection, now: Moment) -> Result<Backlog> {
+    let select = "SELECT COUNT(*) AS waiting, MIN(p.put_at) AS oldest,
+           COUNT(CASE WHEN p.expires_at <= ?1 AND d.state = 'awaited' THEN 1 END) AS overdue
+         FROM pending_return p JOIN order_directory d ON d.order_id = p.order_id WHERE p.taken_file IS NULL";
+    connection.query_row_and_then(select, [moment_text(now)], |row| {
+        Ok(Backlog {
+            pending: pending(connection)?,
+            waiting: count_column(row, "waiting")?,
+            overdue: count_column(row, "overdue")?,
+            oldest: optional_moment(row, "oldest")?,
+        })
+    })
+}
+
+/// A return with where it came from.
+pub(super) fn taken(row: &Row<'_>) -> Result<Taken> {
+    let entry = EarlyReturn {
+        line: count_column(row, "line")?,
+        order: order_column(row)?,
+        happened_at: moment_column(row, "happened_at")?,
+        raw: row.get("raw")?,
+    };
+    Ok(Taken { file: file_column(row, "filename")?, entry })
+}
+
+pub(super) fn file_column(row: &Row<'_>, column: &str) -> Result<FileName> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|_| Error::Broken(format!("column {column} holds '{text}'")))
+}
+
+fn shard_column(row: &Row<'_>, column: &str) -> Result<ShardId> {
+    let number = count_column(row, column)?;
+    ShardId::new(number).ok_or_else(|| Error::Broken(format!("column {column} holds {number}")))
+}
+
+fn order_column(row: &Row<'_>) -> Result<OrderId> {
+    let number: i64 = row.get("order_id")?;
+    OrderId::new(number).ok_or_else(|| Error::Broken(format!("column order_id holds {number}")))
+}
