@@ -117,6 +117,9 @@ CREATE TABLE IF NOT EXISTS shop (
     active  BOOLEAN       NOT NULL DEFAULT TRUE,
     -- NULL until the first price change.
     price   DECIMAL(18,2) NULL,
+    -- The files of the last status and the last price: a file that is delivered late does not undo them.
+    active_file VARCHAR(14) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
+    price_file  VARCHAR(14) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
     PRIMARY KEY (id, good_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
@@ -202,6 +205,9 @@ CREATE TABLE IF NOT EXISTS shop (
     active  BOOLEAN       NOT NULL DEFAULT TRUE,
     -- NULL until the first price change.
     price   DECIMAL(18,2) NULL,
+    -- The files of the last status and the last price: a file that is delivered late does not undo them.
+    active_file VARCHAR(14) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
+    price_file  VARCHAR(14) CHARACTER SET ascii COLLATE ascii_bin NOT NULL DEFAULT '',
     PRIMARY KEY (id, good_id)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

@@ -7,8 +7,8 @@ use super::calls::{BATCH_TIMEOUT, Caller, ClientError, Service};
 use crate::config::{Party, Settings};
 use crate::task::TaskKey;
 use crate::trade::wire::cache::{
-    ConfirmRequest, ConfirmResponse, ExpiredRequest, LookupRequest, LookupResponse, NewOrderItem, OrdersRequest,
-    OrdersResponse, PutAs, PutRequest, PutResponse, ReturnItem, TakeRequest, TakenItem, TakenResponse,
+    BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, LookupRequest, LookupResponse, NewOrderItem,
+    OrdersRequest, OrdersResponse, PutAs, PutRequest, PutResponse, ReturnItem, TakeRequest, TakenItem, TakenResponse,
 };
 use crate::trade::{EarlyReturn, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
@@ -116,6 +116,14 @@ impl CacheClient {
     pub fn confirm(&self, by: &TaskKey) -> Result<u64, ClientError> {
         let body = ConfirmRequest { filename: by.file.clone(), shard: by.shard };
         self.post("/pending/confirm", &body).map(|answer: ConfirmResponse| answer.confirmed)
+    }
+
+    /// How much is kept, and how much of it waits for a task.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for all calls.
+    pub fn backlog(&self) -> Result<BacklogResponse, ClientError> {
+        self.0.get("/api/v1/pending")
     }
 
     fn post<T: serde::de::DeserializeOwned>(&self, path: &str, body: &impl serde::Serialize) -> Result<T, ClientError> {

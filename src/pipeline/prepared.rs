@@ -2,16 +2,17 @@
 //!
 //! `{"event_type":..,"shop_id":..,"user_id":..,"timestamp":"..","shard":..,"payload":{...}}` with the place where the
 //! line stood behind it; `user_id` is absent where there is none, `shop_id` is null. What the event comes to beside what
-//! it says itself is its `effect`: `price` apiece of a purchase, `refund` of a return, `stock` where the good is counted.
+//! it says itself is its `effect`: `price` apiece of a purchase, `refund` of a return and the `shop` of its purchase,
+//! `stock` where the good is counted. The books are kept from it.
 
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::event::{Event, Moment, Money, ShardId};
+use crate::event::{Event, Kind, Moment, Money, ShardId};
 use crate::rules::{Effect, Place};
-use crate::store::EventRow;
+use crate::store::{Entry, EventRow};
 use crate::task::FileName;
 
 #[derive(Serialize)]
@@ -30,14 +31,16 @@ struct Line<'a> {
 }
 
 /// Amounts are texts: no reader's float comes in between.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize, Default)]
 struct EffectText {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     price: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     stock: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     refund: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shop: Option<i64>,
 }
 
 /// What the sender needs of a prepared line. Others may write prepared files too: the place is optional then.
@@ -50,10 +53,25 @@ struct Minimal<'a> {
     user_id: Option<i64>,
     timestamp: &'a str,
     shard: u8,
+    #[serde(borrow, default)]
+    payload: Option<&'a RawValue>,
+    #[serde(default)]
+    effect: EffectText,
     #[serde(default)]
     source_file: Option<FileName>,
     #[serde(default)]
     source_line: Option<u64>,
+}
+
+/// What the books need of a payload.
+#[derive(Deserialize)]
+struct Terms<'a> {
+    order_id: Option<i64>,
+    good_id: Option<i64>,
+    qty: Option<i64>,
+    #[serde(borrow)]
+    new_price: Option<&'a RawValue>,
+    active: Option<bool>,
 }
 
 /// Writes one prepared line.
@@ -72,6 +90,7 @@ pub fn write(
         price: effect.price.map(text),
         stock: effect.stock,
         refund: effect.refund.map(text),
+        shop: effect.shop,
     });
     let line = Line {
         event_type: event.payload.kind().number(),
@@ -104,10 +123,49 @@ pub fn read(line: &[u8], file: &FileName, shard: ShardId, position: u64) -> Resu
         shop_id: line.shop_id,
         user_id: line.user_id,
         timestamp,
+        entry: entry(&line, timestamp).map_err(|why| format!("line {position}: {why}"))?,
         source_file: line.source_file.unwrap_or_else(|| file.clone()),
         source_line: line.source_line.unwrap_or(position),
-        entry: None,
     })
+}
+
+/// What a line does to the books; nothing for one whose writer did not say what it comes to.
+fn entry(line: &Minimal<'_>, at: Moment) -> Result<Option<Entry>, String> {
+    let Some(payload) = line.payload else { return Ok(None) };
+    let terms: Terms<'_> = serde_json::from_str(payload.get()).map_err(|e| format!("the payload: {e}"))?;
+    let lacks = |name: &str| format!("the books need its {name}");
+    let good_id = || terms.good_id.ok_or_else(|| lacks("good_id"));
+    let shop_id = || line.effect.shop.or(line.shop_id).ok_or_else(|| lacks("shop_id"));
+    let order_id = || terms.order_id.ok_or_else(|| lacks("order_id"));
+    let qty = || terms.qty.ok_or_else(|| lacks("qty"));
+    let money = |text: &str| Money::parse(text).map_err(|e| format!("'{text}': {e}"));
+    let stock = line.effect.stock;
+    let entry = match Kind::from_number(line.event_type.into()) {
+        Some(Kind::Restock) => match stock {
+            Some(delta) => Entry::Stock { shop_id: shop_id()?, good_id: good_id()?, delta },
+            None => return Ok(None),
+        },
+        Some(Kind::Purchase) => {
+            let Some(price) = &line.effect.price else { return Ok(None) };
+            let (order_id, user_id, shop_id) = (order_id()?, line.user_id, shop_id()?);
+            let (good_id, qty, price) = (good_id()?, qty()?, money(price)?);
+            Entry::Purchase { order_id, user_id, shop_id, good_id, qty, price, at, stock }
+        }
+        Some(Kind::PriceChange) => {
+            let price = money(terms.new_price.ok_or_else(|| lacks("new_price"))?.get())?;
+            Entry::Price { shop_id: shop_id()?, good_id: good_id()?, price }
+        }
+        Some(Kind::Return) => {
+            let Some(refund) = &line.effect.refund else { return Ok(None) };
+            let (order_id, shop_id, good_id) = (order_id()?, shop_id()?, good_id()?);
+            Entry::Return { order_id, shop_id, good_id, qty: qty()?, amount: money(refund)?, at, stock }
+        }
+        Some(Kind::ShopStatus) => {
+            Entry::Status { shop_id: shop_id()?, active: terms.active.ok_or_else(|| lacks("active"))? }
+        }
+        None => return Ok(None),
+    };
+    Ok(Some(entry))
 }
 
 #[cfg(test)]
@@ -129,12 +187,47 @@ mod tests {
         let row = read(line.trim_end().as_bytes(), &file, shard, 3).unwrap();
         assert_eq!((row.shop_id, row.user_id, row.source_line), (Some(-3), None, 17));
         assert!(read(line.trim_end().as_bytes(), &file, ShardId::new(0).unwrap(), 3).is_err());
-        let effect = Effect { price: Some(Money::from_minor(1250)), stock: Some(-1), refund: None };
+        let effect = Effect { price: Some(Money::from_minor(1250)), stock: Some(-1), ..Effect::default() };
         let mut out = Vec::new();
         write(&mut out, &event, &effect, shard, Place { file: &file, line: 17 }).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert!(line.contains(r#"},"effect":{"price":"12.50","stock":-1},"source_file":"#), "{line}");
-        assert!(read(line.trim_end().as_bytes(), &file, shard, 3).is_ok());
+        let (user_id, price, at) = (None, Money::from_minor(1250), event.at);
+        let entry =
+            Entry::Purchase { order_id: 1, user_id, shop_id: -3, good_id: 2, qty: 1, price, at, stock: Some(-1) };
+        assert_eq!(read(line.trim_end().as_bytes(), &file, shard, 3).unwrap().entry, Some(entry));
+    }
+
+    /// The entry of a line with this type, shop, payload and effect.
+    fn entered(kind: u8, shop: &str, payload: &str, effect: &str) -> Result<Option<Entry>, String> {
+        let (file, shard) = ("20250101000000".parse().unwrap(), ShardId::new(0).unwrap());
+        let line = format!(
+            r#"{{"event_type":{kind},"shop_id":{shop},"user_id":5,"timestamp":"1970-01-01 00:00:00.000","shard":0,"payload":{{{payload}}},"effect":{{{effect}}}}}"#
+        );
+        read(line.as_bytes(), &file, shard, 1).map(|row| row.entry)
+    }
+
+    #[test]
+    fn the_books_are_kept_from_what_an_event_comes_to() {
+        let (at, good) = (Moment::from_unix_ms(0), r#""good_id":2"#);
+        let restock = entered(0, "1", good, r#""stock":7"#).unwrap();
+        assert_eq!(restock, Some(Entry::Stock { shop_id: 1, good_id: 2, delta: 7 }));
+        let price = entered(2, "1", r#""good_id":2,"new_price":12.5,"old_price":null"#, "").unwrap();
+        assert_eq!(price, Some(Entry::Price { shop_id: 1, good_id: 2, price: Money::from_minor(1250) }));
+        let status = entered(4, "1", r#""active":false"#, "").unwrap();
+        assert_eq!(status, Some(Entry::Status { shop_id: 1, active: false }));
+        // The goods go back to where they were bought.
+        let terms = r#""order_id":9,"good_id":2,"qty":3"#;
+        let (amount, stock) = (Money::from_minor(100), Some(3));
+        for shop in ["null", "8"] {
+            let back = entered(3, shop, terms, r#""stock":3,"refund":"1.00","shop":1"#).unwrap();
+            assert_eq!(back, Some(Entry::Return { order_id: 9, shop_id: 1, good_id: 2, qty: 3, amount, at, stock }));
+        }
+        // What the writer did not say is not made up; what the books cannot do without is not left out.
+        assert_eq!(entered(1, "1", terms, ""), Ok(None));
+        assert!(entered(1, "1", r#""good_id":2,"qty":3"#, r#""price":"1.00""#).unwrap_err().contains("order_id"));
+        assert!(entered(3, "null", terms, r#""refund":"1.00""#).unwrap_err().contains("shop_id"));
+        assert!(entered(2, "1", r#""good_id":2,"new_price":"x""#, "").unwrap_err().contains("line 1"));
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub struct Effect {
     pub stock: Option<i64>,
     /// How much a return gave back.
     pub refund: Option<Money>,
+    /// Where a return's purchase was made: its goods go back there, whatever shop it names.
+    pub shop: Option<i64>,
 }
 
 /// What becomes of an event.

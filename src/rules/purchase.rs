@@ -147,7 +147,7 @@ impl Purchase {
             state.set_stock(self.shop_id, self.good_id, count);
         }
         state.set_order(self.order_id, self.order(terms.price, Standing::Accepted));
-        let effect = Effect { price: Some(terms.price), stock: left.map(|_| -self.qty), refund: None };
+        let effect = Effect { price: Some(terms.price), stock: left.map(|_| -self.qty), ..Effect::default() };
         Ok(Decision::Accept(effect).into())
     }
 

@@ -37,7 +37,7 @@ pub fn settle(event: &Event<'_>, place: Place<'_>, state: &mut impl State) -> Re
     }
     // The sum is at most what was bought: that was checked.
     state.set_order(order_id, TradeOrder { returned: order.returned + qty, ..order });
-    let effect = Effect { price: None, stock: count.map(|_| qty), refund: Some(refund) };
+    let effect = Effect { price: None, stock: count.map(|_| qty), refund: Some(refund), shop: Some(order.shop_id) };
     let credit = money::refund(order_id, event.at, place, order.user_id.or(user_id), refund);
     Ok(Verdict { decision: Decision::Accept(effect), credit })
 }

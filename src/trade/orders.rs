@@ -141,6 +141,8 @@ pub struct Backlog {
     pub waiting: u64,
     /// Those that wait although their time is up and their order did not come.
     pub overdue: u64,
+    /// Those that the next task of some shard takes, whatever is in its file: overdue ones, and ones whose order came.
+    pub due: u64,
     /// When the oldest of those that wait was handed in.
     pub oldest: Option<Moment>,
 }

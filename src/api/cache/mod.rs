@@ -105,6 +105,7 @@ fn documented() -> OpenApiRouter<Cache> {
         .routes(routes!(pending::take))
         .routes(routes!(pending::expired))
         .routes(routes!(pending::confirm))
+        .routes(routes!(pending::backlog))
         .routes(routes!(pending::list_held));
     OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, calls)
 }

@@ -11,8 +11,8 @@ use crate::http::problem::ProblemBody;
 use crate::store::Take;
 use crate::task::TaskKey;
 use crate::trade::wire::cache::{
-    ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldItem, HeldResponse, PutItem, PutRequest, PutResponse,
-    TakeRequest, TakenItem, TakenResponse,
+    BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldItem, HeldResponse, PutItem, PutRequest,
+    PutResponse, TakeRequest, TakenItem, TakenResponse,
 };
 use crate::trade::{EarlyReturn, PutOutcome, Taken};
 
@@ -157,6 +157,18 @@ pub(super) async fn list_held(
     let order = order_of(&order)?;
     let held = cache.store.list_held(order, HELD_MAX).await?;
     Ok(axum::Json(HeldResponse { order_id: order, items: held.into_iter().map(HeldItem::from).collect() }))
+}
+
+/// How many returns are kept, and how many of them the next tasks take.
+#[utoipa::path(
+    get, path = "/pending", tag = "pending",
+    responses(
+        (status = 200, description = "The numbers of this moment.", body = BacklogResponse),
+        (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn backlog(State(cache): State<Cache>) -> Result<axum::Json<BacklogResponse>, Problem> {
+    Ok(axum::Json(cache.store.backlog().await?.into()))
 }
 
 fn answer(taken: Vec<Taken>) -> axum::Json<TakenResponse> {

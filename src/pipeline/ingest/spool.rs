@@ -148,6 +148,17 @@ impl Spool {
         Ok(Published { files, dropped, refusing })
     }
 
+    /// Publishes a file even if nothing was appended.
+    ///
+    /// # Errors
+    /// As for [`Self::publish`].
+    pub fn publish_ride(&mut self, name: &FileName) -> io::Result<Published> {
+        if self.is_empty() {
+            self.current = Some(self.begin()?);
+        }
+        self.publish(name, &[])
+    }
+
     /// Whether lines could be made durable again. Nobody may post until then, so that no post would find out.
     fn try_room(&self) -> io::Result<()> {
         let mut draft = Draft::create(&self.folder.events().join("room"), 0)?;

@@ -17,6 +17,7 @@ const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 enum Order {
     Append { lines: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
     Publish { name: FileName, more: Vec<u8>, done: oneshot::Sender<io::Result<Published>> },
+    PublishRide { name: FileName, done: oneshot::Sender<io::Result<Published>> },
 }
 
 /// Gives orders to the writer; cloning shares it. The writer ends when the last of them is dropped.
@@ -55,6 +56,16 @@ impl Writer {
         self.0.send(Order::Publish { name, more, done }).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
+
+    /// Publishes a file without lines, for what waits for a task; or what was posted meanwhile, which is as good.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn publish_ride(&self, name: FileName) -> io::Result<Published> {
+        let (done, answer) = oneshot::channel();
+        self.0.send(Order::PublishRide { name, done }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
 }
 
 fn ended() -> io::Error {
@@ -68,6 +79,7 @@ fn run(mut spool: Spool, mut inbox: mpsc::Receiver<Order>) {
             Order::Append { lines, done } => next = append_group(&mut spool, &mut inbox, lines, done),
             // A caller that went away does not need the answer; the effect is there.
             Order::Publish { name, more, done } => drop(done.send(spool.publish(&name, &more))),
+            Order::PublishRide { name, done } => drop(done.send(spool.publish_ride(&name))),
         }
         if next.is_none() {
             next = inbox.blocking_recv();

@@ -9,13 +9,16 @@ use tokio::task::JoinHandle;
 use super::super::daemon::{clear_at_stop, clear_until_stop};
 use crate::boot::{Context, Failure};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Party, Settings};
 use crate::event::Moment;
 use crate::http::Readiness;
+use crate::pipeline::cache_client::CacheClient;
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::generator::{Generator, Rates};
+use crate::pipeline::ingest::ride::Timetable;
+use crate::pipeline::ingest::spool::Published;
 use crate::pipeline::ingest::writer::Writer;
 use crate::shutdown::Stop;
 use crate::task::FileName;
@@ -32,6 +35,8 @@ pub(super) struct Ingest {
     announce: mpsc::Sender<FileName>,
     announcer_ended: JoinHandle<()>,
     last_tick: Arc<Mutex<Option<Moment>>>,
+    /// Who knows what waits for a ride.
+    cache: CacheClient,
     settings: Arc<Settings>,
     readiness: Readiness,
     clock: Clock,
@@ -52,6 +57,7 @@ impl Ingest {
             announce,
             announcer_ended,
             last_tick: Arc::default(),
+            cache: CacheClient::of(&ctx.settings, Party::EventIngest),
             settings: Arc::clone(&ctx.settings),
             readiness: ctx.readiness.clone(),
             clock: ctx.clock.clone(),
@@ -80,13 +86,20 @@ impl Ingest {
         let mut generator = events.generate.then(|| Generator::new(events.seed, rates, self.clock.now()));
         let stop = self.stop.clone();
         let ticker = tokio::task::spawn_blocking(move || clear_until_stop(cleaner, &stop));
-        let mut failures = 0;
+        let (mut failures, mut timetable) = (0, Timetable::default());
         while let Some(tick) = self.next_tick().await {
             let more = generator.as_mut().map_or_else(Vec::new, |generator| self.generate(generator, tick));
             let published = self.publish(tick, more).await;
             self.readiness.set("disk", published.as_ref().err().map(ToString::to_string));
             match published {
-                Ok(()) => failures = 0,
+                Ok(0) => {
+                    failures = 0;
+                    self.ride(&mut timetable, tick).await;
+                }
+                Ok(_) => {
+                    failures = 0;
+                    timetable.went();
+                }
                 // What was posted is kept for the next tick. A disk that refuses for long is a person's business.
                 Err(e) => {
                     failures += 1;
@@ -98,12 +111,41 @@ impl Ingest {
         drop(self.announce);
         self.announcer_ended.await?;
         clear_at_stop(ticker.await?).await?;
-        last
+        last.map(drop)
     }
 
-    async fn publish(&self, tick: Moment, more: Vec<u8>) -> Result<(), Failure> {
+    /// Publishes what was posted; answers how many files that made.
+    async fn publish(&self, tick: Moment, more: Vec<u8>) -> Result<usize, Failure> {
         let published = self.writer.publish(FileName::of(tick), more).await?;
         *self.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Some(tick);
+        self.announce(published)
+    }
+
+    /// Makes a file without lines if returns wait for a task and none has come for a while.
+    async fn ride(&self, timetable: &mut Timetable, tick: Moment) {
+        if !timetable.is_time(self.settings.events.generation_interval) {
+            return;
+        }
+        let cache = self.cache.clone();
+        let asked = tokio::task::spawn_blocking(move || cache.backlog()).await;
+        let due = match asked {
+            Ok(Ok(backlog)) => backlog.due,
+            // Whoever hands in returns needs the cache-service, and says so: here it may be missing.
+            Ok(Err(e)) => return log::debug!("nobody says whether returns wait for a ride: {e}"),
+            Err(e) => return log::error!("asking for the returns that wait ended abnormally: {e}"),
+        };
+        if !timetable.goes(due) {
+            return;
+        }
+        let published = self.writer.publish_ride(FileName::of(tick)).await.map_err(Failure::from);
+        match published.and_then(|published| self.announce(published)) {
+            Ok(_) => log::info!(due; "returns wait for a task: made a file without lines for them"),
+            Err(e) => log::error!("a file without lines could not be made: {e}"),
+        }
+    }
+
+    fn announce(&self, published: Published) -> Result<usize, Failure> {
+        let count = published.files.len();
         for file in published.files {
             // A full queue is no loss: the comparison finds the file.
             if self.announce.try_send(file).is_err() {
@@ -113,7 +155,7 @@ impl Ingest {
         match (published.dropped, published.refusing) {
             (Some(e), _) => Err(Failure::new(format!("generated events were dropped: {e}"))),
             (None, Some(e)) => Err(Failure::new(format!("posted events cannot be made durable: {e}"))),
-            (None, None) => Ok(()),
+            (None, None) => Ok(count),
         }
     }
 

@@ -8,7 +8,7 @@ fn a_purchase_takes_money_and_stock() {
     let mut memory = Memory::new();
     memory.effect(0, r#""shop_id":1,"good_id":3,"delta_count":5,"reason":"x","sub_event_type":"restock""#);
     let effect = memory.effect(1, &buys(1, r#","price_at_order":12.50"#));
-    assert_eq!(effect, Effect { price: Some(minor(1250)), stock: Some(-2), refund: None });
+    assert_eq!(effect, Effect { price: Some(minor(1250)), stock: Some(-2), ..Effect::default() });
     assert_eq!(memory.stock[&(1, 3)], 3);
     let order = memory.orders[&1];
     assert_eq!((order.standing, order.price, order.returned), (Standing::Accepted, minor(1250), 0));

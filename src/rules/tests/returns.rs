@@ -20,7 +20,7 @@ fn back(qty: i64, more: &str) -> String {
 fn a_return_gives_back_goods_and_money() {
     let mut memory = bought();
     let verdict = memory.feed(3, BACK);
-    let effect = Effect { price: None, stock: Some(1), refund: Some(minor(500)) };
+    let effect = Effect { price: None, stock: Some(1), refund: Some(minor(500)), shop: Some(1) };
     assert_eq!(verdict.decision, Decision::Accept(effect));
     let credit = verdict.credit.unwrap();
     assert_eq!(credit.key, "return:1:2025-01-01 00:00:00.003:20250101000000:3");

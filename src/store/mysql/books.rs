@@ -3,7 +3,7 @@
 use mysql_async::{Params, Value};
 
 use super::database::Tx;
-use super::value::moment_value;
+use super::value::{get, moment_value};
 use crate::store::books::{Entry, Page};
 use crate::store::{Error, Result};
 use crate::task::TaskKey;
@@ -25,18 +25,27 @@ pub(super) async fn write(tx: &mut Tx<'_>, page: Page, key: &TaskKey) -> Result<
         write_goods(tx, &page, key).await?;
     }
     for (shop_id, active) in &page.active {
-        // Matched, not changed, rows are counted: a shop that is there needs no row.
-        let update = "UPDATE shop SET active = ? WHERE id = ? AND good_id = 0";
-        if tx.change(update, (active, shop_id)).await? == 0 {
-            let insert = "INSERT INTO shop (id, good_id, active) VALUES (?, 0, ?)";
-            new_goods(tx.insert(insert, (shop_id, active)).await?, key)?;
-        }
-        tx.change("UPDATE shop SET active = ? WHERE id = ? AND good_id <> 0", (active, shop_id)).await?;
+        write_status(tx, *shop_id, *active, key).await?;
     }
     if !insert_all(tx, PURCHASE, &page.purchases).await? {
         return Err(Error::Broken(format!("an order of {key} stands in purchase_history already")));
     }
     insert_all(tx, RETURN, &page.returns).await.map(drop)
+}
+
+/// The shop's own row says whether this file is late.
+async fn write_status(tx: &mut Tx<'_>, shop_id: i64, active: bool, key: &TaskKey) -> Result<()> {
+    let file = key.file.as_str();
+    let own = tx.first("SELECT active_file FROM shop WHERE id = ? AND good_id = 0 FOR UPDATE", (shop_id,)).await?;
+    match own.map(|row| get::<String>(&row, "active_file")).transpose()? {
+        None => {
+            let insert = "INSERT INTO shop (id, good_id, active, active_file) VALUES (?, 0, ?, ?)";
+            new_goods(tx.insert(insert, (shop_id, active, file)).await?, key)?;
+        }
+        Some(last) if last.as_str() > file => return Ok(()),
+        Some(_) => {}
+    }
+    tx.change("UPDATE shop SET active = ?, active_file = ? WHERE id = ?", (active, file, shop_id)).await.map(drop)
 }
 
 /// A good that is new to the books is as open as its shop; then stock adds up and the last price stands.
@@ -55,9 +64,11 @@ async fn write_goods(tx: &mut Tx<'_>, page: &Page, key: &TaskKey) -> Result<()> 
     let update = format!(
         "UPDATE shop JOIN {GOODS} ON shop.id = page.id AND shop.good_id = page.good_id
          SET shop.count = CASE WHEN page.delta IS NULL THEN shop.count ELSE COALESCE(shop.count, 0) + page.delta END,
-             shop.price = COALESCE(page.price, shop.price)"
+             shop.price = CASE WHEN page.price IS NULL OR ? < shop.price_file THEN shop.price ELSE page.price END,
+             shop.price_file = CASE WHEN page.price IS NULL OR ? < shop.price_file THEN shop.price_file ELSE ? END"
     );
-    tx.change(&update, (&goods,)).await.map(drop)
+    let file = key.file.as_str();
+    tx.change(&update, (&goods, file, file, file)).await.map(drop)
 }
 
 /// Another delivery into the same shard brought the same goods at the same moment: the next run finds them there.

@@ -10,23 +10,32 @@ use crate::task::TaskKey;
 
 /// Writes a page.
 pub(super) fn write(transaction: &Transaction<'_>, page: Page, key: &TaskKey) -> Result<()> {
+    let file = key.file.as_str();
     for ((shop_id, good_id), Change { delta, price }) in page.goods {
         // A good that is new to the books is as open as its shop.
         transaction
             .prepare_cached(
-                "INSERT INTO shop (id, good_id, count, active, price)
-                 VALUES (?1, ?2, ?3, COALESCE((SELECT active FROM shop WHERE id = ?1 AND good_id = 0), 1), ?4)
+                "INSERT INTO shop (id, good_id, count, active, price, price_file)
+                 VALUES (?1, ?2, ?3, COALESCE((SELECT active FROM shop WHERE id = ?1 AND good_id = 0), 1), ?4,
+                   CASE WHEN ?4 IS NULL THEN '' ELSE ?5 END)
                  ON CONFLICT (id, good_id) DO UPDATE SET
                    count = CASE WHEN ?3 IS NULL THEN count ELSE COALESCE(count, 0) + ?3 END,
-                   price = COALESCE(?4, price)",
+                   price = CASE WHEN ?4 IS NULL OR ?5 < price_file THEN price ELSE ?4 END,
+                   price_file = CASE WHEN ?4 IS NULL OR ?5 < price_file THEN price_file ELSE ?5 END",
             )?
-            .execute(params![shop_id, good_id, delta, price.map(Money::minor)])?;
+            .execute(params![shop_id, good_id, delta, price.map(Money::minor), file])?;
     }
     for (shop_id, active) in page.active {
         transaction
             .prepare_cached("INSERT INTO shop (id, good_id, active) VALUES (?1, 0, ?2) ON CONFLICT DO NOTHING")?
             .execute(params![shop_id, active])?;
-        transaction.prepare_cached("UPDATE shop SET active = ?2 WHERE id = ?1")?.execute(params![shop_id, active])?;
+        // The shop's own row last: it says whether this file is late.
+        let update = "UPDATE shop SET active = ?2, active_file = ?3 WHERE id = ?1 AND good_id <> 0
+             AND (SELECT own.active_file FROM shop own WHERE own.id = ?1 AND own.good_id = 0) <= ?3";
+        transaction.prepare_cached(update)?.execute(params![shop_id, active, file])?;
+        let update =
+            "UPDATE shop SET active = ?2, active_file = ?3 WHERE id = ?1 AND good_id = 0 AND active_file <= ?3";
+        transaction.prepare_cached(update)?.execute(params![shop_id, active, file])?;
     }
     for entry in page.purchases.iter().chain(&page.returns) {
         order(transaction, entry, key)?;

@@ -9,7 +9,8 @@ use crate::event::{Moment, ShardId};
 use crate::task::{FileName, TaskKey};
 use crate::trade::orders::RAW_BYTES_MAX;
 use crate::trade::{
-    EarlyReturn, Held, HeldState, NewOrder, Order, OrderId, OrderState, PutOutcome, Recorded, RecordedAs, Taken,
+    Backlog, EarlyReturn, Held, HeldState, NewOrder, Order, OrderId, OrderState, PutOutcome, Recorded, RecordedAs,
+    Taken,
 };
 
 /// Writes orders of the task's shard into the directory.
@@ -245,6 +246,30 @@ pub struct ConfirmResponse {
     /// How many returns of the task are done by this call.
     #[schema(example = 2)]
     pub confirmed: u64,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BacklogResponse {
+    /// Returns whose task is not done: the number that the cap is about.
+    #[schema(example = 12)]
+    pub pending: u64,
+    /// Those of them that no task has.
+    #[schema(example = 10)]
+    pub waiting: u64,
+    /// Those that the next task of some shard takes, whatever is in its file.
+    #[schema(example = 2)]
+    pub due: u64,
+    /// Those of them whose time is up and whose order did not come.
+    #[schema(example = 1)]
+    pub overdue: u64,
+}
+
+impl From<Backlog> for BacklogResponse {
+    fn from(backlog: Backlog) -> Self {
+        let Backlog { pending, waiting, overdue, due, .. } = backlog;
+        Self { pending, waiting, due, overdue }
+    }
 }
 
 /// The kept returns of an order.

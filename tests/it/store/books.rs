@@ -8,6 +8,7 @@ use super::*;
 on_every_backend! {
     entries_come_to_what_they_add_up_to
     later_deliveries_go_on_from_the_books
+    a_file_that_is_delivered_late_undoes_no_price_and_no_status
     a_delivery_that_is_repeated_changes_no_book
     an_order_that_stands_there_already_undoes_all_of_its_delivery
     a_big_delivery_fills_many_pages
@@ -103,6 +104,15 @@ async fn later_deliveries_go_on_from_the_books(backend: &dyn Backend) {
     let open = Entry::Status { shop_id: 3, active: true };
     deliver(backend, delivery(3, vec![open, price(12, 301)])).await.unwrap();
     assert_eq!(shop(backend).await, ["3 0 - 1 -", "3 10 3 1 -", "3 12 - 1 301"]);
+}
+
+async fn a_file_that_is_delivered_late_undoes_no_price_and_no_status(backend: &dyn Backend) {
+    let status = |active| Entry::Status { shop_id: 3, active };
+    deliver(backend, delivery(2, vec![price(10, 200), status(false)])).await.unwrap();
+    deliver(backend, delivery(1, vec![price(10, 100), price(11, 100), stock(10, 5), status(true)])).await.unwrap();
+    assert_eq!(shop(backend).await, ["3 0 - 0 -", "3 10 5 0 200", "3 11 - 0 100"]);
+    deliver(backend, delivery(3, vec![price(10, 300), status(true)])).await.unwrap();
+    assert_eq!(shop(backend).await, ["3 0 - 1 -", "3 10 5 1 300", "3 11 - 1 100"]);
 }
 
 async fn a_delivery_that_is_repeated_changes_no_book(backend: &dyn Backend) {

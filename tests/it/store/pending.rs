@@ -124,7 +124,7 @@ async fn a_return_waits_and_is_taken_with_its_order(backend: &dyn Backend) {
     assert_eq!(shop.put_one(&key(1, 0), 4, 7).await, PutOutcome::Held);
     assert_eq!(shop.store.look_up(&[order(7)]).await.unwrap(), [], "an order that is awaited is not known");
     let backlog = shop.store.backlog().await.unwrap();
-    let expected = Backlog { pending: 1, waiting: 1, overdue: 0, oldest: Some(Moment::from_unix_ms(START_MS)) };
+    let expected = Backlog { pending: 1, waiting: 1, overdue: 0, due: 0, oldest: Some(Moment::from_unix_ms(START_MS)) };
     assert_eq!(backlog, expected);
     assert!(shop.record(&key(2, 0), 8).await.is_empty(), "another order takes nothing");
     let (recorded, taken) = shop.store.record_and_take(&key(2, 0), &[bought(7)]).await.unwrap();
@@ -178,8 +178,10 @@ async fn a_return_of_another_shard_is_handed_to_it(backend: &dyn Backend) {
     assert!(shop.take(&key(3, 0), Take::Shard).await.is_empty(), "it belongs to shard 1");
     shop.clock.advance_ms(TTL_MS + 1);
     assert!(shop.take(&key(4, 0), Take::Expired).await.is_empty(), "its order is known: it does not expire");
-    assert_eq!(shop.store.backlog().await.unwrap().overdue, 0);
+    let backlog = shop.store.backlog().await.unwrap();
+    assert_eq!((backlog.overdue, backlog.due), (0, 1), "it waits for a task of its shard");
     assert_eq!(shop.take(&key(3, 1), Take::Shard).await, [4]);
+    assert_eq!(shop.store.backlog().await.unwrap().due, 0);
     assert!(shop.take(&key(4, 1), Take::Shard).await.is_empty());
 }
 
@@ -209,7 +211,8 @@ async fn time_that_is_up_is_told_once(backend: &dyn Backend) {
     assert!(shop.take(&key(2, 0), Take::Expired).await.is_empty());
     assert_eq!(shop.store.backlog().await.unwrap().overdue, 0);
     shop.clock.advance_ms(1);
-    assert_eq!(shop.store.backlog().await.unwrap().overdue, 2);
+    let backlog = shop.store.backlog().await.unwrap();
+    assert_eq!((backlog.overdue, backlog.due), (2, 2));
     assert!(shop.take(&key(2, 0), Take::Expired).await.is_empty(), "this task has its answer");
     for _again in 0..2 {
         assert_eq!(shop.take(&key(3, 0), Take::Expired).await, [4], "of its own shard");

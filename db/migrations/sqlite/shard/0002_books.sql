@@ -9,6 +9,9 @@ CREATE TABLE shop (
     active  INTEGER NOT NULL DEFAULT 1 CHECK (active IN (0, 1)),
     -- NULL until the first price change.
     price   INTEGER,
+    -- The files of the last status and the last price: a file that is delivered late does not undo them.
+    active_file TEXT NOT NULL DEFAULT '',
+    price_file  TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (id, good_id)
 ) STRICT, WITHOUT ROWID;
 

@@ -112,12 +112,14 @@ impl Work for LookAtBacklog {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Backlog> {
         let select = "SELECT COUNT(*) AS waiting, MIN(p.put_at) AS oldest,
-               COUNT(CASE WHEN p.expires_at <= UTC_TIMESTAMP(3) AND d.state = 'awaited' THEN 1 END) AS overdue
+               COUNT(CASE WHEN p.expires_at <= UTC_TIMESTAMP(3) AND d.state = 'awaited' THEN 1 END) AS overdue,
+               COUNT(CASE WHEN p.expires_at <= UTC_TIMESTAMP(3) OR d.state <> 'awaited' THEN 1 END) AS due
              FROM pending_return p JOIN order_directory d ON d.order_id = p.order_id WHERE p.taken_file IS NULL";
         let mut backlog = Backlog { pending: pending(tx).await?, ..Backlog::default() };
         if let Some(row) = tx.first(select, ()).await? {
             backlog.waiting = count(&row, "waiting")?;
             backlog.overdue = count(&row, "overdue")?;
+            backlog.due = count(&row, "due")?;
             backlog.oldest = optional_moment(&row, "oldest")?;
         }
         Ok(backlog)

@@ -81,13 +81,15 @@ fn state_of(row: &Row<'_>) -> Result<HeldState> {
 /// How much is kept.
 pub(super) fn backlog(connection: &Connection, now: Moment) -> Result<Backlog> {
     let select = "SELECT COUNT(*) AS waiting, MIN(p.put_at) AS oldest,
-           COUNT(CASE WHEN p.expires_at <= ?1 AND d.state = 'awaited' THEN 1 END) AS overdue
+           COUNT(CASE WHEN p.expires_at <= ?1 AND d.state = 'awaited' THEN 1 END) AS overdue,
+           COUNT(CASE WHEN p.expires_at <= ?1 OR d.state <> 'awaited' THEN 1 END) AS due
          FROM pending_return p JOIN order_directory d ON d.order_id = p.order_id WHERE p.taken_file IS NULL";
     connection.query_row_and_then(select, [moment_text(now)], |row| {
         Ok(Backlog {
             pending: pending(connection)?,
             waiting: count_column(row, "waiting")?,
             overdue: count_column(row, "overdue")?,
+            due: count_column(row, "due")?,
             oldest: optional_moment(row, "oldest")?,
         })
     })
