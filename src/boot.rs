@@ -35,6 +35,18 @@ pub fn say(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes much to the standard output, in blocks. A reader that has seen enough ends it, and is no failure.
+///
+/// # Errors
+/// [`Failure`] when the output cannot be written, and whatever `write` fails with.
+pub fn say_much(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {

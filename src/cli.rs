@@ -6,7 +6,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::role::{
-    apid, audit, balance, cache, config, healthcheck, ingest, migrate, retry, send, split, status, up, work,
+    apid, audit, balance, cache, config, healthcheck, ingest, migrate, rejects, retry, send, split, status, trace, up,
+    work,
 };
 
 /// The version with the commit it was built from.
@@ -58,6 +59,10 @@ pub enum Command {
     Status(status::Args),
     /// Prove that nothing was lost and nothing came twice
     Audit(audit::Args),
+    /// Look at rejected lines, and have them decided anew
+    Rejects(rejects::Args),
+    /// Follow one order or one file on its way
+    Trace(trace::Args),
     /// Give failed tasks another chance
     Retry(retry::Args),
     /// Create databases and bring their schemas up to date
@@ -82,6 +87,8 @@ impl Command {
             Self::Send(_) => "mysql-sender",
             Self::Status(_) => "status",
             Self::Audit(_) => "audit",
+            Self::Rejects(_) => "rejects",
+            Self::Trace(_) => "trace",
             Self::Retry(_) => "retry",
             Self::Migrate(_) => "migrate",
             Self::Healthcheck(_) => "healthcheck",

@@ -75,6 +75,8 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Send(args) => role::send::run(context, args).await,
         Command::Status(args) => role::status::run(context, args).await,
         Command::Audit(args) => role::audit::run(context, args).await,
+        Command::Rejects(args) => role::rejects::run(context, args).await,
+        Command::Trace(args) => role::trace::run(context, args).await,
         Command::Retry(args) => role::retry::run(context, args).await,
         Command::Migrate(args) => role::migrate::run(context, args).await,
         Command::Healthcheck(args) => role::healthcheck::run(context, args).await,

@@ -5,12 +5,17 @@
 
 use super::calls::{BATCH_TIMEOUT, Caller, ClientError, Service};
 use crate::config::{Party, Settings};
-use crate::trade::wire::balance::{BalanceResponse, OperationItem, OperationsRequest, OperationsResponse};
+use crate::trade::wire::balance::{
+    BalanceResponse, OperationItem, OperationsRequest, OperationsResponse, StatementResponse,
+};
 use crate::trade::{Operation, Outcome, UserId};
 
 /// Operations per call. More than these go in several calls, in their order: a shorter transaction holds the accounts
 /// of other workers up for a shorter time.
 const OPERATIONS_PER_CALL: usize = 2_000;
+
+/// Transactions per page.
+const TRANSACTIONS_PER_PAGE: u32 = 1000;
 
 /// A client of the balance-daemon.
 #[derive(Clone)]
@@ -38,6 +43,19 @@ impl BalanceClient {
             outcomes.extend(answer.outcomes.into_iter().map(|item| item.outcome));
         }
         Ok(outcomes)
+    }
+
+    /// A page of a user's transactions, the newest first, behind this cursor; `None` if no operation has named the user.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for all calls.
+    pub fn transactions(&self, user: UserId, cursor: Option<u64>) -> Result<Option<StatementResponse>, ClientError> {
+        let cursor = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+        match self.0.get(&format!("/api/v1/balances/{user}/transactions?limit={TRANSACTIONS_PER_PAGE}{cursor}")) {
+            Ok(page) => Ok(Some(page)),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// A user's account; `None` if no operation has named the user yet.

@@ -7,8 +7,9 @@ use super::calls::{BATCH_TIMEOUT, Caller, ClientError, Service};
 use crate::config::{Party, Settings};
 use crate::task::TaskKey;
 use crate::trade::wire::cache::{
-    BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, LookupRequest, LookupResponse, NewOrderItem,
-    OrdersRequest, OrdersResponse, PutAs, PutRequest, PutResponse, ReturnItem, TakeRequest, TakenItem, TakenResponse,
+    BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldResponse, LookupRequest, LookupResponse,
+    NewOrderItem, OrdersRequest, OrdersResponse, PutAs, PutRequest, PutResponse, ReturnItem, TakeRequest, TakenItem,
+    TakenResponse,
 };
 use crate::trade::{EarlyReturn, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
@@ -62,6 +63,14 @@ impl CacheClient {
             known.extend(answer.orders.into_iter().map(Order::from));
         }
         Ok(known)
+    }
+
+    /// The kept returns of an order, those that were taken up included, as long as they are kept.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for all calls.
+    pub fn list_held(&self, order: OrderId) -> Result<HeldResponse, ClientError> {
+        self.0.get(&format!("/api/v1/pending/{order}"))
     }
 
     /// Hands in any number of returns; answers one outcome for each.

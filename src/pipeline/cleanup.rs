@@ -173,7 +173,7 @@ impl Cleaner {
     }
 
     fn remove_orphans(&self) -> io::Result<()> {
-        for folder in [self.own.clone(), self.own.join("rejects"), self.own.join("imports")] {
+        for folder in [".", "rejects", "imports", "redrives"].map(|name| self.own.join(name)) {
             for name in artifact::list(&folder)? {
                 let temporary = name.starts_with('.') && Path::new(&name).extension().is_some_and(|ext| ext == "tmp");
                 let path = folder.join(&name);

@@ -3,7 +3,8 @@
 //! [`folder`] names the files, [`artifact`] writes and reads them, [`client`] talks to the stage-status API,
 //! [`balance_client`] and [`cache_client`] to the services of trade (all by [`calls`]),
 //! [`cleanup`] clears what is delivered, [`driver`] is the loop that all stages share, under the [`lease`] of a claim, failing by [`fault`]. The stages:
-//! [`ingest`], [`split`], [`work`] (with [`order`], [`prepared`] and [`rejects`]), [`send`].
+//! [`ingest`], [`split`], [`work`] (with [`order`], [`prepared`] and [`rejects`]), [`send`]. For people: [`desk`] deals
+//! with rejected lines, [`trace`] follows one event.
 
 pub mod artifact;
 pub mod balance_client;
@@ -11,6 +12,7 @@ pub mod cache_client;
 pub mod calls;
 pub mod cleanup;
 pub mod client;
+pub mod desk;
 pub mod driver;
 pub mod fault;
 pub mod folder;
@@ -22,4 +24,5 @@ pub mod prepared;
 pub mod rejects;
 pub mod send;
 pub mod split;
+pub mod trace;
 pub mod work;

@@ -9,10 +9,12 @@ pub mod config;
 pub mod healthcheck;
 pub mod ingest;
 pub mod migrate;
+pub mod rejects;
 pub mod retry;
 pub mod send;
 pub mod split;
 pub mod status;
+pub mod trace;
 pub mod up;
 pub mod work;
 

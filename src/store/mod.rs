@@ -15,6 +15,7 @@ mod pending;
 mod shard;
 mod sql;
 mod sqlite;
+pub mod trace;
 mod tracking;
 mod url;
 mod worker;

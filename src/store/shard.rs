@@ -4,6 +4,7 @@ use std::io;
 
 use async_trait::async_trait;
 
+use super::trace::{Answer, Question};
 use super::{Entry, Result};
 use crate::event::{Moment, ShardId};
 use crate::task::{Digest, FileName, TaskKey};
@@ -85,6 +86,9 @@ pub trait ShardStore: Send + Sync {
 
     /// What is in the database, all of one moment.
     async fn census(&self, shard: ShardId) -> Result<Census>;
+
+    /// What is there about some lines, an order or a file, all of one moment.
+    async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer>;
 
     /// Closes its connections, if it has any. Nothing can be asked afterwards.
     async fn close(&self) {}

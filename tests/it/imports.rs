@@ -155,7 +155,7 @@ fn roles_do_not_know_each_other() {
             others.extend(uses(&code, "super::"));
         }
         for other in others.iter().filter(|other| *other != own && !shared.contains(&other.as_str())) {
-            let policy = other == "apid" && own == "audit";
+            let policy = other == "apid" && matches!(own, "audit" | "trace");
             // Both know where everything listens.
             let knows_all = matches!(own, "up" | "healthcheck");
             if !knows_all && !policy && root_module(other) {

@@ -7,6 +7,7 @@ mod auth;
 mod config;
 mod containers;
 mod corpus;
+mod desk;
 mod docs;
 mod hostile;
 mod imports;

@@ -57,8 +57,13 @@ impl From<ClientError> for AnnounceError {
 impl Announcer {
     /// An announcer for the folder and the API of these settings.
     pub fn new(settings: &Settings) -> Self {
+        Self::of(settings, Party::EventIngest)
+    }
+
+    /// The same for somebody who does not announce for the event-ingest.
+    pub fn of(settings: &Settings, party: Party) -> Self {
         Self {
-            client: Client::of(settings, Party::EventIngest),
+            client: Client::of(settings, party),
             folder: Folder::new(&settings.shared.dir),
             count: settings.pipeline.shards_count,
             pending: BTreeSet::new(),

@@ -4,13 +4,12 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use flate2::bufread::MultiGzDecoder;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::lock_alone;
 use crate::clock::Clock;
 use crate::event::{LineReader, Next};
 use crate::pipeline::artifact::{self, Draft, Taken};
@@ -21,8 +20,6 @@ use crate::task::{Digest, FileName, Output};
 
 /// Lines up to this many bytes are copied by way of memory, longer ones are streamed.
 const LINE_BUFFER_BYTES: usize = 1024 * 1024;
-/// Between two looks whether another import has ended.
-const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// The first bytes of a gzip file.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -88,27 +85,9 @@ impl Importer {
         Ok(())
     }
 
-    /// One import at a time: two of the same bytes would both find that nobody has imported them. The lock ends with
-    /// the process, however it ends.
+    /// One import at a time: two of the same bytes would both find that nobody has imported them.
     fn lock(&self) -> io::Result<File> {
-        let folder = self.folder.events().join("imports");
-        artifact::create_folder(&folder)?;
-        let held = artifact::open_folder(&folder)?;
-        let mut said = false;
-        loop {
-            match flock(&held, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(held),
-                Err(rustix::io::Errno::WOULDBLOCK) => {}
-                Err(e) => return Err(e.into()),
-            }
-            if !said {
-                log::warn!(folder:% = folder.display(); "another import is running; waiting for its end");
-                said = true;
-            }
-            if self.stop.wait(LOCK_PAUSE) {
-                return Err(io::Error::new(io::ErrorKind::Interrupted, "stopped while another import was running"));
-            }
-        }
+        lock_alone(&self.folder.events().join("imports"), "import", &self.stop)
     }
 
     /// Writes the next batch into a draft; `None` at the end of the input.

@@ -12,12 +12,43 @@ pub mod ride;
 pub mod spool;
 pub mod writer;
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::artifact;
 use super::folder::{Artifact, Folder};
+use crate::shutdown::Stop;
 use crate::task::FileName;
+
+/// Between two looks whether another process has ended.
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+
+/// Waits until nobody else of this kind works in the folder, which is created where it is missing. The lock ends with
+/// the process, however it ends.
+pub(super) fn lock_alone(folder: &Path, kind: &str, stop: &Stop) -> io::Result<File> {
+    artifact::create_folder(folder)?;
+    let held = artifact::open_folder(folder)?;
+    let mut said = false;
+    loop {
+        match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(held),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(e) => return Err(e.into()),
+        }
+        if !said {
+            log::warn!(folder:% = folder.display(), kind; "another one is running; waiting for its end");
+            said = true;
+        }
+        if stop.wait(LOCK_PAUSE) {
+            let why = format!("stopped while another {kind} was running");
+            return Err(io::Error::new(io::ErrorKind::Interrupted, why));
+        }
+    }
+}
 
 /// Renames a file into the events folder; on a taken name the next second is tried (semantics 3). Answers the name.
 fn publish_at_free_name(folder: &Folder, path: &Path, mut name: FileName) -> io::Result<FileName> {

@@ -9,6 +9,7 @@ mod migrate;
 mod pending;
 mod session;
 mod shard;
+mod trace;
 mod tracking;
 mod value;
 

@@ -8,10 +8,12 @@ use mysql_async::{Conn, Params, TxOpts, Value};
 use super::books;
 use super::database::{Database, Tx, Work};
 use super::migrate::SHARD;
+use super::trace::Ask;
 use super::value::{count, count_value, file_name, get, moment_value};
 use crate::clock::Clock;
 use crate::event::ShardId;
 use crate::store::books::Page;
+use crate::store::trace::{Answer, Question};
 use crate::store::url::Server;
 use crate::store::{Census, Delivered, Delivery, Error, EventRow, Result, RowSource, SentFile, ShardStore};
 use crate::task::{Digest, TaskKey};
@@ -109,6 +111,10 @@ impl ShardStore for MysqlShard {
 
     async fn census(&self, shard: ShardId) -> Result<Census> {
         self.database.read(&TakeCensus(shard)).await
+    }
+
+    async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer> {
+        self.database.read(&Ask { shard, question }).await
     }
 
     async fn close(&self) {

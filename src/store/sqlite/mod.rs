@@ -6,6 +6,7 @@ mod db;
 mod migrate;
 mod pending;
 mod shard;
+mod trace;
 mod tracking;
 mod worker;
 

@@ -8,9 +8,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::books;
 use super::db::{Db, count_column, count_value, moment_text};
 use super::migrate::SHARD;
+use super::trace;
 use crate::clock::Clock;
 use crate::event::ShardId;
 use crate::store::books::Page;
+use crate::store::trace::{Answer, Question};
 use crate::store::{Census, Delivered, Delivery, Error, Result, SentFile, ShardStore};
 
 /// Entries that are gathered before they are written into the books.
@@ -55,6 +57,10 @@ impl ShardStore for SqliteShard {
                 Ok(Census { rows, sent: sent_files(&snapshot, shard)? })
             })
             .await
+    }
+
+    async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer> {
+        self.db.call(move |connection| trace::answer(connection, shard, &question)).await
     }
 }
 

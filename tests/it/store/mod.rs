@@ -20,6 +20,7 @@ mod schema;
 mod served;
 mod servers;
 mod shard;
+mod traces;
 mod worker;
 
 use std::sync::Arc;

@@ -1,0 +1,16 @@
+//! What an operator does with rejected lines: finds them, looks at them, has them decided anew (semantics 6).
+//!
+//! [`rejected`] reads a line of a rejects file back, [`filter`] says which are meant, [`scan`] goes through the files,
+//! [`outlook`] says what would be refused again, [`notes`] remembers what was redriven into which file, [`redrive`]
+//! does it. Rejects files themselves are never changed.
+
+pub mod filter;
+pub mod notes;
+pub mod outlook;
+pub mod redrive;
+pub mod rejected;
+pub mod scan;
+
+pub use filter::{FileRange, Filter, Prefix};
+pub use notes::{Note, Notes};
+pub use rejected::{LineAt, Raw, Rejected};

@@ -1,0 +1,192 @@
+//! What was redriven into which event file: one note per file, `events/redrives/<id>.json`, written before the file is
+//! published. A line that stands in a note is not redriven a second time.
+//!
+//! The first line of a note says which file, the lines after it where each line of that file came from, in their order.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::rejected::LineAt;
+use crate::pipeline::artifact::{self, Draft, Taken};
+use crate::pipeline::folder::Folder;
+use crate::task::{Digest, FileName};
+
+/// How the name of a note ends.
+const NOTE: &str = ".json";
+/// How the name of the lines ends that are not published yet.
+const STAGED: &str = ".lines";
+
+/// The head of a note.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// The event file that the lines went into.
+    pub file: FileName,
+    /// How many.
+    pub lines: u64,
+    /// The digest of the file.
+    pub sha256: Digest,
+    /// When, UTC.
+    pub at: String,
+}
+
+/// The notes of one shared folder.
+#[derive(Debug, Clone)]
+pub struct Notes {
+    folder: Folder,
+}
+
+/// Where lines were redriven from, all notes together, 16 bytes each.
+#[derive(Debug, Default)]
+pub struct Redriven(Vec<(u64, u64)>);
+
+impl Redriven {
+    /// Whether the line was redriven.
+    pub fn holds(&self, at: &LineAt) -> bool {
+        self.0.binary_search(&key(at)).is_ok()
+    }
+
+    /// How many lines were.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no line was.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A place in two numbers: a file's name has 14 digits.
+pub(super) fn key(at: &LineAt) -> (u64, u64) {
+    (at.file.as_str().parse().unwrap_or_default(), at.line)
+}
+
+impl Notes {
+    /// The notes below this folder.
+    pub fn new(folder: Folder) -> Self {
+        Self { folder }
+    }
+
+    /// Where they are.
+    pub fn place(&self) -> PathBuf {
+        self.folder.events().join("redrives")
+    }
+
+    /// Where the lines of a redrive stay until they are published.
+    pub fn staged_path(&self, id: &str) -> PathBuf {
+        self.place().join(format!("{id}{STAGED}"))
+    }
+
+    fn note_path(&self, id: &str) -> PathBuf {
+        self.place().join(format!("{id}{NOTE}"))
+    }
+
+    /// The ids of all notes.
+    ///
+    /// # Errors
+    /// Whatever listing the folder fails with.
+    pub fn ids(&self) -> io::Result<Vec<String>> {
+        self.with_ending(NOTE)
+    }
+
+    /// The ids of all redrives whose lines are not published yet. One without a note was killed before it was decided.
+    ///
+    /// # Errors
+    /// Whatever listing the folder fails with.
+    pub fn staged(&self) -> io::Result<Vec<String>> {
+        self.with_ending(STAGED)
+    }
+
+    fn with_ending(&self, ending: &str) -> io::Result<Vec<String>> {
+        let names = artifact::list(&self.place())?;
+        Ok(names
+            .iter()
+            .filter(|name| !name.starts_with('.'))
+            .filter_map(|n| n.strip_suffix(ending))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Writes a note, in place of the one that is there.
+    ///
+    /// # Errors
+    /// Whatever writing fails with.
+    pub fn write(&self, id: &str, note: &Note, sources: &[LineAt]) -> io::Result<()> {
+        let mut draft = Draft::create(&self.note_path(id), rand::random())?;
+        serde_json::to_writer(&mut draft, note).map_err(io::Error::from)?;
+        draft.write_all(b"\n")?;
+        for source in sources {
+            serde_json::to_writer(&mut draft, source).map_err(io::Error::from)?;
+            draft.write_all(b"\n")?;
+        }
+        draft.publish(Taken::Replace).map(|_| ())
+    }
+
+    /// Reads a note's head; `None` if there is no such note.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is damaged, else whatever reading fails with.
+    pub fn find(&self, id: &str) -> io::Result<Option<Note>> {
+        self.visit(id, |_, _| {})
+    }
+
+    /// Hands every source to `visit`, with its line in the new file; answers the head. A note is whole or not there.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is damaged, else whatever reading fails with.
+    pub fn visit(&self, id: &str, mut visit: impl FnMut(LineAt, u64)) -> io::Result<Option<Note>> {
+        let path = self.note_path(id);
+        let damaged = |why: String| {
+            let what = format!(
+                "{} is damaged: {why}; put it back from a backup, or lines may be redriven twice",
+                path.display()
+            );
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        };
+        let mut lines = match artifact::open(&path) {
+            Ok(file) => BufReader::new(file).lines(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let head = lines.next().ok_or_else(|| damaged("it is empty".to_owned()))??;
+        let note: Note = serde_json::from_str(&head).map_err(|e| damaged(e.to_string()))?;
+        let mut count = 0;
+        for line in lines {
+            count += 1;
+            visit(serde_json::from_str(&line?).map_err(|e| damaged(e.to_string()))?, count);
+        }
+        if count != note.lines {
+            return Err(damaged(format!("it has {count} lines of {}", note.lines)));
+        }
+        Ok(Some(note))
+    }
+
+    /// All lines that were redriven, or are about to be.
+    ///
+    /// # Errors
+    /// As [`Notes::visit`].
+    pub fn redriven(&self) -> io::Result<Redriven> {
+        let mut all = Vec::new();
+        for id in self.ids()? {
+            self.visit(&id, |source, _| all.push(key(&source)))?;
+        }
+        all.sort_unstable();
+        all.dedup();
+        Ok(Redriven(all))
+    }
+
+    /// Hands every pair of an old place and its new one to `visit`.
+    ///
+    /// # Errors
+    /// As [`Notes::visit`].
+    pub fn for_each_pair(&self, mut visit: impl FnMut(&LineAt, &LineAt, &Note)) -> io::Result<()> {
+        for id in self.ids()? {
+            // The head stands first and is known last: it is read twice instead of holding the lines.
+            let Some(note) = self.find(&id)? else { continue };
+            self.visit(&id, |source, line| visit(&source, &LineAt { file: note.file.clone(), line }, &note))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! `shopctl rejects redrive`: puts rejected lines into new event files, and tells the API of them.
+
+use serde_json::json;
+
+use super::FilterArgs;
+use crate::boot::{Context, Exit, Failure, say};
+use crate::config::Party;
+use crate::log_format::clean;
+use crate::pipeline::client::Client;
+use crate::pipeline::desk::Filter;
+use crate::pipeline::desk::redrive::{Plan, RedriveError, Redriver, Sent, Wish};
+use crate::pipeline::folder::Folder;
+use crate::pipeline::ingest::announce::Announcer;
+
+/// Puts rejected lines into new event files, so that they are decided anew.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl rejects redrive --reason shop_closed --dry-run
+  shopctl rejects redrive --reason shop_closed --since 2025-01-01
+  shopctl rejects redrive --all
+
+A line goes once, byte for byte and with its key, also if this is killed and run again. If it is refused again it
+stands in the rejects under its new place, and can be redriven from there. Lines that will be refused again as they
+stand (broken ones; orders whose money the bank has refused) stay, unless --include-hopeless.
+Exit codes: 0 all well, 1 something failed, 64 bad usage or settings, 75 the API does not answer, or was not told yet.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// All rejected lines; without a filter this is needed
+    #[arg(long)]
+    all: bool,
+    /// Count what would go, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Take lines too that were redriven before; every run with this takes them once more
+    #[arg(long)]
+    again: bool,
+    /// Take lines too that will be refused again as they stand
+    #[arg(long)]
+    include_hopeless: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
+    let filter = Filter::from(&args.filter);
+    if filter.is_empty() && !args.all {
+        return Err(Failure::usage("say which lines (--reason, --file, --since ...), or --all for all of them"));
+    }
+    let settings = &ctx.settings;
+    let wish = Wish {
+        filter,
+        again: args.again,
+        hopeless: args.include_hopeless,
+        line_bytes_max: settings.events.max_payload_size,
+        count: settings.pipeline.shards_count,
+    };
+    let (folder, client) = (Folder::new(&settings.shared.dir), Client::new(&settings.pipeline.url));
+    let redriver = Redriver::new(folder, wish.line_bytes_max, client, ctx.clock.clone(), ctx.stop.clone());
+    if args.dry_run {
+        return dry_run(&redriver, &wish, args);
+    }
+    let _lock = redriver.lock().map_err(RedriveError::from).map_err(failure)?;
+    let mut announcer = Announcer::of(settings, party(ctx));
+    let mut sent = redriver.recover().map_err(failure)?;
+    let recovered = sent.iter().map(|sent| sent.lines).sum::<u64>();
+    if recovered > 0 && !args.json {
+        say(&format!("{recovered} lines of a redrive that was interrupted are in their event files now\n\n"))?;
+    }
+    for file in redriver.unannounced().map_err(failure)? {
+        announcer.add_known(file);
+    }
+    let plan = redriver.plan(&wish).map_err(failure)?;
+    if !args.json {
+        say(&table(&plan, args))?;
+    }
+    let done = redriver.send(&wish, &plan, &mut |file| sent.push(file));
+    // Their names were free here and at the API: they keep them, so that the notes stay right.
+    sent.iter().for_each(|sent| announcer.add_known(sent.file.clone()));
+    let announced = announcer.announce_all();
+    say(&report(&plan, &sent, args))?;
+    done.map_err(failure)?;
+    let waiting = announcer.pending();
+    match announced {
+        Ok(()) if waiting == 0 => verdict(&plan),
+        Ok(()) => Err(Failure::new(format!("{waiting} files are written but could not be announced, see above"))),
+        Err(e) => {
+            let advice = "run the same command again, or start 'shopctl ingest'";
+            let message = format!("{waiting} files are written but not announced: {e}; {advice}");
+            Err(Failure { exit: Exit::TryLater, message })
+        }
+    }
+}
+
+fn dry_run(redriver: &Redriver, wish: &Wish, args: &Args) -> Result<Exit, Failure> {
+    let waiting = redriver.interrupted()?;
+    let plan = redriver.plan(wish).map_err(failure)?;
+    let mut text = if args.json { report(&plan, &[], args) } else { table(&plan, args) };
+    if waiting > 0 && !args.json {
+        text.push_str(&format!("the next redrive also publishes {waiting} lines of one that was interrupted\n"));
+    }
+    say(&text)?;
+    verdict(&plan)
+}
+
+/// The operator announces with the operator's own token, and with that of event-ingest where there is only that.
+fn party(ctx: &Context) -> Party {
+    if ctx.settings.auth.has(Party::Operator) { Party::Operator } else { Party::EventIngest }
+}
+
+fn failure(error: RedriveError) -> Failure {
+    match error {
+        RedriveError::Api(e) => Failure::from(e),
+        RedriveError::Io(e) if e.kind() == std::io::ErrorKind::Interrupted => {
+            Failure { exit: Exit::TryLater, message: e.to_string() }
+        }
+        RedriveError::Io(e) => Failure::from(e),
+    }
+}
+
+fn verdict(plan: &Plan) -> Result<Exit, Failure> {
+    match &plan.unreadable {
+        (0, _) | (_, None) => Ok(Exit::Ok),
+        (lines, Some(first)) => {
+            Err(Failure::new(format!("{lines} lines of rejects files cannot be read: {}", clean(first))))
+        }
+    }
+}
+
+/// What would go, and what stays and why.
+fn table(plan: &Plan, args: &Args) -> String {
+    let sum = plan.sum();
+    if sum.lines == 0 {
+        return format!("no rejected line is meant by that; {} rejects files read\n", plan.extent.files);
+    }
+    let mut text = format!(
+        "{:<16}{:<26}{:>8}{:>10}{:>11}{:>10}{:>8}\n",
+        "stage", "reason", "lines", "redriven", "undecided", "hopeless", "to go"
+    );
+    for ((stage, reason), t) in &plan.tallies {
+        text.push_str(&format!(
+            "{:<16}{:<26}{:>8}{:>10}{:>11}{:>10}{:>8}\n",
+            stage.name(),
+            reason.code(),
+            t.lines,
+            t.before,
+            t.undecided,
+            t.hopeless,
+            t.goes
+        ));
+    }
+    text.push('\n');
+    for ((_, reason), tally) in &plan.tallies {
+        for (why, lines) in &tally.again {
+            text.push_str(&format!("{reason}: {lines} will be refused again: {why}\n"));
+        }
+    }
+    let verb = if args.dry_run { "would go" } else { "go" };
+    text.push_str(&format!("{} of {} lines {verb} into new event files\n", sum.goes, sum.lines));
+    for (lines, why) in [
+        (sum.hopeless, "will be refused again; --include-hopeless takes what can be sent at all"),
+        (sum.before, "were redriven before; --again takes them once more"),
+        (sum.undecided, "are not decided yet: their stage is not done with their file"),
+    ] {
+        if lines > 0 {
+            text.push_str(&format!("{lines} stay: they {why}\n"));
+        }
+    }
+    text
+}
+
+fn report(plan: &Plan, sent: &[Sent], args: &Args) -> String {
+    if !args.json {
+        return sent.iter().map(|sent| format!("{}: {} lines\n", sent.file, sent.lines)).collect();
+    }
+    let groups = plan.tallies.iter().map(|((stage, reason), t)| {
+        json!({"stage": stage, "reason": reason.code(), "lines": t.lines, "goes": t.goes, "redriven": t.before,
+            "undecided": t.undecided, "hopeless": t.hopeless, "refused_again": t.again})
+    });
+    let files = sent.iter().map(|sent| json!({"file": sent.file, "lines": sent.lines}));
+    let groups: Vec<_> = groups.collect();
+    let files: Vec<_> = files.collect();
+    format!("{}\n", json!({"dry_run": args.dry_run, "groups": groups, "files": files}))
+}
