@@ -33,8 +33,13 @@ fn library() -> String {
 }
 
 fn clock(off: &str) -> Under {
-    let env = [("LD_PRELOAD", library().as_str()), ("FAKETIME", off), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let env = [
+        ("LD_PRELOAD", library().as_str()),
+        ("FAKETIME", off),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ("FAKETIME_DISABLE_SHM", "1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
     Under { command: Vec::new(), env: env.into() }
 }
 

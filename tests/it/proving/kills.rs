@@ -4,8 +4,6 @@
 //! The seed is fixed and printed; the machine's own timing makes every run different all the same.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Read};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +15,7 @@ use super::poster::{Poster, State, assert_posts_are_there_once, is_posted};
 use super::recovery::Recovery;
 use super::{Class, Size, variable};
 use crate::support::database::Rows;
-use crate::support::events::{MISHAPS, generated};
+use crate::support::events::{MISHAPS, generated, read};
 use crate::support::mariadb::Mariadb;
 use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role, SERVICES, SHARDS, STAGES};
@@ -195,14 +193,7 @@ fn input(size: Size, events: usize) -> (Vec<u8>, bool) {
     let Some(path) = variable("SHOPCTL_CHAOS_INPUT") else {
         return (generated(size.seed, MISHAPS, events), true);
     };
-    let mut file = std::io::BufReader::new(std::fs::File::open(Path::new(&path)).unwrap());
-    let mut lines = Vec::new();
-    if file.fill_buf().unwrap().starts_with(&[0x1f, 0x8b]) {
-        flate2::bufread::MultiGzDecoder::new(file).read_to_end(&mut lines).unwrap();
-    } else {
-        file.read_to_end(&mut lines).unwrap();
-    }
-    (lines, false)
+    (read(&path), false)
 }
 
 #[test]

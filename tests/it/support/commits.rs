@@ -83,7 +83,8 @@ impl Shared {
                 // First nobody listens any more, then the server hears of the commit and answers.
                 client.shutdown(Shutdown::Both)?;
                 to_server.write_all(&packet)?;
-                return Ok(());
+                // It has its commit and then nobody any more; a connection that stayed open would count for ever.
+                return to_server.shutdown(Shutdown::Write);
             }
             to_server.write_all(&packet)?;
         }

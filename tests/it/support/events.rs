@@ -1,6 +1,7 @@
 //! Makes event lines: generated ones with their mishaps, and single ones of every type.
 
 use std::collections::HashMap;
+use std::io::{BufRead, Read};
 
 use serde_json::Value;
 use shopctl::event::Moment;
@@ -12,8 +13,25 @@ pub(crate) const MISHAPS: Rates = Rates { duplicates: 0.03, malformed: 0.02, out
 /// Days that inputs are made of.
 const DAYS: u64 = 3_650;
 
-/// So many generated lines.
+/// So many generated lines, in which returns name the shop of their purchase.
 pub(crate) fn generated(seed: u64, rates: Rates, count: usize) -> Vec<u8> {
+    with_shops(&plain(seed, rates, count))
+}
+
+/// The lines of a file, packed or not.
+pub(crate) fn read(path: &str) -> Vec<u8> {
+    let mut file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+    let mut lines = Vec::new();
+    if file.fill_buf().unwrap().starts_with(&[0x1f, 0x8b]) {
+        flate2::bufread::MultiGzDecoder::new(file).read_to_end(&mut lines).unwrap();
+    } else {
+        file.read_to_end(&mut lines).unwrap();
+    }
+    lines
+}
+
+/// So many generated lines.
+pub(crate) fn plain(seed: u64, rates: Rates, count: usize) -> Vec<u8> {
     // Orders are numbered by their moment, so each seed has a day of its own: no two inputs know the same order.
     let day = i64::try_from(seed % DAYS).unwrap();
     let mut now = Moment::parse("2016-03-01 08:00:00.000").unwrap().plus_ms(day * 86_400_000);
@@ -25,7 +43,7 @@ pub(crate) fn generated(seed: u64, rates: Rates, count: usize) -> Vec<u8> {
     }
     let cut = memchr::memchr_iter(b'\n', &lines).nth(count - 1).unwrap() + 1;
     lines.truncate(cut);
-    with_shops(&lines)
+    lines
 }
 
 /// The same lines, with the shop in every return whose purchase is among them: a return without one may change shards,

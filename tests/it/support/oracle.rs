@@ -78,6 +78,16 @@ impl Oracle {
         }
     }
 
+    /// What waits longer than it may is given up by the next file.
+    pub(crate) fn time_passes(&mut self, ms: i64) {
+        self.trade.now += ms;
+    }
+
+    /// Every counted good, by (shop, good), has what the accepted events come to.
+    pub(crate) fn assert_stock(&self, found: &BTreeMap<(i64, i64), i128>) {
+        assert!(*found == self.trade.stock, "{} goods are counted, {} expected", found.len(), self.trade.stock.len());
+    }
+
     /// Every account has what the accepted events come to, whether or not anything ever moved in it.
     pub(crate) fn assert_balances(&self, found: &BTreeMap<i64, i128>) {
         let users: BTreeSet<i64> = found.keys().chain(self.trade.balances.keys()).copied().collect();

@@ -1,0 +1,185 @@
+//! The same events, cut into files of other sizes, for other numbers of shards, doubled, moved and mixed with broken
+//! lines: the same are accepted, and accounts and shelves come to the same. One of the runs is compared with an
+//! independent calculation, line by line.
+//!
+//! Generated events; a whole year by `SHOPCTL_YEAR=FILE`, plain or gzip.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rustix::process::Signal;
+use serde_json::Value;
+use shopctl::pipeline::ingest::generator::Rates;
+
+use crate::proving::variable;
+use crate::support::events::{plain, read};
+use crate::support::oracle::{Known, OPENING, Oracle};
+use crate::support::pipeline::Pipeline;
+use crate::support::{PATIENCE, eventually};
+
+/// How long a file of a year may take.
+const LONG: std::time::Duration = std::time::Duration::from_secs(3600);
+/// Longer than a return waits for its purchase.
+const AFTER_ALL_MS: i64 = 300_001;
+
+/// Type, shop, user and moment of a row, wherever its line stood.
+type Event = (u8, Option<i64>, Option<i64>, String);
+
+/// What came of it all.
+struct Outcome {
+    accepted: Vec<Event>,
+    balances: BTreeMap<i64, i128>,
+    stock: BTreeMap<(i64, i64), i128>,
+    rejected: BTreeMap<String, u64>,
+}
+
+/// Events without mishaps: neither money nor goods run out, and every key is used once.
+fn input() -> Vec<u8> {
+    let calm = Rates { duplicates: 0.0, malformed: 0.0, out_of_order: 0.0 };
+    variable("SHOPCTL_YEAR").map_or_else(|| plain(77, calm, 4000), |path| read(&path))
+}
+
+/// Runs the lines through, until no return waits any more.
+fn run(lines: &[u8], batch: usize, shards: u8) -> (Outcome, Pipeline) {
+    let settings = [format!("pipeline.shards_count={shards}"), format!("balance.opening_balance={OPENING}")];
+    let pipeline = Pipeline::new(&[&settings[0], &settings[1]]);
+    let (path, batch) = (pipeline.write("input.ndjson", lines), batch.to_string());
+    let from = ["up", "--any-port", "--from", path.to_str().unwrap(), "--batch", &batch];
+    pipeline.spawn(&from, None).wait_exit(LONG).expect_code(0);
+    // The time of those whose purchase never came is up.
+    let cache = rusqlite::Connection::open(pipeline.shared().join("db/cache_db.sqlite")).unwrap();
+    cache.execute("UPDATE pending_return SET expires_at = put_at", []).unwrap();
+    drop(cache);
+    let night = pipeline.spawn(&["up", "--any-port"], None);
+    let waiting = "SELECT COUNT(*) FROM pending_return WHERE done_at IS NULL";
+    let cache = pipeline.keep_open("cache_db");
+    eventually("no return waits any more", PATIENCE * 4, || cache.texts(waiting)[0][0].as_deref() == Some("0"));
+    night.signal(Signal::INT);
+    let ended = night.wait_exit(PATIENCE).expect_code(0);
+    assert!(ended.out.contains("0 differences"), "{}", ended.out);
+    (outcome(&pipeline, shards), pipeline)
+}
+
+fn outcome(pipeline: &Pipeline, shards: u8) -> Outcome {
+    let (mut accepted, mut stock, mut rejected) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    for shard in 0..shards {
+        accepted.extend(pipeline.rows(shard).into_iter().map(|row| (row.2, row.3, row.4, row.5)));
+        let counted = "SELECT id, good_id, count FROM shop WHERE count IS NOT NULL";
+        for row in pipeline.open(&format!("shop_shard_{shard}")).texts(counted) {
+            let [shop, good, count] = <[_; 3]>::try_from(row).unwrap().map(Option::unwrap);
+            stock.insert((shop.parse().unwrap(), good.parse().unwrap()), count.parse().unwrap());
+        }
+    }
+    let workers = (0..shards).map(|shard| format!("shard-worker-{shard}/rejects"));
+    for path in workers.chain(["shard-splitter/rejects".to_owned()]).flat_map(|folder| pipeline.list(&folder)) {
+        for line in std::fs::read(path).unwrap().split_inclusive(|byte| *byte == b'\n') {
+            let line: Value = serde_json::from_slice(line).unwrap();
+            *rejected.entry(line["reason"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    accepted.sort_unstable();
+    Outcome { accepted, balances: pipeline.balances(), stock, rejected }
+}
+
+fn assert_same_trade(of: &str, found: &Outcome, expected: &Outcome) {
+    assert_eq!(found.accepted.len(), expected.accepted.len(), "{of}: {:?}, {:?}", found.rejected, expected.rejected);
+    assert!(found.accepted == expected.accepted, "{of}: other events were accepted");
+    // An account that nothing was ever done to may be there or not.
+    let opening = i128::from(OPENING) * 100;
+    let used = |outcome: &Outcome| -> BTreeMap<i64, i128> {
+        outcome.balances.iter().map(|(user, balance)| (*user, *balance)).filter(|(_, b)| *b != opening).collect()
+    };
+    assert!(used(found) == used(expected), "{of}: other balances");
+}
+
+#[test]
+fn sizes_of_files_and_numbers_of_shards_change_nothing() {
+    let input = input();
+    let is_year = variable("SHOPCTL_YEAR").is_some();
+    let (small, usual, large) = if is_year { (137, 10_000, 100_000) } else { (137, 500, 4000) };
+    let (base, pipeline) = run(&input, usual, 2);
+    let mut oracle = Oracle::new(2);
+    for (name, content) in pipeline.event_files() {
+        if content.is_empty() {
+            oracle.time_passes(AFTER_ALL_MS);
+        }
+        oracle.file(&name, &content, &Known::new());
+    }
+    pipeline.world().assert_is(&oracle.world);
+    oracle.assert_balances(&base.balances);
+    oracle.assert_stock(&base.stock);
+    let by_kind = base.accepted.iter().fold(BTreeMap::<u8, u64>::new(), |mut sum, event| {
+        *sum.entry(event.0).or_default() += 1;
+        sum
+    });
+    let money: i128 = base.balances.values().sum();
+    println!("accepted {by_kind:?}, rejected {:?}", base.rejected);
+    println!("{} accounts with {money} hundredths, {} goods counted", base.balances.len(), base.stock.len());
+    assert!(by_kind[&1] > 1000 && by_kind[&3] > 20, "{by_kind:?}");
+    drop(pipeline);
+    for (batch, shards) in [(small, 2), (large, 1), (usual, 3), (large, 16)] {
+        let (other, _) = run(&input, batch, shards);
+        let of = format!("{batch} lines a file, {shards} shards");
+        assert_same_trade(&of, &other, &base);
+        assert!(other.stock == base.stock, "{of}: other stock");
+        assert_eq!(other.rejected, base.rejected, "{of}");
+        println!("{of}: the same");
+    }
+}
+
+/// Purchases that name their price, and returns: in another order the generated shops are closed, or out of goods.
+fn unbound(input: &[u8]) -> Vec<u8> {
+    let is_free = |line: &&[u8]| {
+        let event: Value = serde_json::from_slice(line).unwrap();
+        event["event_type"] == 3 || event["event_type"] == 1 && event["payload"]["price_at_order"].is_number()
+    };
+    input.split_inclusive(|byte| *byte == b'\n').filter(is_free).flatten().copied().collect()
+}
+
+/// One line in fifty comes twice, one in twenty up to three files later, and one in two hundred is a broken one more.
+/// Answers how many broken ones there are.
+fn disturb(input: &[u8], batch: usize) -> (Vec<u8>, u64) {
+    let mut rng = ChaCha8Rng::seed_from_u64(4711);
+    let (mut broken, mut lines) = (0, Vec::new());
+    for (at, line) in input.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let later = |rng: &mut ChaCha8Rng| at + rng.random_range(0..3 * batch);
+        let place = if rng.random_range(0..100) < 5 { later(&mut rng) } else { at };
+        lines.push((place, at, line.to_vec()));
+        // Only what has a key is known again: twice delivered goods are twice as many.
+        let has_key = line.starts_with(b"{\"event_type\":1,") || line.starts_with(b"{\"event_type\":3,");
+        if has_key && rng.random_range(0..100) < 2 {
+            lines.push((later(&mut rng).max(place), at, line.to_vec()));
+        }
+        if rng.random_range(0..1000) < 5 {
+            broken += 1;
+            lines.push((at, at, [&line[..line.len() / 2], b"\n"].concat()));
+        }
+    }
+    lines.sort_by_key(|(place, at, _)| (*place, *at));
+    (lines.into_iter().flat_map(|(_, _, line)| line).collect(), broken)
+}
+
+#[test]
+fn doubled_moved_and_broken_lines_change_no_account() {
+    let is_year = variable("SHOPCTL_YEAR").is_some();
+    let (batch, mut input) = (if is_year { 10_000 } else { 500 }, input());
+    if !is_year {
+        input = unbound(&input);
+    }
+    let (base, _) = run(&input, batch, 2);
+    let (disturbed, broken) = disturb(&input, batch);
+    let (other, _) = run(&disturbed, batch, 2);
+    assert_same_trade("doubled, moved and broken lines", &other, &base);
+    let rejects = |outcome: &Outcome| outcome.rejected.values().sum::<u64>();
+    assert_eq!(rejects(&other) - rejects(&base), broken, "{:?} {:?}", other.rejected, base.rejected);
+    // A first delivery that comes late is counted from then on: what was sold before is not taken off it.
+    let other_stock: Vec<_> =
+        base.stock.iter().filter(|(good, count)| other.stock.get(*good) != Some(*count)).collect();
+    let by: i128 = other_stock.iter().map(|(good, count)| (other.stock.get(*good).unwrap_or(&0) - *count).abs()).sum();
+    println!(
+        "{broken} broken lines; the count of {} of {} goods differs, by {by} in all",
+        other_stock.len(),
+        base.stock.len()
+    );
+}
