@@ -16,11 +16,11 @@ use crate::task::Stage;
 /// Looks at rejected lines, and has them decided anew.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
-  shopctl rejects list                                    how many lines each stage refused, and why
-  shopctl rejects list --lines --reason shop_closed       which ones
-  shopctl rejects show 20250101000000:17                  one of them, whole
-  shopctl rejects redrive --reason shop_closed --dry-run  what would be decided anew
-  shopctl rejects redrive --reason shop_closed            have it decided anew
+  shopctl rejects list                               how many lines each stage refused, and why
+  shopctl rejects list --lines --reason shop_closed  which ones
+  shopctl rejects show 20250101000000:17             one of them, whole
+  shopctl rejects redrive --all --dry-run            what would be decided anew
+  shopctl rejects redrive --reason shop_closed       have it decided anew
 
 Rejects files are never changed. docs/errors.md says what each reason means and what to do.")]
 pub struct Args {

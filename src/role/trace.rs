@@ -14,13 +14,14 @@ use crate::task::FileName;
 /// Follows one order or one file on its way.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
-  shopctl trace 4711               where every line of order 4711 stands, what became of it, and when
-  shopctl trace 20250101000000     an event file: its stages in every shard, with times, counts and rows
-  shopctl trace --order 20250101000000   an order whose number looks like a file
+  shopctl trace 4711                    every line of order 4711: where it stands, what became of it
+  shopctl trace 20250101000000          an event file: its stages in every shard, times and rows
+  shopctl trace --order 20250101000000  an order whose number looks like a file
   shopctl trace 4711 --json
 
-Event files that were cleared (shared.retention_hours) cannot be read any more; of their orders the rejects and the
-databases still tell. balance-daemon and cache-service are asked where they answer; the output says if they did not.
+Event files that were cleared (shared.retention_hours) cannot be read any more; of their orders
+the rejects and the databases still tell. balance-daemon and cache-service are asked where they
+answer; the output says if they did not.
 Exit codes: 0 found, 1 not found, 64 bad usage or settings, 75 a database does not answer.")]
 pub struct Args {
     /// The order's number, or the file's 14 digits

@@ -190,3 +190,66 @@ impl Notes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes() -> (Notes, tempfile::TempDir) {
+        let temp = tempfile::tempdir().unwrap();
+        (Notes::new(Folder::new(temp.path())), temp)
+    }
+
+    fn at(text: &str) -> LineAt {
+        text.parse().unwrap()
+    }
+
+    fn note(file: &str, lines: u64) -> Note {
+        Note {
+            file: file.parse().unwrap(),
+            lines,
+            sha256: Digest::new([7; 32]),
+            at: "2025-01-02 00:00:00.000".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_noted_is_found_from_both_ends() {
+        let (notes, _temp) = notes();
+        assert!(notes.redriven().unwrap().is_empty() && notes.find("a").unwrap().is_none());
+        let sources = [at("20250101000000:2"), at("20250101000001:1")];
+        notes.write("a", &note("20250102000000", 2), &sources).unwrap();
+        notes.write("b", &note("20250103000000", 1), &[at("20250102000000:1")]).unwrap();
+        // The name was taken: the same note with another one.
+        notes.write("a", &note("20250102000001", 2), &sources).unwrap();
+        let redriven = notes.redriven().unwrap();
+        assert_eq!(redriven.len(), 3);
+        assert!(sources.iter().all(|source| redriven.holds(source)) && !redriven.holds(&at("20250101000000:1")));
+        let mut pairs = Vec::new();
+        notes.for_each_pair(|old, new, _| pairs.push(format!("{old} {new}"))).unwrap();
+        pairs.sort();
+        assert_eq!(
+            pairs,
+            [
+                "20250101000000:2 20250102000001:1",
+                "20250101000001:1 20250102000001:2",
+                "20250102000000:1 20250103000000:1"
+            ]
+        );
+        assert_eq!((notes.ids().unwrap(), notes.staged().unwrap()), (vec!["a".to_owned(), "b".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn a_damaged_note_stops_everything_instead_of_forgetting_lines() {
+        let (notes, _temp) = notes();
+        notes.write("a", &note("20250102000000", 1), &[at("20250101000000:2")]).unwrap();
+        let path = notes.note_path("a");
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let head = whole.lines().next().unwrap().to_owned() + "\n";
+        for damaged in [String::new(), "x\n".to_owned(), head, whole.replace(":2}", ":}"), whole.clone() + "x\n"] {
+            std::fs::write(&path, &damaged).unwrap();
+            let error = notes.redriven().unwrap_err();
+            assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("is damaged"), "{error}");
+        }
+    }
+}

@@ -398,9 +398,8 @@ impl Plan {
         let tally = self.tallies.entry((line.stage, line.reason)).or_default();
         tally.lines += 1;
         let again = refused_again(line, wish.line_bytes_max, wish.count);
-        match (fate, again) {
-            (Fate::Goes | Fate::Again(_), Some(why)) => *tally.again.entry(why).or_default() += 1,
-            _ => {}
+        if let (Fate::Goes | Fate::Again(_), Some(why)) = (fate, again) {
+            *tally.again.entry(why).or_default() += 1;
         }
         match fate {
             Fate::Goes => tally.goes += 1,

@@ -123,13 +123,14 @@ impl Rejected {
     /// A sentence that says why it is none.
     pub fn parse_head(prefix: &[u8], bytes: u64) -> Result<Self, String> {
         // Within the strings before it every quotation mark has a backslash.
-        let (end, packed) = [(&b",\"raw_base64\":\""[..], true), (&b",\"raw\":\""[..], false)]
+        let (end, key, packed) = [(",\"raw_base64\":\"", true), (",\"raw\":\"", false)]
             .into_iter()
-            .find_map(|(key, packed)| Some((memchr::memmem::find(prefix, key)?, packed)))
+            .find_map(|(key, packed)| Some((memchr::memmem::find(prefix, key.as_bytes())?, key, packed)))
             .ok_or("its head is too long")?;
         let head = [&prefix[..end], b"}"].concat();
         let line: Line<'_> = serde_json::from_slice(&head).map_err(|e| e.to_string())?;
-        let rest = bytes.saturating_sub(end as u64);
+        // Behind the text stand a quotation mark and a brace.
+        let rest = bytes.saturating_sub((end + key.len() + 2) as u64);
         line.with(Raw::TooLong { bytes: if packed { rest / 4 * 3 } else { rest } })
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::raw::{RawEvent, RawPayload, Scalar};
-use crate::event::{Kind, ShardCount, ShardId, shard};
+use crate::event::{Kind, ShardCount, ShardId};
 use crate::pipeline::desk::LineAt;
 use crate::task::FileName;
 
@@ -33,19 +33,18 @@ pub struct Said {
     pub amount: Option<String>,
 }
 
-/// A line that names the order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
-    /// What it says.
-    pub said: Said,
-    /// The shard that it goes to, if it goes to any.
-    pub shard: Option<ShardId>,
+impl Said {
+    /// The shard that a line of this order goes to, if it goes to any.
+    pub fn shard(&self, order: i64, count: ShardCount) -> Option<ShardId> {
+        let is_return = self.kind == Some(kind_name(Kind::Return));
+        self.shop_id.or(is_return.then_some(order)).map(|key| count.shard_of(key))
+    }
 }
 
 /// Reads a line; nothing if it does not name the order. One that cannot be read names it if its text does.
-pub fn named(line: &[u8], order: i64, count: ShardCount) -> Option<Named> {
+pub fn named(line: &[u8], order: i64) -> Option<Said> {
     let Ok(event) = RawEvent::<RawPayload<'_>>::parse(line) else {
-        return names_in_text(line, order).then(|| Named { said: Said::default(), shard: None });
+        return names_in_text(line, order).then(Said::default);
     };
     let payload = event.payload.as_ref()?;
     if payload.order_id != Scalar::Int(order) {
@@ -53,7 +52,7 @@ pub fn named(line: &[u8], order: i64, count: ShardCount) -> Option<Named> {
     }
     let kind = int(&event.event_type).and_then(Kind::from_number);
     let text = |digits: Option<&str>| digits.filter(|digits| *digits != "null").map(str::to_owned);
-    let said = Said {
+    Some(Said {
         kind: kind.map(kind_name),
         timestamp: match &event.timestamp {
             Scalar::Text(text) => Some(text.as_ref().to_owned()),
@@ -64,8 +63,7 @@ pub fn named(line: &[u8], order: i64, count: ShardCount) -> Option<Named> {
         good_id: int(&payload.good_id),
         qty: int(&payload.qty),
         amount: text(payload.price_at_order).or_else(|| text(payload.refund_amount)),
-    };
-    Some(Named { said, shard: shard::route(&event, count).ok() })
+    })
 }
 
 fn int(scalar: &Scalar<'_>) -> Option<i64> {
@@ -126,8 +124,8 @@ pub fn prepared(line: &[u8], order: i64, own: &LineAt) -> Option<LineAt> {
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Option<Named> {
-        named(line.as_bytes(), 47, ShardCount::new(2).unwrap())
+    fn of(line: &str) -> Option<Said> {
+        named(line.as_bytes(), 47)
     }
 
     #[test]
@@ -137,7 +135,7 @@ mod tests {
             of(&line(r#""order_id":47,"shop_id":3,"user_id":7,"good_id":9,"qty":2,"price_at_order":1.50"#)).unwrap();
         let (kind, timestamp, amount) = (Some("purchase"), Some("t".to_owned()), Some("1.50".to_owned()));
         let said = Said { kind, timestamp, shop_id: Some(3), user_id: Some(7), good_id: Some(9), qty: Some(2), amount };
-        assert_eq!(found, Named { said, shard: ShardId::new(1) });
+        assert_eq!(found, said);
         for other in
             [r#""order_id":470,"shop_id":3"#, r#""order_id":147"#, r#""qty":47,"order_id":1"#, r#""order_id":"47""#]
         {
@@ -146,9 +144,19 @@ mod tests {
     }
 
     #[test]
+    fn a_return_without_a_shop_goes_by_its_order() {
+        let (count, shard) = (ShardCount::new(3).unwrap(), ShardId::new);
+        let purchase = Said { kind: Some("purchase"), shop_id: Some(-1), ..Said::default() };
+        let back = Said { kind: Some("return"), ..Said::default() };
+        assert_eq!((purchase.shard(47, count), back.shard(47, count)), (shard(2), shard(2)));
+        assert_eq!(Said { shop_id: Some(4), ..back }.shard(47, count), shard(1));
+        assert_eq!(Said { shop_id: None, ..purchase }.shard(47, count), None);
+    }
+
+    #[test]
     fn a_broken_line_names_what_its_text_names() {
         for text in [r#"{"order_id":47"#, r#"{"payload":{"order_id" : 47,,}"#, "order_id=47"] {
-            assert_eq!(of(text), Some(Named { said: Said::default(), shard: None }), "{text}");
+            assert_eq!(of(text), Some(Said::default()), "{text}");
         }
         for text in [r#"{"order_id":470"#, "47", r#"{"order_id":4,7"#] {
             assert_eq!(of(text), None, "{text}");

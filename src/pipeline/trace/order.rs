@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::grep::grep;
 use super::naming::{self, Said, named};
 use crate::event::shard::SHARD_MAX;
-use crate::event::{Reason, ShardCount, ShardId};
+use crate::event::{Reason, ShardId};
 use crate::pipeline::artifact;
 use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
 use crate::pipeline::desk::{LineAt, Notes, Raw};
@@ -26,7 +26,7 @@ const LINES_MAX: usize = 1000;
 pub struct Evidence {
     /// What it says itself, where it is still to be read.
     pub said: Option<Said>,
-    /// Its shard.
+    /// Its shard, where it shows; else its file's number of shards tells.
     pub shard: Option<ShardId>,
     /// Its rejection.
     pub rejection: Option<Rejection>,
@@ -73,14 +73,13 @@ pub struct Gathered {
 pub struct Search {
     folder: Folder,
     line_bytes_max: usize,
-    count: ShardCount,
     stop: Stop,
 }
 
 impl Search {
-    /// A search for lines of at most `line_bytes_max` bytes; the count of shards is that of files that say nothing else.
-    pub fn new(folder: Folder, line_bytes_max: usize, count: ShardCount, stop: Stop) -> Self {
-        Self { folder, line_bytes_max, count, stop }
+    /// A search for lines of at most `line_bytes_max` bytes.
+    pub fn new(folder: Folder, line_bytes_max: usize, stop: Stop) -> Self {
+        Self { folder, line_bytes_max, stop }
     }
 
     /// Looks into event files, rejects files, prepared files and the notes of redrives.
@@ -143,11 +142,8 @@ impl Search {
     ) -> io::Result<()> {
         let input = artifact::open(path)?;
         let searched = grep(input, needle, self.line_bytes_max, &mut |line, bytes| {
-            if let Some(named) = named(bytes, order, self.count) {
-                gathered.at(LineAt { file: file.clone(), line }, |evidence| {
-                    evidence.said = Some(named.said);
-                    evidence.shard = evidence.shard.or(named.shard);
-                });
+            if let Some(said) = named(bytes, order) {
+                gathered.at(LineAt { file: file.clone(), line }, |evidence| evidence.said = Some(said));
             }
             Ok(())
         })?;
@@ -185,18 +181,18 @@ impl Search {
         for artifact in files.list()? {
             let (extent, _) = files.read(&artifact, &mut |found| {
                 let Ok(line) = found.line else { return Ok(Go::On) };
-                let named = match &line.raw {
-                    Raw::Whole(raw) => named(raw, order, self.count),
+                let said = match &line.raw {
+                    Raw::Whole(raw) => named(raw, order),
                     Raw::TooLong { .. } => {
                         gathered.too_long += 1;
                         None
                     }
                 };
-                if let Some(named) = named {
+                if let Some(said) = said {
                     let (stage, reason, detail) = (line.stage, line.reason, line.detail);
                     let rejection = Rejection { stage, reason, detail, with: artifact.file().clone() };
                     gathered.at(line.at, |evidence| {
-                        evidence.said.get_or_insert(named.said);
+                        evidence.said.get_or_insert(said);
                         evidence.shard = artifact.shard().or(evidence.shard);
                         evidence.rejection = Some(rejection);
                     });

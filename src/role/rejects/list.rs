@@ -22,7 +22,7 @@ use crate::task::Stage;
   shopctl rejects list --since 2025-01-01 --lines   every line since that day
   shopctl rejects list --reason bad_json --reason bad_utf8 --lines --json | jq .raw
 
-With --json: one object a line, of a count or, with --lines, of a rejected line with all its text.
+With --json: one object a line, for a count or, with --lines, for a line with all its text.
 Exit codes: 0 all well, 1 a rejects file cannot be read, 64 bad usage or settings.")]
 pub(super) struct Args {
     #[command(flatten)]

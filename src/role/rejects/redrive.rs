@@ -19,10 +19,11 @@ use crate::pipeline::ingest::announce::Announcer;
   shopctl rejects redrive --reason shop_closed --since 2025-01-01
   shopctl rejects redrive --all
 
-A line goes once, byte for byte and with its key, also if this is killed and run again. If it is refused again it
-stands in the rejects under its new place, and can be redriven from there. Lines that will be refused again as they
-stand (broken ones; orders whose money the bank has refused) stay, unless --include-hopeless.
-Exit codes: 0 all well, 1 something failed, 64 bad usage or settings, 75 the API does not answer, or was not told yet.")]
+A line goes once, byte for byte and with its key, also if this is killed and run again. If it is
+refused again it stands in the rejects under its new place, and can be redriven from there. Lines
+that will be refused again as they stand (broken ones; orders whose money the bank has refused)
+stay, unless --include-hopeless.
+Exit codes: 0 all well, 1 something failed, 64 bad usage or settings, 75 the API does not answer.")]
 pub(super) struct Args {
     #[command(flatten)]
     filter: FilterArgs,

@@ -18,7 +18,7 @@ use crate::pipeline::trace::services::{self, Asked, Kept, Money};
 use crate::pipeline::trace::verdict::{Known, Verdict, verdict};
 use crate::store::trace::{Answer, FoundRow, Question};
 use crate::task::wire::FileResponse;
-use crate::task::{FileName, FileView};
+use crate::task::{FileName, FileView, Stage};
 
 /// The way of an order.
 #[derive(Debug, Serialize)]
@@ -112,23 +112,30 @@ pub(super) async fn run(ctx: &Context, order: i64, as_json: bool) -> Result<Exit
 
 async fn follow(ctx: &Context, order: i64) -> Result<Report, Failure> {
     let settings = &ctx.settings;
-    let (folder, count) = (Folder::new(&settings.shared.dir), settings.pipeline.shards_count);
-    let search = Search::new(folder, settings.events.max_payload_size, count, ctx.stop.clone());
+    let folder = Folder::new(&settings.shared.dir);
+    let search = Search::new(folder, settings.events.max_payload_size, ctx.stop.clone());
     let mut gathered = tokio::task::spawn_blocking(move || search.gather(order)).await??;
+    let mut views = BTreeMap::new();
+    look_up(ctx, &gathered, &mut views).await?;
+    let shards =
+        gathered.lines.iter().filter_map(|(at, evidence)| shard_of(ctx, order, at, evidence, &views)).collect();
     let lines = gathered.lines.keys().map(|at| (at.file.clone(), at.line)).collect();
     let question = Question { lines, order: Some(order), file: None };
-    let shards = gathered.lines.values().filter_map(|evidence| evidence.shard).collect();
     let answers = databases::ask(ctx, &shards, &question).await?;
     let rows = rows(&answers);
     for (shard, row) in rows.values() {
         note_row(&mut gathered, *shard, row);
     }
-    let views = views(ctx, &gathered).await?;
+    // A row may have brought a line whose event file is gone.
+    look_up(ctx, &gathered, &mut views).await?;
     let users: BTreeSet<i64> = users(&gathered, &answers);
     let (balance, cache) = (BalanceClient::of(settings, Party::Operator), CacheClient::of(settings, Party::Operator));
     let services = move || (services::money(&balance, order, &users), services::kept(&cache, order));
     let (money, kept_returns) = tokio::task::spawn_blocking(services).await?;
-    let lines = gathered.lines.iter().map(|(at, evidence)| line(at, evidence, &views, rows.get(at), &kept_returns));
+    let lines = gathered.lines.iter().map(|(at, evidence)| {
+        let shard = shard_of(ctx, order, at, evidence, &views);
+        line(at, Evidence { shard, ..evidence.clone() }, &views, rows.get(at), &kept_returns)
+    });
     let lines = lines.collect();
     Ok(Report {
         order_id: order,
@@ -166,21 +173,31 @@ fn note_row(gathered: &mut Gathered, shard: ShardId, row: &FoundRow) {
     });
 }
 
-/// The files that the lines stood in or were decided with.
-async fn views(ctx: &Context, gathered: &Gathered) -> Result<BTreeMap<FileName, FileView>, Failure> {
-    let mut views = BTreeMap::new();
-    let Some(tracking) = databases::tracking(ctx).await? else {
-        return Ok(views);
-    };
+type Views = BTreeMap<FileName, FileView>;
+
+/// Looks up the files that the lines stood in or were decided with.
+async fn look_up(ctx: &Context, gathered: &Gathered, views: &mut Views) -> Result<(), Failure> {
     let own = gathered.lines.keys().map(|at| &at.file);
     let with = gathered.lines.values().filter_map(decided_with);
-    for file in own.chain(with).collect::<BTreeSet<_>>() {
+    let missing: BTreeSet<&FileName> = own.chain(with).filter(|file| !views.contains_key(*file)).collect();
+    let Some(tracking) = (if missing.is_empty() { None } else { databases::tracking(ctx).await? }) else {
+        return Ok(());
+    };
+    for file in missing {
         if let Some(view) = tracking.find_file(file).await? {
             views.insert(file.clone(), view);
         }
     }
     tracking.close().await;
-    Ok(views)
+    Ok(())
+}
+
+/// A file keeps the number of shards that it was registered with.
+fn shard_of(ctx: &Context, order: i64, at: &LineAt, evidence: &Evidence, views: &Views) -> Option<ShardId> {
+    let count = views.get(&at.file).map_or(ctx.settings.pipeline.shards_count, |view| view.shards_count);
+    let is_of_none = evidence.rejection.as_ref().is_some_and(|rejection| rejection.stage == Stage::ShardSplitter);
+    let routed = if is_of_none { None } else { evidence.said.as_ref().and_then(|said| said.shard(order, count)) };
+    evidence.shard.or(routed)
 }
 
 fn decided_with(evidence: &Evidence) -> Option<&FileName> {
@@ -194,8 +211,8 @@ fn users(gathered: &Gathered, answers: &BTreeMap<ShardId, Answer>) -> BTreeSet<i
 
 fn line(
     at: &LineAt,
-    evidence: &Evidence,
-    views: &BTreeMap<FileName, FileView>,
+    evidence: Evidence,
+    views: &Views,
     row: Option<&(ShardId, FoundRow)>,
     kept: &Asked<Vec<Kept>>,
 ) -> Line {
@@ -211,20 +228,21 @@ fn line(
         shard: evidence.shard,
         file: views.get(&at.file),
     };
-    let outcome = match evidence.rejection.clone() {
+    let decided_with = decided_with(&evidence).cloned();
+    let outcome = match evidence.rejection {
         Some(rejection) => Outcome::Rejected { decision: "rejected", rejection },
         None => Outcome::Other(verdict(&known)),
     };
     let taken_with = kept.flatten().and_then(|kept| kept.taken_with.as_ref()?.parse().ok());
     Line {
         at: at.clone(),
-        says: evidence.said.clone(),
+        says: evidence.said,
         shard: evidence.shard,
         outcome,
-        decided_with: decided_with(evidence).cloned().or(taken_with).filter(|file| *file != at.file),
+        decided_with: decided_with.or(taken_with).filter(|file| *file != at.file),
         row: row.map(|(shard, row)| Row { shard: *shard, id: row.id, created_at: row.created_at.to_string() }),
-        redriven_from: evidence.from.clone(),
-        redriven_to: evidence.to.clone(),
+        redriven_from: evidence.from,
+        redriven_to: evidence.to,
     }
 }
 

@@ -1,7 +1,5 @@
 //! Traces for people.
 
-use std::fmt::Write as _;
-
 use super::file;
 use super::order::{Line, Outcome, Report};
 use crate::log_format::clean;
@@ -26,13 +24,13 @@ pub(super) fn order(report: &Report) -> String {
     }
     text.push('\n');
     if report.books.is_empty() {
-        text.push_str("books          nothing\n");
+        say(&mut text, "books", "nothing");
     }
     for book in &report.books {
         let of = [("user", book.user_id), ("shop", book.shop_id), ("good", book.good_id)];
         let of: String = of.iter().filter_map(|(name, id)| id.map(|id| format!("{name} {id}, "))).collect();
         let (table, shard, at) = (book.table, book.shard, &book.at);
-        let _ = writeln!(text, "books          {table} of shard {shard}: {of}qty {}, {}, {at}", book.qty, book.amount);
+        say(&mut text, "books", &format!("{table} of shard {shard}: {of}qty {}, {}, {at}", book.qty, book.amount));
     }
     write_money(&mut text, report);
     match &report.kept_returns {
@@ -54,7 +52,7 @@ pub(super) fn order(report: &Report) -> String {
 }
 
 fn say(text: &mut String, what: &str, said: &str) {
-    text.push_str(&format!("{what:<15}{said}\n"));
+    text.push_str(&format!("{what:<17}{said}\n"));
 }
 
 fn write_money(text: &mut String, report: &Report) {
@@ -153,10 +151,10 @@ fn stage_of(task: &ShardItem, stage: Stage) -> String {
     };
     let mut said = format!("{} {}", task.status(stage), result.finished_at);
     if let Some(started) = &result.started_at {
-        let _ = write!(said, ", begun {started}");
+        said.push_str(&format!(", begun {started}"));
     }
     if result.attempt > 1 {
-        let _ = write!(said, ", attempt {}", result.attempt);
+        said.push_str(&format!(", attempt {}", result.attempt));
     }
     said
 }
@@ -195,20 +193,19 @@ fn write_task(text: &mut String, task: &ShardItem) {
         let mut said = stage_of(task, stage);
         if let Some(result) = task.result(stage) {
             if let Some(c) = result.counts {
-                let _ = write!(
-                    said,
+                said.push_str(&format!(
                     "; {} read, {} written, {} duplicates, {} rejected",
                     c.read, c.written, c.duplicate, c.rejected
-                );
+                ));
                 if c.held + c.released > 0 {
-                    let _ = write!(said, ", {} held, {} released", c.held, c.released);
+                    said.push_str(&format!(", {} held, {} released", c.held, c.released));
                 }
             }
             if let Some(output) = result.output {
-                let _ = write!(said, "; {} lines, {} bytes", output.lines, output.bytes);
+                said.push_str(&format!("; {} lines, {} bytes", output.lines, output.bytes));
             }
             if let Some(worker) = &result.worker {
-                let _ = write!(said, "; by {}", clean(worker));
+                said.push_str(&format!("; by {}", clean(worker)));
             }
         }
         say(text, &format!("  {stage}"), &said);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{PRICED, at, ndjson, redrive, rejects, sale, status};
 use crate::support::events::{event, purchase};
 use crate::support::oracle::Known;
-use crate::support::pipeline::Pipeline;
+use crate::support::pipeline::{Pipeline, Role};
 
 /// The total of a number over all groups of a report.
 fn sum(report: &Value, what: &str) -> u64 {
@@ -200,4 +200,20 @@ fn filters_choose_and_an_empty_choice_is_no_failure() {
         assert!(ended.log.contains(said) && ended.out.is_empty(), "{all:?}: {}", ended.log);
     }
     assert_eq!(pipeline.event_files().len(), 2);
+}
+
+#[test]
+fn the_token_of_the_operator_is_enough() {
+    let mut pipeline = Pipeline::new(&["auth.operator=a-token-of-the-operator"]);
+    pipeline.start(Role::Apid);
+    // A file of which the API knows nothing: nobody will decide its lines another time.
+    let folder = pipeline.shared().join("shard-worker-0/rejects");
+    std::fs::create_dir_all(&folder).unwrap();
+    let line = json!({"file": "20250101000000", "line": 3, "stage": "shard-worker", "reason": "shop_closed", "detail": "",
+        "raw": sale(1, 4, PRICED).trim_end()});
+    std::fs::write(folder.join("20250101000000.shard-worker.0.rejects.txt"), format!("{line}\n")).unwrap();
+    let report = redrive(&pipeline, &["--all"]);
+    let file = report["files"][0]["file"].as_str().unwrap();
+    let known = pipeline.find(&format!("/files/{file}")).unwrap();
+    assert_eq!(known["shards"][0]["event_ingest_status"], "done", "{known}");
 }

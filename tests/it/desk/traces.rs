@@ -100,7 +100,7 @@ fn every_line_of_an_order_is_followed_to_its_end() {
     let why = alone["money"]["not_answered"].as_str().unwrap();
     assert!(why.contains("balance-daemon") && why.contains("does not answer"), "{why}");
     assert_eq!(trace(&pipeline, "48")["lines"][0]["decision"], "held", "the reports tell");
-    assert!(pipeline.run(&["trace", "47"], 0).out.contains("money          not asked for: the balance-daemon"));
+    assert!(pipeline.run(&["trace", "47"], 0).out.contains("money            not asked for: the balance-daemon"));
 }
 
 #[test]
