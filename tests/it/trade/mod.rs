@@ -2,6 +2,7 @@
 
 mod answers;
 mod crash;
+mod pairs;
 mod year;
 
 use std::net::SocketAddr;
