@@ -3,6 +3,7 @@
 //!
 //! The first line of a note says which file, the lines after it where each line of that file came from, in their order.
 
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::PathBuf;
 
@@ -30,6 +31,8 @@ pub struct Note {
     /// When, UTC.
     pub at: String,
 }
+
+type NoteLines = io::Lines<BufReader<File>>;
 
 /// The notes of one shared folder.
 #[derive(Debug, Clone)]
@@ -129,7 +132,7 @@ impl Notes {
     /// # Errors
     /// `InvalidData` if it is damaged, else whatever reading fails with.
     pub fn find(&self, id: &str) -> io::Result<Option<Note>> {
-        self.visit(id, |_, _| {})
+        self.open(id)?.map(|mut lines| self.head(id, &mut lines)).transpose()
     }
 
     /// Hands every source to `visit`, with its line in the new file; answers the head. A note is whole or not there.
@@ -137,30 +140,36 @@ impl Notes {
     /// # Errors
     /// `InvalidData` if it is damaged, else whatever reading fails with.
     pub fn visit(&self, id: &str, mut visit: impl FnMut(LineAt, u64)) -> io::Result<Option<Note>> {
-        let path = self.note_path(id);
-        let damaged = |why: String| {
-            let what = format!(
-                "{} is damaged: {why}; put it back from a backup, or lines may be redriven twice",
-                path.display()
-            );
-            io::Error::new(io::ErrorKind::InvalidData, what)
-        };
-        let mut lines = match artifact::open(&path) {
-            Ok(file) => BufReader::new(file).lines(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        let head = lines.next().ok_or_else(|| damaged("it is empty".to_owned()))??;
-        let note: Note = serde_json::from_str(&head).map_err(|e| damaged(e.to_string()))?;
+        let Some(mut lines) = self.open(id)? else { return Ok(None) };
+        let note = self.head(id, &mut lines)?;
         let mut count = 0;
         for line in lines {
             count += 1;
-            visit(serde_json::from_str(&line?).map_err(|e| damaged(e.to_string()))?, count);
+            visit(serde_json::from_str(&line?).map_err(|e| self.damaged(id, &e.to_string()))?, count);
         }
         if count != note.lines {
-            return Err(damaged(format!("it has {count} lines of {}", note.lines)));
+            return Err(self.damaged(id, &format!("it has {count} lines of {}", note.lines)));
         }
         Ok(Some(note))
+    }
+
+    fn open(&self, id: &str) -> io::Result<Option<NoteLines>> {
+        match artifact::open(&self.note_path(id)) {
+            Ok(file) => Ok(Some(BufReader::new(file).lines())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn head(&self, id: &str, lines: &mut NoteLines) -> io::Result<Note> {
+        let head = lines.next().ok_or_else(|| self.damaged(id, "it is empty"))??;
+        serde_json::from_str(&head).map_err(|e| self.damaged(id, &e.to_string()))
+    }
+
+    fn damaged(&self, id: &str, why: &str) -> io::Error {
+        let path = self.note_path(id);
+        let advice = "put it back from a backup, or lines may be redriven twice";
+        io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged: {why}; {advice}", path.display()))
     }
 
     /// All lines that were redriven, or are about to be.
@@ -183,7 +192,6 @@ impl Notes {
     /// As [`Notes::visit`].
     pub fn for_each_pair(&self, mut visit: impl FnMut(&LineAt, &LineAt, &Note)) -> io::Result<()> {
         for id in self.ids()? {
-            // The head stands first and is known last: it is read twice instead of holding the lines.
             let Some(note) = self.find(&id)? else { continue };
             self.visit(&id, |source, line| visit(&source, &LineAt { file: note.file.clone(), line }, &note))?;
         }
