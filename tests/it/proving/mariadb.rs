@@ -22,6 +22,8 @@ const SETTINGS: [&str; 1] = ["pipeline.lease_ms=120000"];
 /// Of one core, while there is no database: of the release build over half a minute, and of the debug build in the
 /// first seconds, when the pauses are still short.
 const IDLE_PERCENT: (u64, u64) = (15, 5);
+/// The fewest connections that a server can be told to have.
+const PLACES: usize = 10;
 /// Processor time is counted in hundredths of a second.
 const TICKS_PER_SEC: u64 = 100;
 
@@ -85,15 +87,16 @@ fn take_connections(server: &Mariadb) -> Vec<Conn> {
     let connect = async || Conn::new(Opts::from_url(&url).unwrap()).await;
     KEEP.block_on(async {
         let mut held = vec![connect().await.unwrap()];
-        held[0].query_drop("SET GLOBAL max_connections = 10").await.unwrap();
+        held[0].query_drop(format!("SET GLOBAL max_connections = {PLACES}")).await.unwrap();
         loop {
             // The pipeline is as quick to connect again as this is to take what it lost.
             held[0].query_drop("KILL USER shop").await.unwrap();
             while let Ok(one) = connect().await {
                 held.push(one);
             }
+            // A connection that is ending has its place until it has ended: all of the places must be ours.
             let others = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'shop'";
-            if held[0].query_first::<u64, _>(others).await.unwrap() == Some(0) {
+            if held[0].query_first::<u64, _>(others).await.unwrap() == Some(0) && held.len() >= PLACES {
                 return held;
             }
         }
@@ -178,15 +181,28 @@ fn naive(server: &Mariadb, port: u16, batches: u64) -> u64 {
     server.root().run(&["CREATE DATABASE control", "CREATE TABLE control.events (batch INT, line INT)"]);
     let url = format!("mysql://shop:shop@127.0.0.1:{port}/control");
     runtime().block_on(async {
+        let mut connection = connect(&url).await;
         for batch in 0..batches {
-            while deliver_naively(&url, batch).await.is_err() {}
+            while deliver_naively(&mut connection, batch).await.is_err() {
+                connection = connect(&url).await;
+            }
         }
+        connection.disconnect().await.unwrap();
     });
     server.number("SELECT COUNT(*) FROM control.events")
 }
 
-async fn deliver_naively(url: &str, batch: u64) -> mysql_async::Result<()> {
-    let mut connection = Conn::new(Opts::from_url(url).unwrap()).await?;
+/// A connection, once the server has one: those that were cut take a moment to end.
+async fn connect(url: &str) -> Conn {
+    loop {
+        match Conn::new(Opts::from_url(url).unwrap()).await {
+            Ok(connection) => return connection,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+async fn deliver_naively(connection: &mut Conn, batch: u64) -> mysql_async::Result<()> {
     let mut transaction = connection.start_transaction(TxOpts::default()).await?;
     for line in 0..5_u64 {
         transaction.exec_drop("INSERT INTO events VALUES (?, ?)", (batch, line)).await?;
