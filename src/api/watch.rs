@@ -14,21 +14,34 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Something that can be looked at.
 #[async_trait]
 pub(super) trait Look: Send + Sync {
-    /// Looks.
-    async fn look(&self) -> Result<()>;
+    /// Whether its store takes changes.
+    async fn ping(&self) -> Result<()>;
+
+    /// Sets the metrics.
+    async fn measure(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
-/// Looks until the stop is requested; while a look fails, the role is not ready.
+/// Looks until the stop is requested; while the store takes no changes, the role is not ready.
 pub(super) async fn keep_looking(at: &dyn Look, readiness: Readiness, stop: Stop) {
+    tokio::select! {
+        () = look_on(at, readiness) => {}
+        () = stop.requested() => {}
+    }
+}
+
+async fn look_on(at: &dyn Look, readiness: Readiness) {
     loop {
-        let problem = at.look().await.err().map(|e| e.to_string());
+        let problem = at.ping().await.err().map(|e| e.to_string());
         if let Some(problem) = &problem {
-            log::warn!("cannot look at the database: {problem}");
+            log::warn!("the database does not answer: {problem}");
         }
+        let answers = problem.is_none();
         readiness.set("database", problem);
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = stop.requested() => return,
+        if answers && let Err(e) = at.measure().await {
+            log::warn!("cannot look at the database: {e}");
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

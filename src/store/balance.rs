@@ -17,7 +17,7 @@ use crate::trade::{Account, Answer, Booked, Operation, OperationKey, Outcome, Re
 /// The accounts.
 #[async_trait]
 pub trait BalanceStore: Send + Sync {
-    /// Whether the database answers.
+    /// Whether the database takes changes.
     async fn ping(&self) -> Result<()>;
 
     /// Takes a batch of operations in their order, all in one transaction; answers one outcome per operation.

@@ -44,7 +44,7 @@ pub enum Take<'a> {
 /// The order directory and the returns that wait.
 #[async_trait]
 pub trait PendingStore: Send + Sync {
-    /// Whether the database answers.
+    /// Whether the database takes changes.
     async fn ping(&self) -> Result<()>;
 
     /// Writes orders of the task's shard. What stands there stays; the answer says what it is, one per order.

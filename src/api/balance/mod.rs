@@ -92,7 +92,7 @@ impl Balance {
 
 #[async_trait]
 impl Look for Balance {
-    async fn look(&self) -> Result<()> {
+    async fn ping(&self) -> Result<()> {
         self.store.ping().await
     }
 }

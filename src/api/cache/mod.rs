@@ -80,7 +80,11 @@ impl Cache {
 
 #[async_trait]
 impl Look for Cache {
-    async fn look(&self) -> crate::store::Result<()> {
+    async fn ping(&self) -> crate::store::Result<()> {
+        self.store.ping().await
+    }
+
+    async fn measure(&self) -> crate::store::Result<()> {
         self.gauges.look(self.store.as_ref()).await
     }
 }

@@ -3,9 +3,9 @@
 //! Reads `shard-splitter/`, writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line), and
 //! the rejects. What it has to remember is durable before the task is reported.
 //!
-//! A file in steps: sort its lines; decide them window by window, asking the [`bank`] for the debits ([`mod@deciding`]);
+//! A file in steps: sort its lines; decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
 //! tell the [`directory`] which orders were decided, hand in the returns that came too early, take up those that are
-//! due ([`mod@early`]); pay the credits; publish the files; commit the state together with the report. A crash before
+//! due (`early.rs`); pay the credits; publish the files; commit the state together with the report. A crash before
 //! the commit repeats all of it from the same state: bank and directory answer the same task as before, so that the
 //! same is decided. After the commit the report is answered from the state.
 
@@ -110,13 +110,19 @@ impl Worker {
         self.confirm_earlier(task);
         artifact::create_folder(&self.folder.worker(self.shard))?;
         let input = Input::open(task, self.terms.line_bytes_max)?;
-        if let Some(finished) = self.state.find_finished(&task.key.file)? {
-            return self.answer_again(task, &finished, &input.found);
-        }
         // An attempt that panicked may have left its transaction open.
         self.state.roll_back()?;
         self.state.begin()?;
-        let result = self.work_in_transaction(task, input, day, lease);
+        // Only now, behind the lock: whoever had the task before may have been about to commit.
+        let finished = self.state.find_finished(&task.key.file);
+        let result = match finished {
+            Ok(None) => self.work_in_transaction(task, input, day, lease),
+            Ok(Some(finished)) => {
+                self.state.roll_back()?;
+                return self.answer_again(task, &finished, &input.found);
+            }
+            Err(e) => Err(e.into()),
+        };
         if result.is_err() {
             self.state.roll_back()?;
         }

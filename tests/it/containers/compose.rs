@@ -9,10 +9,12 @@ use shopctl::config::{Settings, Sources, load};
 
 use super::{file, variables};
 
-/// The services of the assignment that exist so far.
-const NAMED: [&str; 9] = [
+/// The services of the assignment.
+const NAMED: [&str; 11] = [
     "event-ingest",
     "pipeline-apid",
+    "balance-daemon",
+    "cache-service",
     "shard-splitter",
     "shard-worker-0",
     "shard-worker-1",
@@ -125,7 +127,7 @@ fn every_role_and_its_health_check_are_commands_of_the_program() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 2 + 2 * 6, "migrate, operator, six roles and their checks");
+    assert_eq!(checked, 2 + 2 * 8, "migrate, operator, eight roles and their checks");
 }
 
 #[test]
@@ -150,6 +152,8 @@ fn everybody_has_the_credentials_of_his_own_work_only() {
     let expected: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
         ("event-ingest", vec!["PRODUCER", "EVENT_INGEST"]),
         ("pipeline-apid", stages.into_iter().chain(["OPERATOR"]).collect()),
+        ("balance-daemon", vec!["SHARD_WORKER", "OPERATOR"]),
+        ("cache-service", vec!["SHARD_WORKER", "OPERATOR"]),
         ("shard-splitter", vec!["SHARD_SPLITTER"]),
         ("shard-worker-0", vec!["SHARD_WORKER"]),
         ("shard-worker-1", vec!["SHARD_WORKER"]),
@@ -159,6 +163,8 @@ fn everybody_has_the_credentials_of_his_own_work_only() {
     let accounts = BTreeMap::from([
         ("migrate", "migrate"),
         ("pipeline-apid", "apid"),
+        ("balance-daemon", "balance"),
+        ("cache-service", "cache"),
         ("mysql-sender", "sender"),
         ("operator", "auditor"),
     ]);
@@ -184,9 +190,13 @@ fn everybody_has_the_credentials_of_his_own_work_only() {
         assert_eq!(environment.contains_key("MYSQL_ROOT_PASSWORD"), is_database, "{name}");
         if is_database {
             assert_eq!(environment["MYSQL_ROOT_HOST"], "localhost", "{name}: root comes from elsewhere");
-            let rights = &environment["DAEMON_RIGHTS"];
             let harmless = ["SELECT", "INSERT", "UPDATE", "DELETE"];
-            assert!(rights.split(", ").all(|right| harmless.contains(&right)), "{name}: {rights}");
+            let rights: Vec<&String> =
+                environment.iter().filter(|(key, _)| key.ends_with("_RIGHTS")).map(|(_, rights)| rights).collect();
+            assert_eq!(rights.len(), if name == "mysql-pipeline" { 3 } else { 1 }, "{name}");
+            for rights in rights {
+                assert!(rights.split(", ").all(|right| harmless.contains(&right)), "{name}: {rights}");
+            }
         }
     }
     let secrets = variables.iter().filter(|(name, _)| name.starts_with("TOKEN_") || name.ends_with("_PASSWORD"));
@@ -214,7 +224,8 @@ fn ports_are_published_on_loopback_and_databases_not_at_all() {
     }
     assert_eq!(published["event-ingest"], "127.0.0.1:8080:8080");
     assert_eq!(published["pipeline-apid"], "127.0.0.1:8082:8082");
-    assert_eq!(published.len(), 2, "{published:?}");
+    assert_eq!(published["balance-daemon"], "127.0.0.1:8083:8083");
+    assert_eq!(published.len(), 3, "{published:?}");
     assert_eq!(document()["networks"]["data"]["internal"], true);
 }
 
@@ -282,8 +293,15 @@ fn what_is_mounted_is_there() {
 
 #[test]
 fn a_password_that_would_break_a_statement_is_refused() {
-    let names = ["MYSQL_ROOT_PASSWORD", "MYSQL_PASSWORD", "DAEMON_PASSWORD", "AUDITOR_PASSWORD"];
-    for (bad, value) in names.into_iter().zip(["", "a/b", "a'b", "a b"]) {
+    let names = [
+        "MYSQL_ROOT_PASSWORD",
+        "MYSQL_PASSWORD",
+        "DAEMON_PASSWORD",
+        "AUDITOR_PASSWORD",
+        "BALANCE_PASSWORD",
+        "CACHE_PASSWORD",
+    ];
+    for (bad, value) in names.into_iter().zip(["", "a/b", "a'b", "a b", "", "a\"b"]) {
         let mut command = Command::new("bash");
         command.arg("docker/mysql/start").current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
         command.env("PATH", "/usr/bin:/bin").envs(names.map(|name| (name, "good-Pass_1"))).env(bad, value);

@@ -123,9 +123,10 @@ impl State {
 }
 
 fn line(number: i64) -> String {
-    let (order, user, shop) = (9_000_000 + number, USERS + number, number % 5 - 2);
+    // Shops of their own, which never run out.
+    let (order, user, shop) = (9_000_000 + number, USERS + number, number % 5 - 1_000);
     let payload = format!(
-        r#""order_id":{order},"user_id":{user},"shop_id":{shop},"good_id":1,"qty":1,"idempotency_key":"post-{number}""#
+        r#""order_id":{order},"user_id":{user},"shop_id":{shop},"good_id":1,"qty":1,"price_at_order":2.5,"idempotency_key":"post-{number}""#
     );
     event(1, &payload) + "\n"
 }

@@ -9,9 +9,14 @@ use shopctl::pipeline::ingest::generator::{Generator, Rates};
 /// Lines that misbehave as often as in a bad week.
 pub(crate) const MISHAPS: Rates = Rates { duplicates: 0.03, malformed: 0.02, out_of_order: 0.05 };
 
+/// Days that inputs are made of.
+const DAYS: u64 = 3_650;
+
 /// So many generated lines.
 pub(crate) fn generated(seed: u64, rates: Rates, count: usize) -> Vec<u8> {
-    let mut now = Moment::parse("2025-03-01 08:00:00.000").unwrap();
+    // Orders are numbered by their moment, so each seed has a day of its own: no two inputs know the same order.
+    let day = i64::try_from(seed % DAYS).unwrap();
+    let mut now = Moment::parse("2016-03-01 08:00:00.000").unwrap().plus_ms(day * 86_400_000);
     let mut generator = Generator::new(seed, rates, now);
     let mut lines = Vec::new();
     for _ in 0..count.div_ceil(500) {

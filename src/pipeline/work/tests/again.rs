@@ -46,6 +46,28 @@ fn a_service_that_fails_at_any_call_changes_nothing_in_the_end() {
 }
 
 #[test]
+fn two_workers_that_have_one_file_at_the_same_time_decide_it_once() {
+    let calm = Floor::new(500);
+    let expected: Vec<Left> = busy().iter().map(|(number, shard, lines)| calm.work(*number, *shard, lines)).collect();
+    let floor = Floor::new(500);
+    for ((number, shard, lines), expected) in busy().iter().zip(expected) {
+        let task = floor.write(*number, *shard, lines);
+        let both = std::sync::Barrier::new(2);
+        let run = || {
+            let mut worker = floor.worker(*shard);
+            both.wait();
+            worker.work_on(&task, &lease()).map(|finished| floor.left(&finished))
+        };
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(run);
+            (run(), other.join().unwrap())
+        });
+        assert_eq!((one.unwrap(), other.unwrap()), (expected.clone(), expected));
+    }
+    assert_eq!((floor.world.applied(), floor.world.balances()), (calm.world.applied(), calm.world.balances()));
+}
+
+#[test]
 fn a_lost_commit_repeats_the_same_decisions() {
     let floor = Floor::new(500);
     let state = |shard: u64| floor.folder().worker_state(shard_id(shard));

@@ -164,8 +164,8 @@ impl Directory for World {
                 written.elsewhere += u64::from(shard != by.shard);
                 let claim = (by.clone(), order.order_id);
                 if is_new {
-                    let waiting =
-                        inner.pending.iter_mut().filter(|(_, pending)| pending.entry.order_id == order.order_id);
+                    let is_waiting = |pending: &Pending| !pending.taken && pending.entry.order_id == order.order_id;
+                    let waiting = inner.pending.iter_mut().filter(|(_, pending)| is_waiting(pending));
                     let mine = waiting.map(|(key, pending)| {
                         pending.taken = true;
                         key.clone()

@@ -111,7 +111,7 @@ fn shard_id(number: u64) -> ShardId {
 }
 
 fn file(number: u32) -> FileName {
-    format!("20250101{number:06}").parse().unwrap()
+    format!("2025010100{:02}{:02}", number / 60, number % 60).parse().unwrap()
 }
 
 fn lease() -> Lease {
