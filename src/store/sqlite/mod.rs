@@ -8,6 +8,7 @@ mod pending;
 mod shard;
 mod tracking;
 mod worker;
+mod worker_look;
 
 pub(super) use balance::SqliteBalance;
 pub(super) use migrate::{schema_of, state, up};
@@ -15,3 +16,4 @@ pub(super) use pending::SqlitePending;
 pub(super) use shard::SqliteShard;
 pub(super) use tracking::SqliteTracking;
 pub(super) use worker::SqliteWorkerState;
+pub(super) use worker_look::SqliteWorkerLook;
