@@ -42,7 +42,7 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
 }
 
 /// What the store needs to know of the settings.
-fn policy(settings: &Settings) -> PendingPolicy {
+pub(super) fn policy(settings: &Settings) -> PendingPolicy {
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     PendingPolicy {
         ttl_ms: ms(settings.cache.pending_ttl),

@@ -13,6 +13,7 @@ mod migration;
 mod mysql;
 mod pending;
 mod shard;
+mod shelf;
 mod sql;
 mod sqlite;
 pub mod trace;
@@ -28,6 +29,7 @@ pub use error::{Error, Result};
 pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use pending::{PendingPolicy, PendingStore, Take};
 pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
+pub use shelf::{BookedOrder, Bought, Shelf, WorkerLook};
 pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};
 pub use url::{Server, StoreUrl, Tls};
 pub use worker::{FinishedFile, Remembered, Standing, TradeOrder, WorkerState};
@@ -86,4 +88,12 @@ pub async fn open_pending(url: &StoreUrl, clock: Clock, policy: PendingPolicy) -
 /// [`Error`] when the database cannot be opened or its schema is newer than this program.
 pub fn open_worker_state(path: &std::path::Path) -> Result<Box<dyn WorkerState>> {
     Ok(Box::new(sqlite::SqliteWorkerState::open(path)?))
+}
+
+/// Looks at a worker's state as it is now. It must be there.
+///
+/// # Errors
+/// [`Error`] when the database cannot be opened.
+pub async fn look_at_worker(path: &std::path::Path) -> Result<Arc<dyn WorkerLook>> {
+    Ok(Arc::new(sqlite::SqliteWorkerLook::open(path).await?))
 }

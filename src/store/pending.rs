@@ -13,7 +13,7 @@ use async_trait::async_trait;
 
 use super::Result;
 use crate::event::ShardId;
-use crate::task::TaskKey;
+use crate::task::{FileName, TaskKey};
 use crate::trade::orders::TAKEN_BYTES_MAX;
 use crate::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
@@ -71,6 +71,9 @@ pub trait PendingStore: Send + Sync {
 
     /// The kept returns of an order, those of finished tasks included, as long as they are kept.
     async fn list_held(&self, order: OrderId, limit: u32) -> Result<Vec<Held>>;
+
+    /// Kept returns whose task is not done, by (file, line), beginning after that one.
+    async fn list_pending(&self, after: Option<(FileName, u64)>, limit: u32) -> Result<Vec<Held>>;
 
     /// How much is kept.
     async fn backlog(&self) -> Result<Backlog>;

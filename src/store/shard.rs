@@ -5,7 +5,7 @@ use std::io;
 use async_trait::async_trait;
 
 use super::trace::{Answer, Question};
-use super::{Entry, Result};
+use super::{BookedOrder, Entry, Result, Shelf};
 use crate::event::{Moment, ShardId};
 use crate::task::{Digest, FileName, TaskKey};
 
@@ -89,6 +89,15 @@ pub trait ShardStore: Send + Sync {
 
     /// What is there about some lines, an order or a file, all of one moment.
     async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer>;
+
+    /// How many files are delivered.
+    async fn count_sent(&self, shard: ShardId) -> Result<u64>;
+
+    /// What the books know of goods and shops, by (shop, good), beginning after that one.
+    async fn list_shelves(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>>;
+
+    /// The orders of the books by number, beginning after that one.
+    async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>>;
 
     /// Closes its connections, if it has any. Nothing can be asked afterwards.
     async fn close(&self) {}

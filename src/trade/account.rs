@@ -148,6 +148,8 @@ pub struct Totals {
     pub transactions: u64,
     /// Accounts whose balance is not their opening and their transactions.
     pub unbalanced: u64,
+    /// Accounts with less than nothing in them.
+    pub negative: u64,
 }
 
 impl OperationKey {

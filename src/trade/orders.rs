@@ -132,6 +132,16 @@ pub struct Held {
     pub done_at: Option<Moment>,
 }
 
+impl Held {
+    /// The task that has it, if one has.
+    pub fn taken_by(&self) -> Option<&TaskKey> {
+        match &self.state {
+            HeldState::Waiting => None,
+            HeldState::Released(by) | HeldState::Expired(by) => Some(by),
+        }
+    }
+}
+
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Backlog {

@@ -289,7 +289,7 @@ impl Work for AddUp {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Totals> {
         let accounts = "SELECT COUNT(*) AS users, COALESCE(SUM(balance), 0) AS balance,
-               COALESCE(SUM(opening_balance), 0) AS opening FROM user";
+               COALESCE(SUM(opening_balance), 0) AS opening, COUNT(CASE WHEN balance < 0 THEN 1 END) AS negative FROM user";
         let moved = "SELECT COUNT(*) AS transactions,
                COALESCE(SUM(CASE type WHEN 'credit' THEN amount END), 0) AS credits,
                COALESCE(SUM(CASE type WHEN 'debit' THEN amount END), 0) AS debits FROM account_transaction";
@@ -303,6 +303,7 @@ impl Work for AddUp {
             totals.users = count(&row, "users")?;
             totals.balance = minor_units(&row, "balance")?;
             totals.opening = minor_units(&row, "opening")?;
+            totals.negative = count(&row, "negative")?;
         }
         if let Some(row) = tx.first(moved, ()).await? {
             totals.transactions = count(&row, "transactions")?;

@@ -5,6 +5,7 @@ mod books;
 mod bulk;
 mod database;
 mod fault;
+mod look;
 mod migrate;
 mod pending;
 mod session;

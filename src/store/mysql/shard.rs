@@ -7,6 +7,7 @@ use mysql_async::{Conn, Params, TxOpts, Value};
 
 use super::books;
 use super::database::{Database, Tx, Work};
+use super::look;
 use super::migrate::SHARD;
 use super::trace::Ask;
 use super::value::{count, count_value, file_name, get, moment_value};
@@ -15,7 +16,9 @@ use crate::event::ShardId;
 use crate::store::books::Page;
 use crate::store::trace::{Answer, Question};
 use crate::store::url::Server;
-use crate::store::{Census, Delivered, Delivery, Error, EventRow, Result, RowSource, SentFile, ShardStore};
+use crate::store::{
+    BookedOrder, Census, Delivered, Delivery, Error, EventRow, Result, RowSource, SentFile, ShardStore, Shelf,
+};
 use crate::task::{Digest, TaskKey};
 
 /// Rows per INSERT, at the most.
@@ -115,6 +118,18 @@ impl ShardStore for MysqlShard {
 
     async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer> {
         self.database.read(&Ask { shard, question }).await
+    }
+
+    async fn count_sent(&self, shard: ShardId) -> Result<u64> {
+        self.database.read(&CountSent(shard)).await
+    }
+
+    async fn list_shelves(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>> {
+        self.database.read(&look::ListShelves { after, limit }).await
+    }
+
+    async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
+        self.database.read(&look::ListOrders { after, limit }).await
     }
 
     async fn close(&self) {
@@ -234,5 +249,18 @@ impl Work for TakeCensus {
             })
         });
         Ok(Census { rows, sent: sent.collect::<Result<_>>()? })
+    }
+}
+
+/// How many files are delivered.
+struct CountSent(ShardId);
+
+#[async_trait]
+impl Work for CountSent {
+    type Out = u64;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64> {
+        let row = tx.first("SELECT COUNT(*) AS n FROM sent_file WHERE shard = ?", (self.0.get(),)).await?;
+        row.map_or(Ok(0), |row| count(&row, "n"))
     }
 }

@@ -204,7 +204,8 @@ fn totals(tx: &Tx<'_>) -> Result<Totals> {
     let accounts = "SELECT COUNT(*) AS users,
            COALESCE(SUM(balance / 1000000000), 0) AS balance_high, COALESCE(SUM(balance % 1000000000), 0) AS balance_low,
            COALESCE(SUM(opening_balance / 1000000000), 0) AS opening_high,
-           COALESCE(SUM(opening_balance % 1000000000), 0) AS opening_low
+           COALESCE(SUM(opening_balance % 1000000000), 0) AS opening_low,
+           COUNT(CASE WHEN balance < 0 THEN 1 END) AS negative
          FROM user";
     let moved = "SELECT COUNT(*) AS transactions,
            COALESCE(SUM(amount / 1000000000) FILTER (WHERE type = 'credit'), 0) AS credits_high,
@@ -224,6 +225,7 @@ fn totals(tx: &Tx<'_>) -> Result<Totals> {
             users: count_column(row, "users")?,
             balance: sum_of(row, "balance")?,
             opening: sum_of(row, "opening")?,
+            negative: count_column(row, "negative")?,
             ..Totals::default()
         })
     })?;

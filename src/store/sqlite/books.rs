@@ -1,11 +1,12 @@
-//! A page of entries into the books, inside the transaction of their delivery.
+//! A page of entries into the books, inside the transaction of their delivery; and what the books say.
 
-use rusqlite::{ErrorCode, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Transaction, params};
 
 use super::db::moment_text;
+use super::worker_look::{FIRST_SHELF, order_of, shelf_of};
 use crate::event::Money;
 use crate::store::books::{Change, Entry, Page};
-use crate::store::{Error, Result};
+use crate::store::{BookedOrder, Error, Result, Shelf};
 use crate::task::TaskKey;
 
 /// Writes a page.
@@ -65,4 +66,39 @@ fn order(transaction: &Transaction<'_>, entry: &Entry, key: &TaskKey) -> Result<
         // These are in the goods and the statuses of the page.
         Entry::Stock { .. } | Entry::Price { .. } | Entry::Status { .. } => Ok(()),
     }
+}
+
+/// What is known of goods and shops.
+pub(super) fn list_shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>> {
+    let mut select = connection.prepare_cached(
+        "SELECT id, good_id, count, price, active FROM shop WHERE (id, good_id) > (?1, ?2)
+         ORDER BY id, good_id LIMIT ?3",
+    )?;
+    let (shop, good) = after.unwrap_or(FIRST_SHELF);
+    let mut rows = select.query(params![shop, good, limit])?;
+    let mut shelves = Vec::new();
+    while let Some(row) = rows.next()? {
+        shelves.push(shelf_of(row, "id")?);
+    }
+    Ok(shelves)
+}
+
+/// Orders with their returns; returns of an order that is not there have a place of their own.
+pub(super) fn list_orders(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
+    let mut select = connection.prepare_cached(
+        "SELECT k.order_id, p.user_id, p.shop_id, p.good_id, p.qty, p.price_at_order AS price,
+           COALESCE((SELECT SUM(r.qty) FROM order_return r WHERE r.order_id = k.order_id), 0) AS returned
+         FROM (SELECT order_id FROM (SELECT order_id FROM purchase_history
+                 WHERE order_id > ?1 ORDER BY order_id LIMIT ?2)
+               UNION SELECT order_id FROM (SELECT DISTINCT order_id FROM order_return
+                 WHERE order_id > ?1 ORDER BY order_id LIMIT ?2)
+               ORDER BY order_id LIMIT ?2) k
+         LEFT JOIN purchase_history p ON p.order_id = k.order_id ORDER BY k.order_id",
+    )?;
+    let mut rows = select.query(params![after.unwrap_or(i64::MIN), limit])?;
+    let mut orders = Vec::new();
+    while let Some(row) = rows.next()? {
+        orders.push(order_of(row)?);
+    }
+    Ok(orders)
 }

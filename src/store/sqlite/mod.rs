@@ -9,6 +9,7 @@ mod shard;
 mod trace;
 mod tracking;
 mod worker;
+mod worker_look;
 
 pub(super) use balance::SqliteBalance;
 pub(super) use migrate::{schema_of, state, up};
@@ -16,3 +17,4 @@ pub(super) use pending::SqlitePending;
 pub(super) use shard::SqliteShard;
 pub(super) use tracking::SqliteTracking;
 pub(super) use worker::SqliteWorkerState;
+pub(super) use worker_look::SqliteWorkerLook;

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::event::ShardId;
 use crate::store::books::Page;
 use crate::store::trace::{Answer, Question};
-use crate::store::{Census, Delivered, Delivery, Error, Result, SentFile, ShardStore};
+use crate::store::{BookedOrder, Census, Delivered, Delivery, Error, Result, SentFile, ShardStore, Shelf};
 
 /// Entries that are gathered before they are written into the books.
 const ENTRIES_PER_PAGE: usize = 1000;
@@ -61,6 +61,21 @@ impl ShardStore for SqliteShard {
 
     async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer> {
         self.db.call(move |connection| trace::answer(connection, shard, &question)).await
+    }
+
+    async fn count_sent(&self, shard: ShardId) -> Result<u64> {
+        let select = "SELECT COUNT(*) AS n FROM sent_file WHERE shard = ?1";
+        self.db
+            .call(move |connection| connection.query_row_and_then(select, [shard.get()], |row| count_column(row, "n")))
+            .await
+    }
+
+    async fn list_shelves(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>> {
+        self.db.call(move |connection| books::list_shelves(connection, after, limit)).await
+    }
+
+    async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
+        self.db.call(move |connection| books::list_orders(connection, after, limit)).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! The books: what a delivery's events come to, written with them or not at all.
 
 use shopctl::event::Money;
-use shopctl::store::{Delivered, Delivery, Entry, EventRow};
+use shopctl::store::{BookedOrder, Bought, Delivered, Delivery, Entry, EventRow, Shelf};
 
 use super::*;
 
@@ -12,6 +12,8 @@ on_every_backend! {
     a_delivery_that_is_repeated_changes_no_book
     an_order_that_stands_there_already_undoes_all_of_its_delivery
     a_big_delivery_fills_many_pages
+    the_books_are_read_page_by_page
+    an_order_is_read_with_its_returns_whatever_is_missing
 }
 
 fn delivery(number: u32, entries: Vec<Entry>) -> Delivery {
@@ -141,4 +143,43 @@ async fn a_big_delivery_fills_many_pages(backend: &dyn Backend) {
     let sums = "SELECT concat_ws(' ', count(*), sum(count)) FROM shop";
     assert_eq!(backend.texts(&backend.shard(shard(0)), sums).await, ["40 1500"]);
     assert_eq!(count(backend, "purchase_history").await, "1500");
+}
+
+async fn the_books_are_read_page_by_page(backend: &dyn Backend) {
+    let minus = |good_id, delta| Entry::Stock { shop_id: -3, good_id, delta };
+    let entries = vec![stock(10, 5), price(11, 250), minus(7, 1), Entry::Status { shop_id: 3, active: false }];
+    deliver(backend, delivery(1, entries)).await.unwrap();
+    let store = open_one_shard(backend, 0).await;
+    let (mut all, mut after) = (Vec::new(), None);
+    while let page = store.list_shelves(after, 1).await.unwrap()
+        && let Some(Shelf { shop_id, good_id, count, price, is_open }) = page.first().copied()
+    {
+        after = Some((shop_id, good_id));
+        all.push((shop_id, good_id, count, price.map(Money::minor), is_open));
+        assert_eq!(page.len(), 1);
+    }
+    let expected = [
+        (-3, 7, Some(1), None, true),
+        (3, 0, None, None, false),
+        (3, 10, Some(5), None, false),
+        (3, 11, None, Some(250), false),
+    ];
+    assert_eq!(all, expected);
+    assert_eq!((store.count_sent(shard(0)).await.unwrap(), store.count_sent(shard(1)).await.unwrap()), (1, 0));
+}
+
+async fn an_order_is_read_with_its_returns_whatever_is_missing(backend: &dyn Backend) {
+    let entries =
+        vec![purchase(1, 10, 5, true), purchase(2, 10, 2, true), back(1, 10, 1), back(1, 10, 3), back(9, 10, 1)];
+    deliver(backend, delivery(1, entries)).await.unwrap();
+    let store = open_one_shard(backend, 0).await;
+    let of = |qty| Bought { user_id: Some(7), shop_id: 3, good_id: 10, qty, price: Money::from_minor(1999) };
+    let order = |order_id, bought, returned| BookedOrder { order_id, bought, returned };
+    let expected = [order(1, Some(of(5)), 4), order(2, Some(of(2)), 0), order(9, None, 1)];
+    assert_eq!(store.list_orders(None, 100).await.unwrap(), expected);
+    for (index, expected) in expected.iter().enumerate() {
+        let after = index.checked_sub(1).map(|before| [1, 2, 9][before]);
+        assert_eq!(store.list_orders(after, 1).await.unwrap(), [*expected]);
+    }
+    assert_eq!(store.list_orders(Some(9), 1).await.unwrap(), []);
 }

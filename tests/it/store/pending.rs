@@ -19,6 +19,7 @@ on_every_backend! {
     the_cap_holds_returns_back_and_loses_none
     another_content_of_a_line_is_refused
     a_whole_call_is_held_in_order
+    what_no_task_is_done_with_is_listed_page_by_page
 }
 
 pub(super) const TTL_MS: i64 = 300_000;
@@ -307,4 +308,25 @@ async fn a_whole_call_is_held_in_order(backend: &dyn Backend) {
     assert_eq!((same, taken.len()), (1000, 2000));
     assert_eq!(lines(&taken), (1..=3000).filter(|line| line % 3 != 0).collect::<Vec<u64>>());
     assert_eq!(shop.store.confirm(&key(3, 0)).await.unwrap(), 2000);
+}
+
+async fn what_no_task_is_done_with_is_listed_page_by_page(backend: &dyn Backend) {
+    let shop = Shop::open(backend).await;
+    for (by, line, of) in [(key(2, 0), 10, 7), (key(1, 1), 9, 8), (key(1, 1), 10, 7), (key(3, 0), 1, 9)] {
+        shop.put_one(&by, line, of).await;
+    }
+    assert_eq!(shop.record(&key(4, 0), 7).await, [10, 10]);
+    assert_eq!(shop.record(&key(5, 0), 9).await, [1]);
+    shop.store.confirm(&key(5, 0)).await.unwrap();
+    let expected = [(key(1, 1), 9, None), (key(1, 1), 10, Some(key(4, 0))), (key(2, 0), 10, Some(key(4, 0)))];
+    for limit in [1, 2, 10] {
+        let (mut all, mut after) = (Vec::new(), None);
+        while let page = shop.store.list_pending(after.take(), limit).await.unwrap()
+            && let Some(last) = page.last()
+        {
+            after = Some((last.by.file.clone(), last.line));
+            all.extend(page.iter().map(|held| (held.by.clone(), held.line, held.taken_by().cloned())));
+        }
+        assert_eq!(all, expected, "{limit}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What a worker remembers: keys, byte for byte, as durable as its transaction.
 
-use shopctl::store::Remembered;
+use shopctl::event::{Money, Reason};
+use shopctl::store::{Bought, FinishedFile, Remembered, Shelf, Standing, TradeOrder, look_at_worker};
 
 use super::*;
 
@@ -90,6 +91,66 @@ fn old_keys_are_forgotten_by_day() {
     assert_eq!(remember(&mut *state, b"b", 2, 1), Remembered::New);
     assert_eq!(remember(&mut *state, b"c", 2, 1), Remembered::Elsewhere { file: file(1), line: 1 });
     state.roll_back().unwrap();
+}
+
+/// What the worker commits while somebody looks is not seen, and it need not wait.
+#[tokio::test]
+async fn a_look_at_the_state_is_of_one_moment() {
+    let (sqlite, mut state) = Sqlite::fresh_state();
+    let order = |qty, standing| {
+        let (user_id, price) = (Some(7), Money::from_minor(150));
+        TradeOrder { user_id, shop_id: 2, good_id: 3, qty, price, returned: 1, standing }
+    };
+    let finish = |state: &mut dyn WorkerState, number: u32| {
+        let finished =
+            FinishedFile { input: Digest::new([1; 32]), counts: counts(1, 1, 0), output: output(1, 1), rejects: None };
+        state.put_finished(&file(number), &finished, TODAY).unwrap();
+    };
+    state.begin().unwrap();
+    for (order_id, standing) in
+        [(4, Standing::Accepted), (5, Standing::Rejected), (6, Standing::Refused(Reason::InsufficientFunds))]
+    {
+        state.put_order(order_id, &order(2, standing)).unwrap();
+    }
+    state.put_stock(2, 3, 8).unwrap();
+    state.put_price(2, 3, Money::from_minor(200)).unwrap();
+    state.put_price(2, 5, Money::from_minor(9)).unwrap();
+    state.put_shop(2, false).unwrap();
+    state.put_stock(-1, 3, 0).unwrap();
+    finish(&mut *state, 1);
+    finish(&mut *state, 2);
+    state.commit().unwrap();
+
+    let look = look_at_worker(&sqlite.0.path().join("worker.sqlite")).await.unwrap();
+    state.begin().unwrap();
+    state.put_order(3, &order(9, Standing::Accepted)).unwrap();
+    state.put_stock(2, 3, 0).unwrap();
+    finish(&mut *state, 3);
+    state.commit().unwrap();
+
+    let orders = look.list_orders(None, 10).await.unwrap();
+    let bought = Bought { user_id: Some(7), shop_id: 2, good_id: 3, qty: 2, price: Money::from_minor(150) };
+    assert_eq!(orders.len(), 1, "what was rejected is no order: {orders:?}");
+    assert_eq!((orders[0].order_id, orders[0].bought, orders[0].returned), (4, Some(bought), 1));
+    let shelf = |shop_id, good_id, count, price: Option<i64>, is_open| Shelf {
+        shop_id,
+        good_id,
+        count,
+        price: price.map(Money::from_minor),
+        is_open,
+    };
+    let expected = [
+        shelf(-1, 3, Some(0), None, true),
+        shelf(2, 0, None, None, false),
+        shelf(2, 3, Some(8), Some(200), false),
+        shelf(2, 5, None, Some(9), false),
+    ];
+    assert_eq!(look.list_shelves(None, 10).await.unwrap(), expected);
+    assert_eq!(look.list_shelves(Some((2, 0)), 1).await.unwrap(), expected[2..3]);
+    assert_eq!(look.list_finished(None, 10).await.unwrap(), [file(1), file(2)]);
+    assert_eq!(look.list_finished(Some(file(1)), 10).await.unwrap(), [file(2)]);
+    let later = look_at_worker(&sqlite.0.path().join("worker.sqlite")).await.unwrap();
+    assert_eq!(later.list_orders(None, 10).await.unwrap().len(), 2);
 }
 
 impl Sqlite {

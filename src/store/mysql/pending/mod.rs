@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::store::Result;
 use crate::store::pending::{PendingPolicy, PendingStore, Take};
 use crate::store::url::Server;
-use crate::task::TaskKey;
+use crate::task::{FileName, TaskKey};
 use crate::trade::orders::ENTRIES_MAX;
 use crate::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
@@ -66,6 +66,10 @@ impl PendingStore for MysqlPending {
 
     async fn list_held(&self, order: OrderId, limit: u32) -> Result<Vec<Held>> {
         self.database.write(&read::ListHeld { order, limit }).await
+    }
+
+    async fn list_pending(&self, after: Option<(FileName, u64)>, limit: u32) -> Result<Vec<Held>> {
+        self.database.read(&read::ListPending { after, limit }).await
     }
 
     async fn backlog(&self) -> Result<Backlog> {

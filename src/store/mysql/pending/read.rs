@@ -7,9 +7,9 @@ use mysql_async::{Row, Value};
 
 use super::super::bulk;
 use super::super::database::{Tx, Work};
-use super::super::value::{count, file_name, get, moment, optional_moment, shard};
+use super::super::value::{count, count_value, file_name, get, moment, optional_moment, shard};
 use crate::store::{Error, Result};
-use crate::task::TaskKey;
+use crate::task::{FileName, TaskKey};
 use crate::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Taken};
 
 /// Whether the schema is there, and takes changes.
@@ -74,19 +74,42 @@ impl Work for ListHeld {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Held>> {
         let select = "SELECT * FROM pending_return WHERE order_id = ? ORDER BY filename, line LIMIT ?";
         let rows = tx.rows(select, (self.order.get(), self.limit)).await?;
-        let held = rows.iter().map(|row| {
-            Ok(Held {
-                by: TaskKey { file: file_name(row, "filename")?, shard: shard(row, "put_shard")? },
-                line: count(row, "line")?,
-                happened_at: moment(row, "happened_at")?,
-                held_at: moment(row, "put_at")?,
-                expires_at: moment(row, "expires_at")?,
-                state: state_of(row)?,
-                done_at: optional_moment(row, "done_at")?,
-            })
-        });
-        held.collect()
+        rows.iter().map(held_of).collect()
     }
+}
+
+/// Kept returns whose task is not done.
+pub(super) struct ListPending {
+    pub(super) after: Option<(FileName, u64)>,
+    pub(super) limit: u32,
+}
+
+#[async_trait]
+impl Work for ListPending {
+    type Out = Vec<Held>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Held>> {
+        // What was returned is left out: it may be long.
+        let select = "SELECT filename, line, put_shard, happened_at, put_at, expires_at, taken_file, taken_shard,
+               taken_as, done_at
+             FROM pending_return WHERE done_at IS NULL AND (filename > ? OR (filename = ? AND line > ?))
+             ORDER BY filename, line LIMIT ?";
+        let (file, line) = self.after.as_ref().map_or(("", 0), |(file, line)| (file.as_str(), *line));
+        let rows = tx.rows(select, (file, file, count_value(line), self.limit)).await?;
+        rows.iter().map(held_of).collect()
+    }
+}
+
+fn held_of(row: &Row) -> Result<Held> {
+    Ok(Held {
+        by: TaskKey { file: file_name(row, "filename")?, shard: shard(row, "put_shard")? },
+        line: count(row, "line")?,
+        happened_at: moment(row, "happened_at")?,
+        held_at: moment(row, "put_at")?,
+        expires_at: moment(row, "expires_at")?,
+        state: state_of(row)?,
+        done_at: optional_moment(row, "done_at")?,
+    })
 }
 
 fn state_of(row: &Row) -> Result<HeldState> {

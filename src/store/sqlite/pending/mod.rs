@@ -16,7 +16,7 @@ use crate::event::Moment;
 use crate::store::pending::{PendingPolicy, PendingStore, Take, put_outcome};
 use crate::store::sql::RECORD_AWAITED;
 use crate::store::{Error, Result};
-use crate::task::TaskKey;
+use crate::task::{FileName, TaskKey};
 use crate::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Refusal, Taken};
 
 /// [`PendingStore`] in one SQLite file.
@@ -113,6 +113,10 @@ impl PendingStore for SqlitePending {
 
     async fn list_held(&self, order: OrderId, limit: u32) -> Result<Vec<Held>> {
         self.read(move |connection| read::list_held(connection, order, limit)).await
+    }
+
+    async fn list_pending(&self, after: Option<(FileName, u64)>, limit: u32) -> Result<Vec<Held>> {
+        self.db.call(move |connection| read::list_pending(connection, after, limit)).await
     }
 
     async fn backlog(&self) -> Result<Backlog> {

@@ -57,17 +57,37 @@ pub(super) fn list_held(connection: &Connection, order: OrderId, limit: u32) -> 
     let mut rows = select.query(params![order.get(), limit])?;
     let mut held = Vec::new();
     while let Some(row) = rows.next()? {
-        held.push(Held {
-            by: TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "put_shard")? },
-            line: count_column(row, "line")?,
-            happened_at: moment_column(row, "happened_at")?,
-            held_at: moment_column(row, "put_at")?,
-            expires_at: moment_column(row, "expires_at")?,
-            state: state_of(row)?,
-            done_at: optional_moment(row, "done_at")?,
-        });
+        held.push(held_of(row)?);
     }
     Ok(held)
+}
+
+/// Kept returns whose task is not done.
+pub(super) fn list_pending(connection: &Connection, after: Option<(FileName, u64)>, limit: u32) -> Result<Vec<Held>> {
+    // What was returned is left out: it may be long.
+    let mut select = connection.prepare_cached(
+        "SELECT filename, line, put_shard, happened_at, put_at, expires_at, taken_file, taken_shard, taken_as, done_at
+         FROM pending_return WHERE done_at IS NULL AND (filename, line) > (?1, ?2) ORDER BY filename, line LIMIT ?3",
+    )?;
+    let (file, line) = after.as_ref().map_or(("", 0), |(file, line)| (file.as_str(), *line));
+    let mut rows = select.query(params![file, count_value(line), limit])?;
+    let mut held = Vec::new();
+    while let Some(row) = rows.next()? {
+        held.push(held_of(row)?);
+    }
+    Ok(held)
+}
+
+fn held_of(row: &Row<'_>) -> Result<Held> {
+    Ok(Held {
+        by: TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "put_shard")? },
+        line: count_column(row, "line")?,
+        happened_at: moment_column(row, "happened_at")?,
+        held_at: moment_column(row, "put_at")?,
+        expires_at: moment_column(row, "expires_at")?,
+        state: state_of(row)?,
+        done_at: optional_moment(row, "done_at")?,
+    })
 }
 
 fn state_of(row: &Row<'_>) -> Result<HeldState> {

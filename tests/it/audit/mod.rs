@@ -1,5 +1,7 @@
 //! What the audit has to find, and what names and files that come again must not do.
 
+mod trade;
+
 use crate::support::events::{MISHAPS, event, generated};
 use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role};

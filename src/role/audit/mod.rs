@@ -1,0 +1,225 @@
+//! `shopctl audit`: proves that nothing was lost and nothing came twice, or names what does not add up.
+//!
+//! Reads the databases, the workers' states and the rejects files; needs no running role. What the stages reported is
+//! compared in `reports`, every other check has a file of its own.
+//! Run: `shopctl audit`, `shopctl audit --settled`, `shopctl audit --json`.
+
+mod found;
+mod money;
+mod pairs;
+mod pending;
+mod reports;
+mod state;
+mod table;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use self::found::Check;
+pub use self::money::Accounts;
+pub use self::pending::Pending;
+use self::reports::Reports;
+use self::state::Books;
+pub use self::table::table;
+use super::apid;
+use crate::boot::{Context, Exit, Failure, say};
+use crate::event::ShardId;
+use crate::event::shard::SHARD_MAX;
+use crate::pipeline::folder::Folder;
+use crate::pipeline::ingest::spool;
+use crate::store::{self, Census, ShardStore, Tracking};
+use crate::task::Ledger;
+
+/// Adds up the books of the whole pipeline and compares them with the databases and the rejects.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl audit            the table and the differences, if there are any
+  shopctl audit --settled  work that is not finished counts as a difference too
+  shopctl audit --json     the same for programs
+
+Lines in = rows + duplicates + rejected + pending + lines still in flight.
+Every balance is its opening and its transactions; the books of a shard say what its worker
+knows; early returns are kept as the tasks say.
+Exit codes: 0 everything adds up, 1 something does not, 64 bad usage or settings, 75 a database does not answer.")]
+pub struct Args {
+    /// Count unfinished work as a difference
+    #[arg(long)]
+    pub settled: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What the audit found.
+#[derive(Debug, Serialize)]
+pub struct Audit {
+    /// The stages' reports, added up, and all differences.
+    pub ledger: Ledger,
+    /// Rows in the shard databases.
+    pub rows: BTreeMap<ShardId, u64>,
+    /// Lines in the rejects files.
+    pub rejects: u64,
+    /// The accounts: opening and transactions beside the balances.
+    pub accounts: Accounts,
+    /// Stock, prices and shops: the books beside the worker's state.
+    pub stock: BTreeMap<ShardId, Check>,
+    /// Orders and their returns: the books beside the worker's state.
+    pub orders: BTreeMap<ShardId, Check>,
+    /// Early returns: the reports beside what is kept.
+    pub pending: Pending,
+    /// Event files that are not announced yet: they are safe, and not counted above.
+    pub unannounced_files: u64,
+    /// Bytes of acknowledged posts that wait for the next tick: safe, and not counted above.
+    pub spooled_bytes: u64,
+    /// Lines that have not ended anywhere yet.
+    pub lines_in_flight: u64,
+}
+
+impl Audit {
+    /// Whether everything adds up.
+    pub fn is_clean(&self) -> bool {
+        self.ledger.difference_count == 0
+    }
+}
+
+/// Audits and prints.
+///
+/// # Errors
+/// [`Failure`] when a database cannot be opened.
+pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    let audit = audit(&ctx, args.settled).await?;
+    if args.json {
+        let json = serde_json::to_string_pretty(&audit).map_err(|e| Failure::new(e.to_string()))?;
+        say(&format!("{json}\n"))?;
+    } else {
+        say(&table(&audit))?;
+    }
+    Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
+}
+
+/// Adds everything up. With `settled`, unfinished work is a difference.
+///
+/// # Errors
+/// [`Failure`] when a database cannot be opened or read.
+pub async fn audit(ctx: &Context, settled: bool) -> Result<Audit, Failure> {
+    let settings = &ctx.settings;
+    let policy = apid::policy(settings);
+    let url = &settings.database.tracking;
+    // An audit that creates an empty database and finds nothing wrong with it would prove nothing.
+    if url.embedded_exists() == Some(false) {
+        return Err(Failure::new(format!(
+            "there is no tracking database at {url}; is shared.dir or database.tracking right?"
+        )));
+    }
+    let tracking = store::open_tracking(url, ctx.clock.clone(), policy).await?;
+    let folder = Folder::new(&settings.shared.dir);
+    let mut reports = Reports::default();
+    let mut readable = Ok(());
+    store::for_each_file(tracking.as_ref(), |file| {
+        if readable.is_ok() {
+            readable = reports.add(file, &folder);
+        }
+    })
+    .await?;
+    readable?;
+    let shards = look_at_shards(ctx, &folder, &mut reports, tracking.as_ref(), settled).await?;
+    let accounts = money::check(ctx, shards.moved_money).await?;
+    reports.note(None, &accounts.found);
+    let pending = pending::check(ctx, &reports, tracking.as_ref()).await?;
+    reports.note(None, &pending.found);
+    let unannounced_files = reports.check_event_files(&folder)?;
+    let spooled_bytes = spool::waiting_bytes(&folder)?;
+    let mut ledger = reports.ledger;
+    if settled && (ledger.open_tasks > 0 || unannounced_files > 0 || spooled_bytes > 0) {
+        let open = ledger.open_tasks;
+        let what = format!(
+            "{open} tasks are not finished, {unannounced_files} files not announced, {spooled_bytes} posted bytes in no file yet"
+        );
+        ledger.differ(None, None, what);
+    }
+    let lines_in_flight = ledger.lines_in_flight();
+    if ledger.open_tasks == 0 && lines_in_flight > 0 && ledger.difference_count == 0 {
+        ledger.differ(None, None, format!("all tasks are finished, but {lines_in_flight} lines ended nowhere"));
+    }
+    Ok(Audit {
+        ledger,
+        rows: shards.rows,
+        rejects: reports.rejects,
+        accounts: accounts.accounts,
+        stock: shards.stock,
+        orders: shards.orders,
+        pending: pending.pending,
+        unannounced_files,
+        spooled_bytes,
+        lines_in_flight,
+    })
+}
+
+/// What was found in the shards.
+#[derive(Default)]
+struct Shards {
+    rows: BTreeMap<ShardId, u64>,
+    stock: BTreeMap<ShardId, Check>,
+    orders: BTreeMap<ShardId, Check>,
+    /// A shard with an order that somebody paid for.
+    moved_money: Option<ShardId>,
+}
+
+/// Every shard that was tracked, and every shard database that is there: rows that no task knows are a difference. On a
+/// server only the shards of the settings are looked for beside the tracked ones.
+async fn look_at_shards(
+    ctx: &Context,
+    folder: &Folder,
+    reports: &mut Reports,
+    tracking: &dyn Tracking,
+    settled: bool,
+) -> Result<Shards, Failure> {
+    let settings = &ctx.settings;
+    let mut shards = Shards::default();
+    for shard in (0..=u64::from(SHARD_MAX)).filter_map(ShardId::new) {
+        let url = settings.database.shard(shard).map_err(Failure::usage)?;
+        let expected = reports.shards.contains(&shard);
+        let there = url.embedded_exists().unwrap_or(expected || shard.get() < settings.pipeline.shards_count.get());
+        if !there {
+            if expected {
+                reports.compare_rows(shard, &Census::default(), tracking).await?;
+                shards.rows.insert(shard, 0);
+            }
+            continue;
+        }
+        let store = store::open_shard(&url, ctx.clock.clone()).await?;
+        let looked = look_at_shard(store.as_ref(), shard, folder, reports, tracking, &mut shards).await;
+        store.close().await;
+        looked?;
+        let unknown = [&shards.stock[&shard], &shards.orders[&shard]].into_iter().find_map(|check| check.note.as_ref());
+        if let Some(why) = unknown.filter(|_| settled && reports.ledger.open_tasks == 0) {
+            reports.ledger.differ(None, Some(shard), format!("stock and orders could not be compared: {why}"));
+        }
+    }
+    Ok(shards)
+}
+
+async fn look_at_shard(
+    store: &dyn ShardStore,
+    shard: ShardId,
+    folder: &Folder,
+    reports: &mut Reports,
+    tracking: &dyn Tracking,
+    shards: &mut Shards,
+) -> store::Result<()> {
+    let census = store.census(shard).await?;
+    reports.compare_rows(shard, &census, tracking).await?;
+    shards.rows.insert(shard, census.rows);
+    let state = folder.worker_state(shard);
+    let books = Books { store, shard, census: &census, in_order: !reports.out_of_order.contains(&shard) };
+    let (stock, orders) = books.compare(&state).await?;
+    reports.note(Some(shard), &stock);
+    reports.note(Some(shard), &orders);
+    shards.stock.insert(shard, stock.check());
+    shards.orders.insert(shard, orders.check());
+    if shards.moved_money.is_none() && money::was_moved(store).await? {
+        shards.moved_money = Some(shard);
+    }
+    Ok(())
+}

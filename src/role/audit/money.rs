@@ -1,0 +1,142 @@
+//! Double entry: what is in every account is its opening and its transactions, and never less than nothing.
+//!
+//! The balance-daemon changes both in one transaction, so this holds at every moment and beside running roles.
+
+use serde::Serialize;
+
+use super::found::Found;
+use super::state::PAGE;
+use crate::boot::{Context, Failure};
+use crate::event::ShardId;
+use crate::store::{self, BalanceStore, SchemaKind, ShardStore, StoreUrl};
+
+/// What to do when an account differs.
+const NEXT: &str = "a row of user or account_transaction was changed by hand: put it back from a backup";
+
+/// The accounts, added up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Accounts {
+    /// How many there are.
+    pub accounts: u64,
+    /// What was moved so far.
+    pub transactions: u64,
+    /// What is in all of them.
+    pub balances: String,
+    /// How many of them do not add up.
+    pub differences: u64,
+    /// Why they were not added up, if so.
+    pub note: Option<String>,
+}
+
+/// The accounts, and what is wrong with them.
+pub(super) struct Checked {
+    pub(super) accounts: Accounts,
+    pub(super) found: Found,
+}
+
+/// Adds up the accounts. `moved` is a shard with an order that somebody paid for.
+pub(super) async fn check(ctx: &Context, moved: Option<ShardId>) -> Result<Checked, Failure> {
+    let url = &ctx.settings.database.balance;
+    if !is_used(url, SchemaKind::Balance).await? {
+        let mut found = Found::nothing("not used");
+        if let Some(shard) = moved {
+            found.differ(format!(
+                "orders of shard {shard} were paid for, but there is no balance database at {url}; is database.balance right?"
+            ));
+        }
+        let (differences, note) = (found.differences, found.note.clone());
+        return Ok(Checked { accounts: Accounts { differences, note, ..Accounts::default() }, found });
+    }
+    let store = store::open_balance(url, ctx.clock.clone(), ctx.settings.balance.opening).await?;
+    let checked = add_up(store.as_ref()).await;
+    store.close().await;
+    Ok(checked?)
+}
+
+/// Whether there is such a database with its tables.
+pub(super) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> store::Result<bool> {
+    Ok(store::schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
+}
+
+/// Whether the books have an order that somebody paid for.
+pub(super) async fn was_moved(books: &dyn ShardStore) -> store::Result<bool> {
+    let mut after = None;
+    loop {
+        let page = books.list_orders(after, PAGE).await?;
+        let mut bought = page.iter().filter_map(|order| order.bought);
+        if bought.any(|bought| bought.user_id.is_some() && bought.price.minor() > 0) {
+            return Ok(true);
+        }
+        match page.last() {
+            Some(last) => after = Some(last.order_id),
+            None => return Ok(false),
+        }
+    }
+}
+
+async fn add_up(store: &dyn BalanceStore) -> store::Result<Checked> {
+    let totals = store.totals().await?;
+    let mut found = Found { compared: totals.users, ..Found::default() };
+    if totals.unbalanced > 0 || totals.negative > 0 {
+        name_accounts(store, &mut found).await?;
+    }
+    let (opening, moved) = (totals.opening, totals.credits - totals.debits);
+    if found.differences == 0 && totals.balance != opening + moved {
+        found.differ(format!(
+            "all accounts have {}, but their openings and all transactions make {}: there are transactions of users without an account; {NEXT}",
+            amount(totals.balance),
+            amount(opening + moved)
+        ));
+    }
+    let accounts = Accounts {
+        accounts: totals.users,
+        transactions: totals.transactions,
+        balances: amount(totals.balance),
+        differences: found.differences,
+        note: None,
+    };
+    Ok(Checked { accounts, found })
+}
+
+async fn name_accounts(store: &dyn BalanceStore, found: &mut Found) -> store::Result<()> {
+    let mut after = None;
+    loop {
+        let page = store.list_booked(after, PAGE).await?;
+        for booked in &page {
+            let (user, balance) = (booked.user, amount(booked.balance));
+            if !booked.is_balanced() {
+                found.differ(format!(
+                    "user {user} has {balance}, but the opening {} and {} transactions make {}; {NEXT}",
+                    amount(booked.opening),
+                    booked.transactions,
+                    amount(booked.opening + booked.net)
+                ));
+            } else if booked.balance < 0 {
+                found.differ(format!("user {user} has {balance}, less than nothing; {NEXT}"));
+            }
+        }
+        match page.last() {
+            Some(last) => after = Some(last.user),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Minor units as an amount: sums may be larger than any balance.
+fn amount(minor: i128) -> String {
+    let sign = if minor < 0 { "-" } else { "" };
+    let minor = minor.unsigned_abs();
+    format!("{sign}{}.{:02}", minor / 100, minor % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_shown_with_both_decimals() {
+        for (minor, text) in [(0, "0.00"), (-5, "-0.05"), (1_999_999_999_999_999_999_999, "19999999999999999999.99")] {
+            assert_eq!(amount(minor), text);
+        }
+    }
+}

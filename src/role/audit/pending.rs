@@ -1,0 +1,92 @@
+//! Early returns: what the tasks reported as held and not as released again is what is kept for them.
+//!
+//! A return is kept from before its task is reported until after the task is reported that took it. So those count that
+//! a reported task handed in and that no reported task has.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::super::cache;
+use super::found::Found;
+use super::money::is_used;
+use super::reports::Reports;
+use super::state::PAGE;
+use crate::boot::{Context, Failure};
+use crate::store::{self, PendingStore, SchemaKind, Tracking};
+use crate::task::{FileName, Ledger, TaskKey};
+
+/// What to do when the numbers differ.
+const NEXT: &str =
+    "rows of pending_return were changed by hand, or database.cache is another one: put them back from a backup";
+
+/// The early returns that are pending.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Pending {
+    /// How many are, by the tasks' reports: held less released.
+    pub reported: i64,
+    /// How many are kept.
+    pub kept: i64,
+    /// 1 if these differ.
+    pub differences: u64,
+    /// Why they were not compared, if so.
+    pub note: Option<String>,
+}
+
+/// The early returns, and what is wrong with them.
+pub(super) struct Checked {
+    pub(super) pending: Pending,
+    pub(super) found: Found,
+}
+
+/// Compares the returns that are kept with the reports.
+pub(super) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Tracking) -> Result<Checked, Failure> {
+    let (url, reported) = (&ctx.settings.database.cache, pending_of(&reports.ledger));
+    let (mut found, mut kept) = (Found::default(), 0);
+    if is_used(url, SchemaKind::Cache).await? {
+        let store = store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
+        let counted = count_kept(store.as_ref(), &reports.released).await;
+        store.close().await;
+        found.compared = counted?;
+        kept = number(found.compared);
+    } else {
+        found.note = Some("not used".to_owned());
+    }
+    if kept != reported {
+        // Was it the tasks that went on meanwhile, or is something wrong?
+        let mut now = Ledger::default();
+        store::for_each_file(tracking, |file| now.add(file)).await?;
+        if now.shard_worker == reports.ledger.shard_worker {
+            let used = if found.note.is_some() { format!("there is no database at {url}; ") } else { String::new() };
+            found.differ(format!("the tasks hold {reported} early returns, {kept} are kept for them; {used}{NEXT}"));
+        } else {
+            found.note = Some("tasks were done meanwhile".to_owned());
+        }
+    }
+    let pending = Pending { reported, kept, differences: found.differences, note: found.note.clone() };
+    Ok(Checked { pending, found })
+}
+
+/// Held less released.
+fn pending_of(ledger: &Ledger) -> i64 {
+    let counts = ledger.shard_worker.counts;
+    number(counts.held).saturating_sub(number(counts.released))
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+async fn count_kept(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> store::Result<u64> {
+    let (mut kept, mut after): (u64, Option<(FileName, u64)>) = (0, None);
+    loop {
+        let page = store.list_pending(after, PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(kept);
+        };
+        after = Some((last.by.file.clone(), last.line));
+        let is_reported = |task: &TaskKey| reported.contains_key(task);
+        let counts = page.iter().filter(|held| is_reported(&held.by) && !held.taken_by().is_some_and(is_reported));
+        kept += counts.count() as u64;
+    }
+}

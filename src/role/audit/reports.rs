@@ -1,0 +1,244 @@
+//! What the stages reported, beside the rows, the rejects files and the event files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+
+use super::found::Found;
+use crate::event::{Moment, ShardId};
+use crate::pipeline::artifact;
+use crate::pipeline::folder::{Artifact, Folder, UNDELIVERED};
+use crate::store::{self, Census, SentFile, Tracking};
+use crate::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
+
+/// What the reports say should be found elsewhere.
+#[derive(Default)]
+pub(super) struct Reports {
+    pub(super) ledger: Ledger,
+    pub(super) shards: BTreeSet<ShardId>,
+    /// Rows that the sender reported, by task.
+    delivered: BTreeMap<TaskKey, u64>,
+    /// Tasks whose sender is at work: its rows may be there before its report.
+    delivering: BTreeSet<TaskKey>,
+    /// Shards whose worker took files out of their order, because one had failed.
+    pub(super) out_of_order: BTreeSet<ShardId>,
+    /// When the worker was done with its last file, by shard.
+    worked: BTreeMap<ShardId, Moment>,
+    /// Early returns that were taken up, by the task that did.
+    pub(super) released: BTreeMap<TaskKey, u64>,
+    /// Early returns by the file that brought them; nothing while one of its shards has not been reported.
+    held: BTreeMap<FileName, Option<u64>>,
+    /// Complete event files, with the digest that was announced.
+    announced: BTreeMap<FileName, Option<Digest>>,
+    pub(super) rejects: u64,
+}
+
+impl Reports {
+    pub(super) fn add(&mut self, file: &FileView, folder: &Folder) -> io::Result<()> {
+        self.ledger.add(file);
+        if file.all_done(Stage::EventIngest) {
+            let output = file.announced();
+            self.announced.insert(file.file.clone(), output.map(|output| output.sha256));
+        }
+        // The rejects belong to the lowest shard: without its report there is nothing to compare them with.
+        let first = file.shards.first();
+        let split_rejects = first.and_then(|shard| shard.result(Stage::ShardSplitter)?.counts).map(|c| c.rejected);
+        for shard in &file.shards {
+            self.shards.insert(shard.shard);
+            let key = TaskKey { file: file.file.clone(), shard: shard.shard };
+            let counts = |stage: Stage| shard.result(stage).and_then(|result| result.counts);
+            match (shard.status(Stage::MysqlSender), counts(Stage::MysqlSender)) {
+                (Status::Done, Some(counts)) => drop(self.delivered.insert(key.clone(), counts.written)),
+                _ => drop(self.delivering.insert(key.clone())),
+            }
+            let held = self.held.entry(file.file.clone()).or_insert(Some(0));
+            *held = held.zip(counts(Stage::ShardWorker)).map(|(held, counts)| held.saturating_add(counts.held));
+            if let Some(worked) = shard.result(Stage::ShardWorker).map(|result| result.finished_at) {
+                // Files come in the order of their names.
+                let before = self.worked.insert(shard.shard, worked);
+                if before.is_some_and(|before| before > worked) {
+                    self.out_of_order.insert(shard.shard);
+                }
+            }
+            if let Some(counts) = counts(Stage::ShardWorker) {
+                self.released.insert(key.clone(), counts.released);
+                let rejects = folder.path_of(&Artifact::WorkRejects(file.file.clone(), shard.shard));
+                self.compare_rejects(&key, &rejects, counts.rejected)?;
+            }
+        }
+        if let (Some(expected), Some(first)) = (split_rejects, first) {
+            let key = TaskKey { file: file.file.clone(), shard: first.shard };
+            self.compare_rejects(&key, &folder.path_of(&Artifact::SplitRejects(file.file.clone())), expected)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what a check found to the differences.
+    pub(super) fn note(&mut self, shard: Option<ShardId>, found: &Found) {
+        for what in &found.named {
+            self.ledger.differ(None, shard, what.clone());
+        }
+        self.ledger.difference_count += found.differences - found.named.len() as u64;
+    }
+
+    fn compare_rejects(&mut self, key: &TaskKey, path: &Path, expected: u64) -> io::Result<()> {
+        let found = count_lines(path)?;
+        self.rejects += found;
+        if found != expected {
+            let what = format!("{expected} lines were rejected, {} has {found}", path.display());
+            self.ledger.differ(Some(&key.file), Some(key.shard), what);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn compare_rows(
+        &mut self,
+        shard: ShardId,
+        census: &Census,
+        tracking: &dyn Tracking,
+    ) -> store::Result<()> {
+        let (mut marked, mut present, mut is_named) = (0, 0, false);
+        let mut seen = BTreeSet::new();
+        for file in &census.sent {
+            marked += file.rows;
+            present += file.present;
+            seen.insert(file.file.clone());
+            let key = TaskKey { file: file.file.clone(), shard };
+            match self.delivered.get(&key) {
+                Some(reported) if *reported != file.rows => {
+                    let what = format!("mysql-sender reported {reported} rows, the marker says {}", file.rows);
+                    self.ledger.differ(Some(&file.file), Some(shard), what);
+                }
+                // It may have been registered after its turn in the tracking database.
+                None if !self.delivering.contains(&key) && tracking.find_file(&file.file).await?.is_none() => {
+                    let what = "its rows are in the database, but its task is unknown".to_owned();
+                    self.ledger.differ(Some(&file.file), Some(shard), what);
+                }
+                _ => {}
+            }
+            if !self.may_be_present(&key, file) {
+                is_named = true;
+                let what = format!("{} rows were delivered, {} are in the database", file.rows, file.present);
+                self.ledger.differ(Some(&file.file), Some(shard), what);
+            }
+        }
+        for (key, reported) in self.delivered.iter().filter(|(key, _)| key.shard == shard && !seen.contains(&key.file))
+        {
+            let what = format!("mysql-sender reported {reported} rows, the database knows nothing of them");
+            self.ledger.differ(Some(&key.file), Some(shard), what);
+        }
+        // Rows that are missing from a file were named with it; here are those that no file brought.
+        if census.rows != present || (census.rows != marked && !is_named) {
+            let what = format!("{marked} rows were delivered, {} are in the database", census.rows);
+            self.ledger.differ(None, Some(shard), what);
+        }
+        Ok(())
+    }
+
+    /// A row bears the name of the event file that its line came in. An early return is delivered with a later file, of
+    /// whatever shard its purchase is: so many rows may be with other files than they were delivered with.
+    fn may_be_present(&self, key: &TaskKey, file: &SentFile) -> bool {
+        let of_others = self.released.get(key).copied().unwrap_or(u64::MAX);
+        let with_others = self.held.get(&key.file).copied().flatten().unwrap_or(u64::MAX);
+        (file.rows.saturating_sub(of_others)..=file.rows.saturating_add(with_others)).contains(&file.present)
+    }
+
+    /// Counts the event files that the API was not told of, those that were put aside at a stop included. One that is
+    /// not what was announced under its name is a difference: it is damaged, or its lines are in no task.
+    pub(super) fn check_event_files(&mut self, folder: &Folder) -> io::Result<u64> {
+        let mut unannounced = 0;
+        for own in [folder.events(), folder.events().join(UNDELIVERED)] {
+            for name in artifact::list(&own)? {
+                let Some(Artifact::Events(file)) = Artifact::from_file_name(&name) else {
+                    continue;
+                };
+                match self.announced.get(&file) {
+                    None => unannounced += 1,
+                    Some(None) => {}
+                    Some(Some(announced)) => {
+                        let found = artifact::open(&own.join(&name)).and_then(|mut f| artifact::digest(&mut f));
+                        let what = match found {
+                            Ok(found) if found.sha256 == *announced => continue,
+                            Ok(found) => {
+                                format!("its event file has SHA-256 {}, announced was {announced}", found.sha256)
+                            }
+                            // It was cleared since the folder was listed.
+                            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                            Err(e) => e.to_string(),
+                        };
+                        self.ledger.differ(Some(&file), None, what);
+                    }
+                }
+            }
+        }
+        Ok(unannounced)
+    }
+}
+
+fn count_lines(path: &Path) -> io::Result<u64> {
+    match artifact::open(path) {
+        Ok(mut file) => Ok(artifact::digest(&mut file)?.lines),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::ShardCount;
+    use crate::task::{ShardView, StageResult};
+
+    fn file(second: i64, worked: [i64; 2]) -> FileView {
+        let shard = |(number, at): (u64, i64)| {
+            let worked = StageResult {
+                stage: Stage::ShardWorker,
+                token: 1,
+                worker: None,
+                attempt: 1,
+                started_at: None,
+                finished_at: Moment::from_unix_ms(at),
+                counts: None,
+                output: None,
+            };
+            ShardView {
+                shard: ShardId::new(number).unwrap(),
+                statuses: [Status::Done; 4],
+                created_at: Moment::from_unix_ms(0),
+                updated_at: Moment::from_unix_ms(0),
+                token: 1,
+                attempts: 0,
+                owner: None,
+                lease_until: None,
+                next_at: None,
+                last_error: None,
+                results: vec![worked],
+            }
+        };
+        FileView {
+            file: FileName::of(Moment::from_unix_ms(second * 1000)),
+            shards_count: ShardCount::new(2).unwrap(),
+            shards: (0..).zip(worked).map(shard).collect(),
+        }
+    }
+
+    #[test]
+    fn a_shard_whose_worker_went_back_is_told_from_one_that_did_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reports = Reports::default();
+        for file in [file(1, [10, 10]), file(2, [20, 40]), file(3, [20, 30])] {
+            reports.add(&file, &Folder::new(folder.path())).unwrap();
+        }
+        assert_eq!(reports.out_of_order, BTreeSet::from([ShardId::new(1).unwrap()]));
+    }
+
+    #[test]
+    fn what_a_check_found_is_counted_also_where_it_has_no_words() {
+        let mut reports = Reports::default();
+        let mut found = Found::default();
+        (0..1000).for_each(|number| found.differ(number.to_string()));
+        reports.note(None, &found);
+        assert_eq!(reports.ledger.difference_count, 1000);
+        assert_eq!(reports.ledger.differences[0].what, "0");
+    }
+}

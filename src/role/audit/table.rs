@@ -1,0 +1,105 @@
+//! The audit as a person reads it.
+
+use super::{Accounts, Audit};
+use crate::log_format::clean;
+use crate::task::FileName;
+
+/// Differences that are printed.
+const SHOWN: usize = 10;
+
+/// The audit as a table with its verdict.
+pub fn table(audit: &Audit) -> String {
+    let ledger = &audit.ledger;
+    let mut text = format!(
+        "{:<16}{:>8}{:>8}{:>8}{:>12}{:>12}{:>11}{:>10}\n",
+        "stage", "done", "open", "failed", "read", "written", "duplicate", "rejected"
+    );
+    let stages = [
+        ("shard-splitter", ledger.shard_splitter),
+        ("shard-worker", ledger.shard_worker),
+        ("mysql-sender", ledger.mysql_sender),
+    ];
+    for (name, stage) in stages {
+        let (tasks, counts) = (stage.tasks, stage.counts);
+        text.push_str(&format!(
+            "{name:<16}{:>8}{:>8}{:>8}{:>12}{:>12}{:>11}{:>10}\n",
+            tasks.done,
+            tasks.new + tasks.started,
+            tasks.failed,
+            counts.read,
+            counts.written,
+            counts.duplicate,
+            counts.rejected
+        ));
+    }
+    text.push('\n');
+    for (shard, rows) in &audit.rows {
+        text.push_str(&format!("{:<28}{rows:>12} rows\n", format!("shard {shard} database")));
+    }
+    text.push_str(&format!("{:<28}{:>12} lines\n", "rejects files", audit.rejects));
+    text.push_str(&trade(audit));
+    let (work, split) = (ledger.shard_worker.counts, ledger.shard_splitter.counts);
+    text.push_str(&format!(
+        "\n{} files: {} lines in = {} rows + {} duplicates + {} rejected + {} pending + {} in flight\n",
+        ledger.files,
+        ledger.event_lines,
+        audit.rows.values().sum::<u64>(),
+        work.duplicate,
+        work.rejected + split.rejected,
+        work.held.saturating_sub(work.released),
+        audit.lines_in_flight
+    ));
+    if audit.unannounced_files > 0 {
+        text.push_str(&format!("{} event files are not announced yet\n", audit.unannounced_files));
+    }
+    if audit.spooled_bytes > 0 {
+        text.push_str(&format!("{} bytes of posted events wait for the next tick\n", audit.spooled_bytes));
+    }
+    if ledger.files_without_lines > 0 {
+        text.push_str(&format!("{} files were announced without their number of lines\n", ledger.files_without_lines));
+    }
+    text.push_str(&format!("{} differences\n", ledger.difference_count));
+    for difference in ledger.differences.iter().take(SHOWN) {
+        let file = difference.file.as_ref().map_or("all files", FileName::as_str);
+        let shard = difference.shard.map_or_else(String::new, |shard| format!(" shard {shard}"));
+        text.push_str(&format!("  {file}{shard}: {}\n", clean(&difference.what)));
+    }
+    text
+}
+
+/// One line for each check of money, stock, orders and early returns.
+fn trade(audit: &Audit) -> String {
+    let accounts = &audit.accounts;
+    let mut text = match &accounts.note {
+        Some(note) => line("accounts", note),
+        None => {
+            let Accounts { transactions, balances, .. } = accounts;
+            line_of("accounts", accounts.accounts, &format!("accounts, {transactions} transactions, {balances} in all"))
+        }
+    };
+    for (what, unit, checks) in [("stock", "goods and shops", &audit.stock), ("orders", "orders", &audit.orders)] {
+        for (shard, check) in checks {
+            let name = format!("shard {shard} {what}");
+            let agree = check.compared - check.differences.min(check.compared);
+            text.push_str(&match &check.note {
+                Some(note) if check.compared == 0 => line(&name, &format!("not compared: {note}")),
+                Some(note) => line_of(&name, agree, &format!("{unit} agree ({note})")),
+                None => line_of(&name, agree, &format!("{unit} agree")),
+            });
+        }
+    }
+    let pending = &audit.pending;
+    text.push_str(&match &pending.note {
+        Some(note) => line("early returns", note),
+        None => line_of("early returns", pending.kept, &format!("kept, {} by the reports", pending.reported)),
+    });
+    text
+}
+
+fn line_of(name: &str, number: impl std::fmt::Display, what: &str) -> String {
+    format!("{name:<28}{number:>12} {what}\n")
+}
+
+fn line(name: &str, what: &str) -> String {
+    format!("{name:<28}{:>12} {what}\n", "")
+}

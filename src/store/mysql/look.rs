@@ -1,0 +1,75 @@
+//! What the books of a shard say, page by page.
+
+use async_trait::async_trait;
+use mysql_async::Row;
+
+use super::database::{Tx, Work};
+use super::value::{get, money};
+use crate::store::{BookedOrder, Bought, Result, Shelf};
+
+/// What is known of goods and shops.
+pub(super) struct ListShelves {
+    pub(super) after: Option<(i64, i64)>,
+    pub(super) limit: u32,
+}
+
+#[async_trait]
+impl Work for ListShelves {
+    type Out = Vec<Shelf>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Shelf>> {
+        let select = "SELECT id, good_id, count, price, active FROM shop WHERE id > ? OR (id = ? AND good_id > ?)
+             ORDER BY id, good_id LIMIT ?";
+        // Goods are above zero, and the shop itself is good 0.
+        let (shop, good) = self.after.unwrap_or((i64::MIN, -1));
+        let rows = tx.rows(select, (shop, shop, good, self.limit)).await?;
+        let shelf = |row: &Row| {
+            let is_priced = get::<Option<String>>(row, "price")?.is_some();
+            Ok(Shelf {
+                shop_id: get(row, "id")?,
+                good_id: get(row, "good_id")?,
+                count: get(row, "count")?,
+                price: if is_priced { Some(money(row, "price")?) } else { None },
+                is_open: get(row, "active")?,
+            })
+        };
+        rows.iter().map(shelf).collect()
+    }
+}
+
+/// Orders with their returns; returns of an order that is not there have a place of their own.
+pub(super) struct ListOrders {
+    pub(super) after: Option<i64>,
+    pub(super) limit: u32,
+}
+
+#[async_trait]
+impl Work for ListOrders {
+    type Out = Vec<BookedOrder>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<BookedOrder>> {
+        let select = "SELECT k.order_id, p.user_id, p.shop_id, p.good_id, p.qty, p.price_at_order,
+               CAST(COALESCE((SELECT SUM(r.qty) FROM order_return r WHERE r.order_id = k.order_id), 0) AS SIGNED) AS returned
+             FROM ((SELECT order_id FROM purchase_history WHERE order_id > ? ORDER BY order_id LIMIT ?)
+                   UNION (SELECT DISTINCT order_id FROM order_return WHERE order_id > ? ORDER BY order_id LIMIT ?)
+                   ORDER BY order_id LIMIT ?) k
+             LEFT JOIN purchase_history p ON p.order_id = k.order_id ORDER BY k.order_id";
+        let (after, limit) = (self.after.unwrap_or(i64::MIN), self.limit);
+        let rows = tx.rows(select, (after, limit, after, limit, limit)).await?;
+        rows.iter().map(order_of).collect()
+    }
+}
+
+fn order_of(row: &Row) -> Result<BookedOrder> {
+    let bought = match get::<Option<i64>>(row, "qty")? {
+        None => None,
+        Some(qty) => Some(Bought {
+            user_id: get(row, "user_id")?,
+            shop_id: get(row, "shop_id")?,
+            good_id: get(row, "good_id")?,
+            qty,
+            price: money(row, "price_at_order")?,
+        }),
+    };
+    Ok(BookedOrder { order_id: get(row, "order_id")?, bought, returned: get(row, "returned")? })
+}
