@@ -80,7 +80,8 @@ pub struct Marker {
 /// What is there, all of one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The rows of the lines that were asked for; those of the order's purchase too, where the books say when it was.
+    /// The rows of the lines that were asked for. Where that of the order's purchase is not among them, the row of its
+    /// moment, shop and user, if there is but one.
     pub rows: Vec<FoundRow>,
     /// The order's purchase.
     pub purchase: Option<BookedPurchase>,
@@ -88,4 +89,56 @@ pub struct Answer {
     pub returns: Vec<BookedReturn>,
     /// The file's marker.
     pub marker: Option<Marker>,
+}
+
+impl Answer {
+    /// Adds the row of the purchase, of all rows of its moment and shop, unless it is there. Two customers' purchases
+    /// of one moment cannot be told apart by it: then none is added.
+    pub(super) fn add_row_of_purchase(&mut self, candidates: Vec<FoundRow>) {
+        let Some(purchase) = &self.purchase else { return };
+        let is_of_it = |row: &FoundRow| {
+            (row.event_type, row.timestamp, row.shop_id, row.user_id)
+                == (1, purchase.at, Some(purchase.shop_id), purchase.user_id)
+        };
+        if self.rows.iter().any(is_of_it) {
+            return;
+        }
+        let mut fitting = candidates.into_iter().filter(is_of_it);
+        if let (Some(row), None) = (fitting.next(), fitting.next()) {
+            self.rows.push(row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: u64, user: i64) -> FoundRow {
+        let (at, file) = (Moment::from_unix_ms(7), "20250101000000".parse().unwrap());
+        FoundRow {
+            id,
+            event_type: 1,
+            shop_id: Some(3),
+            user_id: Some(user),
+            timestamp: at,
+            created_at: at,
+            source_file: file,
+            source_line: id,
+        }
+    }
+
+    #[test]
+    fn a_row_is_only_added_where_it_can_be_no_others() {
+        let (price, at) = (Money::from_minor(1), Moment::from_unix_ms(7));
+        let purchase = BookedPurchase { user_id: Some(5), shop_id: 3, good_id: 1, qty: 1, price, at };
+        let ids = |rows: &[FoundRow], candidates: Vec<FoundRow>| {
+            let mut answer = Answer { rows: rows.to_vec(), purchase: Some(purchase.clone()), ..Answer::default() };
+            answer.add_row_of_purchase(candidates);
+            answer.rows.iter().map(|row| row.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&[], vec![row(1, 4), row(2, 5)]), [2]);
+        assert!(ids(&[], vec![row(1, 5), row(2, 5)]).is_empty());
+        assert_eq!(ids(&[row(1, 5)], vec![row(1, 5), row(2, 5)]), [1]);
+    }
 }

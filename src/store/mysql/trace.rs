@@ -60,12 +60,8 @@ async fn books(tx: &mut Tx<'_>, order: i64, answer: &mut Answer) -> Result<()> {
     }
     if let Some(purchase) = &answer.purchase {
         let select = format!("{EVENT} WHERE `timestamp` = ? AND event_type = 1 AND shop_id = ? LIMIT {ROWS_MAX}");
-        for row in &tx.rows(&select, (moment_value(purchase.at), purchase.shop_id)).await? {
-            let row = event(row)?;
-            if row.user_id == purchase.user_id && !answer.rows.contains(&row) {
-                answer.rows.push(row);
-            }
-        }
+        let rows = tx.rows(&select, (moment_value(purchase.at), purchase.shop_id)).await?;
+        answer.add_row_of_purchase(rows.iter().map(event).collect::<Result<_>>()?);
     }
     Ok(())
 }

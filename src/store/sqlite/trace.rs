@@ -28,12 +28,11 @@ pub(super) fn answer(connection: &mut Connection, shard: ShardId, question: &Que
             let select = format!("{EVENT} WHERE timestamp = ?1 AND event_type = 1 AND shop_id = ?2 LIMIT {ROWS_MAX}");
             let mut statement = snapshot.prepare(&select)?;
             let mut rows = statement.query(params![moment_text(purchase.at), purchase.shop_id])?;
+            let mut candidates = Vec::new();
             while let Some(row) = rows.next()? {
-                let row = event(row)?;
-                if row.user_id == purchase.user_id && !answer.rows.contains(&row) {
-                    answer.rows.push(row);
-                }
+                candidates.push(event(row)?);
             }
+            answer.add_row_of_purchase(candidates);
         }
     }
     if let Some(file) = &question.file {
