@@ -17,3 +17,4 @@ pub mod up;
 pub mod work;
 
 mod daemon;
+mod rebuild;

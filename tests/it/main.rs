@@ -15,6 +15,7 @@ mod paused;
 mod pipeline;
 mod protocol;
 mod proving;
+mod rebuild;
 mod shutdown;
 mod slow;
 mod store;

@@ -17,8 +17,10 @@ mod early;
 mod input;
 mod kept;
 mod outcome;
+pub mod rebuild;
 pub mod remote;
 mod spool;
+mod starting;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -33,6 +35,7 @@ use self::early::Gathered;
 use self::input::Input;
 use self::kept::Kept;
 use self::outcome::Outcome;
+pub use self::starting::{Starting, find_decided};
 use self::window::Window;
 pub use self::window::WindowLimits;
 use super::artifact;
