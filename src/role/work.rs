@@ -125,6 +125,8 @@ async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<Starting, Fa
         Ok(open(&settings, &clock, shard)?)
     });
     let settings = Arc::clone(&ctx.settings);
+    // What is wrong with the folder is said at once, also when the API does not answer.
+    Worker::own_state(&Folder::new(&settings.shared.dir), shard)?;
     tokio::task::spawn_blocking(move || match find_loss(&settings, shard) {
         Ok(Some(why)) => Err(Failure::new(why)),
         Ok(None) => {

@@ -16,6 +16,7 @@ use crate::boot::{Context, Exit, Failure, say};
 use crate::event::{Kind, ShardId};
 use crate::pipeline::artifact;
 use crate::pipeline::folder::Folder;
+use crate::pipeline::work::Worker;
 use crate::pipeline::work::rebuild::{Rebuild, Rebuilt};
 use crate::store::{self, Census, FinishedFile, ShardStore};
 use crate::task::FileName;
@@ -32,7 +33,7 @@ const BESIDE: [&str; 2] = ["-wal", "-shm"];
 /// [`Failure`] when there is a state, or something is missing that it cannot be made without.
 pub(super) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
-    let state = folder.worker_state(shard);
+    let state = Worker::own_state(&folder, shard)?;
     if state.exists() && !force {
         return Err(Failure::new(format!(
             "{} is there; --rebuild --force puts it aside and makes another",
@@ -51,7 +52,6 @@ pub(super) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Ex
     for suffix in ["", BESIDE[0], BESIDE[1]] {
         artifact::remove(&beside(&making, suffix))?;
     }
-    artifact::create_folder(state.parent().unwrap_or(folder.path()))?;
     let today = ctx.clock.now().unix_ms().div_euclid(DAY_MS);
     let mut rebuild = Rebuild::begin(&making, shard, today)?;
     let url = ctx.settings.database.shard(shard).map_err(Failure::usage)?;
