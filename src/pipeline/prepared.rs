@@ -129,6 +129,17 @@ pub fn read(line: &[u8], file: &FileName, shard: ShardId, position: u64) -> Resu
     })
 }
 
+/// The event line that a prepared line was made of, as far as the rules ask for it.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn original(line: &[u8]) -> Result<Vec<u8>, String> {
+    let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
+    let Minimal { event_type, timestamp, payload, .. } = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let payload = payload.ok_or_else(|| "there is no payload".to_owned())?.get();
+    Ok(format!(r#"{{"event_type":{event_type},"payload":{payload},"timestamp":"{timestamp}"}}"#).into_bytes())
+}
+
 /// What a line does to the books; nothing for one whose writer did not say what it comes to.
 fn entry(line: &Minimal<'_>, at: Moment) -> Result<Option<Entry>, String> {
     let Some(payload) = line.payload else { return Ok(None) };

@@ -19,3 +19,4 @@ pub mod up;
 pub mod work;
 
 mod daemon;
+mod rebuild;

@@ -179,7 +179,7 @@ fn start(roles: &mut Roles, contexts: &mut Vec<(Context, Role)>) {
             let result = match role {
                 Role::Ingest => ingest::run(context, ingest::Args::default()).await,
                 Role::Split => split::run(context, split::Args::default()).await,
-                Role::Work(shard) => work::run(context, work::Args { shard, once: false, files: Vec::new() }).await,
+                Role::Work(shard) => work::run(context, work::Args::of(shard)).await,
                 Role::Send => send::run(context, send::Args::default()).await,
             };
             (name, result)

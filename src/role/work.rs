@@ -4,17 +4,24 @@
 //! Run: `shopctl work --shard 0`, `shopctl work --shard 0 --once`, or with files, which needs no API.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
+use super::rebuild;
 use crate::boot::{Context, Exit, Failure};
+use crate::clock::Clock;
+use crate::config::Settings;
 use crate::event::ShardId;
 use crate::http::{Party, Policy};
+use crate::pipeline::client::{Client, ClientError};
 use crate::pipeline::driver::FileTask;
+use crate::pipeline::fault::Fault;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
 use crate::pipeline::work::remote::{RemoteBank, RemoteDirectory};
-use crate::pipeline::work::{Terms, WindowLimits, Worker};
+use crate::pipeline::work::{Starting, Terms, WindowLimits, Worker, find_decided};
 use crate::rules;
+use crate::store;
 use crate::task::{Stage, TaskKey};
 
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
@@ -30,6 +37,8 @@ pub const POLICY: Policy = Policy::probes(&[Party::ShardWorker]);
   shopctl work --shard 0 --once   work on what is ready and exit
   shopctl work --shard 0 shared/shard-splitter/20250101000000.shard-splitter.0.txt
                                   work on this file; the API is not asked or told
+  shopctl work --shard 0 --rebuild
+                                  make the state again after it was lost; reads the databases
 
 One worker per shard: files of a shard are worked on in their order.
 Exit codes: 0 all well, 1 something failed, 64 bad usage or settings, 75 the API does not answer.")]
@@ -40,17 +49,33 @@ pub struct Args {
     /// Work on what is ready and exit
     #[arg(long)]
     pub once: bool,
+    /// Make the worker's state again from the databases and the files that are there
+    #[arg(long, conflicts_with_all = ["once", "files"])]
+    pub rebuild: bool,
+    /// With --rebuild: put a state aside that is there
+    #[arg(long, requires = "rebuild")]
+    pub force: bool,
     /// Splitter files to work on without the API
     #[arg(conflicts_with = "once", value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }
 
+impl Args {
+    /// What the daemon of this shard is run with.
+    pub fn of(shard: ShardId) -> Self {
+        Self { shard, once: false, rebuild: false, force: false, files: Vec::new() }
+    }
+}
+
 /// Works until the stop is requested, or once.
 ///
 /// # Errors
-/// [`Failure`] when the port or the state cannot be opened, the API does not answer a one-shot run, or a file cannot
+/// [`Failure`] when the port or the state cannot be opened, the state was lost, the API does not answer a one-shot run, or a file cannot
 /// be worked on.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    if args.rebuild {
+        return rebuild::run(&ctx, args.shard, args.force).await;
+    }
     let folder = Folder::new(&ctx.settings.shared.dir);
     let port = PORT + u16::from(args.shard.get());
     let plan = Plan {
@@ -61,15 +86,8 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         policy: POLICY,
         party: Party::ShardWorker,
     };
-    let terms = Terms {
-        line_bytes_max: ctx.settings.events.max_payload_size,
-        key_retention_days: ctx.settings.worker.key_retention_days,
-        policy: rules::Policy { untracked_is_none: ctx.settings.worker.untracked_is_none },
-        window: WindowLimits::default(),
-    };
-    let (bank, directory) = (RemoteBank::of(&ctx.settings), RemoteDirectory::of(&ctx.settings));
-    let mut worker = Worker::open(folder, args.shard, terms, ctx.clock.clone(), Box::new(bank), Box::new(directory))?;
     if !args.files.is_empty() {
+        let mut worker = open(&ctx.settings, &ctx.clock, args.shard)?;
         return tokio::task::spawn_blocking(move || {
             let lease = Lease::unlimited(Stage::ShardWorker, ctx.stop.clone());
             run_files(ctx.name, Stage::ShardWorker, &args.files, |path| {
@@ -81,7 +99,63 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         })
         .await?;
     }
+    let worker = start(&ctx, args.shard, args.once).await?;
     if args.once { run_once(ctx, plan, worker).await } else { run_daemon(ctx, plan, vec![worker]).await }
+}
+
+fn open(settings: &Settings, clock: &Clock, shard: ShardId) -> store::Result<Worker> {
+    let terms = Terms {
+        line_bytes_max: settings.events.max_payload_size,
+        key_retention_days: settings.worker.key_retention_days,
+        policy: rules::Policy { untracked_is_none: settings.worker.untracked_is_none },
+        window: WindowLimits::default(),
+    };
+    let (bank, directory) = (RemoteBank::of(settings), RemoteDirectory::of(settings));
+    let folder = Folder::new(&settings.shared.dir);
+    Worker::open(folder, shard, terms, clock.clone(), Box::new(bank), Box::new(directory))
+}
+
+/// A worker that is opened now, or with its first task where the API does not say yet whether it may be.
+async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<Starting, Failure> {
+    let (settings, clock) = (Arc::clone(&ctx.settings), ctx.clock.clone());
+    let mut worker = Starting::new(move || {
+        if let Some(why) = find_loss(&settings, shard)? {
+            return Err(Fault::Surroundings(why));
+        }
+        Ok(open(&settings, &clock, shard)?)
+    });
+    let settings = Arc::clone(&ctx.settings);
+    // What is wrong with the folder is said at once, also when the API does not answer.
+    Worker::own_state(&Folder::new(&settings.shared.dir), shard)?;
+    tokio::task::spawn_blocking(move || match find_loss(&settings, shard) {
+        Ok(Some(why)) => Err(Failure::new(why)),
+        Ok(None) => {
+            worker.worker()?;
+            Ok(worker)
+        }
+        Err(e) if once => Err(e.into()),
+        Err(e) => {
+            log::warn!(stage = Stage::ShardWorker.name(), shard = shard.get(); "the state is opened with the first task: {e}");
+            Ok(worker)
+        }
+    })
+    .await?
+}
+
+/// Why the worker must not begin with an empty state, if so. One that is there was begun when it might be.
+fn find_loss(settings: &Settings, shard: ShardId) -> Result<Option<String>, ClientError> {
+    let state = Folder::new(&settings.shared.dir).worker_state(shard);
+    if state.exists() {
+        return Ok(None);
+    }
+    let decided = find_decided(&Client::of(settings, Party::ShardWorker), shard)?;
+    Ok(decided.map(|file| {
+        format!(
+            "{} is gone, but this worker has decided {file}: put it back from a backup, or make it again with \
+             'shopctl work --shard {shard} --rebuild'",
+            state.display()
+        )
+    }))
 }
 
 fn task_of(path: &Path, shard: ShardId) -> Result<FileTask, Failure> {

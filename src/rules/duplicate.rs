@@ -1,7 +1,7 @@
 //! Rule 2: an event that was seen before, by its key (semantics 4.2).
 
 use super::{Decision, Place, State};
-use crate::event::{Event, Kind, Reason, Reject};
+use crate::event::{Event, Kind, Moment, Reason, Reject};
 use crate::store::{Remembered, Result};
 use crate::task::FileName;
 
@@ -11,9 +11,12 @@ pub fn key_of(event: &Event<'_>) -> Option<Vec<u8>> {
     if let Some(own) = &event.idempotency_key {
         return Some([b"k", own.as_bytes()].concat());
     }
-    let order_id = event.payload.order_id()?;
-    let kind: Kind = event.payload.kind();
-    Some([&[b'o', kind.number()][..], &order_id.to_be_bytes(), &event.at.unix_ms().to_be_bytes()].concat())
+    Some(order_key(event.payload.kind(), event.payload.order_id()?, event.at))
+}
+
+/// The key of a purchase or a return that has none of its own.
+pub fn order_key(kind: Kind, order_id: i64, at: Moment) -> Vec<u8> {
+    [&[b'o', kind.number()][..], &order_id.to_be_bytes(), &at.unix_ms().to_be_bytes()].concat()
 }
 
 /// Asks whether the event was seen at another place, and notes it where it was not. The same place is our own re-run.

@@ -29,10 +29,10 @@ pub use error::{Error, Result};
 pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use pending::{PendingPolicy, PendingStore, Take};
 pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
-pub use shelf::{BookedOrder, Bought, Shelf, WorkerLook};
+pub use shelf::{BookedOrder, Bought, Dated, Shelf, WorkerLook};
 pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};
 pub use url::{Server, StoreUrl, Tls};
-pub use worker::{FinishedFile, Remembered, Standing, TradeOrder, WorkerState};
+pub use worker::{FinishedFile, Remembered, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState};
 
 use crate::clock::Clock;
 use crate::event::Money;

@@ -5,7 +5,7 @@ use std::io;
 use async_trait::async_trait;
 
 use super::trace::{Answer, Question};
-use super::{BookedOrder, Entry, Result, Shelf};
+use super::{BookedOrder, Dated, Entry, Result, Shelf};
 use crate::event::{Moment, ShardId};
 use crate::task::{Digest, FileName, TaskKey};
 
@@ -98,6 +98,15 @@ pub trait ShardStore: Send + Sync {
 
     /// The orders of the books by number, beginning after that one.
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>>;
+
+    /// When the orders of the books were bought, in pages.
+    async fn list_purchase_dates(&self, after: Option<i64>, limit: u32) -> Result<Vec<Dated>>;
+
+    /// When what came back did, in pages.
+    async fn list_return_dates(&self, after: Option<i64>, limit: u32) -> Result<Vec<Dated>>;
+
+    /// The lines of an event file that have a row here, in their order, beginning after that one.
+    async fn list_lines(&self, file: &FileName, after: u64, limit: u32) -> Result<Vec<u64>>;
 
     /// Closes its connections, if it has any. Nothing can be asked afterwards.
     async fn close(&self) {}

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 
 use super::Result;
-use crate::event::Money;
+use crate::event::{Moment, Money};
 use crate::task::FileName;
 
 /// A good of a shop. Good 0 stands for the shop itself.
@@ -46,6 +46,17 @@ pub struct BookedOrder {
     pub bought: Option<Bought>,
     /// How many came back.
     pub returned: i64,
+}
+
+/// When something was bought or came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dated {
+    /// Where the next page begins.
+    pub cursor: i64,
+    /// Which order.
+    pub order_id: i64,
+    /// When, by the event.
+    pub at: Moment,
 }
 
 /// A worker's state as it is at one moment, for whoever compares it. The worker goes on meanwhile.

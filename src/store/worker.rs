@@ -4,6 +4,9 @@ use super::Result;
 use crate::event::{Money, Reason};
 use crate::task::{Counts, Digest, FileName, Output};
 
+/// The fingerprint of a key whose content is not known any more: every other content is taken for the same.
+pub const UNKNOWN_CONTENT: [u8; 16] = [0; 16];
+
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remembered {

@@ -16,6 +16,7 @@ mod paused;
 mod pipeline;
 mod protocol;
 mod proving;
+mod rebuild;
 mod shutdown;
 mod slow;
 mod store;

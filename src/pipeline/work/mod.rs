@@ -17,8 +17,10 @@ mod early;
 mod input;
 mod kept;
 mod outcome;
+pub mod rebuild;
 pub mod remote;
 mod spool;
+mod starting;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -33,6 +35,7 @@ use self::early::Gathered;
 use self::input::Input;
 use self::kept::Kept;
 use self::outcome::Outcome;
+pub use self::starting::{Starting, find_decided};
 use self::window::Window;
 pub use self::window::WindowLimits;
 use super::artifact;
@@ -92,11 +95,18 @@ impl Worker {
         bank: Box<dyn Bank>,
         directory: Box<dyn Directory>,
     ) -> store::Result<Self> {
-        // Its folder is a plain one, or the state would be kept who knows where.
-        let state = folder.worker_state(shard);
-        artifact::create_folder(state.parent().unwrap_or(folder.path())).map_err(store::Error::Input)?;
-        let state = store::open_worker_state(&state)?;
+        let state = store::open_worker_state(&Self::own_state(&folder, shard).map_err(store::Error::Input)?)?;
         Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None })
+    }
+
+    /// Where the state is, or will be: its folder is a plain one, or it would be kept who knows where.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or there is a link on the way.
+    pub fn own_state(folder: &Folder, shard: ShardId) -> std::io::Result<std::path::PathBuf> {
+        let state = folder.worker_state(shard);
+        artifact::create_folder(state.parent().unwrap_or(folder.path()))?;
+        Ok(state)
     }
 
     /// Works on one file.

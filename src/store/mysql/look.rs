@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use mysql_async::Row;
 
 use super::database::{Tx, Work};
-use super::value::{get, money};
-use crate::store::{BookedOrder, Bought, Result, Shelf};
+use super::value::{count, count_value, get, moment, money};
+use crate::store::{BookedOrder, Bought, Dated, Result, Shelf};
+use crate::task::FileName;
 
 /// What is known of goods and shops.
 pub(super) struct ListShelves {
@@ -72,4 +73,50 @@ fn order_of(row: &Row) -> Result<BookedOrder> {
         }),
     };
     Ok(BookedOrder { order_id: get(row, "order_id")?, bought, returned: get(row, "returned")? })
+}
+
+/// When orders were bought.
+pub(super) const PURCHASE_DATES: &str = "SELECT order_id AS place, order_id, created_at FROM purchase_history
+     WHERE order_id > ? ORDER BY order_id LIMIT ?";
+/// When orders came back.
+pub(super) const RETURN_DATES: &str =
+    "SELECT id AS place, order_id, created_at FROM order_return WHERE id > ? ORDER BY id LIMIT ?";
+
+/// When something happened to orders.
+pub(super) struct ListDates {
+    pub(super) select: &'static str,
+    pub(super) after: Option<i64>,
+    pub(super) limit: u32,
+}
+
+#[async_trait]
+impl Work for ListDates {
+    type Out = Vec<Dated>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Dated>> {
+        let rows = tx.rows(self.select, (self.after.unwrap_or(i64::MIN), self.limit)).await?;
+        let dated = |row: &Row| {
+            Ok(Dated { cursor: get(row, "place")?, order_id: get(row, "order_id")?, at: moment(row, "created_at")? })
+        };
+        rows.iter().map(dated).collect()
+    }
+}
+
+/// The lines of an event file that have a row.
+pub(super) struct ListLines<'a> {
+    pub(super) file: &'a FileName,
+    pub(super) after: u64,
+    pub(super) limit: u32,
+}
+
+#[async_trait]
+impl Work for ListLines<'_> {
+    type Out = Vec<u64>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<u64>> {
+        let select =
+            "SELECT source_line FROM events WHERE source_file = ? AND source_line > ? ORDER BY source_line LIMIT ?";
+        let rows = tx.rows(select, (self.file.as_str(), count_value(self.after), self.limit)).await?;
+        rows.iter().map(|row| count(row, "source_line")).collect()
+    }
 }

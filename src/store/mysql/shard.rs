@@ -17,9 +17,9 @@ use crate::store::books::Page;
 use crate::store::trace::{Answer, Question};
 use crate::store::url::Server;
 use crate::store::{
-    BookedOrder, Census, Delivered, Delivery, Error, EventRow, Result, RowSource, SentFile, ShardStore, Shelf,
+    BookedOrder, Census, Dated, Delivered, Delivery, Error, EventRow, Result, RowSource, SentFile, ShardStore, Shelf,
 };
-use crate::task::{Digest, TaskKey};
+use crate::task::{Digest, FileName, TaskKey};
 
 /// Rows per INSERT, at the most.
 const ROWS_MAX: usize = 1000;
@@ -130,6 +130,18 @@ impl ShardStore for MysqlShard {
 
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
         self.database.read(&look::ListOrders { after, limit }).await
+    }
+
+    async fn list_purchase_dates(&self, after: Option<i64>, limit: u32) -> Result<Vec<Dated>> {
+        self.database.read(&look::ListDates { select: look::PURCHASE_DATES, after, limit }).await
+    }
+
+    async fn list_return_dates(&self, after: Option<i64>, limit: u32) -> Result<Vec<Dated>> {
+        self.database.read(&look::ListDates { select: look::RETURN_DATES, after, limit }).await
+    }
+
+    async fn list_lines(&self, file: &FileName, after: u64, limit: u32) -> Result<Vec<u64>> {
+        self.database.read(&look::ListLines { file, after, limit }).await
     }
 
     async fn close(&self) {

@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
-use super::db::moment_text;
+use super::db::{count_column, count_value, moment_column, moment_text};
 use super::worker_look::{FIRST_SHELF, order_of, shelf_of};
 use crate::event::Money;
 use crate::store::books::{Change, Entry, Page};
-use crate::store::{BookedOrder, Error, Result, Shelf};
-use crate::task::TaskKey;
+use crate::store::{BookedOrder, Dated, Error, Result, Shelf};
+use crate::task::{FileName, TaskKey};
 
 /// Writes a page.
 pub(super) fn write(transaction: &Transaction<'_>, page: Page, key: &TaskKey) -> Result<()> {
@@ -101,4 +101,44 @@ pub(super) fn list_orders(connection: &Connection, after: Option<i64>, limit: u3
         orders.push(order_of(row)?);
     }
     Ok(orders)
+}
+
+/// When orders were bought.
+pub(super) const PURCHASE_DATES: &str = "SELECT order_id AS cursor, order_id, created_at FROM purchase_history
+     WHERE order_id > ?1 ORDER BY order_id LIMIT ?2";
+/// When orders came back.
+pub(super) const RETURN_DATES: &str =
+    "SELECT id AS cursor, order_id, created_at FROM order_return WHERE id > ?1 ORDER BY id LIMIT ?2";
+
+/// When something happened to orders.
+pub(super) fn list_dates(
+    connection: &Connection,
+    select: &'static str,
+    after: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Dated>> {
+    let mut select = connection.prepare_cached(select)?;
+    let mut rows = select.query(params![after.unwrap_or(i64::MIN), limit])?;
+    let mut dates = Vec::new();
+    while let Some(row) = rows.next()? {
+        dates.push(Dated {
+            cursor: row.get("cursor")?,
+            order_id: row.get("order_id")?,
+            at: moment_column(row, "created_at")?,
+        });
+    }
+    Ok(dates)
+}
+
+/// The lines of an event file that have a row.
+pub(super) fn list_lines(connection: &Connection, file: &FileName, after: u64, limit: u32) -> Result<Vec<u64>> {
+    let mut select = connection.prepare_cached(
+        "SELECT source_line FROM events WHERE source_file = ?1 AND source_line > ?2 ORDER BY source_line LIMIT ?3",
+    )?;
+    let mut rows = select.query(params![file.as_str(), count_value(after), limit])?;
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next()? {
+        lines.push(count_column(row, "source_line")?);
+    }
+    Ok(lines)
 }

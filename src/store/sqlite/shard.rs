@@ -13,7 +13,8 @@ use crate::clock::Clock;
 use crate::event::ShardId;
 use crate::store::books::Page;
 use crate::store::trace::{Answer, Question};
-use crate::store::{BookedOrder, Census, Delivered, Delivery, Error, Result, SentFile, ShardStore, Shelf};
+use crate::store::{BookedOrder, Census, Dated, Delivered, Delivery, Error, Result, SentFile, ShardStore, Shelf};
+use crate::task::FileName;
 
 /// Entries that are gathered before they are written into the books.
 const ENTRIES_PER_PAGE: usize = 1000;
@@ -76,6 +77,19 @@ impl ShardStore for SqliteShard {
 
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
         self.db.call(move |connection| books::list_orders(connection, after, limit)).await
+    }
+
+    async fn list_purchase_dates(&self, after: Option<i64>, limit: u32) -> Result<Vec<Dated>> {
+        self.db.call(move |connection| books::list_dates(connection, books::PURCHASE_DATES, after, limit)).await
+    }
+
+    async fn list_return_dates(&self, after: Option<i64>, limit: u32) -> Result<Vec<Dated>> {
+        self.db.call(move |connection| books::list_dates(connection, books::RETURN_DATES, after, limit)).await
+    }
+
+    async fn list_lines(&self, file: &FileName, after: u64, limit: u32) -> Result<Vec<u64>> {
+        let file = file.clone();
+        self.db.call(move |connection| books::list_lines(connection, &file, after, limit)).await
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use super::db::{connect, count_column, count_value};
 use super::migrate::WORKER;
 use crate::event::{Money, Reason};
-use crate::store::{Error, FinishedFile, Remembered, Result, Standing, TradeOrder, WorkerState};
+use crate::store::{Error, FinishedFile, Remembered, Result, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState};
 use crate::task::{Digest, FileName};
 
 /// [`WorkerState`] in one SQLite file of the worker's own.
@@ -108,7 +108,7 @@ impl WorkerState for SqliteWorkerState {
         };
         Ok(if known_file == *file && known_line == line {
             Remembered::Here
-        } else if known_print == fingerprint {
+        } else if known_print == fingerprint || known_print == UNKNOWN_CONTENT {
             Remembered::Elsewhere { file: known_file, line: known_line }
         } else {
             Remembered::OtherContent { file: known_file, line: known_line }

@@ -1,7 +1,7 @@
 //! The books: what a delivery's events come to, written with them or not at all.
 
 use shopctl::event::Money;
-use shopctl::store::{BookedOrder, Bought, Delivered, Delivery, Entry, EventRow, Shelf};
+use shopctl::store::{BookedOrder, Bought, Dated, Delivered, Delivery, Entry, EventRow, Shelf};
 
 use super::*;
 
@@ -14,6 +14,7 @@ on_every_backend! {
     a_big_delivery_fills_many_pages
     the_books_are_read_page_by_page
     an_order_is_read_with_its_returns_whatever_is_missing
+    dates_and_lines_are_read_page_by_page
 }
 
 fn delivery(number: u32, entries: Vec<Entry>) -> Delivery {
@@ -182,4 +183,25 @@ async fn an_order_is_read_with_its_returns_whatever_is_missing(backend: &dyn Bac
         assert_eq!(store.list_orders(after, 1).await.unwrap(), [*expected]);
     }
     assert_eq!(store.list_orders(Some(9), 1).await.unwrap(), []);
+}
+
+async fn dates_and_lines_are_read_page_by_page(backend: &dyn Backend) {
+    deliver(backend, delivery(1, vec![stock(10, 9), purchase(2, 10, 5, true), purchase(1, 10, 2, true)]))
+        .await
+        .unwrap();
+    deliver(backend, delivery(2, vec![back(2, 10, 1), back(1, 10, 1), back(2, 10, 2)])).await.unwrap();
+    let store = open_one_shard(backend, 0).await;
+    let of =
+        |dates: &[Dated]| dates.iter().map(|dated| (dated.order_id, dated.at.unix_ms() - START_MS)).collect::<Vec<_>>();
+    let bought = store.list_purchase_dates(None, 1).await.unwrap();
+    assert_eq!(of(&bought), [(1, 7)]);
+    assert_eq!(of(&store.list_purchase_dates(Some(bought[0].cursor), 9).await.unwrap()), [(2, 7)]);
+    let returned = store.list_return_dates(None, 2).await.unwrap();
+    assert_eq!(of(&returned), [(2, 9), (1, 9)]);
+    let rest = store.list_return_dates(Some(returned[1].cursor), 2).await.unwrap();
+    assert_eq!(of(&rest), [(2, 9)]);
+    assert_eq!(store.list_return_dates(Some(rest[0].cursor), 2).await.unwrap(), []);
+    assert_eq!(store.list_lines(&file(1), 0, 2).await.unwrap(), [1, 2]);
+    assert_eq!(store.list_lines(&file(1), 2, 2).await.unwrap(), [3]);
+    assert_eq!(store.list_lines(&file(3), 0, 2).await.unwrap(), [] as [u64; 0]);
 }
