@@ -14,6 +14,8 @@ pub struct Check {
     pub differences: u64,
     /// Why some or all of them were not compared, if so.
     pub note: Option<String>,
+    /// Whether they were not compared because work was under way.
+    pub is_under_way: bool,
 }
 
 /// A check that goes on.
@@ -27,12 +29,19 @@ pub(super) struct Found {
     pub(super) named: Vec<String>,
     /// Why not everything was compared.
     pub(super) note: Option<String>,
+    /// Whether that was because work was under way.
+    pub(super) is_under_way: bool,
 }
 
 impl Found {
     /// Nothing was compared, for this reason.
     pub(super) fn nothing(why: impl Into<String>) -> Self {
         Self { note: Some(why.into()), ..Self::default() }
+    }
+
+    /// Nothing was compared, because this is under way.
+    pub(super) fn under_way(why: impl Into<String>) -> Self {
+        Self { is_under_way: true, ..Self::nothing(why) }
     }
 
     /// Notes a difference.
@@ -45,6 +54,7 @@ impl Found {
 
     /// What is told of it beside the differences themselves.
     pub(super) fn check(&self) -> Check {
-        Check { compared: self.compared, differences: self.differences, note: self.note.clone() }
+        let Self { compared, differences, ref note, is_under_way, .. } = *self;
+        Check { compared, differences, note: note.clone(), is_under_way }
     }
 }

@@ -51,14 +51,14 @@ impl Books<'_> {
         let state = store::look_at_worker(state).await?;
         if let Some(file) = self.find_undelivered(state.as_ref()).await? {
             let why = format!("{file} is decided and not delivered");
-            return Ok((Found::nothing(why.clone()), Found::nothing(why)));
+            return Ok((Found::under_way(why.clone()), Found::under_way(why)));
         }
         let found = (self.compare_shelves(state.as_ref()).await?, self.compare_orders(state.as_ref()).await?);
         if self.store.count_sent(self.shard).await? == self.census.sent.len() as u64 {
             return Ok(found);
         }
         let why = "files were delivered meanwhile";
-        Ok((Found::nothing(why), Found::nothing(why)))
+        Ok((Found::under_way(why), Found::under_way(why)))
     }
 
     /// What to do when a good or an order differs.
@@ -100,10 +100,6 @@ impl Books<'_> {
 
     async fn compare_shelves(&self, state: &dyn WorkerLook) -> store::Result<Found> {
         let (mut pairs, mut found) = (Pairs::new(), Found::default());
-        if !self.in_order {
-            found.note =
-                Some("prices and statuses are left out, because files were decided out of their order".to_owned());
-        }
         loop {
             if let Some(after) = pairs.wants_left() {
                 pairs.give_left(self.store.list_shelves(after, PAGE).await?);
@@ -112,6 +108,8 @@ impl Books<'_> {
                 pairs.give_right(state.list_shelves(after, PAGE).await?);
             }
             let Some((books, state)) = pairs.next() else {
+                let why = "prices and statuses are left out, because files were decided out of their order";
+                found.note = (!self.in_order && found.compared > 0).then(|| why.to_owned());
                 return Ok(found);
             };
             found.compared += 1;

@@ -71,8 +71,8 @@ fn what_is_changed_by_hand_is_named_first() {
     let found = audit(&pipeline, 0);
     let accounts = r#"{"accounts":1,"balances":"999999995.50","differences":0,"note":null,"transactions":3}"#;
     assert_eq!(found["accounts"].to_string(), accounts);
-    assert_eq!(found["stock"]["0"].to_string(), r#"{"compared":2,"differences":0,"note":null}"#);
-    assert_eq!(found["orders"]["0"].to_string(), r#"{"compared":2,"differences":0,"note":null}"#);
+    assert_eq!(found["stock"]["0"].to_string(), r#"{"compared":2,"differences":0,"is_under_way":false,"note":null}"#);
+    assert_eq!(found["orders"]["0"].to_string(), r#"{"compared":2,"differences":0,"is_under_way":false,"note":null}"#);
     assert_eq!(
         (found["stock"]["1"]["compared"].as_u64(), found["orders"]["1"]["compared"].as_u64()),
         (Some(1), Some(1))
@@ -171,6 +171,8 @@ fn what_is_decided_and_not_delivered_is_not_compared() {
     });
     let found = pipeline.run(&["audit"], 0).out;
     assert_eq!(found.matches("is decided and not delivered").count(), 4, "{found}");
+    let found = audit(&pipeline, 1)["ledger"]["differences"].to_string();
+    assert!(found.contains("2 tasks are not finished") && !found.contains("could not be compared"), "{found}");
     pipeline.start(Role::Send);
     pipeline.wait_settled();
     let found = pipeline.run(&["audit"], 0).out;
