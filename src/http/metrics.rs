@@ -62,6 +62,7 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     requests: Histograms<RequestLabels>,
+    in_flight: Gauge,
     tasks: Histograms<OutcomeLabels>,
     lines: Family<OutcomeLabels, Counter>,
     processed: Family<StageLabels, Gauge<f64, AtomicU64>>,
@@ -80,6 +81,7 @@ impl Metrics {
         let metrics = Self {
             registry: Arc::default(),
             requests: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
+            in_flight: Gauge::default(),
             tasks: Family::new_with_constructor(|| Histogram::new(TASK_BUCKETS)),
             lines: Family::default(),
             processed: Family::default(),
@@ -89,6 +91,7 @@ impl Metrics {
             root.register_collector(Box::new(Process::new()));
             let requests = metrics.requests.clone();
             root.register_with_unit("http_request_duration", "Time to the response's head", Unit::Seconds, requests);
+            root.register("http_requests_in_flight", "Requests that have no answer yet", metrics.in_flight.clone());
         });
         metrics.with_registry(|ours| metrics.register(ours));
         metrics
@@ -161,6 +164,7 @@ struct Measured {
 
 impl Drop for Measured {
     fn drop(&mut self) {
+        self.metrics.in_flight.dec();
         let status = self.status.unwrap_or(if std::thread::panicking() { 500 } else { UNANSWERED });
         let labels = RequestLabels { method: self.method, route: std::mem::take(&mut self.route), status };
         self.metrics.requests.get_or_create(&labels).observe(self.begun.elapsed().as_secs_f64());
@@ -170,6 +174,7 @@ impl Drop for Measured {
 async fn measure(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let method = method_label(request.method());
+    metrics.in_flight.inc();
     let mut measured = Measured { metrics, method, route, status: None, begun: Instant::now() };
     let response = next.run(request).await;
     measured.status = Some(response.status().as_u16());

@@ -13,18 +13,16 @@ fn wait_for_work(addr: SocketAddr, claim_id: &str) -> JoinHandle<Answer> {
     std::thread::spawn(move || call(addr, "POST", &path, &[], &body))
 }
 
-/// Open files and sockets of the server, this scrape's own included.
-fn open_fds(apid: &Apid) -> f64 {
+/// Requests that the server has no answer for yet, this scrape included.
+fn in_flight(apid: &Apid) -> usize {
     let metrics = apid.get("/metrics").body;
-    metrics.lines().find_map(|line| line.strip_prefix("process_open_fds ")?.parse().ok()).unwrap()
+    metrics.lines().find_map(|line| line.strip_prefix("http_requests_in_flight ")?.parse().ok()).unwrap()
 }
 
-/// Starts claims that wait; returns when the server has taken their connections.
+/// Starts claims that wait; returns when the server has taken them.
 fn start_waiting(apid: &Apid, claim_ids: &[&str]) -> Vec<JoinHandle<Answer>> {
-    // The least of some scrapes: a connection that is being closed counts in one and not in the next.
-    let before = (0..8).map(|_| open_fds(apid)).fold(f64::MAX, f64::min);
     let clients: Vec<_> = claim_ids.iter().map(|claim_id| wait_for_work(apid.addr(), claim_id)).collect();
-    while open_fds(apid) < before + clients.len() as f64 {
+    while in_flight(apid) < 1 + clients.len() {
         assert!(clients.iter().all(|client| !client.is_finished()), "it was answered before there was work");
     }
     clients
