@@ -39,9 +39,14 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     pub(crate) fn new(shards: u8) -> Self {
+        Self::with_opening(shards, OPENING)
+    }
+
+    /// An oracle for accounts that begin with so much.
+    pub(crate) fn with_opening(shards: u8, opening: i64) -> Self {
         let rows = (0..shards).map(|shard| (shard, BTreeSet::new())).collect();
         let world = World { rows, rejected: BTreeSet::new() };
-        Self { shards, trade: Model::new(OPENING * 100), lines: HashMap::new(), duplicates: 0, world }
+        Self { shards, trade: Model::new(opening * 100), lines: HashMap::new(), duplicates: 0, world }
     }
 
     /// Decides one event file; files come in their order.

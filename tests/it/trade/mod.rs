@@ -3,6 +3,7 @@
 mod answers;
 mod crash;
 mod pairs;
+mod scarce;
 mod year;
 
 use std::net::SocketAddr;

@@ -28,16 +28,16 @@ const AFTER_ALL_MS: i64 = 300_001;
 type Event = (u8, Option<i64>, Option<i64>, String);
 
 /// What came of it all.
-struct Outcome {
+pub(super) struct Outcome {
     accepted: Vec<Event>,
-    balances: BTreeMap<i64, i128>,
-    stock: BTreeMap<(i64, i64), i128>,
+    pub(super) balances: BTreeMap<i64, i128>,
+    pub(super) stock: BTreeMap<(i64, i64), i128>,
     /// How many lines were rejected, by reason and bytes.
     rejected: BTreeMap<(String, Vec<u8>), u64>,
 }
 
 impl Outcome {
-    fn reasons(&self) -> BTreeMap<&str, u64> {
+    pub(super) fn reasons(&self) -> BTreeMap<&str, u64> {
         let mut reasons = BTreeMap::new();
         for ((reason, _), count) in &self.rejected {
             *reasons.entry(reason.as_str()).or_default() += count;
@@ -77,7 +77,8 @@ fn run(lines: &[u8], batch: usize, shards: u8) -> (Outcome, Pipeline) {
     (outcome(&pipeline, shards), pipeline)
 }
 
-fn outcome(pipeline: &Pipeline, shards: u8) -> Outcome {
+/// What the databases and the rejects say.
+pub(super) fn outcome(pipeline: &Pipeline, shards: u8) -> Outcome {
     let (mut accepted, mut stock, mut rejected) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     for shard in 0..shards {
         accepted.extend(pipeline.rows(shard).into_iter().map(|row| (row.2, row.3, row.4, row.5)));
@@ -91,7 +92,8 @@ fn outcome(pipeline: &Pipeline, shards: u8) -> Outcome {
     for path in workers.chain(["shard-splitter/rejects".to_owned()]).flat_map(|folder| pipeline.list(&folder)) {
         for line in std::fs::read(path).unwrap().split_inclusive(|byte| *byte == b'\n') {
             let line: Value = serde_json::from_slice(line).unwrap();
-            let (reason, raw) = (line["reason"].as_str().unwrap(), line["raw"].as_str().unwrap());
+            let raw = line["raw"].as_str().or(line["raw_base64"].as_str()).unwrap();
+            let reason = line["reason"].as_str().unwrap();
             *rejected.entry((reason.to_owned(), raw.as_bytes().to_vec())).or_default() += 1;
         }
     }
