@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::Api;
 use super::fault::to_the_end;
+use super::refused::Refused;
 use super::stages::unknown_stage;
 use crate::http::Problem;
 use crate::http::extract::{Json, Path, Query};
@@ -34,11 +35,8 @@ const OFFSET_MAX: u32 = 1_000_000_000;
     security(("bearer" = ["event_ingest"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The tasks exist.", body = RegisterResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
         (status = 409, description = "The file is registered with other shards.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn register(

@@ -11,6 +11,7 @@ mod files;
 mod gauges;
 mod page;
 mod permits;
+mod refused;
 mod stages;
 mod wake;
 mod watch;
@@ -25,6 +26,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::Metrics;
+use crate::http::problem::ProblemBody;
 use crate::shutdown::Stop;
 use crate::store::Tracking;
 use crate::task::TaskKey;
@@ -56,6 +58,7 @@ pub struct Api {
         license(name = "MIT", identifier = "MIT")
     ),
     modifiers(&Bearer),
+    components(schemas(ProblemBody)),
     tags(
         (name = "stages", description = "Moving tasks through their stages."),
         (name = "work", description = "Claims, leases and fencing: how several workers share the tasks."),
@@ -73,14 +76,17 @@ impl Api {
 
 /// All routes of the API with its document and its page.
 pub fn router(api: Api) -> Router {
-    let (router, document) = documented().split_for_parts();
-    let document = Arc::new(document);
-    router
-        .with_state(api)
-        .route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
+    with_document(documented(), api)
         .route("/", get(page::page))
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style))
+}
+
+/// The routes with the document that is made of their declarations, at `/openapi.json`.
+fn with_document<S: Clone + Send + Sync + 'static>(documented: OpenApiRouter<S>, state: S) -> Router {
+    let (router, document) = documented.split_for_parts();
+    let document = Arc::new(document);
+    router.with_state(state).route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
 }
 
 /// The OpenAPI document.

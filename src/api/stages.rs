@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use super::fault::to_the_end;
+use super::refused::Refused;
 use super::{Api, task_key};
 use crate::http::Problem;
 use crate::http::extract::{Json, Path};
@@ -23,12 +24,9 @@ const REASON_CHARS_MAX: usize = 1000;
     security(("bearer" = ["event_ingest"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "All shards of the file are ready for the splitter.", body = IngestDoneResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
         (status = 404, description = "The file is not registered.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The file was announced before with other content.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn event_ingest_done(
@@ -56,12 +54,9 @@ pub(super) async fn event_ingest_done(
     security(("bearer" = ["shard_splitter"]), ("bearer" = ["shard_worker"]), ("bearer" = ["mysql_sender"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "Where the task is now.", body = TaskResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
         (status = 404, description = "There is no such stage, transition or task.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The task's status does not allow it, or the lease is stale.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn transition(

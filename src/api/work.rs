@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Api;
 use super::fault::to_the_end;
+use super::refused::Refused;
 use super::stages::stage_of;
 use super::wake::LOOK_AGAIN;
 use crate::http::Problem;
@@ -33,11 +34,8 @@ const CLAIM_ID_CHARS_MAX: usize = 64;
     security(("bearer" = ["shard_splitter"]), ("bearer" = ["shard_worker"]), ("bearer" = ["mysql_sender"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The tasks that are the asker's now; none if nothing became ready in time.", body = ClaimResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
         (status = 404, description = "There is no such stage.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn claim(
@@ -62,12 +60,9 @@ pub(super) async fn claim(
     security(("bearer" = ["shard_splitter"]), ("bearer" = ["shard_worker"]), ("bearer" = ["mysql_sender"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The lease runs from now on again.", body = HeartbeatResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
         (status = 404, description = "There is no such stage or task.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The lease is stale: somebody else has the task.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn heartbeat(

@@ -11,6 +11,57 @@ pub(super) struct Migration {
     pub(super) sql: &'static str,
 }
 
+/// The migrations of one kind of database, in order; the first has number 1.
+pub(super) struct Schema {
+    /// What it is the schema of.
+    pub(super) name: &'static str,
+    /// The migrations.
+    pub(super) migrations: &'static [Migration],
+}
+
+/// The schemas that every dialect has, from its folder in `db/migrations`: `TRACKING`, `SHARD`, `BALANCE`, `CACHE`, and
+/// `schema_of`. That they are numbered alike is so by construction.
+macro_rules! schemas {
+    ($dialect:literal) => {
+        $crate::store::migration::schemas! { $dialect:
+            /// The schema of the tracking database.
+            TRACKING = "tracking": "0001_tracking";
+            /// The schema of a shard's database.
+            SHARD = "shard": "0001_shard", "0002_books";
+            /// The schema of the balance database.
+            BALANCE = "balance": "0001_balance";
+            /// The schema of the order directory and the pending returns.
+            CACHE = "cache": "0001_cache";
+        }
+
+        /// The schema of a kind of database.
+        pub(in crate::store) fn schema_of(
+            kind: $crate::store::SchemaKind,
+        ) -> &'static $crate::store::migration::Schema {
+            use $crate::store::SchemaKind;
+            match kind {
+                SchemaKind::Tracking => &TRACKING,
+                SchemaKind::Shard => &SHARD,
+                SchemaKind::Balance => &BALANCE,
+                SchemaKind::Cache => &CACHE,
+            }
+        }
+    };
+    ($dialect:literal: $($(#[$doc:meta])* $schema:ident = $name:literal: $($migration:literal),+;)+) => {$(
+        $(#[$doc])*
+        pub(super) static $schema: $crate::store::migration::Schema = $crate::store::migration::Schema {
+            name: $name,
+            migrations: &[$($crate::store::migration::Migration {
+                name: $migration,
+                sql: include_str!(concat!(
+                    env!("CARGO_MANIFEST_DIR"), "/db/migrations/", $dialect, "/", $name, "/", $migration, ".sql"
+                )),
+            }),+],
+        };
+    )+};
+}
+pub(super) use schemas;
+
 /// How far a database's schema is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaState {
@@ -54,7 +105,7 @@ pub async fn schema_state(url: &StoreUrl, kind: SchemaKind) -> Result<Option<Sch
 /// Creates a database where it is missing and brings its schema up to date.
 ///
 /// # Errors
-/// [`Error`](super::Error) when it cannot be created or migrated, or its schema is newer than this program.
+/// [`Error`](super::Error) when it cannot be created or migrated.
 pub async fn migrate(url: &StoreUrl, kind: SchemaKind) -> Result<()> {
     match url {
         StoreUrl::Sqlite(path) => sqlite::up(path, sqlite::schema_of(kind)),

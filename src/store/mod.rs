@@ -41,7 +41,7 @@ use crate::event::Money;
 /// before it is used, and migrated then.
 ///
 /// # Errors
-/// [`Error`] when an embedded database cannot be opened or its schema is newer than this program.
+/// [`Error`] when an embedded database cannot be opened.
 pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteTracking::open(path, clock, policy).await?)),
@@ -52,7 +52,7 @@ pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy)
 /// Opens one shard's database, as [`open_tracking`] does.
 ///
 /// # Errors
-/// [`Error`] when an embedded database cannot be opened or its schema is newer than this program.
+/// [`Error`] when an embedded database cannot be opened.
 pub async fn open_shard(url: &StoreUrl, clock: Clock) -> Result<Arc<dyn ShardStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteShard::open(path, clock).await?)),
@@ -63,7 +63,7 @@ pub async fn open_shard(url: &StoreUrl, clock: Clock) -> Result<Arc<dyn ShardSto
 /// Opens the balance database, as [`open_tracking`] does. Users who are new begin with `opening`.
 ///
 /// # Errors
-/// [`Error`] when an embedded database cannot be opened or its schema is newer than this program.
+/// [`Error`] when an embedded database cannot be opened.
 pub async fn open_balance(url: &StoreUrl, clock: Clock, opening: Money) -> Result<Arc<dyn BalanceStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteBalance::open(path, clock, opening).await?)),
@@ -74,7 +74,7 @@ pub async fn open_balance(url: &StoreUrl, clock: Clock, opening: Money) -> Resul
 /// Opens the database of the order directory and the pending returns, as [`open_tracking`] does.
 ///
 /// # Errors
-/// [`Error`] when an embedded database cannot be opened or its schema is newer than this program.
+/// [`Error`] when an embedded database cannot be opened.
 pub async fn open_pending(url: &StoreUrl, clock: Clock, policy: PendingPolicy) -> Result<Arc<dyn PendingStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqlitePending::open(path, clock, policy).await?)),
@@ -85,7 +85,7 @@ pub async fn open_pending(url: &StoreUrl, clock: Clock, policy: PendingPolicy) -
 /// Opens a worker's own state, creating and migrating it where needed. It is always embedded: it is asked once per line.
 ///
 /// # Errors
-/// [`Error`] when the database cannot be opened or its schema is newer than this program.
+/// [`Error`] when the database cannot be opened.
 pub fn open_worker_state(path: &std::path::Path) -> Result<Box<dyn WorkerState>> {
     Ok(Box::new(sqlite::SqliteWorkerState::open(path)?))
 }

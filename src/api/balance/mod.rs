@@ -9,8 +9,7 @@ mod operations;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Router;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,7 +19,9 @@ use utoipa_axum::routes;
 
 use super::permits::Bearer;
 use super::watch::{Look, keep_looking};
+use super::with_document;
 use crate::http::auth::Call;
+use crate::http::problem::ProblemBody;
 use crate::http::{Metrics, Party, Permit, Policy, Readiness};
 use crate::shutdown::Stop;
 use crate::store::{BalanceStore, Result};
@@ -61,6 +62,7 @@ struct OutcomeLabels {
         license(name = "MIT", identifier = "MIT")
     ),
     modifiers(&Bearer),
+    components(schemas(ProblemBody)),
     tags(
         (name = "accounts", description = "Looking at accounts, and putting money into one."),
         (name = "operations", description = "Moving money, in batches.")
@@ -99,9 +101,7 @@ impl Look for Balance {
 
 /// All routes of the API with its document.
 pub fn router(balance: Balance) -> Router {
-    let (router, document) = documented().split_for_parts();
-    let document = Arc::new(document);
-    router.with_state(balance).route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
+    with_document(documented(), balance)
 }
 
 fn documented() -> OpenApiRouter<Balance> {

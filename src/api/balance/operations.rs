@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use super::super::fault::to_the_end;
+use super::super::refused::Refused;
 use super::Balance;
 use super::accounts::user_of;
 use crate::http::Problem;
@@ -22,12 +23,8 @@ use crate::trade::{Answer, Operation, OperationKind};
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "One outcome for each operation.", body = OperationsResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
         (status = 422, description = "A field is not right, a key was used for another operation, or a balance would become too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn apply(
@@ -49,12 +46,8 @@ pub(super) async fn apply(
     security(("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The money is in the account, since now or since the key was used first.", body = CreditResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
         (status = 422, description = "A field is not right, the key was used for another operation, or the balance would become too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn credit(

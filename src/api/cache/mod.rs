@@ -10,15 +10,16 @@ mod pending;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::routing::get;
-use axum::{Json, Router};
+use axum::Router;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::permits::Bearer;
 use super::watch::{Look, keep_looking};
+use super::with_document;
 use crate::http::auth::Call;
+use crate::http::problem::ProblemBody;
 use crate::http::{Metrics, Party, Permit, Policy, Problem, Readiness};
 use crate::shutdown::Stop;
 use crate::store::PendingStore;
@@ -59,6 +60,7 @@ pub struct Cache {
         license(name = "MIT", identifier = "MIT")
     ),
     modifiers(&Bearer),
+    components(schemas(ProblemBody)),
     tags(
         (name = "orders", description = "The order directory."),
         (name = "pending", description = "Returns that wait for their order.")
@@ -91,9 +93,7 @@ impl Look for Cache {
 
 /// All routes of the API with its document.
 pub fn router(cache: Cache) -> Router {
-    let (router, document) = documented().split_for_parts();
-    let document = Arc::new(document);
-    router.with_state(cache).route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
+    with_document(documented(), cache)
 }
 
 fn documented() -> OpenApiRouter<Cache> {

@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use super::super::fault::to_the_end;
+use super::super::refused::Refused;
 use super::{Cache, bounded};
 use crate::http::Problem;
 use crate::http::extract::{Json, Path};
@@ -23,12 +24,7 @@ use crate::trade::{NewOrder, OrderId};
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "What stands in the directory, and what waited.", body = OrdersResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
     )
 )]
 pub(super) async fn record(
@@ -61,12 +57,7 @@ pub(super) async fn record(
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The orders that are known.", body = LookupResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
     )
 )]
 pub(super) async fn look_up(

@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use super::super::fault::to_the_end;
+use super::super::refused::Refused;
 use super::orders::order_of;
 use super::{Cache, bounded, limit_of};
 use crate::http::Problem;
@@ -30,10 +31,7 @@ const HELD_MAX: u32 = 1000;
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "One outcome for each return.", body = PutResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
         (status = 422, description = "A field is not right, or a line was handed in before with other content.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "As many returns are pending as are allowed, or the database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -63,12 +61,7 @@ pub(super) async fn put(
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The returns that are the task's.", body = TakenResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
     )
 )]
 pub(super) async fn take(
@@ -96,12 +89,7 @@ pub(super) async fn take(
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The returns that are the task's, to be rejected.", body = TakenResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
     )
 )]
 pub(super) async fn expired(
@@ -122,12 +110,7 @@ pub(super) async fn expired(
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "How many returns are done by this call.", body = ConfirmResponse),
-        (status = 400, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "There is no token, or one that is nobody's.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "The token is that of somebody who may not do this.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "A field is not right.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
+        Refused,
     )
 )]
 pub(super) async fn confirm(

@@ -12,11 +12,12 @@ use tokio::sync::OnceCell;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::migrate::{self, Schema};
+use super::migrate;
 use super::session::{self, Facts};
 use super::{fault, value};
 use crate::clock::Clock;
 use crate::event::Moment;
+use crate::store::migration::Schema;
 use crate::store::url::Server;
 use crate::store::{Error, Result};
 

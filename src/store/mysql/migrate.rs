@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::database::{ANSWER_MAX, CONNECT_MAX, no_answer};
 use super::{fault, session};
-use crate::store::migration::{Migration, SchemaKind, SchemaState};
+use crate::store::migration::{Schema, SchemaState, schemas};
 use crate::store::url::Server;
 use crate::store::{Error, Result};
 
@@ -26,59 +26,7 @@ const NOTES: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
     number INT NOT NULL, name VARCHAR(255) NOT NULL, statements INT NOT NULL, finished_at DATETIME(3) NULL, PRIMARY KEY (number)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 
-/// The migrations of one kind of database, in order; the first has number 1.
-pub(in crate::store) struct Schema {
-    /// What it is the schema of.
-    pub(in crate::store) name: &'static str,
-    /// The migrations.
-    pub(in crate::store) migrations: &'static [Migration],
-}
-
-/// The schema of the tracking database.
-pub(super) static TRACKING: Schema = Schema {
-    name: "tracking",
-    migrations: &[Migration {
-        name: "0001_tracking",
-        sql: include_str!("../../../db/migrations/mysql/tracking/0001_tracking.sql"),
-    }],
-};
-
-/// The schema of a shard's database.
-pub(super) static SHARD: Schema = Schema {
-    name: "shard",
-    migrations: &[
-        Migration { name: "0001_shard", sql: include_str!("../../../db/migrations/mysql/shard/0001_shard.sql") },
-        Migration { name: "0002_books", sql: include_str!("../../../db/migrations/mysql/shard/0002_books.sql") },
-    ],
-};
-
-/// The schema of the balance database.
-pub(super) static BALANCE: Schema = Schema {
-    name: "balance",
-    migrations: &[Migration {
-        name: "0001_balance",
-        sql: include_str!("../../../db/migrations/mysql/balance/0001_balance.sql"),
-    }],
-};
-
-/// The schema of the order directory and the pending returns.
-pub(super) static CACHE: Schema = Schema {
-    name: "cache",
-    migrations: &[Migration {
-        name: "0001_cache",
-        sql: include_str!("../../../db/migrations/mysql/cache/0001_cache.sql"),
-    }],
-};
-
-/// The schema of a kind of database.
-pub(in crate::store) fn schema_of(kind: SchemaKind) -> &'static Schema {
-    match kind {
-        SchemaKind::Tracking => &TRACKING,
-        SchemaKind::Shard => &SHARD,
-        SchemaKind::Balance => &BALANCE,
-        SchemaKind::Cache => &CACHE,
-    }
-}
+schemas!("mysql");
 
 /// How far a database is: whole migrations, and statements of the one after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

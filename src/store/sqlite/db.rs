@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::migrate::{self, Schema};
+use super::migrate;
 use crate::event::Moment;
+use crate::store::migration::Schema;
 use crate::store::{Error, Result};
 
 /// How long a call waits for another process's transaction.

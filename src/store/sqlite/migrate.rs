@@ -6,70 +6,14 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::db::connect;
 
-use crate::store::migration::{Migration, SchemaKind, SchemaState};
+use crate::store::migration::{Schema, SchemaState, schemas};
 use crate::store::{Error, Result};
 
-/// The migrations of one kind of database, in order; the first has number 1.
-pub(in crate::store) struct Schema {
-    /// What it is the schema of.
-    pub(super) name: &'static str,
-    /// The migrations.
-    pub(super) migrations: &'static [Migration],
-}
+schemas!("sqlite");
 
-/// The schema of the tracking database.
-pub(super) static TRACKING: Schema = Schema {
-    name: "tracking",
-    migrations: &[Migration {
-        name: "0001_tracking",
-        sql: include_str!("../../../db/migrations/sqlite/tracking/0001_tracking.sql"),
-    }],
-};
-
-/// The schema of a shard's database.
-pub(super) static SHARD: Schema = Schema {
-    name: "shard",
-    migrations: &[
-        Migration { name: "0001_shard", sql: include_str!("../../../db/migrations/sqlite/shard/0001_shard.sql") },
-        Migration { name: "0002_books", sql: include_str!("../../../db/migrations/sqlite/shard/0002_books.sql") },
-    ],
-};
-
-/// The schema of the balance database.
-pub(super) static BALANCE: Schema = Schema {
-    name: "balance",
-    migrations: &[Migration {
-        name: "0001_balance",
-        sql: include_str!("../../../db/migrations/sqlite/balance/0001_balance.sql"),
-    }],
-};
-
-/// The schema of the order directory and the pending returns.
-pub(super) static CACHE: Schema = Schema {
-    name: "cache",
-    migrations: &[Migration {
-        name: "0001_cache",
-        sql: include_str!("../../../db/migrations/sqlite/cache/0001_cache.sql"),
-    }],
-};
-
-/// The schema of a worker's state.
-pub(super) static WORKER: Schema = Schema {
-    name: "worker",
-    migrations: &[
-        Migration { name: "0001_worker", sql: include_str!("../../../db/migrations/sqlite/worker/0001_worker.sql") },
-        Migration { name: "0002_trade", sql: include_str!("../../../db/migrations/sqlite/worker/0002_trade.sql") },
-    ],
-};
-
-/// The schema of a kind of database.
-pub(in crate::store) fn schema_of(kind: SchemaKind) -> &'static Schema {
-    match kind {
-        SchemaKind::Tracking => &TRACKING,
-        SchemaKind::Shard => &SHARD,
-        SchemaKind::Balance => &BALANCE,
-        SchemaKind::Cache => &CACHE,
-    }
+schemas! { "sqlite":
+    /// The schema of a worker's state.
+    WORKER = "worker": "0001_worker", "0002_trade";
 }
 
 /// Brings a database up to date. The number of the last migration is kept in `user_version`.
