@@ -1,19 +1,17 @@
 //! What the API measures of the tracking store: looked up every few seconds, so that a scrape costs nothing.
 
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
+use async_trait::async_trait;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::Api;
+use super::watch::{Look, keep_looking};
 use crate::http::{Metrics, Readiness};
-use crate::store::Error;
+use crate::store::Result;
 use crate::task::{Stage, Status};
-
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TaskLabels {
@@ -39,19 +37,32 @@ impl Gauges {
         });
         gauges
     }
+}
 
-    async fn look(&self, api: &Api) -> Result<(), Error> {
+#[async_trait]
+impl Look for (Api, Gauges) {
+    fn name(&self) -> &'static str {
+        "tracking database"
+    }
+
+    // A database that can only be read is no use: the ping writes.
+    async fn ping(&self) -> Result<()> {
+        self.0.tracking.ping().await
+    }
+
+    async fn measure(&self) -> Result<()> {
+        let (api, gauges) = self;
         let summary = api.tracking.summary().await?;
         for stage in Stage::ALL {
             let counts = summary.by_stage[stage.index()];
             for (status, count) in Status::ALL.into_iter().zip([counts.new, counts.started, counts.done, counts.failed])
             {
                 let labels = TaskLabels { stage: stage.name(), status: status.name() };
-                self.tasks.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+                gauges.tasks.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
         let oldest = api.tracking.oldest_open().await?;
-        self.oldest.set(oldest.map_or(0.0, |at| at.unix_ms() as f64 / 1000.0));
+        gauges.oldest.set(oldest.map_or(0.0, |at| at.unix_ms() as f64 / 1000.0));
         Ok(())
     }
 }
@@ -59,24 +70,5 @@ impl Gauges {
 /// Keeps the gauges and the readiness up to date until the stop is requested.
 pub async fn keep_gauges(api: Api, gauges: Gauges, readiness: Readiness) {
     let stop = api.stop.clone();
-    tokio::select! {
-        () = look_on(api, gauges, readiness) => {}
-        () = stop.requested() => {}
-    }
-}
-
-async fn look_on(api: Api, gauges: Gauges, readiness: Readiness) {
-    loop {
-        // A database that can only be read is no use: the ping writes.
-        let problem = api.tracking.ping().await.err().map(|e| e.to_string());
-        if let Some(problem) = &problem {
-            log::warn!("the tracking database does not answer: {problem}");
-        }
-        let answers = problem.is_none();
-        readiness.set("database", problem);
-        if answers && let Err(e) = gauges.look(&api).await {
-            log::warn!("cannot count the tasks: {e}");
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    keep_looking(&(api, gauges), readiness, stop).await;
 }

@@ -14,6 +14,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Something that can be looked at.
 #[async_trait]
 pub(super) trait Look: Send + Sync {
+    /// What it is called in the log.
+    fn name(&self) -> &'static str {
+        "database"
+    }
+
     /// Whether its store takes changes.
     async fn ping(&self) -> Result<()>;
 
@@ -35,12 +40,12 @@ async fn look_on(at: &dyn Look, readiness: Readiness) {
     loop {
         let problem = at.ping().await.err().map(|e| e.to_string());
         if let Some(problem) = &problem {
-            log::warn!("the database does not answer: {problem}");
+            log::warn!("the {} does not answer: {problem}", at.name());
         }
         let answers = problem.is_none();
         readiness.set("database", problem);
         if answers && let Err(e) = at.measure().await {
-            log::warn!("cannot look at the database: {e}");
+            log::warn!("cannot look at the {}: {e}", at.name());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
