@@ -1,7 +1,8 @@
 //! A page of entries into the books, inside the transaction of their delivery: a few statements, however many entries.
 
-use mysql_async::{Params, Value};
+use mysql_async::Value;
 
+use super::bulk;
 use super::database::Tx;
 use super::value::{get, moment_value};
 use crate::store::books::{Entry, Page};
@@ -11,13 +12,16 @@ use crate::task::TaskKey;
 /// The page's goods as a table: bound as one JSON text, because neither server binds arrays.
 const GOODS: &str = "JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', good_id BIGINT PATH '$[1]',
      delta BIGINT PATH '$[2]', price DECIMAL(18,2) PATH '$[3]')) AS page";
+/// Entries per INSERT at the most: no page has more of one kind.
+const ENTRIES_MAX: usize = 1024;
 /// The columns of purchase_history.
-const PURCHASE: (&str, &str) = (
-    "INSERT INTO purchase_history (order_id, user_id, good_id, shop_id, qty, price_at_order, created_at) VALUES ",
+const PURCHASE: (&str, &str, &str) = (
+    "INSERT INTO purchase_history (order_id, user_id, good_id, shop_id, qty, price_at_order, created_at)",
     "(?, ?, ?, ?, ?, ?, ?)",
+    "",
 );
 /// The columns of order_return.
-const RETURN: (&str, &str) = ("INSERT INTO order_return (order_id, qty, amount, created_at) VALUES ", "(?, ?, ?, ?)");
+const RETURN: (&str, &str, &str) = ("INSERT INTO order_return (order_id, qty, amount, created_at)", "(?, ?, ?, ?)", "");
 
 /// Writes a page.
 pub(super) async fn write(tx: &mut Tx<'_>, page: Page, key: &TaskKey) -> Result<()> {
@@ -27,10 +31,10 @@ pub(super) async fn write(tx: &mut Tx<'_>, page: Page, key: &TaskKey) -> Result<
     for (shop_id, active) in &page.active {
         write_status(tx, *shop_id, *active, key).await?;
     }
-    if !insert_all(tx, PURCHASE, &page.purchases).await? {
+    if !bulk::insert_by(tx, ENTRIES_MAX, PURCHASE, page.purchases.iter().map(values_of).collect()).await? {
         return Err(Error::Broken(format!("an order of {key} stands in purchase_history already")));
     }
-    insert_all(tx, RETURN, &page.returns).await.map(drop)
+    bulk::insert_by(tx, ENTRIES_MAX, RETURN, page.returns.iter().map(values_of).collect()).await.map(drop)
 }
 
 /// The shop's own row says whether this file is late.
@@ -74,22 +78,6 @@ async fn write_goods(tx: &mut Tx<'_>, page: &Page, key: &TaskKey) -> Result<()> 
 /// Another delivery into the same shard brought the same goods at the same moment: the next run finds them there.
 fn new_goods(inserted: bool, key: &TaskKey) -> Result<()> {
     if inserted { Ok(()) } else { Err(Error::Busy(format!("another delivery met {key} in the books"))) }
-}
-
-/// Inserts entries; false if one of them stands there already.
-async fn insert_all(tx: &mut Tx<'_>, (head, places): (&str, &str), entries: &[Entry]) -> Result<bool> {
-    let mut rest = entries;
-    while !rest.is_empty() {
-        // Powers of two: few different statements, whatever the number of entries.
-        let (now, later) = rest.split_at(1 << rest.len().ilog2());
-        let statement = format!("{head}{}", vec![places; now.len()].join(", "));
-        let values = now.iter().flat_map(values_of).collect();
-        if !tx.insert(&statement, Params::Positional(values)).await? {
-            return Ok(false);
-        }
-        rest = later;
-    }
-    Ok(true)
 }
 
 fn values_of(entry: &Entry) -> Vec<Value> {

@@ -16,27 +16,37 @@ const LIST: usize = 256;
 /// Inserts rows: `head` ends before the rows, `row` is one of them with its places, `tail` comes behind. False if one of
 /// them stands there already; then the transaction is of no use any more.
 pub(super) async fn insert(tx: &mut Tx<'_>, head: &str, row: &str, tail: &str, rows: Vec<Vec<Value>>) -> Result<bool> {
-    let mut rest = rows.as_slice();
-    while !rest.is_empty() {
-        let count = fitting(rest);
-        let (now, later) = rest.split_at(1 << count.ilog2());
-        let statement = format!("{head} VALUES {}{tail}", vec![row; now.len()].join(", "));
-        if !tx.insert(&statement, Params::Positional(now.concat())).await? {
+    insert_by(tx, ROWS_MAX, (head, row, tail), rows).await
+}
+
+/// The same with another number of rows in a full statement.
+pub(super) async fn insert_by(
+    tx: &mut Tx<'_>,
+    rows_max: usize,
+    (head, row, tail): (&str, &str, &str),
+    rows: Vec<Vec<Value>>,
+) -> Result<bool> {
+    let mut rest = rows.into_iter();
+    while !rest.as_slice().is_empty() {
+        let fitting = fitting(rest.as_slice(), rows_max);
+        let count = if fitting == rows_max { rows_max } else { 1 << fitting.ilog2() };
+        let statement = format!("{head} VALUES {}{tail}", vec![row; count].join(", "));
+        let values = rest.by_ref().take(count).flatten().collect();
+        if !tx.insert(&statement, Params::Positional(values)).await? {
             return Ok(false);
         }
-        rest = later;
     }
     Ok(true)
 }
 
 /// How many of the rows go into one statement, at least one.
-fn fitting(rows: &[Vec<Value>]) -> usize {
+fn fitting(rows: &[Vec<Value>], rows_max: usize) -> usize {
     let mut bytes = 0;
     let fits = |row: &&Vec<Value>| {
         bytes += row.iter().map(bytes_of).sum::<usize>();
         bytes <= BYTES_MAX
     };
-    rows.iter().take(ROWS_MAX).take_while(fits).count().max(1)
+    rows.iter().take(rows_max).take_while(fits).count().max(1)
 }
 
 fn bytes_of(value: &Value) -> usize {
@@ -66,9 +76,9 @@ mod tests {
     #[test]
     fn a_statement_has_a_bounded_number_of_rows_and_bytes() {
         let rows = |count: usize, bytes: usize| vec![vec![Value::Bytes(vec![0; bytes])]; count];
-        assert_eq!(fitting(&rows(1000, 10)), ROWS_MAX);
-        assert_eq!(fitting(&rows(3, 10)), 3);
-        assert_eq!(fitting(&rows(3, BYTES_MAX)), 1);
-        assert_eq!(fitting(&rows(10, BYTES_MAX / 4)), 3);
+        assert_eq!(fitting(&rows(1000, 10), ROWS_MAX), ROWS_MAX);
+        assert_eq!(fitting(&rows(3, 10), ROWS_MAX), 3);
+        assert_eq!(fitting(&rows(3, BYTES_MAX), ROWS_MAX), 1);
+        assert_eq!(fitting(&rows(10, BYTES_MAX / 4), ROWS_MAX), 3);
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mysql_async::{Conn, Params, TxOpts, Value};
+use mysql_async::{Conn, TxOpts, Value};
 
 use super::books;
+use super::bulk;
 use super::database::{Database, Tx, Work};
 use super::look;
 use super::migrate::SHARD;
@@ -184,33 +185,14 @@ async fn marker(tx: &mut Tx<'_>, key: &TaskKey) -> Result<Option<String>> {
     row.map(|row| get(&row, "sha256")).transpose()
 }
 
-/// Inserts rows. Full statements are all alike, so that the server keeps them prepared.
 async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: Vec<EventRow>, per_statement: usize) -> Result<()> {
-    if rows.len() == per_statement {
-        return insert_values(tx, key, &rows).await;
-    }
-    // What is left over goes in powers of two: some ten statements for every rest there can be.
-    let mut rest = rows.as_slice();
-    while !rest.is_empty() {
-        let (now, later) = rest.split_at(1 << rest.len().ilog2());
-        insert_values(tx, key, now).await?;
-        rest = later;
-    }
-    Ok(())
-}
-
-async fn insert_values(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Result<()> {
-    let mut statement = String::from(
-        "INSERT INTO events (event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file, source_line) VALUES ",
+    let columns = (
+        "INSERT INTO events (event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file, source_line)",
+        "(?, ?, ?, ?, ?, UTC_TIMESTAMP(3), ?, ?)",
+        "",
     );
-    let mut values = Vec::with_capacity(rows.len() * 7);
-    for (index, row) in rows.iter().enumerate() {
-        statement.push_str(if index == 0 {
-            "(?, ?, ?, ?, ?, UTC_TIMESTAMP(3), ?, ?)"
-        } else {
-            ", (?, ?, ?, ?, ?, UTC_TIMESTAMP(3), ?, ?)"
-        });
-        values.extend([
+    let values = rows.iter().map(|row| {
+        vec![
             Value::from(row.event_type),
             Value::from(row.shop_id),
             Value::from(row.user_id),
@@ -218,9 +200,9 @@ async fn insert_values(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Res
             Value::from(key.shard.get()),
             Value::from(row.source_file.as_str()),
             Value::from(count_value(row.source_line)),
-        ]);
-    }
-    if tx.insert(&statement, Params::Positional(values)).await? {
+        ]
+    });
+    if bulk::insert_by(tx, per_statement, columns, values.collect()).await? {
         return Ok(());
     }
     Err(Error::Broken(format!("a row of {key} stands in events already, although its file was never delivered")))
