@@ -7,6 +7,9 @@ use super::Result;
 use crate::event::{Moment, Money};
 use crate::task::FileName;
 
+/// Before all shelves: goods are above zero, and the shop itself is good 0.
+pub(super) const FIRST_SHELF: (i64, i64) = (i64::MIN, -1);
+
 /// A good of a shop. Good 0 stands for the shop itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shelf {

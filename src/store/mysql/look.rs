@@ -5,6 +5,7 @@ use mysql_async::Row;
 
 use super::database::{Tx, Work};
 use super::value::{count, count_value, get, moment, money};
+use crate::store::shelf::FIRST_SHELF;
 use crate::store::{BookedOrder, Bought, Dated, Result, Shelf};
 use crate::task::FileName;
 
@@ -21,8 +22,7 @@ impl Work for ListShelves {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Shelf>> {
         let select = "SELECT id, good_id, count, price, active FROM shop WHERE id > ? OR (id = ? AND good_id > ?)
              ORDER BY id, good_id LIMIT ?";
-        // Goods are above zero, and the shop itself is good 0.
-        let (shop, good) = self.after.unwrap_or((i64::MIN, -1));
+        let (shop, good) = self.after.unwrap_or(FIRST_SHELF);
         let rows = tx.rows(select, (shop, shop, good, self.limit)).await?;
         let shelf = |row: &Row| {
             let is_priced = get::<Option<String>>(row, "price")?.is_some();

@@ -3,9 +3,10 @@
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
 use super::db::{count_column, count_value, moment_column, moment_text};
-use super::worker_look::{FIRST_SHELF, order_of, shelf_of};
+use super::worker_look::{order_of, shelf_of};
 use crate::event::Money;
 use crate::store::books::{Change, Entry, Page};
+use crate::store::shelf::FIRST_SHELF;
 use crate::store::{BookedOrder, Dated, Error, Result, Shelf};
 use crate::task::{FileName, TaskKey};
 

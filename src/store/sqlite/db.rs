@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::migrate;
-use crate::event::Moment;
+use crate::event::{Moment, ShardId};
 use crate::store::migration::Schema;
 use crate::store::{Error, Result};
+use crate::task::FileName;
 
 /// How long a call waits for another process's transaction.
 const BUSY_TIMEOUT_MS: u32 = 5_000;
@@ -125,6 +126,23 @@ pub(super) fn optional_moment(row: &rusqlite::Row<'_>, column: &str) -> Result<O
 pub(super) fn count_column(row: &rusqlite::Row<'_>, column: &str) -> Result<u64> {
     let number: i64 = row.get(column)?;
     u64::try_from(number).map_err(|_| Error::Broken(format!("column {column} holds {number}")))
+}
+
+/// A column's text as a file name.
+pub(super) fn file_column(row: &rusqlite::Row<'_>, column: &str) -> Result<FileName> {
+    file_name(&row.get::<_, String>(column)?, column)
+}
+
+/// The text of a column as a file name.
+pub(super) fn file_name(text: &str, column: &str) -> Result<FileName> {
+    text.parse().map_err(|_| Error::Broken(format!("column {column} holds '{text}'")))
+}
+
+/// A column's number as a shard.
+pub(super) fn shard_column(row: &rusqlite::Row<'_>, column: &str) -> Result<ShardId> {
+    let number: i64 = row.get(column)?;
+    let shard = u64::try_from(number).ok().and_then(ShardId::new);
+    shard.ok_or_else(|| Error::Broken(format!("column {column} holds {number}")))
 }
 
 /// A count as a column's number.

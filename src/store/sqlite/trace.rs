@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::db::{count_column, count_value, moment_column, moment_text};
+use super::db::{count_column, count_value, file_column, moment_column, moment_text};
 use crate::event::{Money, ShardId};
+use crate::store::Result;
 use crate::store::trace::{Answer, BookedPurchase, BookedReturn, FoundRow, Marker, Question, ROWS_MAX};
-use crate::store::{Error, Result};
 
 const EVENT: &str =
     "SELECT id, event_type, shop_id, user_id, timestamp, created_at, source_file, source_line FROM events";
@@ -49,7 +49,6 @@ pub(super) fn answer(connection: &mut Connection, shard: ShardId, question: &Que
 }
 
 fn event(row: &Row<'_>) -> Result<FoundRow> {
-    let name: String = row.get("source_file")?;
     Ok(FoundRow {
         id: count_column(row, "id")?,
         event_type: row.get("event_type")?,
@@ -57,7 +56,7 @@ fn event(row: &Row<'_>) -> Result<FoundRow> {
         user_id: row.get("user_id")?,
         timestamp: moment_column(row, "timestamp")?,
         created_at: moment_column(row, "created_at")?,
-        source_file: name.parse().map_err(|_| Error::Broken(format!("events.source_file holds '{name}'")))?,
+        source_file: file_column(row, "source_file")?,
         source_line: count_column(row, "source_line")?,
     })
 }

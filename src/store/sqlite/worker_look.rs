@@ -5,10 +5,11 @@ use std::path::Path;
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
-use super::db::Db;
+use super::db::{Db, file_column};
 use super::migrate::WORKER;
 use crate::event::Money;
-use crate::store::{BookedOrder, Bought, Error, Result, Shelf, WorkerLook};
+use crate::store::shelf::FIRST_SHELF;
+use crate::store::{BookedOrder, Bought, Result, Shelf, WorkerLook};
 use crate::task::FileName;
 
 /// [`WorkerLook`] at a worker's SQLite file.
@@ -51,8 +52,7 @@ fn finished(connection: &Connection, after: Option<&FileName>, limit: u32) -> Re
     let mut rows = select.query(params![after.map_or("", FileName::as_str), limit])?;
     let mut files = Vec::new();
     while let Some(row) = rows.next()? {
-        let text: String = row.get("filename")?;
-        files.push(text.parse().map_err(|_| Error::Broken(format!("column filename holds '{text}'")))?);
+        files.push(file_column(row, "filename")?);
     }
     Ok(files)
 }
@@ -77,9 +77,6 @@ fn shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Re
     }
     Ok(shelves)
 }
-
-/// Before all shelves: goods are above zero, and the shop itself is good 0.
-pub(super) const FIRST_SHELF: (i64, i64) = (i64::MIN, -1);
 
 /// A shelf whose shop stands in this column.
 pub(super) fn shelf_of(row: &Row<'_>, shop: &str) -> Result<Shelf> {

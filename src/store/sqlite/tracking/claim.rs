@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
-use super::super::db::moment_text;
+use super::super::db::{file_column, file_name, moment_text, shard_column};
 use super::{Context, for_stage, read};
 use crate::event::{ShardCount, ShardId};
 use crate::store::sql::{self, CLAIM, REPLAY};
@@ -161,7 +161,7 @@ fn oldest_unfinished(
     let mut statement = transaction.prepare_cached(&select)?;
     let found = statement.query_map(rusqlite::params_from_iter(shards), |row| row.get::<_, String>(0))?;
     let files: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
-    files.into_iter().min().map(|name| read::file_name(&name)).transpose()
+    files.into_iter().min().map(|name| file_name(&name, "filename")).transpose()
 }
 
 /// The claim itself: zero rows mean that the task is not ready, or that somebody else won.
@@ -218,7 +218,7 @@ fn keys(transaction: &Transaction<'_>, select: &str, values: &[&dyn rusqlite::To
     let mut rows = statement.query(values)?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        keys.push(TaskKey { file: read::file_name(&row.get::<_, String>(0)?)?, shard: read::shard(row, "shard")? });
+        keys.push(TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "shard")? });
     }
     Ok(keys)
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
-use super::super::db::{count_column, moment_column, optional_moment};
+use super::super::db::{count_column, file_column, file_name, moment_column, optional_moment, shard_column};
 use super::{column, for_stage};
 use crate::event::{Moment, ShardCount, ShardId};
 use crate::store::sql;
@@ -45,7 +45,7 @@ pub(super) fn queue(connection: &Connection, stage: Stage, limit: u32, offset: u
     let mut rows = statement.query(params![limit, offset])?;
     let mut queued = Vec::new();
     while let Some(row) = rows.next()? {
-        let key = TaskKey { file: file_name(&row.get::<_, String>("filename")?)?, shard: shard(row, "shard")? };
+        let key = TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "shard")? };
         queued.push(Queued { key, created_at: moment_column(row, "created_at")? });
     }
     Ok(queued)
@@ -81,7 +81,7 @@ pub(super) fn list_files(connection: &Connection, query: &FileQuery) -> Result<F
     names.truncate(limit);
     let mut page = FilePage::default();
     for name in names {
-        page.files.extend(find_file(connection, &file_name(&name)?, query.with_results)?);
+        page.files.extend(find_file(connection, &file_name(&name, "filename")?, query.with_results)?);
     }
     page.next = page.files.last().filter(|_| more).map(|view| view.file.clone());
     Ok(page)
@@ -108,7 +108,7 @@ pub(super) fn summary(connection: &Connection) -> Result<Summary> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let totals = ShardTotals {
-            shard: shard(row, "shard")?,
+            shard: shard_column(row, "shard")?,
             total: count_column(row, "total")?,
             done: count_column(row, "done")?,
             failed: count_column(row, "failed")?,
@@ -152,7 +152,7 @@ fn shard_view(row: &SqlRow<'_>) -> Result<ShardView> {
         statuses[stage.index()] = status(&row.get::<_, String>(column(stage))?)?;
     }
     Ok(ShardView {
-        shard: shard(row, "shard")?,
+        shard: shard_column(row, "shard")?,
         statuses,
         created_at: moment_column(row, "created_at")?,
         updated_at: moment_column(row, "updated_at")?,
@@ -223,16 +223,4 @@ fn digest(row: &SqlRow<'_>, column: &str) -> Result<Option<Digest>> {
 /// A column's text as a status.
 pub(super) fn status(text: &str) -> Result<Status> {
     text.parse().map_err(|_| Error::Broken(format!("a status column holds '{text}'")))
-}
-
-/// A column's text as a file name.
-pub(super) fn file_name(text: &str) -> Result<FileName> {
-    text.parse().map_err(|_| Error::Broken(format!("filename holds '{text}'")))
-}
-
-/// A column's number as a shard.
-pub(super) fn shard(row: &SqlRow<'_>, column: &str) -> Result<ShardId> {
-    let number: i64 = row.get(column)?;
-    let shard = u64::try_from(number).ok().and_then(ShardId::new);
-    shard.ok_or_else(|| Error::Broken(format!("{column} holds {number}")))
 }
