@@ -144,48 +144,29 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Moment, ShardCount};
+    use crate::event::ShardCount;
     use crate::task::{Digest, Output, StageResult};
 
     fn result(stage: Stage, counts: Counts, lines: u64) -> StageResult {
         let output = Output { lines, bytes: 0, sha256: Digest::new([0; 32]), index_sha256: None };
-        StageResult {
-            stage,
-            token: 1,
-            worker: None,
-            attempt: 1,
-            started_at: None,
-            finished_at: Moment::from_unix_ms(0),
-            counts: (stage != Stage::EventIngest).then_some(counts),
-            output: Some(output),
-        }
+        let counts = (stage != Stage::EventIngest).then_some(counts);
+        StageResult { counts, output: Some(output), ..StageResult::of(stage) }
     }
 
     fn file(worker_read: u64) -> FileView {
         let split = Counts { read: 10, written: 9, rejected: 1, ..Counts::default() };
         let work = Counts { read: worker_read, written: worker_read - 2, duplicate: 2, ..Counts::default() };
         let send = Counts { read: work.written, written: work.written, ..Counts::default() };
+        let results = vec![
+            result(Stage::EventIngest, Counts::default(), 10),
+            result(Stage::ShardSplitter, split, 9),
+            result(Stage::ShardWorker, work, work.written),
+            result(Stage::MysqlSender, send, 0),
+        ];
         FileView {
             file: "20250101000000".parse().unwrap(),
             shards_count: ShardCount::new(1).unwrap(),
-            shards: vec![ShardView {
-                shard: ShardId::new(0).unwrap(),
-                statuses: [Status::Done; 4],
-                created_at: Moment::from_unix_ms(0),
-                updated_at: Moment::from_unix_ms(0),
-                token: 3,
-                attempts: 0,
-                owner: None,
-                lease_until: None,
-                next_at: None,
-                last_error: None,
-                results: vec![
-                    result(Stage::EventIngest, Counts::default(), 10),
-                    result(Stage::ShardSplitter, split, 9),
-                    result(Stage::ShardWorker, work, work.written),
-                    result(Stage::MysqlSender, send, 0),
-                ],
-            }],
+            shards: vec![ShardView::of(ShardId::new(0).unwrap(), [Status::Done; 4], results)],
         }
     }
 

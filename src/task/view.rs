@@ -178,3 +178,46 @@ pub struct Summary {
     /// By shard, the statuses of the last stage.
     pub by_shard: Vec<ShardTotals>,
 }
+
+/// What tests make of these.
+#[cfg(test)]
+mod made {
+    use super::*;
+
+    const NEVER: Moment = Moment::from_unix_ms(0);
+
+    impl StageResult {
+        /// A report that says nothing but its stage.
+        pub(crate) fn of(stage: Stage) -> Self {
+            Self {
+                stage,
+                token: 1,
+                worker: None,
+                attempt: 1,
+                started_at: None,
+                finished_at: NEVER,
+                counts: None,
+                output: None,
+            }
+        }
+    }
+
+    impl ShardView {
+        /// A task that nobody holds.
+        pub(crate) fn of(shard: ShardId, statuses: [Status; 4], results: Vec<StageResult>) -> Self {
+            Self {
+                shard,
+                statuses,
+                created_at: NEVER,
+                updated_at: NEVER,
+                token: 1,
+                attempts: 0,
+                owner: None,
+                lease_until: None,
+                next_at: None,
+                last_error: None,
+                results,
+            }
+        }
+    }
+}

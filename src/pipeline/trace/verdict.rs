@@ -82,33 +82,14 @@ pub fn verdict(known: &Known<'_>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Moment, ShardCount};
+    use crate::event::ShardCount;
     use crate::task::{Counts, StageResult};
 
     fn file(worker: Status, counts: Counts) -> FileView {
-        let at = Moment::from_unix_ms(0);
-        let result = StageResult {
-            stage: Stage::ShardWorker,
-            token: 1,
-            worker: None,
-            attempt: 1,
-            started_at: None,
-            finished_at: at,
-            counts: Some(counts),
-            output: None,
-        };
-        let task = |number: u64, worker| ShardView {
-            shard: ShardId::new(number).unwrap(),
-            statuses: [Status::Done, Status::Done, worker, Status::New],
-            created_at: at,
-            updated_at: at,
-            token: 1,
-            attempts: 0,
-            owner: None,
-            lease_until: None,
-            next_at: None,
-            last_error: None,
-            results: if worker == Status::Done { vec![result.clone()] } else { Vec::new() },
+        let task = |number: u64, worker| {
+            let result = StageResult { counts: Some(counts), ..StageResult::of(Stage::ShardWorker) };
+            let results = if worker == Status::Done { vec![result] } else { Vec::new() };
+            ShardView::of(ShardId::new(number).unwrap(), [Status::Done, Status::Done, worker, Status::New], results)
         };
         let shards = vec![task(0, worker), task(1, Status::New)];
         FileView { file: "20250101000000".parse().unwrap(), shards_count: ShardCount::new(2).unwrap(), shards }

@@ -191,29 +191,9 @@ mod tests {
 
     fn file(second: i64, worked: [i64; 2]) -> FileView {
         let shard = |(number, at): (u64, i64)| {
-            let worked = StageResult {
-                stage: Stage::ShardWorker,
-                token: 1,
-                worker: None,
-                attempt: 1,
-                started_at: None,
-                finished_at: Moment::from_unix_ms(at),
-                counts: None,
-                output: None,
-            };
-            ShardView {
-                shard: ShardId::new(number).unwrap(),
-                statuses: [Status::Done; 4],
-                created_at: Moment::from_unix_ms(0),
-                updated_at: Moment::from_unix_ms(0),
-                token: 1,
-                attempts: 0,
-                owner: None,
-                lease_until: None,
-                next_at: None,
-                last_error: None,
-                results: vec![worked],
-            }
+            let finished_at = Moment::from_unix_ms(at);
+            let worked = StageResult { finished_at, ..StageResult::of(Stage::ShardWorker) };
+            ShardView::of(ShardId::new(number).unwrap(), [Status::Done; 4], vec![worked])
         };
         FileView {
             file: FileName::of(Moment::from_unix_ms(second * 1000)),
