@@ -27,6 +27,11 @@ impl ShardId {
         u8::try_from(number).ok().filter(|number| *number <= SHARD_MAX).map(Self)
     }
 
+    /// All shards that there can be, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..=SHARD_MAX).map(Self)
+    }
+
     /// The shard's number.
     pub const fn get(self) -> u8 {
         self.0

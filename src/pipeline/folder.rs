@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::plain;
+use super::{artifact, plain};
 use crate::event::ShardId;
 use crate::task::FileName;
 
@@ -94,6 +94,20 @@ impl Folder {
         };
         folder.join(artifact.file_name())
     }
+}
+
+/// The artifacts in a role's own folder, then those that it has put aside there. Each of these places is listed when it
+/// is its turn: what is put aside meanwhile is met.
+pub fn artifacts(own: PathBuf) -> impl Iterator<Item = io::Result<(Artifact, PathBuf)>> {
+    let aside = own.join(UNDELIVERED);
+    [own, aside].into_iter().flat_map(|place| {
+        let (names, error) = match artifact::list(&place) {
+            Ok(names) => (names, None),
+            Err(e) => (Vec::new(), Some(Err(e))),
+        };
+        let found = move |name: String| Some(Ok((Artifact::from_file_name(&name)?, place.join(&name))));
+        names.into_iter().filter_map(found).chain(error)
+    })
 }
 
 impl Artifact {

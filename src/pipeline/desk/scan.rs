@@ -4,7 +4,6 @@ use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 
 use super::rejected::Rejected;
-use crate::event::shard::SHARD_MAX;
 use crate::event::{LineReader, Next, ShardId};
 use crate::pipeline::artifact;
 use crate::pipeline::folder::{Artifact, Folder};
@@ -80,7 +79,7 @@ impl RejectsFiles {
         for name in artifact::list(&self.folder.splitter().join("rejects"))? {
             found.extend(Artifact::from_file_name(&name).filter(|a| matches!(a, Artifact::SplitRejects(_))));
         }
-        for shard in (0..=u64::from(SHARD_MAX)).filter_map(ShardId::new) {
+        for shard in ShardId::all() {
             for name in artifact::list(&self.folder.worker(shard).join("rejects"))? {
                 let own = |a: &Artifact| matches!(a, Artifact::WorkRejects(_, of) if *of == shard);
                 found.extend(Artifact::from_file_name(&name).filter(own));

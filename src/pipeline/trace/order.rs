@@ -2,19 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memchr::memmem::Finder;
 use serde::Serialize;
 
 use super::grep::grep;
 use super::naming::{self, Said, named};
-use crate::event::shard::SHARD_MAX;
 use crate::event::{Reason, ShardId};
 use crate::pipeline::artifact;
 use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
 use crate::pipeline::desk::{LineAt, Notes, Raw};
-use crate::pipeline::folder::{Artifact, Folder, UNDELIVERED};
+use crate::pipeline::folder::{self, Artifact, Folder};
 use crate::shutdown::Stop;
 use crate::task::{FileName, Stage};
 
@@ -90,23 +89,15 @@ impl Search {
         let mut gathered = Gathered::default();
         let digits = order.to_string();
         let needle = Finder::new(digits.as_bytes());
-        let events = self.folder.events();
-        for own in [events.clone(), events.join(UNDELIVERED)] {
-            self.files(&own, &mut gathered, |gathered, name, path| match Artifact::from_file_name(name) {
-                Some(Artifact::Events(file)) => self.event_file(gathered, order, &needle, &file, path),
+        self.files(self.folder.events(), &mut gathered, |gathered, artifact, path| match artifact {
+            Artifact::Events(file) => self.event_file(gathered, order, &needle, &file, path),
+            _ => Ok(()),
+        })?;
+        for shard in ShardId::all() {
+            self.files(self.folder.worker(shard), &mut gathered, |gathered, artifact, path| match artifact {
+                Artifact::Prepared(file, _) => self.prepared_file(gathered, order, &needle, (&file, shard), path),
                 _ => Ok(()),
             })?;
-        }
-        for shard in (0..=u64::from(SHARD_MAX)).filter_map(ShardId::new) {
-            let worker = self.folder.worker(shard);
-            for own in [worker.clone(), worker.join(UNDELIVERED)] {
-                self.files(&own, &mut gathered, |gathered, name, path| match Artifact::from_file_name(name) {
-                    Some(Artifact::Prepared(file, _)) => {
-                        self.prepared_file(gathered, order, &needle, (&file, shard), path)
-                    }
-                    _ => Ok(()),
-                })?;
-            }
         }
         self.rejects(order, &mut gathered)?;
         self.redrives(&mut gathered)?;
@@ -115,15 +106,16 @@ impl Search {
 
     fn files(
         &self,
-        folder: &Path,
+        own: PathBuf,
         gathered: &mut Gathered,
-        mut read: impl FnMut(&mut Gathered, &str, &Path) -> io::Result<()>,
+        mut read: impl FnMut(&mut Gathered, Artifact, &Path) -> io::Result<()>,
     ) -> io::Result<()> {
-        for name in artifact::list(folder)? {
+        for found in folder::artifacts(own) {
             if self.stop.is_requested() {
                 return Err(io::Error::new(io::ErrorKind::Interrupted, "stopped"));
             }
-            match read(gathered, &name, &folder.join(&name)) {
+            let (artifact, path) = found?;
+            match read(gathered, artifact, &path) {
                 // Cleared since the folder was listed.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 result => result?,

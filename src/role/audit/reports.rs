@@ -7,7 +7,7 @@ use std::path::Path;
 use super::found::Found;
 use crate::event::{Moment, ShardId};
 use crate::pipeline::artifact;
-use crate::pipeline::folder::{Artifact, Folder, UNDELIVERED};
+use crate::pipeline::folder::{self, Artifact, Folder};
 use crate::store::{self, Census, SentFile, Tracking};
 use crate::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
 
@@ -147,27 +147,23 @@ impl Reports {
     /// not what was announced under its name is a difference: it is damaged, or its lines are in no task.
     pub(super) fn check_event_files(&mut self, folder: &Folder) -> io::Result<u64> {
         let mut unannounced = 0;
-        for own in [folder.events(), folder.events().join(UNDELIVERED)] {
-            for name in artifact::list(&own)? {
-                let Some(Artifact::Events(file)) = Artifact::from_file_name(&name) else {
-                    continue;
-                };
-                match self.announced.get(&file) {
-                    None => unannounced += 1,
-                    Some(None) => {}
-                    Some(Some(announced)) => {
-                        let found = artifact::open(&own.join(&name)).and_then(|mut f| artifact::digest(&mut f));
-                        let what = match found {
-                            Ok(found) if found.sha256 == *announced => continue,
-                            Ok(found) => {
-                                format!("its event file has SHA-256 {}, announced was {announced}", found.sha256)
-                            }
-                            // It was cleared since the folder was listed.
-                            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                            Err(e) => e.to_string(),
-                        };
-                        self.ledger.differ(Some(&file), None, what);
-                    }
+        for found in folder::artifacts(folder.events()) {
+            let (Artifact::Events(file), path) = found? else {
+                continue;
+            };
+            match self.announced.get(&file) {
+                None => unannounced += 1,
+                Some(None) => {}
+                Some(Some(announced)) => {
+                    let found = artifact::open(&path).and_then(|mut f| artifact::digest(&mut f));
+                    let what = match found {
+                        Ok(found) if found.sha256 == *announced => continue,
+                        Ok(found) => format!("its event file has SHA-256 {}, announced was {announced}", found.sha256),
+                        // It was cleared since the folder was listed.
+                        Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                        Err(e) => e.to_string(),
+                    };
+                    self.ledger.differ(Some(&file), None, what);
                 }
             }
         }

@@ -8,7 +8,7 @@ use super::PAGE;
 use crate::boot::{Context, Failure};
 use crate::event::{LineReader, Moment, Next, ShardId};
 use crate::pipeline::artifact;
-use crate::pipeline::folder::{Artifact, Folder, UNDELIVERED};
+use crate::pipeline::folder::{self, Artifact, Folder};
 use crate::pipeline::work::rebuild::Rebuild;
 use crate::rules::Place;
 use crate::store::{self, ShardStore, Tracking};
@@ -161,15 +161,13 @@ impl Sources {
         rebuild: &mut Rebuild,
     ) -> Result<(), Failure> {
         let max = ctx.settings.events.max_payload_size;
-        for own in [folder.events(), folder.events().join(UNDELIVERED)] {
-            for name in artifact::list(&own)? {
-                let Some(Artifact::Events(file)) = Artifact::from_file_name(&name) else {
-                    continue;
-                };
-                match artifact::open_verified(&own.join(&name), self.announced.get(&file)) {
-                    Ok((input, _)) => read_accepted(books, &file, LineReader::new(input, max), rebuild).await?,
-                    Err(e) => log::warn!(file = file.as_str(); "keys are not read: {e}"),
-                }
+        for found in folder::artifacts(folder.events()) {
+            let (Artifact::Events(file), path) = found? else {
+                continue;
+            };
+            match artifact::open_verified(&path, self.announced.get(&file)) {
+                Ok((input, _)) => read_accepted(books, &file, LineReader::new(input, max), rebuild).await?,
+                Err(e) => log::warn!(file = file.as_str(); "keys are not read: {e}"),
             }
         }
         Ok(())
