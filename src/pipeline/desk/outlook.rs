@@ -61,7 +61,7 @@ fn by_rules(reason: Reason, payload: &Payload<'_>) -> Option<&'static str> {
 }
 
 /// Whether an account was asked: for a user, and not for nothing.
-fn is_paid(payload: &Payload<'_>) -> bool {
+pub fn is_paid(payload: &Payload<'_>) -> bool {
     match payload {
         Payload::Purchase { user_id, price_at_order, .. } => {
             user_id.is_some() && price_at_order.is_none_or(|price| price.minor() > 0)

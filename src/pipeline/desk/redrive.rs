@@ -208,8 +208,8 @@ impl Redriver {
         let mut goes = Vec::new();
         self.walk(wish, &files, &mut |step| {
             match step {
-                Step::Line(artifact, line, fate) => {
-                    plan.note(line, fate, wish);
+                Step::Line(artifact, line, fate, again) => {
+                    plan.note(line, fate, again);
                     if fate == Fate::Goes && goes.last() != Some(artifact) {
                         goes.push(artifact.clone());
                     }
@@ -233,7 +233,7 @@ impl Redriver {
     pub fn send(&self, wish: &Wish, plan: &Plan, published: &mut dyn FnMut(Sent)) -> Result<(), RedriveError> {
         let mut batch: Option<Batch> = None;
         self.walk(wish, &plan.files, &mut |step| {
-            if let Step::Line(_, line, Fate::Goes) = step {
+            if let Step::Line(_, line, Fate::Goes, _) = step {
                 let mut open = match batch.take() {
                     Some(open) => open,
                     None => self.begin()?,
@@ -281,14 +281,15 @@ impl Redriver {
                         return Ok(());
                     }
                     let is_before = redriven.holds(&line.at) || gone.contains(&key(&line.at));
-                    let fate = fate(wish, line, is_before, || match decided {
+                    let again = if is_before { None } else { refused_again(line, wish.line_bytes_max, wish.count) };
+                    let fate = fate(wish, line, is_before, again, || match decided {
                         Some(decided) => Ok(decided),
                         None => Ok::<_, ClientError>(*decided.insert(self.is_decided(artifact)?)),
                     })?;
                     if fate == Fate::Goes {
                         gone.insert(key(&line.at));
                     }
-                    visit(Step::Line(artifact, line, fate))
+                    visit(Step::Line(artifact, line, fate, again))
                 };
                 trouble = one().err();
                 Ok(if trouble.is_some() { Go::Enough } else { Go::On })
@@ -365,7 +366,8 @@ impl Redriver {
 
 /// What a walk comes by.
 enum Step<'a> {
-    Line(&'a Artifact, &'a Rejected, Fate),
+    /// With why it will be refused again, if it will.
+    Line(&'a Artifact, &'a Rejected, Fate, Option<&'static str>),
     Unreadable(String),
     End(Extent),
 }
@@ -375,12 +377,13 @@ fn fate<E>(
     wish: &Wish,
     line: &Rejected,
     is_before: bool,
+    again: Option<&'static str>,
     is_decided: impl FnOnce() -> Result<bool, E>,
 ) -> Result<Fate, E> {
     if is_before {
         return Ok(Fate::Before);
     }
-    if let Some(why) = refused_again(line, wish.line_bytes_max, wish.count)
+    if let Some(why) = again
         && !(wish.hopeless && can_be_sent(line))
     {
         return Ok(Fate::Again(why));
@@ -394,10 +397,9 @@ fn can_be_sent(line: &Rejected) -> bool {
 }
 
 impl Plan {
-    fn note(&mut self, line: &Rejected, fate: Fate, wish: &Wish) {
+    fn note(&mut self, line: &Rejected, fate: Fate, again: Option<&'static str>) {
         let tally = self.tallies.entry((line.stage, line.reason)).or_default();
         tally.lines += 1;
-        let again = refused_again(line, wish.line_bytes_max, wish.count);
         if let (Fate::Goes | Fate::Again(_), Some(why)) = (fate, again) {
             *tally.again.entry(why).or_default() += 1;
         }

@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-
 use crate::event::{Event, Kind, Moment, Money, Payload, Reason, ShardId};
+use crate::pipeline::desk::outlook::is_paid;
+use crate::pipeline::desk::{Raw, Rejected};
 use crate::pipeline::prepared;
 use crate::rules::{Place, duplicate};
 use crate::store::{
@@ -42,14 +42,6 @@ pub struct Rebuilt {
     pub keys: u64,
     /// Keys of orders and returns whose lines are gone: every content counts as theirs.
     pub keys_without_content: u64,
-}
-
-/// What is needed of a rejected line.
-#[derive(Deserialize)]
-struct Rejected<'a> {
-    reason: &'a str,
-    #[serde(default)]
-    raw: Option<String>,
 }
 
 impl Rebuild {
@@ -215,15 +207,15 @@ impl Rebuild {
 
 /// The order that a rejected line refused, and whether it may come again.
 fn refused(line: &[u8]) -> Option<(i64, TradeOrder)> {
-    let rejected: Rejected<'_> = serde_json::from_slice(line).ok()?;
-    let raw = rejected.raw?;
-    let event = Event::parse(raw.as_bytes()).ok()?;
+    let Rejected { reason, raw: Raw::Whole(raw), .. } = Rejected::parse(line).ok()? else {
+        return None;
+    };
+    let event = Event::parse(&raw).ok()?;
+    // Where the price was the shop's, it was paid for in all likelihood.
+    let was_paid = is_paid(&event.payload);
     let Payload::Purchase { order_id, user_id, shop_id, good_id, qty, price_at_order } = event.payload else {
         return None;
     };
-    let reason = Reason::from_code(rejected.reason)?;
-    // A gift is not paid for. Where the price was the shop's, it was paid for in all likelihood.
-    let was_paid = user_id.is_some() && price_at_order.is_none_or(|price| price.minor() > 0);
     let standing = match reason {
         Reason::InsufficientFunds | Reason::OrderConflict => Standing::Refused(reason),
         Reason::InsufficientStock if was_paid => Standing::Refused(reason),
