@@ -1,5 +1,6 @@
 //! `shopctl rejects show FILE:LINE`: one rejected line, whole, and what came of its redrives.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use serde_json::json;
@@ -10,6 +11,7 @@ use crate::log_format::clean;
 use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
 use crate::pipeline::desk::{LineAt, Notes, Raw, Rejected};
 use crate::pipeline::folder::{Artifact, Folder};
+use crate::task::FileName;
 
 /// Places of one line, from redrive to redrive, that are followed.
 const STEPS_MAX: usize = 100;
@@ -45,8 +47,8 @@ struct Step {
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let files = RejectsFiles::new(folder.clone(), ctx.settings.events.max_payload_size);
-    let (found, extent) = find(&files, &args.at)?;
-    let Some(found) = found else {
+    let (mut found, extent) = find(&files, BTreeSet::from([&args.at]))?;
+    let Some(found) = found.remove(&args.at) else {
         let read = extent.files;
         return Err(Failure::new(format!(
             "{} is not among the lines of {read} rejects files; 'shopctl trace' follows an order",
@@ -77,26 +79,27 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
 
 type Found = (Artifact, u64, Rejected);
 
-/// Looks where the line most likely is first: an early return is rejected together with another file.
-fn find(files: &RejectsFiles, at: &LineAt) -> io::Result<(Option<Found>, Extent)> {
+/// Looks where the lines most likely are first: an early return is rejected together with another file.
+fn find(files: &RejectsFiles, mut wanted: BTreeSet<&LineAt>) -> io::Result<(BTreeMap<LineAt, Found>, Extent)> {
     let mut all = files.list()?;
-    all.sort_by_key(|artifact| artifact.file() != &at.file);
-    let mut extent = Extent::default();
+    let own: BTreeSet<&FileName> = wanted.iter().map(|at| &at.file).collect();
+    all.sort_by_key(|artifact| !own.contains(artifact.file()));
+    let (mut found, mut extent) = (BTreeMap::new(), Extent::default());
     for artifact in all {
-        let mut found = None;
-        let (read, go) = files.read(&artifact, &mut |line| {
-            if line.line.as_ref().is_ok_and(|line| line.at == *at) {
-                found = line.line.ok().map(|rejected| (line.number, rejected));
-                return Ok(Go::Enough);
+        if wanted.is_empty() {
+            break;
+        }
+        let (read, _) = files.read(&artifact, &mut |line| {
+            if let Ok(rejected) = line.line
+                && wanted.remove(&rejected.at)
+            {
+                found.insert(rejected.at.clone(), (artifact.clone(), line.number, rejected));
             }
-            Ok(Go::On)
+            Ok(if wanted.is_empty() { Go::Enough } else { Go::On })
         })?;
         extent = extent.plus(read);
-        if let (Go::Enough, Some((number, line))) = (go, found) {
-            return Ok((Some((artifact, number, line)), extent));
-        }
     }
-    Ok((None, extent))
+    Ok((found, extent))
 }
 
 fn came_from(notes: &Notes, at: &LineAt) -> io::Result<Option<LineAt>> {
@@ -109,20 +112,28 @@ fn came_from(notes: &Notes, at: &LineAt) -> io::Result<Option<LineAt>> {
     Ok(from)
 }
 
-/// Every place that the line was redriven to, and from there on.
+/// Every place that the line was redriven to, and from there on: the notes are read once for all places that are as many
+/// redrives away.
 fn went_to(notes: &Notes, files: &RejectsFiles, at: &LineAt) -> io::Result<Vec<Step>> {
-    let (mut steps, mut next): (Vec<Step>, usize) = (Vec::new(), 0);
-    let mut from = at.clone();
-    while steps.len() < STEPS_MAX {
+    let (mut steps, mut last): (Vec<Step>, Vec<LineAt>) = (Vec::new(), vec![at.clone()]);
+    while !last.is_empty() {
+        let mut next: BTreeMap<&LineAt, Vec<Step>> = last.iter().map(|from| (from, Vec::new())).collect();
         notes.for_each_pair(|old, new, note| {
-            if *old == from {
+            if let Some(steps) = next.get_mut(old) {
                 steps.push(Step { at: new.clone(), moment: note.at.clone(), rejected: None });
             }
         })?;
-        let Some(step) = steps.get_mut(next) else { break };
-        step.rejected = find(files, &step.at)?.0.map(Box::new);
-        from = step.at.clone();
-        next += 1;
+        let begin = steps.len();
+        for from in &last {
+            if steps.len() < STEPS_MAX {
+                steps.extend(next.remove(from).unwrap_or_default());
+            }
+        }
+        last = steps[begin..].iter().map(|step| step.at.clone()).collect();
+    }
+    let (rejected, _) = find(files, steps.iter().map(|step| &step.at).collect())?;
+    for step in &mut steps {
+        step.rejected = rejected.get(&step.at).cloned().map(Box::new);
     }
     Ok(steps)
 }
