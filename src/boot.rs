@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::config::{Loaded, Settings};
+use crate::event::ShardId;
 use crate::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes};
 use crate::pipeline::client::ClientError;
 use crate::pipeline::driver::Watch;
 use crate::pipeline::fault::Fault;
 use crate::shutdown::Stop;
-use crate::store;
+use crate::store::{self, StoreUrl};
 use crate::task::{Counts, Stage};
 
 /// Bytes of a request's body where a role has no other limit: probes need none.
@@ -45,6 +47,20 @@ pub fn say_much(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Re
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
+}
+
+/// Writes something as JSON to the standard output, for programs.
+///
+/// # Errors
+/// As [`say`].
+pub fn say_json(value: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(value).map_err(|e| Failure::new(e.to_string()))?;
+    say(&format!("{json}\n"))
+}
+
+/// A duration of the settings as the stores take it.
+pub fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// How a process ends.
@@ -154,6 +170,16 @@ impl Context {
             log::warn!(setting; "a secret on the command line can be read by everybody on this machine: use the environment or a file");
         }
         Self::new(name, Arc::new(loaded.settings.clone()), stop)
+    }
+
+    /// The shard's database, if it is there. On a server those of the settings are, and those that are named.
+    ///
+    /// # Errors
+    /// [`Failure`] when the settings have no place for it.
+    pub fn find_shard_database(&self, shard: ShardId, is_named: bool) -> Result<Option<StoreUrl>, Failure> {
+        let url = self.settings.database.shard(shard).map_err(Failure::usage)?;
+        let is_expected = is_named || shard.get() < self.settings.pipeline.shards_count.get();
+        Ok(url.embedded_exists().unwrap_or(is_expected).then_some(url))
     }
 
     /// Binds the role's port; the policy says who may change what there.

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use crate::api::{self, Api};
-use crate::boot::{Context, Exit, Failure};
+use crate::boot::{Context, Exit, Failure, millis};
 use crate::config::Settings;
-use crate::store::{self, TrackingPolicy};
+use crate::store::{self, Tracking, TrackingPolicy};
 use crate::task::moves::Policy;
 
 /// The port that the API listens on by default.
@@ -30,8 +30,7 @@ pub struct Args {}
 /// [`Failure`] when the port or the database cannot be opened.
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, api::POLICY).await?;
-    let url = &ctx.settings.database.tracking;
-    let tracking = store::open_tracking(url, ctx.clock.clone(), policy(&ctx.settings)).await?;
+    let tracking = open(&ctx).await?;
     let api = Api::new(Arc::clone(&tracking), ctx.stop.clone());
     let gauges = api::register_metrics(&ctx.metrics);
     let keep = api::keep_gauges(api.clone(), gauges, ctx.readiness.clone());
@@ -39,19 +38,41 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
         keep.await;
         Ok(())
     };
-    ctx.serve(api::router(api), api::BODY_BYTES_MAX, work).await
+    let served = ctx.serve(api::router(api), api::BODY_BYTES_MAX, work).await;
+    tracking.close().await;
+    served
+}
+
+/// The tracking database, if it is there: looking at it makes none.
+pub(super) async fn find_tracking(ctx: &Context) -> Result<Option<Arc<dyn Tracking>>, Failure> {
+    if ctx.settings.database.tracking.embedded_exists() == Some(false) {
+        return Ok(None);
+    }
+    Ok(Some(open(ctx).await?))
+}
+
+/// The tracking database, for whoever can do nothing without it.
+pub(super) async fn get_tracking(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
+    find_tracking(ctx).await?.ok_or_else(|| {
+        let url = &ctx.settings.database.tracking;
+        Failure::new(format!("there is no tracking database at {url}; is shared.dir or database.tracking right?"))
+    })
+}
+
+async fn open(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
+    let settings = &ctx.settings;
+    Ok(store::open_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings)).await?)
 }
 
 /// What the tracking store needs to know of the settings.
-pub fn policy(settings: &Settings) -> TrackingPolicy {
-    let ms = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+fn policy(settings: &Settings) -> TrackingPolicy {
     TrackingPolicy {
         moves: Policy {
-            lease_ms: ms(settings.pipeline.lease),
-            backoff_ms: ms(settings.pipeline.backoff),
+            lease_ms: millis(settings.pipeline.lease),
+            backoff_ms: millis(settings.pipeline.backoff),
             attempts_max: settings.pipeline.attempts_max,
         },
-        backoff_max_ms: ms(settings.pipeline.backoff_max),
+        backoff_max_ms: millis(settings.pipeline.backoff_max),
         strict_order: settings.pipeline.strict_order,
     }
 }

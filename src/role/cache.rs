@@ -3,10 +3,8 @@
 //! Reads and writes the database of the order directory and the pending returns, which it creates where needed; serves
 //! contracts 5 on port 8084. Run: `shopctl cache`.
 
-use std::time::Duration;
-
 use crate::api::cache::{self, Cache};
-use crate::boot::{Context, Exit, Failure};
+use crate::boot::{Context, Exit, Failure, millis};
 use crate::config::Settings;
 use crate::store::{self, PendingPolicy};
 
@@ -43,10 +41,9 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
 
 /// What the store needs to know of the settings.
 pub(super) fn policy(settings: &Settings) -> PendingPolicy {
-    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     PendingPolicy {
-        ttl_ms: ms(settings.cache.pending_ttl),
+        ttl_ms: millis(settings.cache.pending_ttl),
         pending_max: settings.cache.pending_max,
-        retention_ms: ms(settings.cache.retention),
+        retention_ms: millis(settings.cache.retention),
     }
 }

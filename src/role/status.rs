@@ -2,7 +2,7 @@
 //!
 //! Talks to the API. Run: `shopctl status`, `shopctl status --json`.
 
-use crate::boot::{Context, Exit, Failure, say};
+use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::log_format::clean;
 use crate::pipeline::client::Client;
 use crate::task::wire::{FileResponse, ShardItem, SummaryResponse};
@@ -34,8 +34,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         let summary = client.summary()?;
         let failed = client.files_page(Some(Status::Failed), None, FAILED_SHOWN)?;
         if args.json {
-            let text = serde_json::to_string_pretty(&summary).map_err(|e| Failure::new(e.to_string()))?;
-            say(&format!("{text}\n"))?;
+            say_json(&summary)?;
         } else {
             say(&screen(&summary, &failed.items))?;
         }

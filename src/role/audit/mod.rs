@@ -23,12 +23,11 @@ use self::reports::Reports;
 use self::state::Books;
 pub use self::table::table;
 use super::apid;
-use crate::boot::{Context, Exit, Failure, say};
+use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::event::ShardId;
-use crate::event::shard::SHARD_MAX;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::spool;
-use crate::store::{self, Census, ShardStore, Tracking};
+use crate::store::{self, Census, SchemaKind, ShardStore, Tracking};
 use crate::task::Ledger;
 
 /// Adds up the books of the whole pipeline and compares them with the databases and the rejects.
@@ -90,8 +89,7 @@ impl Audit {
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let audit = audit(&ctx, args.settled).await?;
     if args.json {
-        let json = serde_json::to_string_pretty(&audit).map_err(|e| Failure::new(e.to_string()))?;
-        say(&format!("{json}\n"))?;
+        say_json(&audit)?;
     } else {
         say(&table(&audit))?;
     }
@@ -103,30 +101,28 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 /// # Errors
 /// [`Failure`] when a database cannot be opened or read.
 pub async fn audit(ctx: &Context, settled: bool) -> Result<Audit, Failure> {
-    let settings = &ctx.settings;
-    let policy = apid::policy(settings);
-    let url = &settings.database.tracking;
     // An audit that creates an empty database and finds nothing wrong with it would prove nothing.
-    if url.embedded_exists() == Some(false) {
-        return Err(Failure::new(format!(
-            "there is no tracking database at {url}; is shared.dir or database.tracking right?"
-        )));
-    }
-    let tracking = store::open_tracking(url, ctx.clock.clone(), policy).await?;
-    let folder = Folder::new(&settings.shared.dir);
+    let tracking = apid::get_tracking(ctx).await?;
+    let audit = audit_tracked(ctx, tracking.as_ref(), settled).await;
+    tracking.close().await;
+    audit
+}
+
+async fn audit_tracked(ctx: &Context, tracking: &dyn Tracking, settled: bool) -> Result<Audit, Failure> {
+    let folder = Folder::new(&ctx.settings.shared.dir);
     let mut reports = Reports::default();
     let mut readable = Ok(());
-    store::for_each_file(tracking.as_ref(), |file| {
+    store::for_each_file(tracking, |file| {
         if readable.is_ok() {
             readable = reports.add(file, &folder);
         }
     })
     .await?;
     readable?;
-    let shards = look_at_shards(ctx, &folder, &mut reports, tracking.as_ref(), settled).await?;
+    let shards = look_at_shards(ctx, &folder, &mut reports, tracking, settled).await?;
     let accounts = money::check(ctx, shards.moved_money).await?;
     reports.note(None, &accounts.found);
-    let pending = pending::check(ctx, &reports, tracking.as_ref()).await?;
+    let pending = pending::check(ctx, &reports, tracking).await?;
     reports.note(None, &pending.found);
     let unannounced_files = reports.check_event_files(&folder)?;
     let spooled_bytes = spool::waiting_bytes(&folder)?;
@@ -164,10 +160,11 @@ struct Shards {
     orders: BTreeMap<ShardId, Check>,
     /// A shard with an order that somebody paid for.
     moved_money: Option<ShardId>,
+    /// Whether such a shard is looked for: only where no balance database was in use.
+    seeks_money: bool,
 }
 
-/// Every shard that was tracked, and every shard database that is there: rows that no task knows are a difference. On a
-/// server only the shards of the settings are looked for beside the tracked ones.
+/// Every shard that was tracked, and every shard database that is there: rows that no task knows are a difference.
 async fn look_at_shards(
     ctx: &Context,
     folder: &Folder,
@@ -175,19 +172,17 @@ async fn look_at_shards(
     tracking: &dyn Tracking,
     settled: bool,
 ) -> Result<Shards, Failure> {
-    let settings = &ctx.settings;
-    let mut shards = Shards::default();
-    for shard in (0..=u64::from(SHARD_MAX)).filter_map(ShardId::new) {
-        let url = settings.database.shard(shard).map_err(Failure::usage)?;
-        let expected = reports.shards.contains(&shard);
-        let there = url.embedded_exists().unwrap_or(expected || shard.get() < settings.pipeline.shards_count.get());
-        if !there {
-            if expected {
+    let is_banked = money::is_used(&ctx.settings.database.balance, SchemaKind::Balance).await?;
+    let mut shards = Shards { seeks_money: !is_banked, ..Shards::default() };
+    for shard in ShardId::all() {
+        let is_tracked = reports.shards.contains(&shard);
+        let Some(url) = ctx.find_shard_database(shard, is_tracked)? else {
+            if is_tracked {
                 reports.compare_rows(shard, &Census::default(), tracking).await?;
                 shards.rows.insert(shard, 0);
             }
             continue;
-        }
+        };
         let store = store::open_shard(&url, ctx.clock.clone()).await?;
         let looked = look_at_shard(store.as_ref(), shard, folder, reports, tracking, &mut shards).await;
         store.close().await;
@@ -220,8 +215,8 @@ async fn look_at_shard(
     reports.note(Some(shard), &orders);
     shards.stock.insert(shard, stock.check());
     shards.orders.insert(shard, orders.check());
-    if shards.moved_money.is_none() && money::was_moved(store).await? {
-        shards.moved_money = Some(shard);
+    if shards.seeks_money && money::was_moved(store).await? {
+        (shards.seeks_money, shards.moved_money) = (false, Some(shard));
     }
     Ok(())
 }

@@ -40,14 +40,10 @@ pub(super) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Ex
             state.display()
         )));
     }
-    let url = &ctx.settings.database.tracking;
-    if url.embedded_exists() == Some(false) {
-        return Err(Failure::new(format!(
-            "there is no tracking database at {url}; is shared.dir or database.tracking right?"
-        )));
-    }
-    let tracking = store::open_tracking(url, ctx.clock.clone(), apid::policy(&ctx.settings)).await?;
-    let mut sources = Sources::read(tracking.as_ref(), shard, ctx.clock.now()).await?;
+    let tracking = apid::get_tracking(ctx).await?;
+    let sources = Sources::read(tracking.as_ref(), shard, ctx.clock.now()).await;
+    tracking.close().await;
+    let mut sources = sources?;
     let making = beside(&state, ".rebuild");
     for suffix in ["", BESIDE[0], BESIDE[1]] {
         artifact::remove(&beside(&making, suffix))?;

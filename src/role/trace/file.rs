@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::super::apid;
 use super::{databases, text};
-use crate::boot::{Context, Exit, Failure, say};
+use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::event::ShardId;
 use crate::pipeline::artifact;
 use crate::pipeline::desk::Notes;
@@ -46,7 +47,7 @@ pub(super) struct Delivered {
 }
 
 pub(super) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<Exit, Failure> {
-    let registered = match databases::tracking(ctx).await? {
+    let registered = match apid::find_tracking(ctx).await? {
         Some(tracking) => {
             let found = tracking.find_file(&file).await;
             tracking.close().await;
@@ -79,8 +80,7 @@ pub(super) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<
         )));
     }
     if as_json {
-        let json = serde_json::to_string_pretty(&report).map_err(|e| Failure::new(e.to_string()))?;
-        say(&format!("{json}\n"))?;
+        say_json(&report)?;
     } else {
         say(&text::file(&report))?;
     }

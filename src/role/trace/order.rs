@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::super::apid;
 use super::{databases, text};
-use crate::boot::{Context, Exit, Failure, say};
+use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::config::Party;
 use crate::event::ShardId;
 use crate::pipeline::balance_client::BalanceClient;
@@ -102,8 +103,7 @@ pub(super) async fn run(ctx: &Context, order: i64, as_json: bool) -> Result<Exit
         )));
     }
     if as_json {
-        let json = serde_json::to_string_pretty(&report).map_err(|e| Failure::new(e.to_string()))?;
-        say(&format!("{json}\n"))?;
+        say_json(&report)?;
     } else {
         say(&text::order(&report))?;
     }
@@ -180,7 +180,7 @@ async fn look_up(ctx: &Context, gathered: &Gathered, views: &mut Views) -> Resul
     let own = gathered.lines.keys().map(|at| &at.file);
     let with = gathered.lines.values().filter_map(decided_with);
     let missing: BTreeSet<&FileName> = own.chain(with).filter(|file| !views.contains_key(*file)).collect();
-    let Some(tracking) = (if missing.is_empty() { None } else { databases::tracking(ctx).await? }) else {
+    let Some(tracking) = (if missing.is_empty() { None } else { apid::find_tracking(ctx).await? }) else {
         return Ok(());
     };
     for file in missing {

@@ -61,11 +61,8 @@ fn write_money(text: &mut String, report: &Report) {
         Asked::Answer(money) if money.moved.is_empty() => say(text, "money", "none moved"),
         Asked::Answer(money) => {
             for moved in &money.moved {
-                let kind = serde_json::to_value(moved.r#type).ok();
-                let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default();
-                let said =
-                    format!("{kind} {} of user {}, {}, {}", moved.amount, moved.user_id, clean(&moved.key), moved.at);
-                say(text, "money", &said);
+                let (kind, amount, user, at) = (moved.r#type.name(), &moved.amount, moved.user_id, &moved.at);
+                say(text, "money", &format!("{kind} {amount} of user {user}, {}, {at}", clean(&moved.key)));
             }
         }
     }
