@@ -9,6 +9,7 @@
 //! the commit repeats all of it from the same state: bank and directory answer the same task as before, so that the
 //! same is decided. After the commit the report is answered from the state.
 
+mod aside;
 pub mod bank;
 mod books;
 mod deciding;
@@ -29,7 +30,7 @@ use std::path::Path;
 
 use self::bank::Bank;
 use self::books::Books;
-use self::deciding::{Deciding, Lists};
+use self::deciding::{Deciding, Lists, Services};
 use self::directory::Directory;
 use self::early::Gathered;
 use self::input::Input;
@@ -161,27 +162,28 @@ impl Worker {
         let mut outcome = Outcome::begin(&self.folder, task)?;
         let sorted = read_shapes(input, key, &own, &mut outcome, lease)?;
         let (books, lists) = (Books::new(self.state.as_mut(), day), Lists::new(&own));
-        let policy = self.terms.policy;
-        let mut deciding = Deciding::new(&key.file, books, self.bank.as_mut(), outcome, lists, policy, lease);
-        let mut window = Window::new(self.terms.window);
-        sorted.for_each(|spot, raw| {
-            if window.is_full_for(raw) {
-                deciding.decide(&window)?;
-                window.clear();
-            }
-            window.push(spot.line, raw);
-            Ok::<_, Fault>(())
-        })?;
-        deciding.decide(&window)?;
-        drop(window);
-        let directory = self.directory.as_mut();
-        let (orders, held) = (deciding.lists.orders.take(), deciding.lists.held.take());
+        let (bank, directory) = (self.bank.as_mut(), self.directory.as_mut());
+        let mut deciding = Deciding::new(&key.file, books, outcome, lists, self.terms.policy, lease);
         let mut gathered = Gathered::new(&own);
-        gathered.record(orders, directory, key, lease)?;
-        gathered.hold(held, directory, key, lease)?;
+        std::thread::scope(|scope| {
+            let mut services = Services::start(scope, bank, directory, key, lease)?;
+            let mut window = Window::new(self.terms.window);
+            sorted.for_each(|spot, raw| {
+                if window.is_full_for(raw) {
+                    deciding.decide(&window, &mut services, &mut gathered)?;
+                    window.clear();
+                }
+                window.push(spot.line, raw);
+                Ok::<_, Fault>(())
+            })?;
+            deciding.decide(&window, &mut services, &mut gathered)?;
+            services.finish(&mut gathered)
+        })?;
+        gathered.warn_of_strangers(key);
+        gathered.hold(deciding.lists.held.take(), directory, key, lease)?;
         gathered.take(directory, key)?;
         deciding.decide_gathered(gathered)?;
-        let Deciding { outcome, lists, bank, .. } = deciding;
+        let Deciding { outcome, lists, .. } = deciding;
         deciding::pay(lists.credits, bank, lease)?;
         lease.check()?;
         self.publish(task, outcome, &found, day)

@@ -1,4 +1,4 @@
-//! The lines that are decided together: enough of them to ask the bank for many debits at once, few enough to hold.
+//! The lines that are held together: enough of them to keep the bank busy, few enough to hold.
 
 use std::ops::Range;
 
@@ -7,15 +7,17 @@ use crate::event::{Event, Reject};
 /// How much is decided together. What is decided does not depend on it.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowLimits {
-    /// Lines, at the most; no more than the bank takes operations at once.
+    /// Lines held, at the most.
     pub lines: usize,
-    /// Bytes of lines, beside the first one.
+    /// Bytes of lines held, beside the first one.
     pub bytes: usize,
+    /// Lines whose debits the bank is asked for at once; no more than it takes.
+    pub chunk: usize,
 }
 
 impl Default for WindowLimits {
     fn default() -> Self {
-        Self { lines: 8192, bytes: 8 * 1024 * 1024 }
+        Self { lines: 32_768, bytes: 8 * 1024 * 1024, chunk: 1_024 }
     }
 }
 
@@ -46,6 +48,11 @@ impl Window {
     pub(super) fn is_full_for(&self, raw: &[u8]) -> bool {
         let limits = self.limits;
         !self.lines.is_empty() && (self.lines.len() >= limits.lines || self.bytes.len() + raw.len() > limits.bytes)
+    }
+
+    /// How many lines are planned at once.
+    pub(super) fn chunk(&self) -> usize {
+        self.limits.chunk
     }
 
     /// Adds a line.
