@@ -159,7 +159,9 @@ impl Ahead {
         if let (Some(_), Some(order_id)) = (&plan.purchase, event.payload.order_id()) {
             *self.orders.entry(order_id).or_default() += 1;
         }
-        if plan.is_copy && let Some(key) = duplicate::key_of(event) {
+        if plan.is_copy
+            && let Some(key) = duplicate::key_of(event)
+        {
             *self.copies.entry(key).or_default() += 1;
         }
     }
@@ -170,7 +172,9 @@ impl Ahead {
         if let (Some(_), Some(order_id)) = (&plan.purchase, event.payload.order_id()) {
             take_one(&mut self.orders, &order_id);
         }
-        if plan.is_copy && let Some(key) = duplicate::key_of(event) {
+        if plan.is_copy
+            && let Some(key) = duplicate::key_of(event)
+        {
             take_one(&mut self.copies, &key);
         }
     }

@@ -97,7 +97,7 @@ mod tests {
             let calls = &calls;
             let answer = move |(): ()| {
                 calls.fetch_add(1, Ordering::Relaxed);
-                drop(is_gone.recv());
+                assert!(is_gone.recv().is_err());
                 Ok(())
             };
             let mut aside = Aside::start(scope, "late", answer).unwrap();

@@ -1,4 +1,4 @@
-//! Deciding the events of one file: chunk by chunk they are planned, their debits are asked of the bank, and they are
+//! Deciding the events of one file: chunk by chunk they are read, planned, their debits asked of the bank, and they are
 //! settled in their order. The bank is asked aside: while it works on one chunk, the next ones are planned and the one
 //! before is settled. The order directory is told aside, too, of every order that is decided.
 //!
@@ -29,7 +29,7 @@ pub(super) const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Chunks that are planned and not settled: one that the bank works on, and those that wait for it.
 const AHEAD_MAX: usize = 3;
 /// Orders that the directory is told of at once.
-const ORDERS_PER_CALL: usize = 2_000;
+const ORDERS_PER_CALL: usize = 1_000;
 /// Calls to the directory that have no answer yet: what came of them is held until it is looked at.
 const TOLD_MAX: usize = 4;
 
@@ -61,8 +61,8 @@ pub(super) struct Services {
 }
 
 /// Events that are planned, and wait for the bank if it was asked.
-struct Chunk {
-    planned: Vec<Planned>,
+struct Chunk<'w> {
+    planned: Vec<(Item<'w>, Planned)>,
     /// Which of them it was asked for.
     asked: Vec<usize>,
 }
@@ -103,6 +103,16 @@ impl Services {
         }
     }
 
+    /// Tells the directory of the orders that have come together, if they are worth a call.
+    fn tell_if_many(&mut self, gathered: &mut Gathered<'_>) -> Result<(), Fault> {
+        if self.orders.len() < ORDERS_PER_CALL {
+            return Ok(());
+        }
+        self.hear(TOLD_MAX, gathered)?;
+        self.tell();
+        Ok(())
+    }
+
     /// Waits until no more than so many calls to the directory are open.
     fn hear(&mut self, open: usize, gathered: &mut Gathered<'_>) -> Result<(), Fault> {
         while self.directory.open() > open {
@@ -140,52 +150,70 @@ impl<'a> Deciding<'a> {
         services: &mut Services,
         gathered: &mut Gathered<'_>,
     ) -> Result<(), Fault> {
-        let changed = |reject: crate::event::Reject| {
-            Fault::Attempt(format!("a line that was well-formed a moment ago is not any more: {}", reject.detail))
-        };
-        let items = window.items().map_err(changed)?;
-        let (mut unplanned, mut unsettled) = (&items[..], &items[..]);
-        let mut chunks: VecDeque<Chunk> = VecDeque::new();
-        while let Some(first) = unsettled.first() {
-            while chunks.len() < AHEAD_MAX && !unplanned.is_empty() {
-                let planned = self.plan(&unplanned[..unplanned.len().min(window.chunk())])?;
-                if planned.is_empty() {
-                    break;
-                }
-                unplanned = &unplanned[planned.len()..];
-                chunks.push_back(Chunk::ask(planned, services));
-            }
-            let Some(chunk) = chunks.pop_front() else {
-                return Err(Fault::Attempt(format!("line {} can never be decided", first.line)));
+        std::thread::scope(|scope| {
+            let read = |lines| {
+                window.items(lines).map_err(|reject| {
+                    let why = reject.detail;
+                    Fault::Attempt(format!("a line that was well-formed a moment ago is not any more: {why}"))
+                })
             };
-            let (items, rest) = unsettled.split_at(chunk.planned.len());
-            for ((item, planned), funds) in items.iter().zip(&chunk.planned).zip(chunk.answer(services)?) {
-                self.settle(item, planned, funds, services)?;
+            let (mut read, mut unread) = (Aside::start(scope, "lines", read)?, window.chunks());
+            let (mut unplanned, mut chunks) = (VecDeque::new(), VecDeque::new());
+            loop {
+                while chunks.len() < AHEAD_MAX {
+                    while read.open() < AHEAD_MAX
+                        && let Some(lines) = unread.next()
+                    {
+                        read.ask(lines);
+                    }
+                    if unplanned.is_empty() && read.open() > 0 {
+                        unplanned.extend(read.next_answer()?);
+                    }
+                    let planned = self.plan(&mut unplanned)?;
+                    if planned.is_empty() {
+                        break;
+                    }
+                    chunks.push_back(Chunk::ask(planned, services));
+                }
+                match (chunks.pop_front(), unplanned.front()) {
+                    (Some(chunk), _) => self.settle_chunk(chunk, services)?,
+                    (None, None) => break,
+                    (None, Some(item)) => {
+                        return Err(Fault::Attempt(format!("line {} can never be decided", item.line)));
+                    }
+                }
+                self.lease.check()?;
+                services.tell_if_many(gathered)?;
             }
-            unsettled = rest;
-            self.lease.check()?;
-            if services.orders.len() >= ORDERS_PER_CALL {
-                services.hear(TOLD_MAX, gathered)?;
-                services.tell();
-            }
-        }
-        Ok(self.books.write_back()?)
+            Ok(self.books.write_back()?)
+        })
     }
 
     /// Plans as many events as can be planned before those ahead of them are settled.
-    fn plan(&mut self, items: &[Item<'_>]) -> Result<Vec<Planned>, Fault> {
-        let mut all = Vec::with_capacity(items.len());
-        for item in items {
+    fn plan<'w>(&mut self, unplanned: &mut VecDeque<Item<'w>>) -> Result<Vec<(Item<'w>, Planned)>, Fault> {
+        let mut all = Vec::with_capacity(unplanned.len());
+        while let Some(item) = unplanned.pop_front() {
             let place = Place { file: self.file, line: item.line };
             let planned = rules::plan(&item.event, place, &self.ahead, &mut self.books)?;
             match &planned {
-                Planned::TooEarly => break,
+                Planned::TooEarly => {
+                    unplanned.push_front(item);
+                    break;
+                }
                 Planned::Open(plan) => self.ahead.note(&item.event, item.line, plan),
                 Planned::Decided(_) => {}
             }
-            all.push(planned);
+            all.push((item, planned));
         }
         Ok(all)
+    }
+
+    fn settle_chunk(&mut self, chunk: Chunk<'_>, services: &mut Services) -> Result<(), Fault> {
+        let funds = chunk.answer(services)?;
+        for ((item, planned), funds) in chunk.planned.iter().zip(funds) {
+            self.settle(item, planned, funds, services)?;
+        }
+        Ok(self.books.write_orders()?)
     }
 
     fn settle(
@@ -233,14 +261,14 @@ impl<'a> Deciding<'a> {
     }
 }
 
-impl Chunk {
+impl<'w> Chunk<'w> {
     /// Asks the bank for the debits of the plans, in their order.
-    fn ask(planned: Vec<Planned>, services: &mut Services) -> Self {
+    fn ask(planned: Vec<(Item<'w>, Planned)>, services: &mut Services) -> Self {
         let debit_of = |planned: &Planned| match planned {
             Planned::Open(Plan { debit, .. }) => debit.clone(),
             _ => None,
         };
-        let debits = planned.iter().enumerate().filter_map(|(index, planned)| Some((index, debit_of(planned)?)));
+        let debits = planned.iter().enumerate().filter_map(|(index, (_, planned))| Some((index, debit_of(planned)?)));
         let (asked, debits): (Vec<_>, Vec<_>) = debits.unzip();
         if !debits.is_empty() {
             services.bank.ask(debits);

@@ -1,6 +1,7 @@
 //! The lines that are held together: enough of them to keep the bank busy, few enough to hold.
 
 use std::ops::Range;
+use std::slice::Chunks;
 
 use crate::event::{Event, Reject};
 
@@ -25,8 +26,11 @@ impl Default for WindowLimits {
 pub(super) struct Window {
     limits: WindowLimits,
     bytes: Vec<u8>,
-    lines: Vec<(u64, Range<usize>)>,
+    lines: Vec<Line>,
 }
+
+/// A line's number in the event file, and where its bytes are.
+pub(super) type Line = (u64, Range<usize>);
 
 /// A line of a window.
 pub(super) struct Item<'a> {
@@ -50,11 +54,6 @@ impl Window {
         !self.lines.is_empty() && (self.lines.len() >= limits.lines || self.bytes.len() + raw.len() > limits.bytes)
     }
 
-    /// How many lines are planned at once.
-    pub(super) fn chunk(&self) -> usize {
-        self.limits.chunk
-    }
-
     /// Adds a line.
     pub(super) fn push(&mut self, line: u64, raw: &[u8]) {
         let start = self.bytes.len();
@@ -62,13 +61,18 @@ impl Window {
         self.lines.push((line, start..self.bytes.len()));
     }
 
-    /// Its lines, read again: they had a right shape.
-    pub(super) fn items(&self) -> Result<Vec<Item<'_>>, Reject> {
-        let read = |(line, range): &(u64, Range<usize>)| {
+    /// Its lines, as many at a time as are planned at once.
+    pub(super) fn chunks(&self) -> Chunks<'_, Line> {
+        self.lines.chunks(self.limits.chunk)
+    }
+
+    /// Lines of it, read again: they had a right shape.
+    pub(super) fn items(&self, lines: &[Line]) -> Result<Vec<Item<'_>>, Reject> {
+        let read = |(line, range): &Line| {
             let raw = &self.bytes[range.clone()];
             Ok(Item { line: *line, raw, event: Event::parse(raw)? })
         };
-        self.lines.iter().map(read).collect()
+        lines.iter().map(read).collect()
     }
 
     /// Empties it.
