@@ -86,13 +86,7 @@ impl Draft {
     /// # Errors
     /// When the folder cannot be created or the file cannot be opened.
     pub fn create(target: &Path, token: u64) -> io::Result<Self> {
-        let folder = plain::parent(target);
-        create_folder(folder)?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = folder.join(format!(".{name}.t{token}.tmp"));
-        // Whatever has this name is a left-over of ours, or something that must not be written through.
-        remove(&temporary)?;
-        let file = create_new(&temporary)?;
+        let (temporary, file) = begin(target, token)?;
         let writer = BufWriter::with_capacity(BUFFER_BYTES, Hashed::new(file));
         Ok(Self { target: target.to_owned(), temporary, writer: Some(writer), output: None })
     }
@@ -141,6 +135,35 @@ impl Draft {
         rename(&self.temporary, target, taken)?;
         Ok(output)
     }
+}
+
+/// The file that a draft is written into, until it is whole.
+fn begin(target: &Path, token: u64) -> io::Result<(PathBuf, File)> {
+    let folder = plain::parent(target);
+    create_folder(folder)?;
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!(".{name}.t{token}.tmp"));
+    // Whatever has this name is a left-over of ours, or something that must not be written through.
+    remove(&temporary)?;
+    let file = create_new(&temporary)?;
+    Ok((temporary, file))
+}
+
+/// Copies a file, whole and durable or not at all, over whatever has the name. What is in it is not looked at: whoever
+/// takes the copy for something verifies it.
+///
+/// # Errors
+/// When one cannot be read, or the other not be written or synced.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = open(from)?;
+    let (temporary, mut file) = begin(to, 0)?;
+    // From file to file: the system copies by itself.
+    let copied = io::copy(&mut source, &mut file).and_then(|_| file.sync_all());
+    let published = copied.and_then(|()| rename(&temporary, to, Taken::Replace));
+    if published.is_err() {
+        drop(remove(&temporary));
+    }
+    published
 }
 
 impl Write for Draft {

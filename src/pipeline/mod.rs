@@ -22,6 +22,7 @@ pub mod order;
 mod plain;
 pub mod prepared;
 pub mod rejects;
+mod resolver;
 pub mod send;
 pub mod split;
 pub mod trace;

@@ -34,6 +34,11 @@ impl Spot {
         Self { file: file.as_str().parse().unwrap_or_default(), line }
     }
 
+    /// Another line of the same file.
+    pub fn at_line(self, line: u64) -> Self {
+        Self { line, ..self }
+    }
+
     /// The event file.
     ///
     /// # Errors

@@ -98,7 +98,7 @@ pub fn write(
         user_id: event.payload.user_id(),
         timestamp: event.at.to_string(),
         shard: shard.get(),
-        payload: serde_json::from_str(event.raw_payload).map_err(io::Error::from)?,
+        payload: event.raw_payload,
         effect,
         source_file: place.file.as_str(),
         source_line: place.line,

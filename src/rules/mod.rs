@@ -21,7 +21,8 @@ pub mod shelf;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::hash::Hash;
 
 use crate::event::{Event, Money, Payload, Reject};
 use crate::store::{Remembered, Result, TradeOrder};
@@ -145,7 +146,10 @@ pub enum Planned {
 pub struct Ahead {
     /// By line, whether money is asked for them.
     lines: HashMap<u64, bool>,
-    orders: HashSet<i64>,
+    /// Orders of purchases, and how many of these there are.
+    orders: HashMap<i64, u32>,
+    /// Keys of copies, and how many of these there are. Their original may be settled, and its key free again.
+    copies: HashMap<Vec<u8>, u32>,
 }
 
 impl Ahead {
@@ -153,14 +157,39 @@ impl Ahead {
     pub fn note(&mut self, event: &Event<'_>, line: u64, plan: &Plan) {
         self.lines.insert(line, plan.debit.is_some());
         if let (Some(_), Some(order_id)) = (&plan.purchase, event.payload.order_id()) {
-            self.orders.insert(order_id);
+            *self.orders.entry(order_id).or_default() += 1;
+        }
+        if plan.is_copy
+            && let Some(key) = duplicate::key_of(event)
+        {
+            *self.copies.entry(key).or_default() += 1;
         }
     }
 
-    /// Everything is settled.
-    pub fn clear(&mut self) {
-        self.lines.clear();
-        self.orders.clear();
+    /// The event is settled: it is ahead no more.
+    pub fn settled(&mut self, event: &Event<'_>, line: u64, plan: &Plan) {
+        self.lines.remove(&line);
+        if let (Some(_), Some(order_id)) = (&plan.purchase, event.payload.order_id()) {
+            take_one(&mut self.orders, &order_id);
+        }
+        if plan.is_copy
+            && let Some(key) = duplicate::key_of(event)
+        {
+            take_one(&mut self.copies, &key);
+        }
+    }
+
+    fn has_copy_of(&self, event: &Event<'_>) -> bool {
+        !self.copies.is_empty() && duplicate::key_of(event).is_some_and(|key| self.copies.contains_key(&key))
+    }
+}
+
+fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }
 
@@ -184,6 +213,8 @@ pub fn plan(event: &Event<'_>, place: Place<'_>, ahead: &Ahead, state: &mut impl
         }
     }
     let planned = match original {
+        // The key is free again, and the copy's turn comes first.
+        None if ahead.has_copy_of(event) => Planned::TooEarly,
         None => plan_new(event, ahead, state)?,
         Some(has_debit) => plan_copy(event, has_debit, state)?,
     };
@@ -206,7 +237,7 @@ fn plan_new(event: &Event<'_>, ahead: &Ahead, state: &mut impl State) -> Result<
             _ => Planned::Open(Plan { debit: None, purchase: None, is_copy: false }),
         });
     };
-    if ahead.orders.contains(&purchase.order_id()) {
+    if ahead.orders.contains_key(&purchase.order_id()) {
         return Ok(Planned::TooEarly);
     }
     if let Some(reject) = purchase.refused_before(state)? {

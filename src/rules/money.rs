@@ -51,35 +51,36 @@ pub enum Funds {
 
 /// The debit of a purchase; none where nothing is to be paid.
 pub fn debit(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money) -> Option<Operation> {
-    let reason = format!("order {order_id} in shop {shop_id}");
-    operation(format!("purchase:{order_id}:{shop_id}"), user_id, Direction::Debit, amount, reason)
+    operation(user_id, Direction::Debit, amount, || {
+        (format!("purchase:{order_id}:{shop_id}"), format!("order {order_id} in shop {shop_id}"))
+    })
 }
 
 /// Gives back the debit of a purchase.
 pub fn reversal(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money) -> Option<Operation> {
-    let reason = format!("order {order_id} in shop {shop_id} was out of stock");
-    operation(format!("reversal:{order_id}:{shop_id}"), user_id, Direction::Credit, amount, reason)
+    operation(user_id, Direction::Credit, amount, || {
+        (format!("reversal:{order_id}:{shop_id}"), format!("order {order_id} in shop {shop_id} was out of stock"))
+    })
 }
 
 /// The refund of a return that stood at this place; none where nothing is given back.
 pub fn refund(order_id: i64, at: Moment, place: Place<'_>, user_id: Option<i64>, amount: Money) -> Option<Operation> {
     let Place { file, line } = place;
-    let reason = format!("return of order {order_id}");
-    operation(format!("return:{order_id}:{at}:{file}:{line}"), user_id, Direction::Credit, amount, reason)
+    operation(user_id, Direction::Credit, amount, || {
+        (format!("return:{order_id}:{at}:{file}:{line}"), format!("return of order {order_id}"))
+    })
 }
 
-/// The bank moves amounts above zero only.
+/// The bank moves amounts above zero only. Key and reason are made only for who pays.
 fn operation(
-    key: String,
     user_id: Option<i64>,
     direction: Direction,
     amount: Money,
-    reason: String,
+    name: impl FnOnce() -> (String, String),
 ) -> Option<Operation> {
-    if amount.minor() <= 0 {
-        return None;
-    }
-    Some(Operation { key, user_id: user_id?, direction, amount, reason })
+    let user_id = user_id.filter(|_| amount.minor() > 0)?;
+    let (key, reason) = name();
+    Some(Operation { key, user_id, direction, amount, reason })
 }
 
 /// So many times this price, if an account can hold that.

@@ -173,6 +173,13 @@ impl OrderState {
 }
 
 impl Recorded {
+    /// The task wrote this order now.
+    pub fn written(order: &NewOrder, by: &TaskKey) -> Self {
+        let NewOrder { order, shop_id, state } = *order;
+        let order = Order { order, shop_id, shard: by.shard, state, file: by.file.clone() };
+        Self { outcome: RecordedAs::Recorded, order }
+    }
+
     /// What it means that this order stands there, for the task that wanted to write another one.
     pub fn of(wanted: &NewOrder, by: &TaskKey, order: Order) -> Self {
         let is_same = (order.shop_id, order.shard, order.state) == (wanted.shop_id, by.shard, wanted.state);

@@ -68,13 +68,22 @@ impl<'a> Books<'a> {
         Self { state, day, orders: Rows::new(), stock: Rows::new(), prices: Rows::new(), shops: Rows::new() }
     }
 
+    /// Writes back the orders, of which few change twice: there is time for it while others work.
+    ///
+    /// # Errors
+    /// Whatever the store fails with.
+    pub(super) fn write_orders(&mut self) -> Result<()> {
+        let state = &mut *self.state;
+        self.orders.write_back(|id, order| state.put_order(id, order))
+    }
+
     /// Writes back what was changed.
     ///
     /// # Errors
     /// Whatever the store fails with.
     pub(super) fn write_back(&mut self) -> Result<()> {
+        self.write_orders()?;
         let state = &mut *self.state;
-        self.orders.write_back(|id, order| state.put_order(id, order))?;
         self.stock.write_back(|(shop, good), count| state.put_stock(shop, good, *count))?;
         self.prices.write_back(|(shop, good), price| state.put_price(shop, good, *price))?;
         self.shops.write_back(|shop, open| state.put_shop(shop, *open))

@@ -1,13 +1,19 @@
-//! Deciding the events of one file, window by window.
+//! Deciding the events of one file: chunk by chunk they are read, planned, their debits asked of the bank, and they are
+//! settled in their order. The bank is asked aside: while it works on one chunk, the next ones are planned and the one
+//! before is settled. The order directory is told aside, too, of every order that is decided.
 //!
-//! Per window: plan all events and collect their debits; ask the bank; settle all events in their order. Nothing is
-//! credited before every debit of the file was asked: what is given back can be spent from the next file on, so that
-//! what is decided depends neither on the windows nor on how often the file is worked on.
+//! Nothing is credited before every debit of the file was asked: what is given back can be spent from the next file on,
+//! so that what is decided depends neither on the chunks nor on how often the file is worked on.
 
+use std::collections::VecDeque;
 use std::path::Path;
+use std::thread::Scope;
 
+use super::aside::Aside;
 use super::bank::{Bank, OPERATIONS_MAX, Outcome as Answer, Refusal};
 use super::books::Books;
+use super::directory::{DecidedOrder, Directory, Written};
+use super::early::Gathered;
 use super::outcome::Outcome;
 use super::spool::Spool;
 use super::window::{Item, Window};
@@ -15,17 +21,22 @@ use crate::event::{Money, Payload};
 use crate::pipeline::fault::Fault;
 use crate::pipeline::lease::Lease;
 use crate::rules::money::{Direction, Funds, Operation};
-use crate::rules::{self, Ahead, Decision, Place, Planned, Policy, Verdict};
-use crate::task::FileName;
+use crate::rules::{self, Ahead, Decision, Place, Plan, Planned, Policy, Verdict};
+use crate::task::{FileName, TaskKey};
 
-/// Bytes of the operations, orders or returns of one call.
+/// Bytes of the operations or returns of one call.
 pub(super) const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Chunks that are planned and not settled: one that the bank works on, and those that wait for it.
+const AHEAD_MAX: usize = 3;
+/// Orders that the directory is told of at once.
+const ORDERS_PER_CALL: usize = 1_000;
+/// Calls to the directory that have no answer yet: what came of them is held until it is looked at.
+const TOLD_MAX: usize = 4;
 
 /// A file in the middle of being decided.
 pub(super) struct Deciding<'a> {
     pub(super) file: &'a FileName,
     pub(super) books: Books<'a>,
-    pub(super) bank: &'a mut dyn Bank,
     pub(super) outcome: Outcome,
     pub(super) lists: Lists,
     pub(super) policy: Policy,
@@ -35,19 +46,87 @@ pub(super) struct Deciding<'a> {
 
 /// What is dealt with once the events of the file are decided.
 pub(super) struct Lists {
-    /// Orders that were accepted or rejected: id, shop, whether accepted.
-    pub(super) orders: Spool<(i64, i64, bool)>,
     /// Returns of unknown purchases: line, moment, order, the line's text.
     pub(super) held: Spool<(u64, i64, i64, String)>,
     /// Credits: key, user, amount, reason.
     pub(super) credits: Spool<(String, i64, i64, String)>,
 }
 
+/// The services while events are decided: asked aside, one question after another.
+pub(super) struct Services {
+    bank: Aside<Vec<Operation>, Vec<Funds>>,
+    directory: Aside<Vec<DecidedOrder>, Written>,
+    /// Orders that the directory is told of with the next call.
+    orders: Vec<DecidedOrder>,
+}
+
+/// Events that are planned, and wait for the bank if it was asked.
+struct Chunk<'w> {
+    planned: Vec<(Item<'w>, Planned)>,
+    /// Which of them it was asked for.
+    asked: Vec<usize>,
+}
+
+impl Services {
+    /// Begins to ask, for one task.
+    ///
+    /// # Errors
+    /// [`Fault::Surroundings`] when the system has no threads to give.
+    pub(super) fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        bank: &'scope mut dyn Bank,
+        directory: &'scope mut dyn Directory,
+        by: &'scope TaskKey,
+        lease: &'scope Lease,
+    ) -> Result<Self, Fault> {
+        let ask = move |debits: Vec<Operation>| ask(bank, debits, lease);
+        let tell = move |orders: Vec<DecidedOrder>| {
+            lease.check()?;
+            directory.record_and_take(by, &orders)
+        };
+        Ok(Self {
+            bank: Aside::start(scope, "bank", ask)?,
+            directory: Aside::start(scope, "directory", tell)?,
+            orders: Vec::new(),
+        })
+    }
+
+    /// Tells the directory of the orders that it was not told of, and takes up what waited for all of them.
+    pub(super) fn finish(mut self, gathered: &mut Gathered<'_>) -> Result<(), Fault> {
+        self.tell();
+        self.hear(0, gathered)
+    }
+
+    fn tell(&mut self) {
+        if !self.orders.is_empty() {
+            self.directory.ask(std::mem::take(&mut self.orders));
+        }
+    }
+
+    /// Tells the directory of the orders that have come together, if they are worth a call.
+    fn tell_if_many(&mut self, gathered: &mut Gathered<'_>) -> Result<(), Fault> {
+        if self.orders.len() < ORDERS_PER_CALL {
+            return Ok(());
+        }
+        self.hear(TOLD_MAX, gathered)?;
+        self.tell();
+        Ok(())
+    }
+
+    /// Waits until no more than so many calls to the directory are open.
+    fn hear(&mut self, open: usize, gathered: &mut Gathered<'_>) -> Result<(), Fault> {
+        while self.directory.open() > open {
+            gathered.recorded(self.directory.next_answer()?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Lists {
     /// Empty lists that spill into this folder.
     pub(super) fn new(folder: &Path) -> Self {
         let folder = || folder.to_owned();
-        Self { orders: Spool::new(folder()), held: Spool::new(folder()), credits: Spool::new(folder()) }
+        Self { held: Spool::new(folder()), credits: Spool::new(folder()) }
     }
 }
 
@@ -56,101 +135,101 @@ impl<'a> Deciding<'a> {
     pub(super) fn new(
         file: &'a FileName,
         books: Books<'a>,
-        bank: &'a mut dyn Bank,
         outcome: Outcome,
         lists: Lists,
         policy: Policy,
         lease: &'a Lease,
     ) -> Self {
-        Self { file, books, bank, outcome, lists, policy, lease, ahead: Ahead::default() }
+        Self { file, books, outcome, lists, policy, lease, ahead: Ahead::default() }
     }
 
-    /// Decides the lines of a window.
-    pub(super) fn decide(&mut self, window: &Window) -> Result<(), Fault> {
-        let changed = |reject: crate::event::Reject| {
-            Fault::Attempt(format!("a line that was well-formed a moment ago is not any more: {}", reject.detail))
-        };
-        let items = window.items().map_err(changed)?;
-        let mut rest = &items[..];
-        while !rest.is_empty() {
-            self.lease.check()?;
-            let planned = self.plan(rest)?;
-            let funds = self.ask(&planned)?;
-            for ((item, planned), funds) in rest.iter().zip(&planned).zip(funds) {
-                self.settle(item, planned, funds)?;
+    /// Decides the lines of a window; the directory is told of their orders, and what waited for these is gathered.
+    pub(super) fn decide(
+        &mut self,
+        window: &Window,
+        services: &mut Services,
+        gathered: &mut Gathered<'_>,
+    ) -> Result<(), Fault> {
+        std::thread::scope(|scope| {
+            let read = |lines| {
+                window.items(lines).map_err(|reject| {
+                    let why = reject.detail;
+                    Fault::Attempt(format!("a line that was well-formed a moment ago is not any more: {why}"))
+                })
+            };
+            let (mut read, mut unread) = (Aside::start(scope, "lines", read)?, window.chunks());
+            let (mut unplanned, mut chunks) = (VecDeque::new(), VecDeque::new());
+            loop {
+                while chunks.len() < AHEAD_MAX {
+                    while read.open() < AHEAD_MAX
+                        && let Some(lines) = unread.next()
+                    {
+                        read.ask(lines);
+                    }
+                    if unplanned.is_empty() && read.open() > 0 {
+                        unplanned.extend(read.next_answer()?);
+                    }
+                    let planned = self.plan(&mut unplanned)?;
+                    if planned.is_empty() {
+                        break;
+                    }
+                    chunks.push_back(Chunk::ask(planned, services));
+                }
+                match (chunks.pop_front(), unplanned.front()) {
+                    (Some(chunk), _) => self.settle_chunk(chunk, services)?,
+                    (None, None) => break,
+                    (None, Some(item)) => {
+                        return Err(Fault::Attempt(format!("line {} can never be decided", item.line)));
+                    }
+                }
+                self.lease.check()?;
+                services.tell_if_many(gathered)?;
             }
-            self.ahead.clear();
-            rest = &rest[planned.len()..];
-        }
-        Ok(self.books.write_back()?)
+            Ok(self.books.write_back()?)
+        })
     }
 
-    /// Plans as many events as can be planned before the first of them is settled.
-    fn plan(&mut self, items: &[Item<'_>]) -> Result<Vec<Planned>, Fault> {
-        let mut all = Vec::with_capacity(items.len());
-        for item in items {
+    /// Plans as many events as can be planned before those ahead of them are settled.
+    fn plan<'w>(&mut self, unplanned: &mut VecDeque<Item<'w>>) -> Result<Vec<(Item<'w>, Planned)>, Fault> {
+        let mut all = Vec::with_capacity(unplanned.len());
+        while let Some(item) = unplanned.pop_front() {
             let place = Place { file: self.file, line: item.line };
             let planned = rules::plan(&item.event, place, &self.ahead, &mut self.books)?;
             match &planned {
-                Planned::TooEarly if all.is_empty() => {
-                    return Err(Fault::Attempt(format!("line {} can never be decided", item.line)));
+                Planned::TooEarly => {
+                    unplanned.push_front(item);
+                    break;
                 }
-                Planned::TooEarly => break,
                 Planned::Open(plan) => self.ahead.note(&item.event, item.line, plan),
                 Planned::Decided(_) => {}
             }
-            all.push(planned);
+            all.push((item, planned));
         }
         Ok(all)
     }
 
-    /// Asks the bank for the debits of the plans, in their order.
-    fn ask(&mut self, planned: &[Planned]) -> Result<Vec<Funds>, Fault> {
-        let mut funds = vec![Funds::NotAsked; planned.len()];
-        let (mut asked, mut debits) = (Vec::new(), Vec::new());
-        for (index, planned) in planned.iter().enumerate() {
-            if let Planned::Open(plan) = planned
-                && let Some(debit) = &plan.debit
-            {
-                asked.push(index);
-                debits.push(debit.clone());
-            }
+    fn settle_chunk(&mut self, chunk: Chunk<'_>, services: &mut Services) -> Result<(), Fault> {
+        let funds = chunk.answer(services)?;
+        for ((item, planned), funds) in chunk.planned.iter().zip(funds) {
+            self.settle(item, planned, funds, services)?;
         }
-        while !debits.is_empty() {
-            self.lease.check()?;
-            let count = debits.len().min(OPERATIONS_MAX);
-            match self.bank.apply(&debits[..count]) {
-                Ok(answers) if answers.len() == count => {
-                    for (index, answer) in asked.drain(..count).zip(answers) {
-                        funds[index] = match answer {
-                            Answer::Applied => Funds::Applied,
-                            Answer::InsufficientFunds => Funds::Insufficient,
-                        };
-                    }
-                    debits.drain(..count);
-                }
-                Ok(answers) => return Err(wrong_count("bank", answers.len(), count)),
-                // Nothing was done: again without this one, which can never be paid.
-                Err(Refusal::Conflict(key)) => {
-                    let Some(at) = debits.iter().position(|debit| debit.key == key) else {
-                        return Err(Fault::Attempt(format!("the bank refuses the key '{key}', which was not asked")));
-                    };
-                    funds[asked.remove(at)] = Funds::Conflict;
-                    debits.remove(at);
-                }
-                Err(Refusal::Fault(fault)) => return Err(fault),
-            }
-        }
-        Ok(funds)
+        Ok(self.books.write_orders()?)
     }
 
-    fn settle(&mut self, item: &Item<'_>, planned: &Planned, funds: Funds) -> Result<(), Fault> {
+    fn settle(
+        &mut self,
+        item: &Item<'_>,
+        planned: &Planned,
+        funds: Funds,
+        services: &mut Services,
+    ) -> Result<(), Fault> {
         let place = Place { file: self.file, line: item.line };
         let verdict = match planned {
             Planned::Decided(decision) => Verdict::from(decision.clone()),
             Planned::Open(plan) => {
                 let verdict = rules::settle(&item.event, place, plan, funds, self.policy, &mut self.books)?;
-                self.note_order(item, &verdict.decision)?;
+                self.ahead.settled(&item.event, item.line, plan);
+                services.orders.extend(order_of(item, &verdict.decision));
                 verdict
             }
             Planned::TooEarly => return Err(Fault::Attempt(format!("line {} was not planned", item.line))),
@@ -169,19 +248,6 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    /// The directory has to know of every purchase that was made or refused.
-    fn note_order(&mut self, item: &Item<'_>, decision: &Decision) -> Result<(), Fault> {
-        let accepted = match decision {
-            Decision::Accept(_) => true,
-            Decision::Reject(_) => false,
-            _ => return Ok(()),
-        };
-        if let Payload::Purchase { order_id, shop_id, .. } = item.event.payload {
-            self.lists.orders.push(&(order_id, shop_id, accepted))?;
-        }
-        Ok(())
-    }
-
     fn hold(&mut self, item: &Item<'_>) -> Result<(), Fault> {
         let raw = String::from_utf8_lossy(item.raw).into_owned();
         let order_id = item.event.payload.order_id().unwrap_or_default();
@@ -193,6 +259,77 @@ impl<'a> Deciding<'a> {
         let Operation { key, user_id, amount, reason, .. } = credit;
         Ok(self.lists.credits.push(&(key.clone(), *user_id, amount.minor(), reason.clone()))?)
     }
+}
+
+impl<'w> Chunk<'w> {
+    /// Asks the bank for the debits of the plans, in their order.
+    fn ask(planned: Vec<(Item<'w>, Planned)>, services: &mut Services) -> Self {
+        let debit_of = |planned: &Planned| match planned {
+            Planned::Open(Plan { debit, .. }) => debit.clone(),
+            _ => None,
+        };
+        let debits = planned.iter().enumerate().filter_map(|(index, (_, planned))| Some((index, debit_of(planned)?)));
+        let (asked, debits): (Vec<_>, Vec<_>) = debits.unzip();
+        if !debits.is_empty() {
+            services.bank.ask(debits);
+        }
+        Self { planned, asked }
+    }
+
+    /// What the bank says to each of the events.
+    fn answer(&self, services: &mut Services) -> Result<Vec<Funds>, Fault> {
+        let mut funds = vec![Funds::NotAsked; self.planned.len()];
+        if !self.asked.is_empty() {
+            for (index, answer) in self.asked.iter().zip(services.bank.next_answer()?) {
+                funds[*index] = answer;
+            }
+        }
+        Ok(funds)
+    }
+}
+
+/// The directory has to know of every purchase that was made or refused.
+fn order_of(item: &Item<'_>, decision: &Decision) -> Option<DecidedOrder> {
+    let accepted = match decision {
+        Decision::Accept(_) => true,
+        Decision::Reject(_) => false,
+        _ => return None,
+    };
+    match item.event.payload {
+        Payload::Purchase { order_id, shop_id, .. } => Some(DecidedOrder { order_id, shop_id, accepted }),
+        _ => None,
+    }
+}
+
+/// Asks the bank for debits; one answer each.
+fn ask(bank: &mut dyn Bank, mut debits: Vec<Operation>, lease: &Lease) -> Result<Vec<Funds>, Fault> {
+    let mut funds = vec![Funds::Conflict; debits.len()];
+    let mut asked: Vec<usize> = (0..debits.len()).collect();
+    while !debits.is_empty() {
+        lease.check()?;
+        match bank.apply(&debits) {
+            Ok(answers) if answers.len() == debits.len() => {
+                for (index, answer) in asked.into_iter().zip(answers) {
+                    funds[index] = match answer {
+                        Answer::Applied => Funds::Applied,
+                        Answer::InsufficientFunds => Funds::Insufficient,
+                    };
+                }
+                break;
+            }
+            Ok(answers) => return Err(wrong_count("bank", answers.len(), debits.len())),
+            // Nothing was done: again without this one, which can never be paid.
+            Err(Refusal::Conflict(key)) => {
+                let Some(at) = debits.iter().position(|debit| debit.key == key) else {
+                    return Err(Fault::Attempt(format!("the bank refuses the key '{key}', which was not asked")));
+                };
+                asked.remove(at);
+                debits.remove(at);
+            }
+            Err(Refusal::Fault(fault)) => return Err(fault),
+        }
+    }
+    Ok(funds)
 }
 
 /// Pays what is owed.

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::deciding::{CALL_BYTES_MAX, Deciding, wrong_count};
-use super::directory::{DecidedOrder, Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn};
+use super::directory::{Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
 use super::spool::Spool;
 use crate::event::{Event, Moment, Reason, Reject};
 use crate::pipeline::fault::Fault;
@@ -23,36 +23,28 @@ pub(super) struct Gathered<'a> {
     pub(super) held: u64,
     /// Those that were kept until now.
     pub(super) released: u64,
+    /// Orders that stand in the directory as another shard's.
+    elsewhere: u64,
 }
 
 impl<'a> Gathered<'a> {
     /// Nothing yet; spills into this folder.
     pub(super) fn new(folder: &'a Path) -> Self {
-        Self { due: Sorter::new(folder), held: 0, released: 0 }
+        Self { due: Sorter::new(folder), held: 0, released: 0, elsewhere: 0 }
     }
 
-    /// Tells the directory which orders this file decided, and takes up what waited for them.
-    pub(super) fn record(
-        &mut self,
-        orders: Spool<(i64, i64, bool)>,
-        directory: &mut dyn Directory,
-        by: &TaskKey,
-        lease: &Lease,
-    ) -> Result<(), Fault> {
-        let mut elsewhere = 0;
-        orders.drain(ENTRIES_MAX, CALL_BYTES_MAX, |batch| {
-            lease.check()?;
-            let order = |(order_id, shop_id, accepted)| DecidedOrder { order_id, shop_id, accepted };
-            let orders: Vec<_> = batch.into_iter().map(order).collect();
-            let written = directory.record_and_take(by, &orders)?;
-            elsewhere += written.elsewhere;
-            self.release(written.taken)
-        })?;
-        if elsewhere > 0 {
-            log::warn!(stage = "shard-worker", file = by.file.as_str(), shard = by.shard.get(), orders = elsewhere;
+    /// The directory knows of orders that this file decided: takes up what waited for them.
+    pub(super) fn recorded(&mut self, written: Written) -> Result<(), Fault> {
+        self.elsewhere += written.elsewhere;
+        self.release(written.taken)
+    }
+
+    /// Warns of orders that are known as another shard's.
+    pub(super) fn warn_of_strangers(&self, by: &TaskKey) {
+        if self.elsewhere > 0 {
+            log::warn!(stage = "shard-worker", file = by.file.as_str(), shard = by.shard.get(), orders = self.elsewhere;
                 "orders of this file are known as those of another shard: their numbers are used twice");
         }
-        Ok(())
     }
 
     /// Hands in the returns whose purchase is unknown.

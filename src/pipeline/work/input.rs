@@ -24,6 +24,7 @@ pub(super) struct Input {
 pub(super) struct Index {
     lines: Option<BufReader<File>>,
     path: PathBuf,
+    text: String,
 }
 
 impl Input {
@@ -45,8 +46,8 @@ impl Index {
         let Some(expected) = task.input.and_then(|input| input.index_sha256) else {
             // Without a report there is nothing to check against; an index beside the file is taken as it is.
             return match artifact::open(&path) {
-                Ok(file) => Ok(Self { lines: Some(BufReader::new(file)), path }),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self { lines: None, path }),
+                Ok(file) => Ok(Self::new(Some(BufReader::new(file)), path)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::new(None, path)),
                 Err(e) => Err(e.into()),
             };
         };
@@ -55,7 +56,11 @@ impl Index {
             let (path, found) = (path.display(), found.sha256);
             return Err(Fault::Corrupt(format!("corrupt: {path} has SHA-256 {found}, reported was {expected}")));
         }
-        Ok(Self { lines: Some(lines), path })
+        Ok(Self::new(Some(lines), path))
+    }
+
+    fn new(lines: Option<BufReader<File>>, path: PathBuf) -> Self {
+        Self { lines, path, text: String::new() }
     }
 
     /// The number of the line at this position; asked once per line.
@@ -63,9 +68,9 @@ impl Index {
         let Some(lines) = &mut self.lines else {
             return Ok(position);
         };
-        let mut text = String::new();
-        lines.read_line(&mut text)?;
-        let number = text.trim_end().parse();
+        self.text.clear();
+        lines.read_line(&mut self.text)?;
+        let number = self.text.trim_end().parse();
         number
             .map_err(|_| Fault::Corrupt(format!("corrupt: {} has no number for line {position}", self.path.display())))
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::event::{Moment, ShardId};
-use crate::pipeline::artifact::{self, Draft, Taken};
+use crate::pipeline::artifact;
 use crate::pipeline::fault::Fault;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::task::Digest;
@@ -29,7 +29,7 @@ impl Kept {
 
     /// Keeps a copy of a file that was just published.
     pub(super) fn keep(&self, artifact: &Artifact) -> Result<(), Fault> {
-        Ok(copy(&self.folder.path_of(artifact), &self.own.join(artifact.file_name()))?)
+        Ok(artifact::copy(&self.folder.path_of(artifact), &self.own.join(artifact.file_name()))?)
     }
 
     /// Makes sure that a published file is what it was, putting the copy in its place where it is not.
@@ -42,7 +42,7 @@ impl Kept {
         let kept = self.own.join(artifact.file_name());
         if digest_of(&kept)? == Some(expected) {
             log::warn!(stage = "shard-worker", path:% = path.display(); "put back what was published");
-            return Ok(copy(&kept, &path)?);
+            return Ok(artifact::copy(&kept, &path)?);
         }
         let found = found.map_or_else(|| "is gone".to_owned(), |found| format!("has SHA-256 {found}"));
         let path = path.display();
@@ -61,12 +61,6 @@ impl Kept {
         }
         Ok(())
     }
-}
-
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut draft = Draft::create(to, 0)?;
-    io::copy(&mut artifact::open(from)?, &mut draft)?;
-    draft.publish(Taken::Replace).map(drop)
 }
 
 /// Nothing for a file that is not there.

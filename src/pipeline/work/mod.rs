@@ -5,10 +5,12 @@
 //!
 //! A file in steps: sort its lines; decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
 //! tell the [`directory`] which orders were decided, hand in the returns that came too early, take up those that are
-//! due (`early.rs`); pay the credits; publish the files; commit the state together with the report. A crash before
+//! due (`early.rs`); publish the files and pay the credits; commit the state together with the report. Who can be
+//! asked while something else goes on is asked aside (`aside.rs`), in the order of these steps. A crash before
 //! the commit repeats all of it from the same state: bank and directory answer the same task as before, so that the
 //! same is decided. After the commit the report is answered from the state.
 
+mod aside;
 pub mod bank;
 mod books;
 mod deciding;
@@ -27,9 +29,10 @@ mod window;
 
 use std::path::Path;
 
+use self::aside::Aside;
 use self::bank::Bank;
 use self::books::Books;
-use self::deciding::{Deciding, Lists};
+use self::deciding::{Deciding, Lists, Services};
 use self::directory::Directory;
 use self::early::Gathered;
 use self::input::Input;
@@ -50,7 +53,7 @@ use crate::event::reject::require_line_feed;
 use crate::event::{Event, Next, Reason, Reject, ShardId};
 use crate::rules::Policy;
 use crate::store::{self, FinishedFile, WorkerState};
-use crate::task::{Claimed, Output, Stage, TaskKey};
+use crate::task::{Claimed, Digest, Output, Stage, TaskKey};
 
 const DAY_MS: i64 = 86_400_000;
 /// Earlier tasks that are confirmed to the directory before the next one begins.
@@ -161,48 +164,46 @@ impl Worker {
         let mut outcome = Outcome::begin(&self.folder, task)?;
         let sorted = read_shapes(input, key, &own, &mut outcome, lease)?;
         let (books, lists) = (Books::new(self.state.as_mut(), day), Lists::new(&own));
-        let policy = self.terms.policy;
-        let mut deciding = Deciding::new(&key.file, books, self.bank.as_mut(), outcome, lists, policy, lease);
-        let mut window = Window::new(self.terms.window);
-        sorted.for_each(|spot, raw| {
-            if window.is_full_for(raw) {
-                deciding.decide(&window)?;
-                window.clear();
-            }
-            window.push(spot.line, raw);
-            Ok::<_, Fault>(())
-        })?;
-        deciding.decide(&window)?;
-        drop(window);
-        let directory = self.directory.as_mut();
-        let (orders, held) = (deciding.lists.orders.take(), deciding.lists.held.take());
+        let (bank, directory) = (self.bank.as_mut(), self.directory.as_mut());
+        let mut deciding = Deciding::new(&key.file, books, outcome, lists, self.terms.policy, lease);
         let mut gathered = Gathered::new(&own);
-        gathered.record(orders, directory, key, lease)?;
-        gathered.hold(held, directory, key, lease)?;
+        std::thread::scope(|scope| {
+            let mut services = Services::start(scope, bank, directory, key, lease)?;
+            let mut window = Window::new(self.terms.window);
+            sorted.for_each(|spot, raw| {
+                if window.is_full_for(raw) {
+                    deciding.decide(&window, &mut services, &mut gathered)?;
+                    window.clear();
+                }
+                window.push(spot.line, raw);
+                Ok::<_, Fault>(())
+            })?;
+            deciding.decide(&window, &mut services, &mut gathered)?;
+            services.finish(&mut gathered)
+        })?;
+        gathered.warn_of_strangers(key);
+        gathered.hold(deciding.lists.held.take(), directory, key, lease)?;
         gathered.take(directory, key)?;
         deciding.decide_gathered(gathered)?;
-        let Deciding { outcome, lists, bank, .. } = deciding;
-        deciding::pay(lists.credits, bank, lease)?;
+        let Deciding { outcome, lists, .. } = deciding;
         lease.check()?;
-        self.publish(task, outcome, &found, day)
+        let kept = Kept::of(&self.folder, self.shard);
+        let finished = std::thread::scope(|scope| {
+            let mut paying = Aside::start(scope, "bank", |credits| deciding::pay(credits, bank, lease))?;
+            paying.ask(lists.credits);
+            let published = publish(key, outcome, found.sha256, &kept)?;
+            paying.next_answer()?;
+            Ok::<_, Fault>(published)
+        })?;
+        self.finish(task, finished, day)
     }
 
-    /// The files first, then the state: a crash in between repeats the same decisions from the same state.
-    fn publish(&mut self, task: &FileTask, outcome: Outcome, found: &Output, day: i64) -> Result<Finished, Fault> {
-        let counts = outcome.counts;
-        if !counts.balanced() {
-            return Err(Fault::Attempt(format!("lines were lost or made in {}: {counts:?}", task.key)));
-        }
-        let (output, rejects) = outcome.publish()?;
-        let (file, kept) = (task.key.file.clone(), Kept::of(&self.folder, self.shard));
-        kept.keep(&Artifact::Prepared(file.clone(), self.shard))?;
-        if rejects.is_some() {
-            kept.keep(&Artifact::WorkRejects(file, self.shard))?;
-        }
-        let finished = FinishedFile { input: found.sha256, counts, output, rejects };
+    /// Only when the files are there and everybody is paid: a crash before it repeats the same decisions from the same
+    /// state.
+    fn finish(&mut self, task: &FileTask, finished: FinishedFile, day: i64) -> Result<Finished, Fault> {
         self.state.put_finished(&task.key.file, &finished, day)?;
         self.state.commit()?;
-        Ok(Finished { key: task.key.clone(), counts, output: Some(output) })
+        Ok(Finished { key: task.key.clone(), counts: finished.counts, output: Some(finished.output) })
     }
 
     /// The file is worked through already, and the report of it was lost.
@@ -249,6 +250,20 @@ impl Worker {
     }
 }
 
+/// Gives the files of a task their names, and keeps a copy of each.
+fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Kept) -> Result<FinishedFile, Fault> {
+    let counts = outcome.counts;
+    if !counts.balanced() {
+        return Err(Fault::Attempt(format!("lines were lost or made in {key}: {counts:?}")));
+    }
+    let (output, rejects) = outcome.publish()?;
+    kept.keep(&Artifact::Prepared(key.file.clone(), key.shard))?;
+    if rejects.is_some() {
+        kept.keep(&Artifact::WorkRejects(key.file.clone(), key.shard))?;
+    }
+    Ok(FinishedFile { input, counts, output, rejects })
+}
+
 /// The first rule, and the order for all others.
 fn read_shapes<'a>(
     input: Input,
@@ -258,7 +273,7 @@ fn read_shapes<'a>(
     lease: &Lease,
 ) -> Result<Sorter<'a>, Fault> {
     let Input { mut lines, mut numbers, .. } = input;
-    let mut sorter = Sorter::new(own);
+    let (mut sorter, spot) = (Sorter::new(own), Spot::new(&key.file, 0));
     loop {
         if lines.lines().is_multiple_of(LINES_PER_CHECK) {
             lease.check()?;
@@ -271,7 +286,7 @@ fn read_shapes<'a>(
             Next::Line { number, bytes, terminated } => {
                 let line = numbers.number_of(number)?;
                 match require_line_feed(terminated).and_then(|()| Event::parse(bytes)) {
-                    Ok(event) => sorter.push(event.at, Spot::new(&key.file, line), bytes)?,
+                    Ok(event) => sorter.push(event.at, spot.at_line(line), bytes)?,
                     Err(reject) => outcome.reject(crate::rules::Place { file: &key.file, line }, &reject, bytes)?,
                 }
             }

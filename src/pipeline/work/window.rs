@@ -1,21 +1,24 @@
-//! The lines that are decided together: enough of them to ask the bank for many debits at once, few enough to hold.
+//! The lines that are held together: enough of them to keep the bank busy, few enough to hold.
 
 use std::ops::Range;
+use std::slice::Chunks;
 
 use crate::event::{Event, Reject};
 
 /// How much is decided together. What is decided does not depend on it.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowLimits {
-    /// Lines, at the most; no more than the bank takes operations at once.
+    /// Lines held, at the most.
     pub lines: usize,
-    /// Bytes of lines, beside the first one.
+    /// Bytes of lines held, beside the first one.
     pub bytes: usize,
+    /// Lines whose debits the bank is asked for at once; no more than it takes.
+    pub chunk: usize,
 }
 
 impl Default for WindowLimits {
     fn default() -> Self {
-        Self { lines: 8192, bytes: 8 * 1024 * 1024 }
+        Self { lines: 32_768, bytes: 8 * 1024 * 1024, chunk: 1_024 }
     }
 }
 
@@ -23,8 +26,11 @@ impl Default for WindowLimits {
 pub(super) struct Window {
     limits: WindowLimits,
     bytes: Vec<u8>,
-    lines: Vec<(u64, Range<usize>)>,
+    lines: Vec<Line>,
 }
+
+/// A line's number in the event file, and where its bytes are.
+pub(super) type Line = (u64, Range<usize>);
 
 /// A line of a window.
 pub(super) struct Item<'a> {
@@ -55,13 +61,18 @@ impl Window {
         self.lines.push((line, start..self.bytes.len()));
     }
 
-    /// Its lines, read again: they had a right shape.
-    pub(super) fn items(&self) -> Result<Vec<Item<'_>>, Reject> {
-        let read = |(line, range): &(u64, Range<usize>)| {
+    /// Its lines, as many at a time as are planned at once.
+    pub(super) fn chunks(&self) -> Chunks<'_, Line> {
+        self.lines.chunks(self.limits.chunk)
+    }
+
+    /// Lines of it, read again: they had a right shape.
+    pub(super) fn items(&self, lines: &[Line]) -> Result<Vec<Item<'_>>, Reject> {
+        let read = |(line, range): &Line| {
             let raw = &self.bytes[range.clone()];
             Ok(Item { line: *line, raw, event: Event::parse(raw)? })
         };
-        self.lines.iter().map(read).collect()
+        lines.iter().map(read).collect()
     }
 
     /// Empties it.

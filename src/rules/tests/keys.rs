@@ -60,6 +60,31 @@ fn a_given_key_never_meets_a_made_one() {
 }
 
 #[test]
+fn a_copy_has_its_turn_before_later_ones_when_its_original_gave_the_key_back() {
+    let (mut memory, mut ahead) = (Memory::new(), Ahead::default());
+    let file = memory.file.clone();
+    let text = r#"{"event_type":3,"payload":{"order_id":1,"good_id":3,"qty":1},"timestamp":"2025-01-01 00:00:00.000"}"#;
+    let event = Event::parse(text.as_bytes()).unwrap();
+    let place = |line| Place { file: &file, line };
+    let mut plans = Vec::new();
+    for line in [1, 2] {
+        let Planned::Open(plan) = plan(&event, place(line), &ahead, &mut memory).unwrap() else { panic!("planned") };
+        ahead.note(&event, line, &plan);
+        plans.push(plan);
+    }
+    let settle_line = |memory: &mut Memory, ahead: &mut Ahead, line: u64, plan: &Plan| {
+        let verdict = settle(&event, place(line), plan, Funds::NotAsked, Policy::default(), memory).unwrap();
+        ahead.settled(&event, line, plan);
+        verdict.decision
+    };
+    assert_eq!(settle_line(&mut memory, &mut ahead, 1, &plans[0]), Decision::Hold);
+    assert!(matches!(plan(&event, place(3), &ahead, &mut memory).unwrap(), Planned::TooEarly));
+    assert!(memory.keys.is_empty(), "what was too early has noted nothing");
+    assert_eq!(settle_line(&mut memory, &mut ahead, 2, &plans[1]), Decision::Hold, "no copy of a later line");
+    assert!(matches!(plan(&event, place(3), &ahead, &mut memory).unwrap(), Planned::Open(_)));
+}
+
+#[test]
 fn what_depends_on_what_is_ahead_waits_for_it() {
     let mut memory = Memory::new();
     let mut ahead = Ahead::default();

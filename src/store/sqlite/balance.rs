@@ -75,11 +75,12 @@ fn apply(connection: &mut Connection, batch: &Batch<'_>, opening: Money, now: &s
         )?
         .execute(params![user.get(), opening.minor(), now])?;
     }
+    let statements = Statements::new();
     let mut answers = HashMap::new();
     for operation in batch.distinct() {
-        let answer = match known(&tx, operation)? {
-            Some(known) => known.answer(operation)?,
-            None => Answer { outcome: take(&tx, operation, now)?, is_repeated: false },
+        let answer = match take(&tx, operation, &statements, now)? {
+            Some(outcome) => Answer { outcome, is_repeated: false },
+            None => known(&tx, operation)?.answer(operation)?,
         };
         answers.insert(&operation.key, answer);
     }
@@ -88,18 +89,18 @@ fn apply(connection: &mut Connection, batch: &Batch<'_>, opening: Money, now: &s
     Ok(answers)
 }
 
-/// The operation that a key stands for, if it was used before.
-fn known(tx: &Tx<'_>, operation: &Operation) -> Result<Option<Known>> {
+/// The operation that a key stands for that was used before.
+fn known(tx: &Tx<'_>, operation: &Operation) -> Result<Known> {
     let mut select =
         tx.prepare_cached("SELECT user_id, type, amount, outcome FROM account_operation WHERE idempotency_key = ?1")?;
     let mut rows = select.query([operation.key.as_str().as_bytes()])?;
     let Some(row) = rows.next()? else {
-        return Ok(None);
+        return Err(Error::Broken(format!("the key '{}' was there and is gone", operation.key.as_str())));
     };
     let amount: i64 = row.get("amount")?;
     let outcome: String = row.get("outcome")?;
     let bad = |column: &str, value: &dyn std::fmt::Display| Error::Broken(format!("column {column} holds {value}"));
-    Ok(Some(Known {
+    Ok(Known {
         operation: Operation {
             key: operation.key.clone(),
             user: user_column(row, "user_id")?,
@@ -108,31 +109,59 @@ fn known(tx: &Tx<'_>, operation: &Operation) -> Result<Option<Known>> {
             reason: String::new(),
         },
         outcome: Outcome::from_name(&outcome).ok_or_else(|| bad("outcome", &outcome))?,
-    }))
+    })
 }
 
-/// Takes one operation whose key is new, and writes down what came of it.
-fn take(tx: &Tx<'_>, operation: &Operation, now: &str) -> Result<Outcome> {
+/// What moves money, in SQLite's words.
+struct Statements {
+    debit: String,
+    credit: String,
+}
+
+impl Statements {
+    fn new() -> Self {
+        let max = Money::MAX.minor().to_string();
+        let of = |kind| move_money(kind).replace("{amount}", ":amount").replace("{now}", ":now").replace("{max}", &max);
+        Self { debit: of(OperationKind::Debit), credit: of(OperationKind::Credit) }
+    }
+
+    fn of(&self, kind: OperationKind) -> &str {
+        match kind {
+            OperationKind::Debit => &self.debit,
+            OperationKind::Credit => &self.credit,
+        }
+    }
+}
+
+/// Takes one operation, if its key is new, and writes down what came of it.
+fn take(tx: &Tx<'_>, operation: &Operation, statements: &Statements, now: &str) -> Result<Option<Outcome>> {
     let (key, user) = (operation.key.as_str().as_bytes(), operation.user.get());
     let (kind, amount) = (operation.kind.name(), operation.amount.money().minor());
-    let statement = move_money(operation.kind).replace("{amount}", ":amount").replace("{now}", ":now");
+    // As most are: one look at the key less than to ask for it first.
+    let is_new = tx
+        .prepare_cached(
+            "INSERT INTO account_operation (idempotency_key, user_id, amount, type, outcome, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (idempotency_key) DO NOTHING",
+        )?
+        .execute(params![key, user, amount, kind, Outcome::Applied.name(), now])?;
+    if is_new == 0 {
+        return Ok(None);
+    }
     let changed = tx
-        .prepare_cached(&statement.replace("{max}", &Money::MAX.minor().to_string()))?
+        .prepare_cached(statements.of(operation.kind))?
         .execute(named_params! { ":amount": amount, ":now": now, ":user": user })?;
     let outcome = outcome_of(operation, changed > 0)?;
-    tx.prepare_cached(
-        "INSERT INTO account_operation (idempotency_key, user_id, amount, type, outcome, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![key, user, amount, kind, outcome.name(), now])?;
     if outcome == Outcome::Applied {
         tx.prepare_cached(
             "INSERT INTO account_transaction (user_id, amount, type, reason, idempotency_key, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![user, amount, kind, operation.reason, key, now])?;
+    } else {
+        tx.prepare_cached("UPDATE account_operation SET outcome = ?1 WHERE idempotency_key = ?2")?
+            .execute(params![outcome.name(), key])?;
     }
-    Ok(outcome)
+    Ok(Some(outcome))
 }
 
 fn find_account(connection: &Connection, user: UserId) -> Result<Option<Account>> {

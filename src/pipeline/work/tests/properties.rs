@@ -87,9 +87,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_comes_out_is_what_the_model_says(files in files(), window in prop_oneof![Just(1), Just(2), Just(5), Just(8192)]) {
+    fn what_comes_out_is_what_the_model_says(
+        files in files(),
+        window in prop_oneof![Just(1), Just(2), Just(5), Just(8192)],
+        chunk in prop_oneof![Just(1), Just(2), Just(3), Just(1024)],
+    ) {
         let mut floor = Floor::new(OPENING);
-        floor.window.lines = window;
+        (floor.window.lines, floor.window.chunk) = (window, chunk);
         let mut model = Model::new(OPENING);
         for (number, (lines, mishap, pause)) in (1..).zip(files) {
             floor.world.pass(pause);

@@ -132,7 +132,7 @@ impl PendingStore for SqlitePending {
 
 /// Writes orders; answers what stands there, and which of them were awaited until now.
 fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Moment) -> Result<(Vec<Recorded>, Vec<OrderId>)> {
-    let now = moment_text(now);
+    let (now, record_awaited) = (moment_text(now), RECORD_AWAITED.replace("{now}", ":now"));
     let (mut recorded, mut were_awaited) = (Vec::new(), Vec::new());
     for order in orders {
         let inserted = tx
@@ -148,19 +148,24 @@ fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Moment) -> Result
                 by.file.as_str(),
                 now
             ])?;
-        if inserted == 0 {
-            let changed = tx.prepare_cached(&RECORD_AWAITED.replace("{now}", ":now"))?.execute(named_params! {
+        let mut is_written = inserted > 0;
+        if !is_written {
+            let changed = tx.prepare_cached(&record_awaited)?.execute(named_params! {
                 ":shop_id": order.shop_id, ":shard": by.shard.get(), ":state": order.state.name(),
                 ":filename": by.file.as_str(), ":now": now, ":order_id": order.order.get(),
             })?;
             if changed > 0 {
                 were_awaited.push(order.order);
+                is_written = true;
             }
         }
-        let standing = read::standing(tx, Some(order.order))?;
-        let standing =
-            standing.ok_or_else(|| Error::Broken(format!("order {} was written and is gone", order.order)))?;
-        recorded.push(Recorded::of(order, by, standing));
+        recorded.push(if is_written {
+            Recorded::written(order, by)
+        } else {
+            let standing = read::standing(tx, Some(order.order))?;
+            let gone = || Error::Broken(format!("order {} was there and is gone", order.order));
+            Recorded::of(order, by, standing.ok_or_else(gone)?)
+        });
     }
     Ok((recorded, were_awaited))
 }

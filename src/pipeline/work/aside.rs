@@ -1,0 +1,110 @@
+//! Calls to a service that are made aside, one after another, while the worker goes on deciding.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, Scope};
+
+use crate::pipeline::fault::Fault;
+
+/// Somebody who answers questions in their order, on a thread of their own.
+pub(super) struct Aside<Q, A> {
+    questions: Sender<Q>,
+    answers: Receiver<Result<A, Fault>>,
+    open: usize,
+}
+
+impl<Q: Send, A: Send> Aside<Q, A> {
+    /// Starts the thread. It ends with the first fault, or when nobody waits for its answers any more; the scope waits
+    /// for the call that it is in.
+    ///
+    /// # Errors
+    /// [`Fault::Surroundings`] when the system has no thread to give.
+    pub(super) fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        name: &str,
+        mut answer: impl FnMut(Q) -> Result<A, Fault> + Send + 'scope,
+    ) -> Result<Self, Fault>
+    where
+        Q: 'scope,
+        A: 'scope,
+    {
+        let (questions, asked) = channel();
+        let (reply, answers) = channel();
+        let work = move || {
+            for question in asked {
+                let answer = answer(question);
+                let is_over = answer.is_err();
+                if reply.send(answer).is_err() || is_over {
+                    return;
+                }
+            }
+        };
+        Builder::new()
+            .name(name.to_owned())
+            .spawn_scoped(scope, work)
+            .map_err(|e| Fault::Surroundings(format!("no thread for calls aside: {e}")))?;
+        Ok(Self { questions, answers, open: 0 })
+    }
+
+    /// Asks, and does not wait. Why nobody is there any more is the answer to an earlier question.
+    pub(super) fn ask(&mut self, question: Q) {
+        self.open += 1;
+        drop(self.questions.send(question));
+    }
+
+    /// How many questions have no answer yet.
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Waits for the answer to the oldest open question.
+    ///
+    /// # Errors
+    /// The fault of this call, or of one before it.
+    pub(super) fn next_answer(&mut self) -> Result<A, Fault> {
+        self.open = self.open.saturating_sub(1);
+        self.answers.recv().unwrap_or_else(|_| Err(Fault::Attempt("a call aside ended abnormally".to_owned())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn answers_come_in_the_order_of_the_questions_and_end_with_the_first_fault() {
+        let mut calls = 0;
+        std::thread::scope(|scope| {
+            let double = |number: u32| {
+                calls += 1;
+                if number == 3 { Err(Fault::Surroundings("away".to_owned())) } else { Ok(number * 2) }
+            };
+            let mut aside = Aside::start(scope, "double", double).unwrap();
+            (1..=5).for_each(|number| aside.ask(number));
+            assert_eq!((aside.next_answer().unwrap(), aside.next_answer().unwrap(), aside.open()), (2, 4, 3));
+            assert!(matches!(aside.next_answer(), Err(Fault::Surroundings(_))));
+            assert!(matches!(aside.next_answer(), Err(Fault::Attempt(_))), "nobody is there");
+        });
+        assert_eq!(calls, 3);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_asked() {
+        let calls = AtomicU32::new(0);
+        let (gone, is_gone) = channel::<()>();
+        std::thread::scope(|scope| {
+            let calls = &calls;
+            let answer = move |(): ()| {
+                calls.fetch_add(1, Ordering::Relaxed);
+                assert!(is_gone.recv().is_err());
+                Ok(())
+            };
+            let mut aside = Aside::start(scope, "late", answer).unwrap();
+            (0..3).for_each(|_| aside.ask(()));
+            drop(aside);
+            drop(gone);
+        });
+        assert!(calls.into_inner() <= 1);
+    }
+}
