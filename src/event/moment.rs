@@ -28,6 +28,11 @@ impl Moment {
         self.0
     }
 
+    /// Days since 1970-01-01, in UTC.
+    pub fn day(self) -> i64 {
+        self.unix_ms().div_euclid(86_400_000)
+    }
+
     /// Reads `YYYY-MM-DD HH:MM:SS.mmm`; `None` for any other form and for days that no calendar has.
     pub fn parse(text: &str) -> Option<Self> {
         let unsigned = text.as_bytes().first().is_some_and(u8::is_ascii_digit);

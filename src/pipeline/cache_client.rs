@@ -7,11 +7,10 @@ use super::calls::{BATCH_TIMEOUT, Caller, ClientError, Service};
 use crate::config::{Party, Settings};
 use crate::task::TaskKey;
 use crate::trade::wire::cache::{
-    BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldResponse, LookupRequest, LookupResponse,
-    NewOrderItem, OrdersRequest, OrdersResponse, PutAs, PutRequest, PutResponse, ReturnItem, TakeRequest, TakenItem,
-    TakenResponse,
+    BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldResponse, NewOrderItem, OrdersRequest,
+    OrdersResponse, PutAs, PutRequest, PutResponse, ReturnItem, TakeRequest, TakenItem, TakenResponse,
 };
-use crate::trade::{EarlyReturn, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
+use crate::trade::{EarlyReturn, NewOrder, OrderId, PutOutcome, Recorded, Taken};
 
 /// Orders or returns per call; more than these go in several calls.
 const ENTRIES_PER_CALL: usize = 1_000;
@@ -50,19 +49,6 @@ impl CacheClient {
             taken.extend(answer.taken.into_iter().map(Taken::from));
         }
         Ok((recorded, taken))
-    }
-
-    /// These orders, as far as they are known.
-    ///
-    /// # Errors
-    /// [`ClientError`], as for all calls.
-    pub fn look_up(&self, orders: &[OrderId]) -> Result<Vec<Order>, ClientError> {
-        let mut known = Vec::new();
-        for chunk in orders.chunks(ENTRIES_PER_CALL) {
-            let answer: LookupResponse = self.post("/orders/lookup", &LookupRequest { order_ids: chunk.to_vec() })?;
-            known.extend(answer.orders.into_iter().map(Order::from));
-        }
-        Ok(known)
     }
 
     /// The kept returns of an order, those that were taken up included, as long as they are kept.

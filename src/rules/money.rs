@@ -85,7 +85,5 @@ fn operation(
 
 /// So many times this price, if an account can hold that.
 pub fn times(price: Money, qty: i64) -> Option<Money> {
-    /// The largest amount, in minor units: what DECIMAL(18,2) holds.
-    const MINOR_MAX: i64 = 999_999_999_999_999_999;
-    price.minor().checked_mul(qty).filter(|minor| *minor <= MINOR_MAX).map(Money::from_minor)
+    price.minor().checked_mul(qty).map(Money::from_minor).filter(|total| *total <= Money::MAX)
 }

@@ -55,7 +55,6 @@ use crate::rules::Policy;
 use crate::store::{self, FinishedFile, WorkerState};
 use crate::task::{Claimed, Digest, Output, Stage, TaskKey};
 
-const DAY_MS: i64 = 86_400_000;
 /// Earlier tasks that are confirmed to the directory before the next one begins.
 const CONFIRM_MAX: u32 = 64;
 
@@ -118,7 +117,7 @@ impl Worker {
     /// [`Fault`]; the state is as before then.
     pub fn work_on(&mut self, task: &FileTask, lease: &Lease) -> Result<Finished, Fault> {
         lease.check()?;
-        let day = self.clock.now().unix_ms().div_euclid(DAY_MS);
+        let day = self.clock.now().day();
         self.forget_old_keys(day)?;
         self.confirm_earlier(task);
         artifact::create_folder(&self.folder.worker(self.shard))?;

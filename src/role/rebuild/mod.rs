@@ -23,7 +23,6 @@ use crate::task::FileName;
 
 /// Entries per page.
 const PAGE: u32 = 1000;
-const DAY_MS: i64 = 86_400_000;
 /// What SQLite keeps beside a database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
@@ -48,7 +47,7 @@ pub(super) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Ex
     for suffix in ["", BESIDE[0], BESIDE[1]] {
         artifact::remove(&beside(&making, suffix))?;
     }
-    let today = ctx.clock.now().unix_ms().div_euclid(DAY_MS);
+    let today = ctx.clock.now().day();
     let mut rebuild = Rebuild::begin(&making, shard, today)?;
     let url = ctx.settings.database.shard(shard).map_err(Failure::usage)?;
     let missing = sources.read_rejects(&folder, &mut rebuild)?;
@@ -119,7 +118,7 @@ async fn read_books(
 fn note_finished(sources: &Sources, ctx: &Context, today: i64, rebuild: &mut Rebuild) -> store::Result<()> {
     let oldest = today - i64::from(ctx.settings.worker.key_retention_days);
     for Decided { file, at, input, counts, output, rejects } in &sources.decided {
-        let day = at.unix_ms().div_euclid(DAY_MS);
+        let day = at.day();
         if let (Some(input), Some(output)) = (input, output)
             && day >= oldest
         {

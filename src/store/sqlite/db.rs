@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -12,7 +13,9 @@ use crate::store::{Error, Result};
 use crate::task::FileName;
 
 /// How long a call waits for another process's transaction.
-const BUSY_TIMEOUT_MS: u32 = 5_000;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries where SQLite itself does not wait.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Pages of the log before what is in it goes into the database file, 16 MiB: with SQLite's own 1000 the worker's
 /// transaction of a file would do that at its every commit.
 const CHECKPOINT_PAGES: u32 = 4000;
@@ -78,8 +81,8 @@ pub(super) fn connect(path: &Path, schema: &Schema) -> Result<Connection> {
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS.into()))?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    keep_a_log(connection)?;
     // FULL: a commit that was reported survives a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -102,6 +105,20 @@ impl From<rusqlite::Error> for Error {
                 | ErrorCode::OutOfMemory,
             ) => Self::Unavailable(error.to_string()),
             _ => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+/// Changes over to a log. While another process does the same for a new database SQLite answers that it is busy, and
+/// does not wait as it does otherwise.
+fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())) {
+            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && begun.elapsed() < BUSY_TIMEOUT => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            other => return other,
         }
     }
 }
@@ -152,4 +169,24 @@ pub(super) fn shard_column(row: &rusqlite::Row<'_>, column: &str) -> Result<Shar
 /// A count as a column's number.
 pub(super) fn count_value(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::migrate::WORKER;
+
+    #[test]
+    fn two_that_make_a_database_at_the_same_moment_both_get_it() {
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("new.sqlite");
+            let opened = std::thread::scope(|scope| {
+                let open = || connect(&path, &WORKER).map(drop);
+                let others: Vec<_> = (0..3).map(|_| scope.spawn(open)).collect();
+                others.into_iter().map(|other| other.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+        }
+    }
 }

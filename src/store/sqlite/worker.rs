@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
-use super::db::{connect, count_column, count_value};
+use super::db::{connect, count_column, count_value, file_column};
 use super::migrate::WORKER;
 use crate::event::{Money, Reason};
 use crate::store::{Error, FinishedFile, Remembered, Result, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState};
@@ -28,7 +28,7 @@ impl SqliteWorkerState {
         let Some(row) = rows.next()? else {
             return Ok(None);
         };
-        Ok(Some((file_column(row)?, count_column(row, "line")?, row.get("fingerprint")?)))
+        Ok(Some((file_column(row, "filename")?, count_column(row, "line")?, row.get("fingerprint")?)))
     }
 
     /// The number in the first column of the first row.
@@ -71,11 +71,6 @@ fn finished_of(row: &Row<'_>) -> Result<FinishedFile> {
         output: serde_json::from_str(&output).map_err(broken)?,
         rejects: rejects.map(Digest::new),
     })
-}
-
-fn file_column(row: &Row<'_>) -> Result<FileName> {
-    let text: String = row.get("filename")?;
-    text.parse().map_err(|_| Error::Broken(format!("column filename holds '{text}'")))
 }
 
 impl WorkerState for SqliteWorkerState {
@@ -208,7 +203,7 @@ impl WorkerState for SqliteWorkerState {
         let mut rows = select.query([limit])?;
         let mut files = Vec::new();
         while let Some(row) = rows.next()? {
-            files.push(file_column(row)?);
+            files.push(file_column(row, "filename")?);
         }
         Ok(files)
     }

@@ -2,7 +2,9 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::super::db::{count_column, count_value, moment_column, moment_text, optional_moment};
+use super::super::db::{
+    count_column, count_value, file_column, moment_column, moment_text, optional_moment, shard_column,
+};
 use crate::event::{Moment, ShardId};
 use crate::store::{Error, Result};
 use crate::task::{FileName, TaskKey};
@@ -124,16 +126,6 @@ pub(super) fn taken(row: &Row<'_>) -> Result<Taken> {
         raw: row.get("raw")?,
     };
     Ok(Taken { file: file_column(row, "filename")?, entry })
-}
-
-pub(super) fn file_column(row: &Row<'_>, column: &str) -> Result<FileName> {
-    let text: String = row.get(column)?;
-    text.parse().map_err(|_| Error::Broken(format!("column {column} holds '{text}'")))
-}
-
-fn shard_column(row: &Row<'_>, column: &str) -> Result<ShardId> {
-    let number = count_column(row, column)?;
-    ShardId::new(number).ok_or_else(|| Error::Broken(format!("column {column} holds {number}")))
 }
 
 fn order_column(row: &Row<'_>) -> Result<OrderId> {

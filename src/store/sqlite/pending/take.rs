@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use rusqlite::{Transaction as Tx, named_params, params};
 
-use super::super::db::{count_column, count_value, moment_text};
-use super::read::{self, file_column};
+use super::super::db::{count_column, count_value, file_column, moment_text};
+use super::read;
 use crate::event::Moment;
 use crate::store::Result;
 use crate::store::pending::{Take, within_bytes};
