@@ -111,6 +111,7 @@ impl From<rusqlite::Error> for Error {
 
 /// Changes over to a log. While another process does the same for a new database SQLite answers that it is busy, and
 /// does not wait as it does otherwise.
+#[expect(clippy::disallowed_methods, reason = "as long as SQLite's own wait, which no stop ends early either")]
 fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
     let begun = Instant::now();
     loop {

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::super::db::{
     count_column, count_value, file_column, moment_column, moment_text, optional_moment, shard_column,
 };
-use crate::event::{Moment, ShardId};
+use crate::event::Moment;
 use crate::store::{Error, Result};
 use crate::task::{FileName, TaskKey};
 use crate::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Refusal, Taken};
