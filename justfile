@@ -59,6 +59,10 @@ up *ARGS:
 bench *ARGS:
     cargo bench --locked --bench stages -- {{ARGS}}
 
+# How many events a second the worker decides with all rules on, and what the time goes to, as in: just work-rate year.ndjson.gz
+work-rate *ARGS:
+    tests/work-rate {{ARGS}}
+
 # Posts events from 8 threads and measures the acknowledgement
 load-test *ARGS:
     cargo bench --locked --bench load -- {{ARGS}}
