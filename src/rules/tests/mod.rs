@@ -4,6 +4,7 @@ mod keys;
 mod purchases;
 mod returns;
 mod shelves;
+mod sliding;
 
 use std::collections::HashMap;
 
