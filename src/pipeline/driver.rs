@@ -216,7 +216,7 @@ impl Driver<'_> {
         };
         // A panic over one file must not end the worker of all others; the attempt is counted and reported.
         let result = catch_unwind(AssertUnwindSafe(|| job.work(group, &lease)))
-            .unwrap_or_else(|panic| Err(Fault::Attempt(format!("the stage panicked: {}", panic_text(&*panic)))));
+            .unwrap_or_else(|panic| Err(Fault::panicked(&*panic)));
         match result {
             Ok(finished) => {
                 for (claimed, finished) in group.iter().zip(&finished) {
@@ -353,9 +353,4 @@ fn millis(duration: Duration) -> u64 {
 /// 64 random bits as text.
 pub fn random_id() -> String {
     format!("{:016x}", rand::random::<u64>())
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
 }

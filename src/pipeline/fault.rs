@@ -1,5 +1,6 @@
 //! Why a stage did not finish a task, in the classes that decide what happens next.
 
+use std::any::Any;
 use std::io;
 
 use super::client::ClientError;
@@ -32,6 +33,13 @@ impl Fault {
         let of_the_file = error.kind() == io::ErrorKind::PermissionDenied
             || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
         if of_the_file { Self::Attempt(error.to_string()) } else { Self::from(error) }
+    }
+
+    /// A panic is a failed attempt: one file must not end the worker of all others.
+    pub fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self::Attempt(format!("the stage panicked: {}", text.as_deref().unwrap_or("no text")))
     }
 }
 

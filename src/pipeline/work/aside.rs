@@ -1,5 +1,6 @@
 //! Calls to a service that are made aside, one after another, while the worker goes on deciding.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope};
 
@@ -31,7 +32,9 @@ impl<Q: Send, A: Send> Aside<Q, A> {
         let (reply, answers) = channel();
         let work = move || {
             for question in asked {
-                let answer = answer(question);
+                // Here, so that its text is heard, and the worker cleans up as after any other fault.
+                let answer = catch_unwind(AssertUnwindSafe(|| answer(question)))
+                    .unwrap_or_else(|panic| Err(Fault::panicked(&*panic)));
                 let is_over = answer.is_err();
                 if reply.send(answer).is_err() || is_over {
                     return;
@@ -87,6 +90,17 @@ mod tests {
             assert!(matches!(aside.next_answer(), Err(Fault::Attempt(_))), "nobody is there");
         });
         assert_eq!(calls, 3);
+    }
+
+    #[test]
+    fn a_panic_is_a_failed_attempt_with_its_text() {
+        std::thread::scope(|scope| {
+            let answer = |number: u32| if number > 0 { Ok(number) } else { panic!("no {number}") };
+            let mut aside = Aside::start(scope, "panic", answer).unwrap();
+            aside.ask(0);
+            let fault = aside.next_answer().unwrap_err();
+            assert!(matches!(&fault, Fault::Attempt(why) if why.contains("no 0")), "{fault}");
+        });
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 
 use super::aside::Aside;
@@ -332,10 +333,18 @@ fn ask(bank: &mut dyn Bank, mut debits: Vec<Operation>, lease: &Lease) -> Result
     Ok(funds)
 }
 
-/// Pays what is owed.
-pub(super) fn pay(credits: Spool<(String, i64, i64, String)>, bank: &mut dyn Bank, lease: &Lease) -> Result<(), Fault> {
+/// Pays what is owed, unless it is over before.
+pub(super) fn pay(
+    credits: Spool<(String, i64, i64, String)>,
+    bank: &mut dyn Bank,
+    lease: &Lease,
+    is_over: &AtomicBool,
+) -> Result<(), Fault> {
     credits.drain(OPERATIONS_MAX, CALL_BYTES_MAX, |batch| {
         lease.check()?;
+        if is_over.load(Ordering::Relaxed) {
+            return Err(Fault::Stopped);
+        }
         let operation = |(key, user_id, amount, reason)| Operation {
             key,
             user_id,

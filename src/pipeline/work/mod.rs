@@ -28,6 +28,7 @@ mod tests;
 mod window;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::aside::Aside;
 use self::bank::Bank;
@@ -187,13 +188,18 @@ impl Worker {
         let Deciding { outcome, lists, .. } = deciding;
         lease.check()?;
         let kept = Kept::of(&self.folder, self.shard);
+        let is_over = AtomicBool::new(false);
         let finished = std::thread::scope(|scope| {
-            let mut paying = Aside::start(scope, "bank", |credits| deciding::pay(credits, bank, lease))?;
+            let pay = |credits| deciding::pay(credits, bank, lease, &is_over);
+            let mut paying = Aside::start(scope, "bank", pay)?;
             paying.ask(lists.credits);
-            let published = publish(key, outcome, found.sha256, &kept)?;
-            paying.next_answer()?;
-            Ok::<_, Fault>(published)
+            let published = publish(key, outcome, found.sha256, &kept);
+            // Where the files cannot be published, the rest is paid with the next attempt.
+            is_over.store(published.is_err(), Ordering::Relaxed);
+            let paid = paying.next_answer();
+            published.and_then(|published| paid.map(|()| published))
         })?;
+        lease.check()?;
         self.finish(task, finished, day)
     }
 

@@ -17,6 +17,7 @@ use crate::store::pending::{PendingPolicy, PendingStore, Take, put_outcome};
 use crate::store::sql::RECORD_AWAITED;
 use crate::store::{Error, Result};
 use crate::task::{FileName, TaskKey};
+use crate::trade::orders::ENTRIES_MAX;
 use crate::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Refusal, Taken};
 
 /// [`PendingStore`] in one SQLite file.
@@ -63,15 +64,14 @@ impl PendingStore for SqlitePending {
 
     async fn record_orders(&self, by: &TaskKey, orders: &[NewOrder]) -> Result<Vec<Recorded>> {
         let (by, orders) = (by.clone(), orders.to_vec());
-        self.write(move |tx, now| Ok(record(tx, &by, &orders, now)?.0)).await
+        self.write(move |tx, now| Ok(record(tx, &by, &orders, now)?.recorded)).await
     }
 
     async fn record_and_take(&self, by: &TaskKey, orders: &[NewOrder]) -> Result<(Vec<Recorded>, Vec<Taken>)> {
         let (by, orders) = (by.clone(), orders.to_vec());
         let change = move |tx: &Tx<'_>, now| {
-            let (recorded, were_awaited) = record(tx, &by, &orders, now)?;
-            let ids: Vec<OrderId> = orders.iter().map(|order| order.order).collect();
-            let taken = take::of_orders(tx, &by, &ids, &were_awaited, crate::trade::orders::ENTRIES_MAX, now)?;
+            let Written { recorded, were_there, were_awaited } = record(tx, &by, &orders, now)?;
+            let taken = take::of_orders(tx, &by, &were_there, &were_awaited, ENTRIES_MAX, now)?;
             Ok((recorded, taken))
         };
         self.write(change).await
@@ -130,10 +130,19 @@ impl PendingStore for SqlitePending {
     }
 }
 
-/// Writes orders; answers what stands there, and which of them were awaited until now.
-fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Moment) -> Result<(Vec<Recorded>, Vec<OrderId>)> {
+/// What came of writing orders.
+struct Written {
+    recorded: Vec<Recorded>,
+    /// Those that had a row before: nothing waits for any other.
+    were_there: Vec<OrderId>,
+    /// Those of them that were awaited until now.
+    were_awaited: Vec<OrderId>,
+}
+
+/// Writes orders; answers what stands there.
+fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Moment) -> Result<Written> {
     let (now, record_awaited) = (moment_text(now), RECORD_AWAITED.replace("{now}", ":now"));
-    let (mut recorded, mut were_awaited) = (Vec::new(), Vec::new());
+    let (mut recorded, mut were_there, mut were_awaited) = (Vec::new(), Vec::new(), Vec::new());
     for order in orders {
         let inserted = tx
             .prepare_cached(
@@ -150,6 +159,7 @@ fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Moment) -> Result
             ])?;
         let mut is_written = inserted > 0;
         if !is_written {
+            were_there.push(order.order);
             let changed = tx.prepare_cached(&record_awaited)?.execute(named_params! {
                 ":shop_id": order.shop_id, ":shard": by.shard.get(), ":state": order.state.name(),
                 ":filename": by.file.as_str(), ":now": now, ":order_id": order.order.get(),
@@ -167,7 +177,7 @@ fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Moment) -> Result
             Recorded::of(order, by, standing.ok_or_else(gone)?)
         });
     }
-    Ok((recorded, were_awaited))
+    Ok(Written { recorded, were_there, were_awaited })
 }
 
 fn put(

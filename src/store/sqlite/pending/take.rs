@@ -1,6 +1,6 @@
 //! Handing out returns, each to one task.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use rusqlite::{Transaction as Tx, named_params, params};
 
@@ -42,24 +42,18 @@ pub(super) fn of_orders(
         }
     }
     claim(tx, by, Take::Orders(&[]), candidates, now)?;
-    let wanted: HashSet<OrderId> = orders.iter().copied().collect();
-    let mut all = taken(tx, by, Take::Orders(&[]))?;
-    all.retain(|taken| wanted.contains(&taken.entry.order));
-    Ok(in_order(all))
-}
-
-/// What the task has taken in this way.
-fn taken(tx: &Tx<'_>, by: &TaskKey, what: Take<'_>) -> Result<Vec<Taken>> {
-    let mut select = tx.prepare_cached(
-        "SELECT filename, line, order_id, happened_at, raw FROM pending_return
-         WHERE taken_file = ?1 AND taken_shard = ?2 AND taken_as = ?3",
-    )?;
-    let mut rows = select.query(params![by.file.as_str(), by.shard.get(), what.name()])?;
     let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
-        all.push(read::taken(row)?);
+    for order in BTreeSet::from_iter(orders) {
+        let mut select = tx.prepare_cached(
+            "SELECT filename, line, order_id, happened_at, raw FROM pending_return
+             WHERE order_id = ?1 AND taken_file = ?2 AND taken_shard = ?3 AND taken_as = 'order'",
+        )?;
+        let mut rows = select.query(params![order.get(), by.file.as_str(), by.shard.get()])?;
+        while let Some(row) = rows.next()? {
+            all.push(read::taken(row)?);
+        }
     }
-    Ok(all)
+    Ok(in_order(all))
 }
 
 /// Hands out what the task's shard has for it, the first time; afterwards what it was the first time.
@@ -93,7 +87,16 @@ pub(super) fn once(tx: &Tx<'_>, by: &TaskKey, what: Take<'_>, limit: usize, now:
         }
         claim(tx, by, what, candidates, now)?;
     }
-    Ok(in_order(taken(tx, by, what)?))
+    let mut select = tx.prepare_cached(
+        "SELECT filename, line, order_id, happened_at, raw FROM pending_return
+         WHERE taken_file = ?1 AND taken_shard = ?2 AND taken_as = ?3",
+    )?;
+    let mut rows = select.query(params![by.file.as_str(), by.shard.get(), what.name()])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read::taken(row)?);
+    }
+    Ok(in_order(all))
 }
 
 /// Marks the candidates as the task's own, as far as they may be handed out at once.
