@@ -16,8 +16,8 @@ use crate::http::extract::{Json, Path, Query};
 use crate::http::problem::ProblemBody;
 use crate::store::{FileQuery, Tracking, for_each_file};
 use crate::task::wire::{
-    FileResponse, FilesParams, FilesResponse, QueueItem, QueueParams, QueueResponse, RegisterRequest, RegisterResponse,
-    SummaryResponse,
+    FileResponse, FilesParams, FilesResponse, OldestParams, OldestResponse, QueueItem, QueueParams, QueueResponse,
+    RegisterRequest, RegisterResponse, SummaryResponse,
 };
 use crate::task::{FileName, Ledger, Stage};
 
@@ -79,6 +79,26 @@ pub(super) async fn queue(
     }
     let queued = api.tracking.queue(stage, limit, offset).await?;
     Ok(axum::Json(QueueResponse { stage, items: queued.into_iter().map(QueueItem::from).collect() }))
+}
+
+/// The oldest event file that a stage has neither done nor given up in some shard, beside the one that the asker is at.
+#[utoipa::path(
+    get, path = "/queues/{stage}/oldest", tag = "files",
+    params(("stage" = Stage, Path, description = "A stage.", example = "shard-worker"), OldestParams),
+    responses(
+        (status = 200, description = "The file, if there is one.", body = OldestResponse),
+        (status = 404, description = "There is no such stage.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is not right.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn oldest(
+    State(api): State<Api>,
+    Path(stage): Path<String>,
+    Query(params): Query<OldestParams>,
+) -> Result<axum::Json<OldestResponse>, Problem> {
+    let stage: Stage = stage.parse().map_err(|e| unknown_stage(&e))?;
+    let filename = api.tracking.oldest_unfinished(stage, &params.besides).await?;
+    Ok(axum::Json(OldestResponse { stage, filename }))
 }
 
 /// One file over all its shards.

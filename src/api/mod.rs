@@ -102,6 +102,7 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(work::claim))
         .routes(routes!(work::heartbeat))
         .routes(routes!(files::queue))
+        .routes(routes!(files::oldest))
         .routes(routes!(files::list_files))
         .routes(routes!(files::get_file))
         .routes(routes!(files::summary))

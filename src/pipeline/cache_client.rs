@@ -5,7 +5,7 @@
 
 use super::calls::{BATCH_TIMEOUT, Caller, ClientError, Service};
 use crate::config::{Party, Settings};
-use crate::task::TaskKey;
+use crate::task::{FileName, TaskKey};
 use crate::trade::wire::cache::{
     BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldResponse, NewOrderItem, OrdersRequest,
     OrdersResponse, PutAs, PutRequest, PutResponse, ReturnItem, TakeRequest, TakenItem, TakenResponse,
@@ -95,12 +95,13 @@ impl CacheClient {
         self.post("/pending/take", &body).map(returns_of)
     }
 
-    /// Takes returns of the task's shard whose time is up.
+    /// Takes returns of the task's shard whose time is up, and was up before `undecided`, the oldest other event file
+    /// that some shard has not decided.
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
-    pub fn expired(&self, by: &TaskKey, limit: u32) -> Result<Vec<Taken>, ClientError> {
-        let body = ExpiredRequest { filename: by.file.clone(), shard: by.shard, limit: Some(limit) };
+    pub fn expired(&self, by: &TaskKey, undecided: Option<FileName>, limit: u32) -> Result<Vec<Taken>, ClientError> {
+        let body = ExpiredRequest { filename: by.file.clone(), shard: by.shard, undecided, limit: Some(limit) };
         self.post("/pending/expired", &body).map(returns_of)
     }
 

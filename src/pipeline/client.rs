@@ -7,7 +7,7 @@ use crate::config::{Party, Settings};
 use crate::event::ShardId;
 use crate::task::wire::{
     ClaimRequest, ClaimResponse, FileResponse, FilesResponse, HeartbeatResponse, IngestDoneRequest, IngestDoneResponse,
-    RegisterRequest, RegisterResponse, SummaryResponse, TaskRequest, TaskResponse,
+    OldestResponse, RegisterRequest, RegisterResponse, SummaryResponse, TaskRequest, TaskResponse,
 };
 use crate::task::{FileName, Ledger, Output, Stage, Status};
 
@@ -93,6 +93,15 @@ impl Client {
             Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// The oldest event file that this stage has neither done nor given up in some shard, beside that one.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for all calls.
+    pub fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Result<Option<FileName>, ClientError> {
+        let found: OldestResponse = self.0.get(&format!("/queues/{stage}/oldest?besides={besides}"))?;
+        Ok(found.filename)
     }
 
     /// A page of files with a task in this status, after a file.

@@ -87,7 +87,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         party: Party::ShardWorker,
     };
     if !args.files.is_empty() {
-        let mut worker = open(&ctx.settings, &ctx.clock, args.shard)?;
+        let mut worker = open(&ctx.settings, &ctx.clock, args.shard, None)?;
         return tokio::task::spawn_blocking(move || {
             let lease = Lease::unlimited(Stage::ShardWorker, ctx.stop.clone());
             run_files(ctx.name, Stage::ShardWorker, &args.files, |path| {
@@ -103,14 +103,15 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     if args.once { run_once(ctx, plan, worker).await } else { run_daemon(ctx, plan, vec![worker]).await }
 }
 
-fn open(settings: &Settings, clock: &Clock, shard: ShardId) -> store::Result<Worker> {
+/// Without `tracking` nobody knows how far the other shards are.
+fn open(settings: &Settings, clock: &Clock, shard: ShardId, tracking: Option<Client>) -> store::Result<Worker> {
     let terms = Terms {
         line_bytes_max: settings.events.max_payload_size,
         key_retention_days: settings.worker.key_retention_days,
         policy: rules::Policy { untracked_is_none: settings.worker.untracked_is_none },
         window: WindowLimits::default(),
     };
-    let (bank, directory) = (RemoteBank::of(settings), RemoteDirectory::of(settings));
+    let (bank, directory) = (RemoteBank::of(settings), RemoteDirectory::of(settings, tracking));
     let folder = Folder::new(&settings.shared.dir);
     Worker::open(folder, shard, terms, clock.clone(), Box::new(bank), Box::new(directory))
 }
@@ -122,7 +123,7 @@ async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<Starting, Fa
         if let Some(why) = find_loss(&settings, shard)? {
             return Err(Fault::Surroundings(why));
         }
-        Ok(open(&settings, &clock, shard)?)
+        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, Party::ShardWorker)))?)
     });
     let settings = Arc::clone(&ctx.settings);
     // What is wrong with the folder is said at once, also when the API does not answer.

@@ -36,9 +36,10 @@ pub enum Take<'a> {
     /// Returns whose order is known and belongs to the asker's shard. Asked again, a task gets what it got the first
     /// time: what has come since is for the next task.
     Shard,
-    /// Returns that the asker's shard handed in, whose time is up and whose order never came. Asked again, a task gets
-    /// what it got the first time.
-    Expired,
+    /// Returns that the asker's shard handed in, whose time is up and whose order never came. Where an event file is
+    /// named that some shard has not decided, their time must have been up before it was made: what came within the
+    /// time of a return may still wait in it. Asked again, a task gets what it got the first time.
+    Expired(Option<&'a FileName>),
 }
 
 /// The order directory and the returns that wait.
@@ -86,12 +87,21 @@ pub trait PendingStore: Send + Sync {
 }
 
 impl Take<'_> {
+    /// Before which file a return must have been handed in for its time to be up, if it waits so long.
+    pub(super) fn handed_in_before(self, ttl_ms: i64) -> String {
+        match self {
+            Self::Expired(Some(undecided)) => FileName::of(undecided.moment().plus_ms(-ttl_ms)).as_str().to_owned(),
+            // Behind every name.
+            _ => ":".to_owned(),
+        }
+    }
+
     /// The word in the tables.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Orders(_) => "order",
             Self::Shard => "shard",
-            Self::Expired => "expired",
+            Self::Expired(_) => "expired",
         }
     }
 }

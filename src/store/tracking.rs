@@ -118,6 +118,10 @@ pub trait Tracking: Send + Sync {
     /// The state of everything in numbers.
     async fn summary(&self) -> Result<Summary>;
 
+    /// The oldest event file that this stage has neither done nor given up in some shard, beside that one. Files that
+    /// an earlier stage gave up, or that were registered but never completed, do not count.
+    async fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Result<Option<FileName>>;
+
     /// The moment at which the oldest task was registered that is neither delivered nor failed.
     async fn oldest_open(&self) -> Result<Option<crate::event::Moment>>;
 

@@ -98,7 +98,8 @@ pub(super) async fn expired(
 ) -> Result<axum::Json<TakenResponse>, Problem> {
     let (store, limit) = (cache.store.clone(), limit_of(request.limit)?);
     let by = TaskKey { file: request.filename, shard: request.shard };
-    let taken = to_the_end(async move { store.take(&by, Take::Expired, limit).await }).await?;
+    let take = async move { store.take(&by, Take::Expired(request.undecided.as_ref()), limit).await };
+    let taken = to_the_end(take).await?;
     cache.gauges.expired.inc_by(taken.len() as u64);
     Ok(answer(taken))
 }

@@ -6,16 +6,20 @@ use crate::config::{Party, Settings};
 use crate::pipeline::balance_client::BalanceClient;
 use crate::pipeline::cache_client::CacheClient;
 use crate::pipeline::calls::ClientError;
+use crate::pipeline::client::Client;
 use crate::pipeline::fault::Fault;
 use crate::rules::money::{Direction, Operation};
-use crate::task::TaskKey;
+use crate::task::{FileName, Stage, TaskKey};
 use crate::trade::{self, Amount, NewOrder, OperationKey, OperationKind, OrderId, OrderState, PutOutcome, UserId};
 
 /// The balance-daemon.
 pub struct RemoteBank(BalanceClient);
 
-/// The cache-service.
-pub struct RemoteDirectory(CacheClient);
+/// The cache-service, and who knows how far all shards are.
+pub struct RemoteDirectory {
+    cache: CacheClient,
+    tracking: Option<Client>,
+}
 
 impl RemoteBank {
     /// The one that the settings name.
@@ -26,8 +30,18 @@ impl RemoteBank {
 
 impl RemoteDirectory {
     /// The one that the settings name.
-    pub fn of(settings: &Settings) -> Self {
-        Self(CacheClient::of(settings, Party::ShardWorker))
+    /// Without `tracking` nobody asks how far the other shards are: the time of a return is up when it is up.
+    pub fn of(settings: &Settings, tracking: Option<Client>) -> Self {
+        Self { cache: CacheClient::of(settings, Party::ShardWorker), tracking }
+    }
+
+    /// A purchase may still be in a file that a shard has not come to: while it lags, or its worker is away, the time
+    /// of returns that this file could belong to is not up.
+    fn undecided(&self, by: &TaskKey) -> Result<Option<FileName>, Fault> {
+        match &self.tracking {
+            Some(tracking) => Ok(tracking.oldest_unfinished(Stage::ShardWorker, &by.file)?),
+            None => Ok(None),
+        }
     }
 }
 
@@ -50,7 +64,7 @@ impl Directory for RemoteDirectory {
             Ok(NewOrder { order: order_id(decided.order_id)?, shop_id: decided.shop_id, state })
         };
         let orders: Vec<_> = orders.iter().map(order).collect::<Result<_, Fault>>()?;
-        let (recorded, taken) = self.0.record_and_take(by, &orders)?;
+        let (recorded, taken) = self.cache.record_and_take(by, &orders)?;
         // The state that stands there may be that of an earlier try: the order's shard knows better.
         let elsewhere = recorded.iter().filter(|recorded| recorded.order.shard != by.shard).count();
         Ok(Written { elsewhere: elsewhere as u64, taken: taken.into_iter().map(taken_return).collect() })
@@ -66,20 +80,20 @@ impl Directory for RemoteDirectory {
             PutOutcome::Held => Kept::Held,
             PutOutcome::Known(_) => Kept::Ours,
         };
-        Ok(self.0.put(by, &entries)?.into_iter().map(kept).collect())
+        Ok(self.cache.put(by, &entries)?.into_iter().map(kept).collect())
     }
 
     fn take(&mut self, by: &TaskKey, due: Due) -> Result<Vec<TakenReturn>, Fault> {
         let limit = u32::try_from(ENTRIES_MAX).unwrap_or(u32::MAX);
         let taken = match due {
-            Due::Ours => self.0.take(by, limit)?,
-            Due::Expired => self.0.expired(by, limit)?,
+            Due::Ours => self.cache.take(by, limit)?,
+            Due::Expired => self.cache.expired(by, self.undecided(by)?, limit)?,
         };
         Ok(taken.into_iter().map(taken_return).collect())
     }
 
     fn confirm(&mut self, by: &TaskKey) -> Result<(), Fault> {
-        self.0.confirm(by)?;
+        self.cache.confirm(by)?;
         Ok(())
     }
 }

@@ -18,8 +18,8 @@ pub(in crate::store) const REPLAY: &str = "UPDATE pipeline_tracking SET lease_un
 /// was registered but never completed, do not count, unless the order is strict; with a strict order a failed task is
 /// not finished either. One statement for all statuses: between two a task could go from one to the other unseen.
 /// `{by_order}` names the index where a dialect must be told: it holds shard, status and filename in this order, so that
-/// nothing is sorted. Bound is the shard, once for each status.
-pub(in crate::store) fn oldest_unfinished(stage: Stage, strict: bool) -> String {
+/// nothing is sorted. Bound is the shard, once for each status. `limit` so many of each status.
+pub(in crate::store) fn oldest_unfinished(stage: Stage, strict: bool, limit: u32) -> String {
     let mut open = String::new();
     if !strict {
         open.push_str(" AND event_ingest_status = 'done'");
@@ -32,7 +32,7 @@ pub(in crate::store) fn oldest_unfinished(stage: Stage, strict: bool) -> String 
     let of_status = |status: &&str| {
         format!(
             "SELECT filename FROM (SELECT filename FROM pipeline_tracking {{by_order}}WHERE shard = ? \
-             AND {{status}} = '{status}'{open} ORDER BY filename LIMIT 1) AS {status}_ones"
+             AND {{status}} = '{status}'{open} ORDER BY filename LIMIT {limit}) AS {status}_ones"
         )
     };
     let selects: Vec<String> = unfinished(strict).iter().map(of_status).collect();

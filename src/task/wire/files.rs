@@ -17,6 +17,28 @@ pub struct QueueResponse {
     pub items: Vec<QueueItem>,
 }
 
+/// Which file to pass over.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct OldestParams {
+    /// Look beside this one: the file that the asker is at.
+    #[param(value_type = String, pattern = "^[0-9]{14}$", example = "20250101000000")]
+    pub besides: FileName,
+}
+
+/// The oldest event file that a stage has neither done nor given up in some shard.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OldestResponse {
+    /// The stage.
+    #[schema(example = "shard-worker")]
+    pub stage: Stage,
+    /// The file; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "20250101000000")]
+    pub filename: Option<FileName>,
+}
+
 /// A ready task.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct QueueItem {

@@ -10,8 +10,8 @@ use super::{Claimed, Counts, FileName, Output, Stage, Status, TaskKey};
 use crate::event::shard::SHARD_MAX;
 use crate::event::{ShardCount, ShardId};
 pub use files::{
-    ByStage, FileResponse, FilesParams, FilesResponse, LeaseItem, QueueItem, QueueParams, QueueResponse, ResultItem,
-    ShardItem, SummaryResponse,
+    ByStage, FileResponse, FilesParams, FilesResponse, LeaseItem, OldestParams, OldestResponse, QueueItem, QueueParams,
+    QueueResponse, ResultItem, ShardItem, SummaryResponse,
 };
 
 /// Registers a file.

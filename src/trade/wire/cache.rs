@@ -194,6 +194,10 @@ pub struct ExpiredRequest {
     /// The task's shard.
     #[schema(value_type = u8, maximum = 127, example = 0)]
     pub shard: ShardId,
+    /// The oldest other event file that some shard has not decided: no time is up that is not up before this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{14}$", example = "20250101000000")]
+    pub undecided: Option<FileName>,
     /// The most returns to hand out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 10_000, example = 1000)]

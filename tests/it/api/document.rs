@@ -70,6 +70,7 @@ fn every_route_is_in_the_document() {
         ("POST", "/stages/{stage}/heartbeat"),
         ("POST", "/queues/{stage}/claim"),
         ("GET", "/queues/{stage}"),
+        ("GET", "/queues/{stage}/oldest"),
         ("GET", "/files"),
         ("GET", "/files/{filename}"),
         ("GET", "/metrics/summary"),

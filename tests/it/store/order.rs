@@ -9,6 +9,7 @@ on_every_backend! {
     a_failed_task_does_not_block_the_files_after_it
     with_strict_order_a_failed_task_blocks
     a_waiting_task_holds_back_the_newer_ones
+    the_oldest_unfinished_file_is_that_of_all_shards
 }
 
 async fn worker_and_sender_get_the_oldest_unfinished_file_of_each_shard(backend: &dyn Backend) {
@@ -92,4 +93,31 @@ async fn a_waiting_task_holds_back_the_newer_ones(backend: &dyn Backend) {
     assert_eq!(world.claim(WORK, 1, "b").await, []);
     world.clock.advance_ms(1000);
     assert_eq!(names(&world.claim(WORK, 1, "c").await), [key(1, 0)]);
+}
+
+async fn the_oldest_unfinished_file_is_that_of_all_shards(backend: &dyn Backend) {
+    let world = World::open(backend).await;
+    let oldest = async |besides: u32| world.tracking.oldest_unfinished(WORK, &file(besides)).await.unwrap();
+    assert_eq!(oldest(1).await, None);
+    world.tracking.register(&file(1), &all(2)).await.unwrap();
+    assert_eq!(oldest(9).await, None, "never completed");
+    for number in 2..=5 {
+        world.ready(number, 2).await;
+    }
+    assert_eq!((oldest(9).await, oldest(2).await), (Some(file(2)), Some(file(3))), "not yet split, but to come");
+    world.fail(&key(2, 0), SPLIT).await;
+    world.fail(&key(2, 1), SPLIT).await;
+    assert_eq!(oldest(9).await, Some(file(3)), "given up");
+    for number in 3..=5 {
+        for of_shard in 0..2 {
+            world.finish(&key(number, of_shard), &[SPLIT]).await;
+        }
+    }
+    world.finish(&key(3, 0), &[WORK]).await;
+    world.finish(&key(4, 0), &[WORK]).await;
+    assert_eq!((oldest(5).await, oldest(3).await), (Some(file(3)), Some(file(4))), "shard 1 lags");
+    world.finish(&key(3, 1), &[WORK]).await;
+    world.finish(&key(4, 1), &[WORK]).await;
+    world.claim(WORK, 16, "both shards").await;
+    assert_eq!((oldest(4).await, oldest(5).await), (Some(file(5)), None), "in work is unfinished");
 }

@@ -14,6 +14,7 @@ on_every_backend! {
     a_return_of_another_shard_is_handed_to_it
     what_comes_later_is_for_the_next_task
     time_that_is_up_is_told_once
+    no_time_is_up_that_is_not_up_before_a_file_that_is_undecided
     an_order_in_time_is_no_orphan
     a_task_that_is_done_frees_its_place_and_is_forgotten_later
     the_cap_holds_returns_back_and_loses_none
@@ -178,7 +179,7 @@ async fn a_return_of_another_shard_is_handed_to_it(backend: &dyn Backend) {
     assert_eq!(shop.put_one(&key(2, 0), 4, 7).await, PutOutcome::Held);
     assert!(shop.take(&key(3, 0), Take::Shard).await.is_empty(), "it belongs to shard 1");
     shop.clock.advance_ms(TTL_MS + 1);
-    assert!(shop.take(&key(4, 0), Take::Expired).await.is_empty(), "its order is known: it does not expire");
+    assert!(shop.take(&key(4, 0), Take::Expired(None)).await.is_empty(), "its order is known: it does not expire");
     let backlog = shop.store.backlog().await.unwrap();
     assert_eq!((backlog.overdue, backlog.due), (0, 1), "it waits for a task of its shard");
     assert_eq!(shop.take(&key(3, 1), Take::Shard).await, [4]);
@@ -209,22 +210,33 @@ async fn time_that_is_up_is_told_once(backend: &dyn Backend) {
     shop.put_one(&key(1, 0), 4, 7).await;
     shop.put_one(&key(1, 1), 5, 8).await;
     shop.clock.advance_ms(TTL_MS - 1);
-    assert!(shop.take(&key(2, 0), Take::Expired).await.is_empty());
+    assert!(shop.take(&key(2, 0), Take::Expired(None)).await.is_empty());
     assert_eq!(shop.store.backlog().await.unwrap().overdue, 0);
     shop.clock.advance_ms(1);
     let backlog = shop.store.backlog().await.unwrap();
     assert_eq!((backlog.overdue, backlog.due), (2, 2));
-    assert!(shop.take(&key(2, 0), Take::Expired).await.is_empty(), "this task has its answer");
+    assert!(shop.take(&key(2, 0), Take::Expired(None)).await.is_empty(), "this task has its answer");
     for _again in 0..2 {
-        assert_eq!(shop.take(&key(3, 0), Take::Expired).await, [4], "of its own shard");
+        assert_eq!(shop.take(&key(3, 0), Take::Expired(None)).await, [4], "of its own shard");
     }
-    assert!(shop.take(&key(4, 0), Take::Expired).await.is_empty());
+    assert!(shop.take(&key(4, 0), Take::Expired(None)).await.is_empty());
     // The order comes too late: the return has expired and is not released.
     assert!(shop.record(&key(5, 0), 7).await.is_empty());
     assert!(shop.take(&key(6, 0), Take::Shard).await.is_empty());
     assert_eq!(shop.store.list_held(order(7), 10).await.unwrap()[0].state, HeldState::Expired(key(3, 0)));
     assert_eq!(shop.put_one(&key(1, 0), 4, 7).await, PutOutcome::Held);
-    assert_eq!(shop.take(&key(3, 1), Take::Expired).await, [5]);
+    assert_eq!(shop.take(&key(3, 1), Take::Expired(None)).await, [5]);
+}
+
+async fn no_time_is_up_that_is_not_up_before_a_file_that_is_undecided(backend: &dyn Backend) {
+    let shop = Shop::open(backend).await;
+    shop.put_one(&key(1, 0), 4, 7).await;
+    shop.clock.advance_ms(TTL_MS * 10);
+    let later = |ms: i64| FileName::of(Moment::from_unix_ms(START_MS + 1000 + ms));
+    assert!(shop.take(&key(2, 0), Take::Expired(Some(&file(1)))).await.is_empty(), "its own file, in another shard");
+    assert!(shop.take(&key(3, 0), Take::Expired(Some(&later(TTL_MS)))).await.is_empty(), "within its time");
+    assert_eq!(shop.take(&key(4, 0), Take::Expired(Some(&later(TTL_MS + 1000)))).await, [4]);
+    assert_eq!(shop.take(&key(4, 0), Take::Expired(Some(&file(1)))).await, [4], "the same task is told the same");
 }
 
 async fn an_order_in_time_is_no_orphan(backend: &dyn Backend) {
@@ -232,7 +244,7 @@ async fn an_order_in_time_is_no_orphan(backend: &dyn Backend) {
     shop.put_one(&key(1, 0), 4, 7).await;
     shop.store.record_orders(&key(2, 0), &[bought(7)]).await.unwrap();
     shop.clock.advance_ms(TTL_MS * 2);
-    assert!(shop.take(&key(3, 0), Take::Expired).await.is_empty());
+    assert!(shop.take(&key(3, 0), Take::Expired(None)).await.is_empty());
     assert_eq!(shop.take(&key(3, 0), Take::Orders(&[order(7)])).await, [4]);
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod crash;
+mod lag;
 mod pairs;
 mod scarce;
 mod year;

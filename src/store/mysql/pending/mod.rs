@@ -56,7 +56,9 @@ impl PendingStore for MysqlPending {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(ENTRIES_MAX);
         match what {
             Take::Orders(orders) => self.database.write(&take::OfOrders { by, orders, new: orders, limit }).await,
-            Take::Shard | Take::Expired => self.database.write(&take::Once { by, what, limit }).await,
+            Take::Shard | Take::Expired(_) => {
+                self.database.write(&take::Once { by, what, limit, policy: self.policy }).await
+            }
         }
     }
 

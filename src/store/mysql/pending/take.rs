@@ -10,7 +10,7 @@ use super::super::database::{Tx, Work};
 use super::super::value::{count, count_value, file_name};
 use super::read;
 use crate::store::Result;
-use crate::store::pending::{Take, within_bytes};
+use crate::store::pending::{PendingPolicy, Take, within_bytes};
 use crate::store::sql::{CLAIM_RETURN, CONFIRM};
 use crate::task::{FileName, TaskKey};
 use crate::trade::{OrderId, Taken};
@@ -49,6 +49,7 @@ pub(super) struct Once<'a> {
     pub(super) by: &'a TaskKey,
     pub(super) what: Take<'a>,
     pub(super) limit: usize,
+    pub(super) policy: PendingPolicy,
 }
 
 #[async_trait]
@@ -60,7 +61,8 @@ impl Work for Once<'_> {
         let insert = "INSERT INTO pending_claim (filename, shard, kind, claimed_at) VALUES (?, ?, ?, UTC_TIMESTAMP(3))";
         let is_first = tx.insert(insert, (file, shard, self.what.name())).await?;
         if is_first {
-            let candidates = if self.what == Take::Expired { self.overdue(tx).await? } else { self.known(tx).await? };
+            let is_overdue = matches!(self.what, Take::Expired(_));
+            let candidates = if is_overdue { self.overdue(tx).await? } else { self.known(tx).await? };
             claim(tx, self.by, self.what, candidates, self.limit).await?;
         }
         let select = "SELECT filename, line, order_id, happened_at, raw FROM pending_return
@@ -87,10 +89,12 @@ impl Once<'_> {
     async fn overdue(&self, tx: &mut Tx<'_>) -> Result<Candidates> {
         let select = "SELECT p.filename, p.line, p.order_id, OCTET_LENGTH(p.raw) AS bytes
              FROM pending_return p JOIN order_directory d ON d.order_id = p.order_id
-             WHERE p.taken_file IS NULL AND p.put_shard = ? AND p.expires_at <= UTC_TIMESTAMP(3) AND d.state = 'awaited'
+             WHERE p.taken_file IS NULL AND p.put_shard = ? AND p.expires_at <= UTC_TIMESTAMP(3) AND p.filename < ?
+               AND d.state = 'awaited'
              ORDER BY p.filename, p.line LIMIT ?";
         let mut candidates = Candidates::default();
-        for row in &tx.rows(select, (self.by.shard.get(), self.limit)).await? {
+        let before = self.what.handed_in_before(self.policy.ttl_ms);
+        for row in &tx.rows(select, (self.by.shard.get(), before, self.limit)).await? {
             candidates.add(row)?;
         }
         let rows = candidates.orders().iter().map(|order| vec![Value::from(order.get())]).collect();

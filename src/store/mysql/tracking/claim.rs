@@ -145,8 +145,9 @@ impl Take<'_> {
     /// The way of worker and sender: per shard only the oldest unfinished file.
     async fn in_order(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>> {
         let mut candidates = Vec::new();
-        for shard in self.shards(tx).await? {
-            if let Some(file) = self.oldest_unfinished(tx, shard).await? {
+        for shard in shards(tx, self.claim.shard).await? {
+            let strict = self.policy.strict_order;
+            if let Some(file) = oldest_unfinished(tx, self.claim.stage, shard, strict, None).await? {
                 candidates.push(TaskKey { file, shard });
             }
         }
@@ -160,33 +161,6 @@ impl Take<'_> {
             claimed.extend(self.take(tx, key).await?);
         }
         Ok(claimed)
-    }
-
-    /// The shards there are. Each is found by one step in the index, not by reading all rows.
-    async fn shards(&self, tx: &mut Tx<'_>) -> Result<Vec<ShardId>> {
-        if let Some(shard) = self.claim.shard {
-            return Ok(vec![shard]);
-        }
-        let mut shards = Vec::new();
-        let mut after = -1_i16;
-        loop {
-            let row = tx.first("SELECT MIN(shard) AS shard FROM pipeline_tracking WHERE shard > ?", (after,)).await?;
-            let next: Option<u8> = row.map(|row| get(&row, "shard")).transpose()?.flatten();
-            let Some(next) = next else {
-                return Ok(shards);
-            };
-            after = i16::from(next);
-            shards.extend(ShardId::new(next.into()));
-        }
-    }
-
-    async fn oldest_unfinished(&self, tx: &mut Tx<'_>, shard: ShardId) -> Result<Option<FileName>> {
-        let strict = self.policy.strict_order;
-        let select = for_stage(self.claim.stage, &sql::oldest_unfinished(self.claim.stage, strict));
-        let shards = vec![Value::from(shard.get()); sql::unfinished(strict).len()];
-        let rows = tx.rows(&select, Params::Positional(shards)).await?;
-        let files: Vec<FileName> = rows.iter().map(|row| file_name(row, "filename")).collect::<Result<_>>()?;
-        Ok(files.into_iter().min())
     }
 
     async fn take(&self, tx: &mut Tx<'_>, key: TaskKey) -> Result<Option<Claimed>> {
@@ -257,6 +231,59 @@ fn key_of(row: &mysql_async::Row) -> Result<TaskKey> {
     Ok(TaskKey { file: file_name(row, "filename")?, shard: shard(row, "shard")? })
 }
 
+/// Looks for the oldest file, beside that one, that a stage has neither done nor given up in some shard.
+pub(super) struct OldestBesides<'a> {
+    pub(super) stage: Stage,
+    pub(super) besides: &'a FileName,
+}
+
+#[async_trait]
+impl Work for OldestBesides<'_> {
+    type Out = Option<FileName>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<FileName>> {
+        let mut oldest = None;
+        for shard in shards(tx, None).await? {
+            let found = oldest_unfinished(tx, self.stage, shard, false, Some(self.besides)).await?;
+            oldest = oldest.into_iter().chain(found).min();
+        }
+        Ok(oldest)
+    }
+}
+
+/// The shards there are. Each is found by one step in the index, not by reading all rows.
+async fn shards(tx: &mut Tx<'_>, only: Option<ShardId>) -> Result<Vec<ShardId>> {
+    if let Some(shard) = only {
+        return Ok(vec![shard]);
+    }
+    let mut shards = Vec::new();
+    let mut after = -1_i16;
+    loop {
+        let row = tx.first("SELECT MIN(shard) AS shard FROM pipeline_tracking WHERE shard > ?", (after,)).await?;
+        let next: Option<u8> = row.map(|row| get(&row, "shard")).transpose()?.flatten();
+        let Some(next) = next else {
+            return Ok(shards);
+        };
+        after = i16::from(next);
+        shards.extend(ShardId::new(next.into()));
+    }
+}
+
+async fn oldest_unfinished(
+    tx: &mut Tx<'_>,
+    stage: Stage,
+    shard: ShardId,
+    strict: bool,
+    besides: Option<&FileName>,
+) -> Result<Option<FileName>> {
+    // One more than is looked for, should the first be the one that is passed over.
+    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, 1 + u32::from(besides.is_some())));
+    let shards = vec![Value::from(shard.get()); sql::unfinished(strict).len()];
+    let rows = tx.rows(&select, Params::Positional(shards)).await?;
+    let files: Vec<FileName> = rows.iter().map(|row| file_name(row, "filename")).collect::<Result<_>>()?;
+    Ok(files.into_iter().filter(|file| besides.is_none_or(|besides| besides != file)).min())
+}
+
 #[cfg(test)]
 mod tests {
     use mysql_async::Value;
@@ -306,7 +333,7 @@ mod tests {
     }
 
     fn oldest(stage: Stage, strict: bool) -> String {
-        for_stage(stage, &sql::oldest_unfinished(stage, strict))
+        for_stage(stage, &sql::oldest_unfinished(stage, strict, 2))
     }
 
     #[expect(clippy::disallowed_methods, reason = "where the servers are, only whoever started them knows")]

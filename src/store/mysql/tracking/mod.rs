@@ -103,6 +103,10 @@ impl Tracking for MysqlTracking {
         self.database.read(&read::Summarize).await
     }
 
+    async fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Result<Option<FileName>> {
+        self.database.read(&claim::OldestBesides { stage, besides }).await
+    }
+
     async fn oldest_open(&self) -> Result<Option<Moment>> {
         self.database.write(&read::OldestOpen).await
     }

@@ -95,14 +95,19 @@ impl PendingStore for SqlitePending {
     }
 
     async fn take(&self, by: &TaskKey, what: Take<'_>, limit: u32) -> Result<Vec<Taken>> {
-        let (by, limit) = (by.clone(), limit as usize);
+        let (by, limit, policy) = (by.clone(), limit as usize, self.policy);
         match what {
             Take::Orders(orders) => {
                 let orders = orders.to_vec();
                 self.write(move |tx, now| take::of_orders(tx, &by, &orders, &orders, limit, now)).await
             }
-            Take::Shard => self.write(move |tx, now| take::once(tx, &by, Take::Shard, limit, now)).await,
-            Take::Expired => self.write(move |tx, now| take::once(tx, &by, Take::Expired, limit, now)).await,
+            Take::Shard => self.write(move |tx, now| take::once(tx, &by, Take::Shard, limit, policy, now)).await,
+            Take::Expired(undecided) => {
+                let undecided = undecided.cloned();
+                let what =
+                    move |tx: &Tx<'_>, now| take::once(tx, &by, Take::Expired(undecided.as_ref()), limit, policy, now);
+                self.write(what).await
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::super::db::{count_column, count_value, file_column, moment_text};
 use super::read;
 use crate::event::Moment;
 use crate::store::Result;
-use crate::store::pending::{Take, within_bytes};
+use crate::store::pending::{PendingPolicy, Take, within_bytes};
 use crate::store::sql::{CLAIM_RETURN, CONFIRM};
 use crate::task::{FileName, TaskKey};
 use crate::trade::{OrderId, Taken};
@@ -57,7 +57,14 @@ pub(super) fn of_orders(
 }
 
 /// Hands out what the task's shard has for it, the first time; afterwards what it was the first time.
-pub(super) fn once(tx: &Tx<'_>, by: &TaskKey, what: Take<'_>, limit: usize, now: Moment) -> Result<Vec<Taken>> {
+pub(super) fn once(
+    tx: &Tx<'_>,
+    by: &TaskKey,
+    what: Take<'_>,
+    limit: usize,
+    policy: PendingPolicy,
+    now: Moment,
+) -> Result<Vec<Taken>> {
     let is_first = tx
         .prepare_cached(
             "INSERT INTO pending_claim (filename, shard, kind, claimed_at) VALUES (?1, ?2, ?3, ?4)
@@ -65,21 +72,24 @@ pub(super) fn once(tx: &Tx<'_>, by: &TaskKey, what: Take<'_>, limit: usize, now:
         )?
         .execute(params![by.file.as_str(), by.shard.get(), what.name(), moment_text(now)])?;
     if is_first == 1 {
-        let select = if what == Take::Expired {
+        let select = if matches!(what, Take::Expired(_)) {
             "SELECT p.filename, p.line, OCTET_LENGTH(p.raw) AS bytes
              FROM pending_return p JOIN order_directory d ON d.order_id = p.order_id
-             WHERE p.taken_file IS NULL AND p.put_shard = :shard AND p.expires_at <= :now AND d.state = 'awaited'
+             WHERE p.taken_file IS NULL AND p.put_shard = :shard AND p.expires_at <= :now AND p.filename < :before
+               AND d.state = 'awaited'
              ORDER BY p.filename, p.line LIMIT :limit"
         } else {
-            // The moment is bound in both, and is no part of this one's question.
+            // Moment and file are bound in both, and are no part of this one's question.
             "SELECT p.filename, p.line, OCTET_LENGTH(p.raw) AS bytes
              FROM pending_return p JOIN order_directory d ON d.order_id = p.order_id
-             WHERE p.taken_file IS NULL AND d.shard = :shard AND :now IS NOT NULL
+             WHERE p.taken_file IS NULL AND d.shard = :shard AND :now IS NOT NULL AND :before IS NOT NULL
              ORDER BY p.filename, p.line LIMIT :limit"
         };
         let mut select = tx.prepare_cached(select)?;
-        let values =
-            named_params! { ":shard": by.shard.get(), ":now": moment_text(now), ":limit": count_value(limit as u64) };
+        let values = named_params! {
+            ":shard": by.shard.get(), ":now": moment_text(now), ":before": what.handed_in_before(policy.ttl_ms),
+            ":limit": count_value(limit as u64),
+        };
         let mut rows = select.query(values)?;
         let mut candidates = Vec::new();
         while let Some(row) = rows.next()? {

@@ -113,7 +113,7 @@ fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context) -
 fn claim_in_order(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
     let mut candidates = Vec::new();
     for shard in shards(transaction, claim.shard)? {
-        if let Some(file) = oldest_unfinished(transaction, claim.stage, shard, context.policy.strict_order)? {
+        if let Some(file) = oldest_unfinished(transaction, claim.stage, shard, context.policy.strict_order, None)? {
             candidates.push(TaskKey { file, shard });
         }
     }
@@ -148,6 +148,20 @@ fn shards(transaction: &Transaction<'_>, only: Option<ShardId>) -> Result<Vec<Sh
     }
 }
 
+/// The oldest file, beside that one, that this stage has neither done nor given up in some shard.
+pub(super) fn oldest_besides(
+    transaction: &Transaction<'_>,
+    stage: Stage,
+    besides: &FileName,
+) -> Result<Option<FileName>> {
+    let mut oldest = None;
+    for shard in shards(transaction, None)? {
+        let found = oldest_unfinished(transaction, stage, shard, false, Some(besides))?;
+        oldest = oldest.into_iter().chain(found).min();
+    }
+    Ok(oldest)
+}
+
 /// The oldest file of a shard that this stage has neither done nor given up. Files that an earlier stage gave up, or
 /// whose event file was registered but never completed, do not block the others, unless the order is strict.
 fn oldest_unfinished(
@@ -155,13 +169,16 @@ fn oldest_unfinished(
     stage: Stage,
     shard: ShardId,
     strict: bool,
+    besides: Option<&FileName>,
 ) -> Result<Option<FileName>> {
-    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict));
+    // One more than is looked for, should the first be the one that is passed over.
+    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, 1 + u32::from(besides.is_some())));
     let shards = vec![shard.get(); sql::unfinished(strict).len()];
     let mut statement = transaction.prepare_cached(&select)?;
     let found = statement.query_map(rusqlite::params_from_iter(shards), |row| row.get::<_, String>(0))?;
     let files: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
-    files.into_iter().min().map(|name| file_name(&name, "filename")).transpose()
+    let others = files.into_iter().filter(|name| besides.is_none_or(|besides| besides.as_str() != name));
+    others.min().map(|name| file_name(&name, "filename")).transpose()
 }
 
 /// The claim itself: zero rows mean that the task is not ready, or that somebody else won.

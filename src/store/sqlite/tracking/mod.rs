@@ -102,6 +102,11 @@ impl Tracking for SqliteTracking {
         self.db.call(|connection| read::summary(connection)).await
     }
 
+    async fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Result<Option<FileName>> {
+        let besides = besides.clone();
+        self.db.call(move |connection| claim::oldest_besides(&connection.transaction()?, stage, &besides)).await
+    }
+
     async fn oldest_open(&self) -> Result<Option<Moment>> {
         self.db.call(|connection| read::oldest_open(connection)).await
     }
