@@ -2,7 +2,8 @@
 //! lines: the same are accepted, and accounts and shelves come to the same. One of the runs is compared with an
 //! independent calculation, line by line.
 //!
-//! Generated events; a whole year by `SHOPCTL_YEAR=FILE`, plain or gzip.
+//! Generated events; a whole year by `SHOPCTL_YEAR=FILE`, plain or gzip, in every size for every number of shards or as
+//! `SHOPCTL_YEAR_CUTS` says: `137x3 137x16`.
 
 use std::collections::BTreeMap;
 
@@ -143,6 +144,11 @@ fn sizes_of_files_and_numbers_of_shards_change_nothing() {
     if is_year {
         let all = [large, usual, small].into_iter().flat_map(|batch| [1, 2, 3, 16].map(|shards| (batch, shards)));
         cuts = all.filter(|cut| *cut != (usual, 2)).collect();
+    }
+    if let Some(asked) = variable("SHOPCTL_YEAR_CUTS") {
+        let cut =
+            |cut: &str| cut.split_once('x').map(|(batch, shards)| (batch.parse().unwrap(), shards.parse().unwrap()));
+        cuts = asked.split(' ').map(|asked| cut(asked).unwrap()).collect();
     }
     for (batch, shards) in cuts {
         let (other, _) = run(&input, batch, shards);
