@@ -30,6 +30,7 @@ impl RemoteBank {
 
 impl RemoteDirectory {
     /// The one that the settings name.
+    ///
     /// Without `tracking` nobody asks how far the other shards are: the time of a return is up when it is up.
     pub fn of(settings: &Settings, tracking: Option<Client>) -> Self {
         Self { cache: CacheClient::of(settings, Party::ShardWorker), tracking }
