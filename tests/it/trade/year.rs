@@ -56,7 +56,8 @@ fn input() -> Vec<u8> {
 /// Runs the lines through, until no return waits any more.
 fn run(lines: &[u8], batch: usize, shards: u8) -> (Outcome, Pipeline) {
     let settings = [format!("pipeline.shards_count={shards}"), format!("balance.opening_balance={OPENING}")];
-    let pipeline = Pipeline::new(&[&settings[0], &settings[1]]);
+    // Nothing is killed here: however slow the disk is meanwhile, no attempt is taken for lost.
+    let pipeline = Pipeline::new(&["pipeline.lease_ms=60000", &settings[0], &settings[1]]);
     let (path, batch) = (pipeline.write("input.ndjson", lines), batch.to_string());
     let from = ["up", "--any-port", "--from", path.to_str().unwrap(), "--batch", &batch];
     pipeline.spawn(&from, None).wait_exit(LONG).expect_code(0);
