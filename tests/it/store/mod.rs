@@ -17,7 +17,7 @@ mod order;
 mod pairs;
 mod pending;
 mod schema;
-mod served;
+pub(crate) mod served;
 mod servers;
 mod shard;
 mod traces;

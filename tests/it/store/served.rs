@@ -7,19 +7,22 @@ use mysql_async::{Conn, OptsBuilder};
 use shopctl::store::Server;
 
 use super::*;
+use crate::support::database::Databases;
 
 /// Databases on a server that go away with the test.
-pub(super) struct Served {
+pub(crate) struct Served {
+    /// Where the server is, without a database.
+    url: String,
     server: Server,
     prefix: String,
 }
 
 impl Served {
-    pub(super) fn mariadb() -> Self {
+    pub(crate) fn mariadb() -> Self {
         Self::at("SHOPCTL_TEST_MARIADB", "MariaDB 10.6 or newer (on Debian: apt-get install mariadb-server)")
     }
 
-    pub(super) fn mysql() -> Self {
+    pub(crate) fn mysql() -> Self {
         Self::at("SHOPCTL_TEST_MYSQL", "MySQL 8.0 or newer")
     }
 
@@ -32,10 +35,12 @@ impl Served {
                  'tests/run --embedded' runs what needs none"
             )
         });
-        let url = format!("{}/shopctl_test", url.trim_end_matches('/'));
-        let StoreUrl::Mysql(server) = StoreUrl::parse(&url).unwrap() else { panic!("{variable} names no server") };
+        let url = url.trim_end_matches('/').to_owned();
+        let StoreUrl::Mysql(server) = StoreUrl::parse(&format!("{url}/shopctl_test")).unwrap() else {
+            panic!("{variable} names no server")
+        };
         let number = NEXT.fetch_add(1, Ordering::SeqCst);
-        Self { server, prefix: format!("shopctl_test_{}_{number}", std::process::id()) }
+        Self { url, server, prefix: format!("shopctl_test_{}_{number}", std::process::id()) }
     }
 
     fn named(&self, name: &str) -> StoreUrl {
@@ -44,6 +49,19 @@ impl Served {
 }
 
 impl Served {
+    /// A whole pipeline's databases.
+    pub(crate) fn databases(&self) -> Databases {
+        let url = format!("{}/{}_", self.url, self.prefix);
+        let names = [
+            ("tracking", "pipeline_db"),
+            ("shard", "shop_shard_{shard}"),
+            ("balance", "balance_db"),
+            ("cache", "cache_db"),
+        ];
+        let settings = names.map(|(key, name)| format!("database.{key}={url}{name}"));
+        Databases::Server { url, settings: settings.to_vec() }
+    }
+
     /// What an administrator does, in no database.
     pub(super) async fn change_server(&self, statement: &str) {
         connect(&self.server, None).await.query_drop(statement).await.unwrap();

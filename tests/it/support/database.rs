@@ -14,9 +14,9 @@ pub(crate) type Texts = Vec<Option<String>>;
 pub(crate) enum Databases {
     /// Files in its shared folder.
     Sqlite,
-    /// `pipeline_db` and `shop_shard_<n>` on a server that speaks MySQL's protocol, read at `url`.
+    /// `pipeline_db`, `shop_shard_<n>`, `balance_db` and `cache_db` on a server that speaks MySQL's protocol.
     Server {
-        /// How the tests read it: `mysql://USER@HOST:PORT`.
+        /// How the tests read one of them, up to its name: `mysql://USER@HOST:PORT/`, and what all names begin with.
         url: String,
         /// What the pipeline's settings say.
         settings: Vec<String>,

@@ -94,7 +94,7 @@ impl Mariadb {
     pub(crate) fn databases(&self, other_port: u16) -> Databases {
         let user = "mysql://shop:shop@127.0.0.1";
         Databases::Server {
-            url: self.root().0,
+            url: format!("{}/", self.root().0),
             settings: vec![
                 format!("database.tracking={user}:{}/pipeline_db", self.port),
                 format!("database.shard={user}:{other_port}/shop_shard_{{shard}}"),

@@ -75,7 +75,7 @@ impl Pipeline {
         Self::with(None, Databases::Sqlite, more)
     }
 
-    /// The same with its databases on a server; they are made first.
+    /// The same with its databases where they are told to be; they are made first.
     pub(crate) fn served(databases: Databases, more: &[&str]) -> Self {
         let pipeline = Self::with(None, databases, more);
         pipeline.run(&["migrate", "up"], 0);
@@ -333,7 +333,7 @@ impl Pipeline {
     pub(crate) fn open(&self, name: &str) -> Box<dyn Rows> {
         match &self.databases {
             Databases::Sqlite => Box::new(self.database(name)),
-            Databases::Server { url, .. } => Box::new(Served(format!("{url}/{name}"))),
+            Databases::Server { url, .. } => Box::new(Served(format!("{url}{name}"))),
         }
     }
 
@@ -341,7 +341,7 @@ impl Pipeline {
     pub(crate) fn keep_open(&self, name: &str) -> Box<dyn Rows + Send> {
         match &self.databases {
             Databases::Sqlite => Box::new(self.database(name)),
-            Databases::Server { url, .. } => Box::new(Kept::connect(&format!("{url}/{name}"))),
+            Databases::Server { url, .. } => Box::new(Kept::connect(&format!("{url}{name}"))),
         }
     }
 

@@ -5,6 +5,7 @@ mod crash;
 mod lag;
 mod pairs;
 mod scarce;
+mod served;
 mod year;
 
 use std::net::SocketAddr;

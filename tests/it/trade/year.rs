@@ -6,6 +6,7 @@
 //! `SHOPCTL_YEAR_CUTS` says: `137x3 137x16`.
 
 use std::collections::BTreeMap;
+use std::fmt::{Display, Formatter};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,7 +22,7 @@ use crate::support::pipeline::Pipeline;
 use crate::support::{PATIENCE, eventually};
 
 /// How long a file of a year may take.
-const LONG: std::time::Duration = std::time::Duration::from_secs(3600);
+pub(super) const LONG: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Longer than a return waits for its purchase.
 const AFTER_ALL_MS: i64 = 300_001;
 
@@ -29,6 +30,7 @@ const AFTER_ALL_MS: i64 = 300_001;
 type Event = (u8, Option<i64>, Option<i64>, String);
 
 /// What came of it all.
+#[derive(PartialEq, Eq)]
 pub(super) struct Outcome {
     accepted: Vec<Event>,
     pub(super) balances: BTreeMap<i64, i128>,
@@ -45,10 +47,25 @@ impl Outcome {
         }
         reasons
     }
+
+    /// How many events were accepted, by type.
+    pub(super) fn by_kind(&self) -> BTreeMap<u8, u64> {
+        let mut sum = BTreeMap::new();
+        self.accepted.iter().for_each(|event| *sum.entry(event.0).or_default() += 1);
+        sum
+    }
+}
+
+impl Display for Outcome {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let money: i128 = self.balances.values().sum();
+        writeln!(f, "accepted {:?}, rejected {:?}", self.by_kind(), self.reasons())?;
+        write!(f, "{} accounts with {money} hundredths, {} goods counted", self.balances.len(), self.stock.len())
+    }
 }
 
 /// Events without mishaps: neither money nor goods run out, and every key is used once.
-fn input() -> Vec<u8> {
+pub(super) fn input() -> Vec<u8> {
     let calm = Rates { duplicates: 0.0, malformed: 0.0, out_of_order: 0.0 };
     variable("SHOPCTL_YEAR").map_or_else(|| plain(77, calm, 4000), |path| read(&path))
 }
@@ -103,6 +120,27 @@ pub(super) fn outcome(pipeline: &Pipeline, shards: u8) -> Outcome {
     Outcome { accepted, balances: pipeline.balances(), stock, rejected }
 }
 
+/// What must have become of the event files once no return waits any more.
+pub(super) fn oracle(pipeline: &Pipeline, shards: u8, opening: i64) -> Oracle {
+    let mut oracle = Oracle::with_opening(shards, opening);
+    for (name, content) in pipeline.event_files() {
+        oracle.file(&name, &content, &Known::new());
+    }
+    // The oracle takes the shards in turn. Running at the same time, one may have taken in the last file what the other
+    // handed over in it: here that is for a file more. And the time of those whose purchase never came is up.
+    oracle.time_passes(AFTER_ALL_MS);
+    oracle.file("99991231235959", b"", &Known::new());
+    oracle
+}
+
+/// Rows and rejects are what the oracle says, line by line; so are accounts and shelves.
+pub(super) fn assert_exact(oracle: &Oracle, pipeline: &Pipeline, found: &Outcome) {
+    pipeline.world().assert_is(&oracle.world);
+    assert_eq!(found.accepted.len(), oracle.world.row_count(), "every line has one row");
+    oracle.assert_balances(&found.balances);
+    oracle.assert_stock(&found.stock);
+}
+
 fn assert_same_money(of: &str, found: &Outcome, expected: &Outcome) {
     // An account that nothing was ever done to may be there or not.
     let opening = i128::from(OPENING) * 100;
@@ -118,27 +156,10 @@ fn sizes_of_files_and_numbers_of_shards_change_nothing() {
     let is_year = variable("SHOPCTL_YEAR").is_some();
     let (small, usual, large) = if is_year { (137, 10_000, 100_000) } else { (137, 500, 4000) };
     let (base, pipeline) = run(&input, usual, 2);
-    let mut oracle = Oracle::new(2);
-    for (name, content) in pipeline.event_files() {
-        if content.is_empty() {
-            oracle.time_passes(AFTER_ALL_MS);
-        }
-        oracle.file(&name, &content, &Known::new());
-    }
-    // The oracle takes the shards in turn. Running at the same time, one may have taken in the last file what the other
-    // handed over in it: here that is for a file more.
-    oracle.time_passes(AFTER_ALL_MS);
-    oracle.file("99991231235959", b"", &Known::new());
-    pipeline.world().assert_is(&oracle.world);
-    oracle.assert_balances(&base.balances);
-    oracle.assert_stock(&base.stock);
-    let by_kind = base.accepted.iter().fold(BTreeMap::<u8, u64>::new(), |mut sum, event| {
-        *sum.entry(event.0).or_default() += 1;
-        sum
-    });
-    let money: i128 = base.balances.values().sum();
-    println!("accepted {by_kind:?}, rejected {:?}", base.reasons());
-    println!("{} accounts with {money} hundredths, {} goods counted", base.balances.len(), base.stock.len());
+    let oracle = oracle(&pipeline, 2, OPENING);
+    assert_exact(&oracle, &pipeline, &base);
+    println!("{base}");
+    let by_kind = base.by_kind();
     assert!(by_kind[&1] > 1000 && by_kind[&3] > 20, "{by_kind:?}");
     drop(pipeline);
     let mut cuts = vec![(small, 2), (large, 1), (usual, 3), (large, 16)];
