@@ -203,14 +203,18 @@ fn kills_lose_nothing_and_double_nothing() {
     endure(Backend::Sqlite, size, Pipeline::running(&[&lease, &attempts]));
 }
 
-#[test]
-fn kills_lose_nothing_and_double_nothing_on_a_server() {
-    let size = Size::asked();
-    let server = Mariadb::start();
-    let (lease, attempts) = settings(Backend::Mariadb.plan(size).lease);
-    let mut pipeline = Pipeline::served(server.databases(server.port()), &[&lease, &attempts]);
-    STAGES.into_iter().for_each(|role| pipeline.start(role));
-    endure(Backend::Mariadb, size, pipeline);
+mod on_mariadb {
+    use super::*;
+
+    #[test]
+    fn kills_lose_nothing_and_double_nothing() {
+        let size = Size::asked();
+        let server = Mariadb::start();
+        let (lease, attempts) = settings(Backend::Mariadb.plan(size).lease);
+        let mut pipeline = Pipeline::served(server.databases(server.port()), &[&lease, &attempts]);
+        STAGES.into_iter().for_each(|role| pipeline.start(role));
+        endure(Backend::Mariadb, size, pipeline);
+    }
 }
 
 /// A lease, and more attempts than a task can lose by kills.

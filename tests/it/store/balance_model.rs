@@ -107,7 +107,7 @@ fn sqlite_does_what_the_model_says() {
     agrees_on_random_batches(&Sqlite::fresh(), 200);
 }
 
-mod mariadb {
+mod on_mariadb {
     use super::*;
 
     #[test]
@@ -116,7 +116,7 @@ mod mariadb {
     }
 }
 
-mod mysql {
+mod on_mysql {
     use super::*;
 
     #[test]

@@ -116,7 +116,7 @@ mod sqlite {
     }
 }
 
-mod mariadb {
+mod on_mariadb {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -130,7 +130,7 @@ mod mariadb {
     }
 }
 
-mod mysql {
+mod on_mysql {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
