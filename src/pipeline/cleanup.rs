@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::folder::{Artifact, UNDELIVERED};
 use crate::clock::Clock;
 use crate::config::{Cleanup, Settings};
+use crate::shutdown::Stop;
 use crate::task::wire::FileResponse;
 use crate::task::{Digest, FileName, Stage, Status};
 
@@ -32,7 +33,7 @@ pub struct Cleaner {
 pub struct Cleared {
     /// Delivered artifacts that were removed.
     pub removed: u64,
-    /// Undelivered artifacts that stay.
+    /// Artifacts that stay: undelivered, or there was no time for them.
     pub kept: u64,
     /// Undelivered artifacts that were moved aside.
     pub moved: u64,
@@ -91,30 +92,32 @@ impl Cleaner {
         }
     }
 
-    /// While running: removes what has been delivered.
+    /// While running: removes what has been delivered, until it is time to stop.
     ///
     /// # Errors
     /// [`Fault`] when the API does not answer or the folder cannot be read.
-    pub fn while_running(&self) -> Result<Cleared, Fault> {
-        if self.mode == Cleanup::None { Ok(Cleared::default()) } else { self.clear(false) }
+    pub fn while_running(&self, stop: &Stop) -> Result<Cleared, Fault> {
+        if self.mode == Cleanup::None { Ok(Cleared::default()) } else { self.clear(false, &|| stop.is_requested()) }
     }
 
-    /// At stop: as the settings say.
+    /// At stop: as the settings say, as long as there is time for it. What is not cleared then is the next run's.
     ///
     /// # Errors
     /// [`Fault`] when the API does not answer or the folder cannot be read; nothing is removed then that is not
     /// known to be delivered.
-    pub fn at_stop(&self) -> Result<Cleared, Fault> {
+    pub fn at_stop(&self, stop: &Stop) -> Result<Cleared, Fault> {
         if self.mode == Cleanup::None {
             return Ok(Cleared::default());
         }
         self.remove_orphans()?;
-        let cleared = self.clear(self.mode == Cleanup::All)?;
-        log::info!(folder:% = self.own.display(), removed = cleared.removed, kept = cleared.kept, moved = cleared.moved; "cleared");
+        let cleared = self.clear(self.mode == Cleanup::All, &|| stop.is_giving_back())?;
+        let is_cut_short = stop.is_giving_back();
+        log::info!(folder:% = self.own.display(), removed = cleared.removed, kept = cleared.kept, moved = cleared.moved,
+            is_cut_short; "cleared");
         Ok(cleared)
     }
 
-    fn clear(&self, aside: bool) -> Result<Cleared, Fault> {
+    fn clear(&self, aside: bool, is_over: &dyn Fn() -> bool) -> Result<Cleared, Fault> {
         let mut present: BTreeMap<FileName, Vec<Artifact>> = BTreeMap::new();
         for name in artifact::list(&self.own)? {
             if let Some(found) = Artifact::from_file_name(&name) {
@@ -125,17 +128,20 @@ impl Cleaner {
         if present.is_empty() {
             return Ok(cleared);
         }
-        let mut delivered = BTreeSet::new();
-        self.client.for_each_file(|file| {
+        let (mut delivered, files) = (BTreeSet::new(), present.keys().cloned().collect());
+        self.client.for_each_of(&files, |file| {
             for artifact in present.get(&file.filename).into_iter().flatten() {
                 if self.is_delivered(artifact, &file, aside) {
                     delivered.insert(artifact.clone());
                 }
             }
+            !is_over()
         })?;
         for artifact in present.into_values().flatten() {
             let path = self.own.join(artifact.file_name());
-            if delivered.contains(&artifact) {
+            if is_over() {
+                cleared.kept += 1;
+            } else if delivered.contains(&artifact) {
                 cleared.removed += u64::from(artifact::remove(&path)?);
             } else if aside {
                 artifact::relocate(&path, &self.own.join(UNDELIVERED).join(artifact.file_name()))?;

@@ -1,5 +1,7 @@
 //! The stage-status API as the roles call it. Blocking: call it from blocking threads only.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::calls::{CALL_TIMEOUT, Caller, Service};
@@ -104,35 +106,68 @@ impl Client {
         Ok(found.filename)
     }
 
-    /// A page of files with a task in this status, after a file.
+    /// A page of files with a task in this status, in any stage or in that one, after a file.
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
     pub fn files_page(
         &self,
-        status: Option<Status>,
+        status: Option<(Status, Option<Stage>)>,
         after: Option<&FileName>,
         limit: u32,
     ) -> Result<FilesResponse, ClientError> {
-        let status = status.map_or_else(String::new, |status| format!("&status={status}"));
+        let of_stage = |stage: Stage| format!("&stage={stage}");
+        let of_status = |(status, stage): (Status, Option<Stage>)| {
+            format!("&status={status}{}", stage.map_or_else(String::new, of_stage))
+        };
+        let status = status.map_or_else(String::new, of_status);
         let cursor = after.map_or_else(String::new, |file| format!("&cursor={file}"));
         self.0.get(&format!("/files?limit={limit}{status}{cursor}"))
     }
 
-    /// Hands every registered file to `visit`, page by page.
+    /// Hands every file to `visit` that has a task of this stage in this status, page by page.
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
-    pub fn for_each_file(&self, mut visit: impl FnMut(FileResponse)) -> Result<(), ClientError> {
+    pub fn for_each_in(
+        &self,
+        stage: Stage,
+        status: Status,
+        mut visit: impl FnMut(FileResponse),
+    ) -> Result<(), ClientError> {
         let mut after = None;
         loop {
-            let page = self.files_page(None, after.as_ref(), PAGE)?;
+            let page = self.files_page(Some((status, Some(stage))), after.as_ref(), PAGE)?;
             page.items.into_iter().for_each(&mut visit);
             match page.next_cursor {
                 Some(next) => after = Some(next),
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Hands those of these files that are registered to `visit`, page by page, until it answers false. What lies
+    /// between them is passed over: what this costs does not grow with all that ever was registered.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for all calls.
+    pub fn for_each_of(
+        &self,
+        files: &BTreeSet<FileName>,
+        mut visit: impl FnMut(FileResponse) -> bool,
+    ) -> Result<(), ClientError> {
+        let mut next = files.first();
+        while let Some(first) = next {
+            let left = u32::try_from(files.range(first..).take(PAGE as usize).count()).unwrap_or(PAGE);
+            let page = self.files_page(None, first.previous_second().as_ref(), left)?;
+            for file in page.items.into_iter().filter(|file| files.contains(&file.filename)) {
+                if !visit(file) {
+                    return Ok(());
+                }
+            }
+            next = page.next_cursor.and_then(|last| files.range((Bound::Excluded(last), Bound::Unbounded)).next());
+        }
+        Ok(())
     }
 
     /// The state of everything in numbers.

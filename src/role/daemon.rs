@@ -57,7 +57,7 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
             // A loop ends when it is asked to. If one ended otherwise, a role that seems alive would do nothing.
             stop.request();
         }
-        clear_at_stop(ticker.await?).await?;
+        clear_at_stop(ticker.await?, stop).await?;
         result
     };
     ctx.serve_probes(work).await
@@ -75,7 +75,7 @@ fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context
 /// Clears what is delivered every ten minutes; hands the cleaner back when the stop is requested.
 pub(super) fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
     while !stop.wait(CLEAR_EVERY) {
-        if let Err(e) = cleaner.while_running() {
+        if let Err(e) = cleaner.while_running(stop) {
             log::warn!("nothing was cleared: {e}");
         }
     }
@@ -83,8 +83,8 @@ pub(super) fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
 }
 
 /// Clears once more when everything else of the role has ended.
-pub(super) async fn clear_at_stop(cleaner: Cleaner) -> Result<(), Failure> {
-    if let Err(e) = tokio::task::spawn_blocking(move || cleaner.at_stop()).await? {
+pub(super) async fn clear_at_stop(cleaner: Cleaner, stop: Stop) -> Result<(), Failure> {
+    if let Err(e) = tokio::task::spawn_blocking(move || cleaner.at_stop(&stop)).await? {
         log::warn!("nothing was cleared: {e}");
     }
     Ok(())

@@ -32,7 +32,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     tokio::task::spawn_blocking(move || {
         let client = Client::new(&ctx.settings.pipeline.url);
         let summary = client.summary()?;
-        let failed = client.files_page(Some(Status::Failed), None, FAILED_SHOWN)?;
+        let failed = client.files_page(Some((Status::Failed, None)), None, FAILED_SHOWN)?;
         if args.json {
             say_json(&summary)?;
         } else {

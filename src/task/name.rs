@@ -36,6 +36,11 @@ impl FileName {
         Self::of(self.moment().plus_ms(1000))
     }
 
+    /// The name one second earlier, between which and this one no other is; none before the very first.
+    pub fn previous_second(&self) -> Option<Self> {
+        Self::of(self.moment().plus_ms(-1000)).as_str().parse().ok()
+    }
+
     /// The 14 digits.
     pub fn as_str(&self) -> &str {
         &self.0

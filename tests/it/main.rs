@@ -4,6 +4,7 @@
 mod api;
 mod audit;
 mod auth;
+mod cleanup;
 mod config;
 mod containers;
 mod corpus;

@@ -9,7 +9,8 @@ use crate::event::ShardCount;
 use crate::pipeline::artifact;
 use crate::pipeline::client::{Client, ClientError};
 use crate::pipeline::folder::{Artifact, Folder};
-use crate::task::{FileName, Output, Stage};
+use crate::task::wire::FileResponse;
+use crate::task::{FileName, Output, Stage, Status};
 
 /// Announces the files of one folder. Blocking: call it from blocking threads only.
 pub struct Announcer {
@@ -163,17 +164,26 @@ impl Announcer {
         let present = self.files()?;
         let mut compared = Compared::default();
         let mut announced = BTreeMap::new();
-        self.client.for_each_file(|known| {
+        self.client.for_each_of(&present, |known| {
             if known.all_done(Stage::EventIngest) {
                 let output = known.announced();
-                if present.contains(&known.filename) {
-                    announced.insert(known.filename, output);
-                }
-            } else if !present.contains(&known.filename) {
-                compared.missing += 1;
-                log::error!(file = known.filename.as_str(); "is registered but its event file is not in the folder");
+                announced.insert(known.filename, output);
             }
+            true
         })?;
+        let mut missing = BTreeSet::new();
+        for unfinished in [Status::New, Status::Started, Status::Failed] {
+            let mut look = |known: FileResponse| {
+                if !present.contains(&known.filename) {
+                    missing.insert(known.filename);
+                }
+            };
+            self.client.for_each_in(Stage::EventIngest, unfinished, &mut look)?;
+        }
+        compared.missing = missing.len() as u64;
+        for file in missing {
+            log::error!(file = file.as_str(); "is registered but its event file is not in the folder");
+        }
         self.told.retain(|file| present.contains(file));
         self.pending.retain(|file| present.contains(file));
         for file in present {

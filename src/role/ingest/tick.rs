@@ -110,7 +110,7 @@ impl Ingest {
         let last = self.publish(self.clock.now(), Vec::new()).await;
         drop(self.announce);
         self.announcer_ended.await?;
-        clear_at_stop(ticker.await?).await?;
+        clear_at_stop(ticker.await?, self.stop.clone()).await?;
         last.map(drop)
     }
 
