@@ -103,20 +103,19 @@ impl Cleaner {
     /// At stop: as the settings say, as long as there is time for it. What is not cleared then is the next run's.
     ///
     /// # Errors
-    /// [`Fault`] when the API does not answer or the folder cannot be read; nothing is removed then that is not
-    /// known to be delivered.
+    /// [`Fault`] when the API does not answer or the folder cannot be read; nothing is removed that is not known to be
+    /// delivered.
     pub fn at_stop(&self, stop: &Stop) -> Result<Cleared, Fault> {
         if self.mode == Cleanup::None {
             return Ok(Cleared::default());
         }
         self.remove_orphans()?;
         let cleared = self.clear(self.mode == Cleanup::All, &|| stop.is_giving_back())?;
-        let is_cut_short = stop.is_giving_back();
-        log::info!(folder:% = self.own.display(), removed = cleared.removed, kept = cleared.kept, moved = cleared.moved,
-            is_cut_short; "cleared");
+        log::info!(folder:% = self.own.display(), removed = cleared.removed, kept = cleared.kept, moved = cleared.moved; "cleared");
         Ok(cleared)
     }
 
+    /// Removes what is delivered, file by file, until it is over; then, if the rest is to go `aside`, moves that.
     fn clear(&self, aside: bool, is_over: &dyn Fn() -> bool) -> Result<Cleared, Fault> {
         let mut present: BTreeMap<FileName, Vec<Artifact>> = BTreeMap::new();
         for name in artifact::list(&self.own)? {
@@ -125,33 +124,46 @@ impl Cleaner {
             }
         }
         let mut cleared = Cleared::default();
-        if present.is_empty() {
-            return Ok(cleared);
-        }
-        let (mut delivered, files) = (BTreeSet::new(), present.keys().cloned().collect());
-        self.client.for_each_of(&files, |file| {
-            for artifact in present.get(&file.filename).into_iter().flatten() {
-                if self.is_delivered(artifact, &file, aside) {
-                    delivered.insert(artifact.clone());
+        let files: BTreeSet<FileName> = present.keys().cloned().collect();
+        let mut trouble = None;
+        if !is_over() {
+            self.client.for_each_of(&files, |file| {
+                if let Some(artifacts) = present.get_mut(&file.filename) {
+                    let removed = self.remove_delivered(artifacts, &file, aside);
+                    removed.map_or_else(|e| trouble = Some(e), |removed| cleared.removed += removed);
                 }
-            }
-            !is_over()
-        })?;
+                trouble.is_none() && !is_over()
+            })?;
+        }
+        if let Some(trouble) = trouble {
+            return Err(trouble.into());
+        }
         for artifact in present.into_values().flatten() {
-            let path = self.own.join(artifact.file_name());
-            if is_over() {
-                cleared.kept += 1;
-            } else if delivered.contains(&artifact) {
-                cleared.removed += u64::from(artifact::remove(&path)?);
-            } else if aside {
-                artifact::relocate(&path, &self.own.join(UNDELIVERED).join(artifact.file_name()))?;
+            if aside && !is_over() {
+                let name = artifact.file_name();
+                artifact::relocate(&self.own.join(&name), &self.own.join(UNDELIVERED).join(name))?;
                 cleared.moved += 1;
             } else {
                 cleared.kept += 1;
             }
         }
-        artifact::sync_folder(&self.own)?;
+        if cleared != Cleared::default() {
+            artifact::sync_folder(&self.own)?;
+        }
         Ok(cleared)
+    }
+
+    /// Removes those artifacts of a file that are delivered, and leaves the others in the list.
+    fn remove_delivered(&self, artifacts: &mut Vec<Artifact>, file: &FileResponse, now: bool) -> io::Result<u64> {
+        let mut removed = 0;
+        for artifact in std::mem::take(artifacts) {
+            if self.is_delivered(&artifact, file, now) {
+                removed += u64::from(artifact::remove(&self.own.join(artifact.file_name()))?);
+            } else {
+                artifacts.push(artifact);
+            }
+        }
+        Ok(removed)
     }
 
     /// Whether the stage that reads the artifact is done with it. Raw events and receipts have their retention on top:

@@ -109,8 +109,10 @@ mod tests {
     }
 
     #[test]
-    fn the_next_second_crosses_days() {
+    fn seconds_cross_days() {
         let name: FileName = "20241231235959".parse().unwrap();
         assert_eq!(name.next_second().as_str(), "20250101000000");
+        assert_eq!(name.next_second().previous_second(), Some(name));
+        assert_eq!("10000101000000".parse::<FileName>().unwrap().previous_second(), None);
     }
 }

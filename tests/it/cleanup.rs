@@ -1,17 +1,18 @@
-//! What a role clears from its own folder: what is delivered, as long as there is time for it, and nothing else.
+//! What a role finds in its own folder and the API: what it clears, and what the ingest announces.
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
 use shopctl::clock::Clock;
-use shopctl::config::Settings;
-use shopctl::config::load::{Sources, load};
+use shopctl::config::Cleanup;
 use shopctl::pipeline::cleanup::{Cleaner, Cleared};
 use shopctl::pipeline::client::Client;
+use shopctl::pipeline::ingest::announce::{Announcer, Compared};
 use shopctl::shutdown::Stop;
 use shopctl::task::FileName;
 
 use crate::support::events::{MISHAPS, generated};
-use crate::support::pipeline::{Pipeline, SERVICES};
+use crate::support::pipeline::{Pipeline, Role, SERVICES};
 
 /// Event files that are delivered, and later ones that one shard's worker is done with.
 const FILES: (usize, usize) = (3, 2);
@@ -29,18 +30,11 @@ fn half_delivered() -> Pipeline {
     pipeline
 }
 
-fn settings(pipeline: &Pipeline) -> Settings {
-    let flags = vec![
-        ("shared.dir".to_owned(), pipeline.shared().display().to_string()),
-        ("pipeline.url".to_owned(), pipeline.proxy.url()),
-    ];
-    load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings
-}
-
 #[test]
 fn what_is_delivered_is_cleared_while_there_is_time() {
     let pipeline = half_delivered();
-    let settings = settings(&pipeline);
+    let (settings, mut moving) = (pipeline.settings(), pipeline.settings());
+    moving.shared.cleanup = Cleanup::All;
     let cleaner = |folder: &str| Cleaner::new(pipeline.shared().join(folder), &settings, Clock::System);
     let names = |folder: &str| pipeline.list(folder);
     let (delivered, open) = (FILES.0 as u64, FILES.1 as u64);
@@ -48,13 +42,21 @@ fn what_is_delivered_is_cleared_while_there_is_time() {
     let before = names("shard-worker-0");
     let no_time = Stop::new();
     no_time.give_back();
-    let cleared = cleaner("shard-worker-0").at_stop(&no_time).unwrap();
-    assert_eq!(cleared, Cleared { kept: delivered + open, ..Cleared::default() });
+    let nothing = Cleared { kept: delivered + open, ..Cleared::default() };
+    assert_eq!(cleaner("shard-worker-0").at_stop(&no_time).unwrap(), nothing);
+    let mover = Cleaner::new(pipeline.shared().join("shard-worker-0"), &moving, Clock::System);
+    assert_eq!(mover.at_stop(&no_time).unwrap(), nothing);
+    let asked = Stop::new();
+    asked.request();
+    assert_eq!(cleaner("shard-worker-0").while_running(&asked).unwrap(), nothing);
     assert_eq!(names("shard-worker-0"), before);
 
     let cleared = cleaner("shard-worker-0").at_stop(&Stop::new()).unwrap();
     assert_eq!(cleared, Cleared { removed: delivered, kept: open, moved: 0 });
     assert_eq!(names("shard-worker-0"), before[FILES.0..]);
+    assert_eq!(mover.at_stop(&Stop::new()).unwrap(), Cleared { moved: open, ..Cleared::default() });
+    assert_eq!(names("shard-worker-0"), [] as [std::path::PathBuf; 0]);
+    assert_eq!(names("shard-worker-0/undelivered").len(), FILES.1);
 
     // Both shards of what is delivered and the first shard of the rest, each with its index.
     let cleared = cleaner("shard-splitter").while_running(&Stop::new()).unwrap();
@@ -67,16 +69,42 @@ fn only_files_that_are_asked_for_are_visited() {
     let all: Vec<FileName> = pipeline.event_files().iter().map(|(name, _)| name.parse().unwrap()).collect();
     let unknown = "19990101000000".parse().unwrap();
     let first: FileName = "10000101000000".parse().unwrap();
-    let wanted = BTreeSet::from([first, unknown, all[0].clone(), all[2].clone(), all[4].clone()]);
-    let visit = |most: usize| {
+    let registered = [all[0].clone(), all[2].clone(), all[4].clone()];
+    let wanted = BTreeSet::from_iter([first, unknown].into_iter().chain(registered.clone()));
+    let visit = |wanted: &BTreeSet<FileName>, most: usize| {
         let mut visited = Vec::new();
         let visit = |file: shopctl::task::wire::FileResponse| {
             visited.push(file.filename);
             visited.len() < most
         };
-        Client::new(&pipeline.proxy.url()).for_each_of(&wanted, visit).unwrap();
+        Client::new(&pipeline.proxy.url()).for_each_of(wanted, visit).unwrap();
         visited
     };
-    assert_eq!(visit(9), [all[0].clone(), all[2].clone(), all[4].clone()]);
-    assert_eq!(visit(2), [all[0].clone(), all[2].clone()]);
+    assert_eq!(visit(&wanted, 9), registered);
+    assert_eq!(visit(&wanted, 2), registered[..2]);
+    // As many as are asked for are on a page, so that these are on two: the second begins where the next one is.
+    assert_eq!(visit(&BTreeSet::from(registered.clone()), 9), registered);
+    let ends = [all[0].clone(), all[4].clone()];
+    assert_eq!(visit(&BTreeSet::from(ends.clone()), 9), ends);
+}
+
+#[test]
+fn what_is_only_registered_and_what_is_only_there_is_found() {
+    let mut pipeline = Pipeline::new(&[]);
+    pipeline.start(Role::Apid);
+    let compare = || Announcer::new(&pipeline.settings()).compare().unwrap();
+    let expect = |missing, unannounced| assert_eq!(compare(), Compared { missing, unannounced, different: 0 });
+    let name = "20250101000000";
+    pipeline.post("/files/register", &json!({ "filename": name, "shards": [0, 1] }));
+    expect(1, 0);
+    std::fs::create_dir_all(pipeline.shared().join("events")).unwrap();
+    let write =
+        |name: &str| std::fs::write(pipeline.shared().join(format!("events/{name}.event-ingest.txt")), "").unwrap();
+    write(name);
+    write("20250101000001");
+    expect(0, 2);
+    pipeline.post("/stages/event-ingest/done", &json!({ "filename": name }));
+    expect(0, 1);
+    std::fs::remove_file(pipeline.shared().join(format!("events/{name}.event-ingest.txt"))).unwrap();
+    expect(0, 1);
 }

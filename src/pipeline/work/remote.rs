@@ -3,13 +3,15 @@
 use super::bank::{Bank, Outcome, Refusal};
 use super::directory::{DecidedOrder, Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
 use crate::config::{Party, Settings};
+use crate::event::ShardId;
 use crate::pipeline::balance_client::BalanceClient;
 use crate::pipeline::cache_client::CacheClient;
 use crate::pipeline::calls::ClientError;
 use crate::pipeline::client::Client;
 use crate::pipeline::fault::Fault;
 use crate::rules::money::{Direction, Operation};
-use crate::task::{FileName, Stage, TaskKey};
+use crate::task::wire::{FileResponse, ShardItem};
+use crate::task::{FileName, Output, Stage, Status, TaskKey};
 use crate::trade::{self, Amount, NewOrder, OperationKey, OperationKind, OrderId, OrderState, PutOutcome, UserId};
 
 /// The balance-daemon.
@@ -37,13 +39,26 @@ impl RemoteDirectory {
     }
 
     /// A purchase may still be in a file that a shard has not come to: while it lags, or its worker is away, the time
-    /// of returns that this file could belong to is not up.
+    /// of returns that this file could belong to is not up. The file of this very task may be one for other shards.
     fn undecided(&self, by: &TaskKey) -> Result<Option<FileName>, Fault> {
-        match &self.tracking {
-            Some(tracking) => Ok(tracking.oldest_unfinished(Stage::ShardWorker, &by.file)?),
-            None => Ok(None),
+        let Some(tracking) = &self.tracking else { return Ok(None) };
+        let oldest = tracking.oldest_unfinished(Stage::ShardWorker, &by.file)?;
+        if oldest.as_ref().is_some_and(|oldest| *oldest < by.file) {
+            return Ok(oldest);
         }
+        let is_undecided = tracking.find_file(&by.file)?.is_some_and(|file| is_undecided_beside(&file, by.shard));
+        Ok(if is_undecided { Some(by.file.clone()) } else { oldest })
     }
+}
+
+/// Whether a file has lines that another shard may not have decided. One without lines, a ride, has none for anybody.
+fn is_undecided_beside(file: &FileResponse, shard: ShardId) -> bool {
+    let has_lines = |output: Option<Output>| output.is_none_or(|output| output.lines > 0);
+    let is_open = |of: &ShardItem| {
+        let split = of.result(Stage::ShardSplitter).and_then(|result| result.output);
+        matches!(of.status(Stage::ShardWorker), Status::New | Status::Started) && has_lines(split)
+    };
+    has_lines(file.announced()) && file.shards.iter().any(|of| of.shard != shard && is_open(of))
 }
 
 impl Bank for RemoteBank {

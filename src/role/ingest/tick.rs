@@ -196,7 +196,8 @@ fn keep_announcing(
         if due && result.is_ok() {
             compared = Some(std::time::Instant::now());
         }
-        let result = result.and_then(|()| announcer.announce_all().map(drop));
+        // What is to be announced does not wait for a comparison that fails.
+        let result = announcer.announce_all().map(drop).and(result);
         if let Err(fault) = &result {
             log::warn!(files = announcer.pending(); "not announced yet: {fault}");
         }

@@ -43,11 +43,11 @@ pub(super) fn backoff_ms(attempt: u32, policy: TrackingPolicy) -> i64 {
 /// has one, the status.
 pub(super) fn list_files(query: &FileQuery, rows: usize) -> String {
     let mut select = "SELECT DISTINCT filename FROM pipeline_tracking WHERE filename > ?".to_owned();
-    if query.status.is_some() {
-        let columns = query.stage.map_or_else(|| Stage::ALL.map(column).to_vec(), |stage| vec![column(stage)]);
-        select.push_str(" AND ? IN (");
-        select.push_str(&columns.join(", "));
-        select.push(')');
+    match (query.status, query.stage) {
+        (None, _) => {}
+        // An index finds it: of a long history few files are in any other status than done.
+        (Some(_), Some(stage)) => select.push_str(&format!(" AND {} = ?", column(stage))),
+        (Some(_), None) => select.push_str(&format!(" AND ? IN ({})", Stage::ALL.map(column).join(", "))),
     }
     select.push_str(" ORDER BY filename LIMIT ");
     select.push_str(&rows.to_string());

@@ -8,6 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
+use shopctl::config::Settings;
+use shopctl::config::load::{Sources, load};
 
 use super::database::{Databases, Kept, Rows, Served};
 use super::oracle::{Known, OPENING, Oracle, Row, World};
@@ -216,6 +218,15 @@ impl Pipeline {
     pub(crate) fn import(&self, content: &[u8], batch: usize) -> Ended {
         let path = self.write("input.ndjson", content);
         self.run(&["ingest", "--from", path.to_str().unwrap(), "--batch", &batch.to_string()], 0)
+    }
+
+    /// The settings of a caller in this process.
+    pub(crate) fn settings(&self) -> Settings {
+        let flags = vec![
+            ("shared.dir".to_owned(), self.shared.display().to_string()),
+            ("pipeline.url".to_owned(), self.proxy.url()),
+        ];
+        load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings
     }
 
     /// The shared folder.

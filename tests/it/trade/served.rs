@@ -1,4 +1,4 @@
-//! Separate processes with every database on SQLite, MariaDB and MySQL: what comes out is compared with the independent
+//! Separate processes with tracking, shards, accounts and order directory on SQLite, MariaDB and MySQL: what comes out is compared with the independent
 //! calculation, line by line. Then the same file is imported again and every role runs again: nothing is added.
 //!
 //! Generated events; a whole year by `SHOPCTL_YEAR=FILE`, plain or gzip.
@@ -51,7 +51,9 @@ fn run(on: &str, databases: Databases) {
     let is_year = variable("SHOPCTL_YEAR").is_some();
     let (batch, patience) = if is_year { (BATCH.0, LONG) } else { (BATCH.1, PATIENCE * 2) };
     let settings = [format!("balance.opening_balance={OPENING}"), format!("cache.pending_ttl={TTL}")];
-    let mut pipeline = Pipeline::served(databases, &settings.each_ref().map(String::as_str));
+    // Nothing is killed here: however slow the disk is meanwhile, no attempt is taken for lost.
+    let settings = ["pipeline.lease_ms=60000", &settings[0], &settings[1]];
+    let mut pipeline = Pipeline::served(databases, &settings);
     let lines = if is_year { input() } else { [orphans(), input()].concat() };
     let path = pipeline.write("input.ndjson", &lines);
     let import = ["ingest", "--from", path.to_str().unwrap(), "--batch", batch];

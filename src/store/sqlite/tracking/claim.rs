@@ -243,6 +243,8 @@ fn keys(transaction: &Transaction<'_>, select: &str, values: &[&dyn rusqlite::To
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::FileQuery;
+    use crate::task::Status;
 
     /// The statements that look for work must find it by an index, however many rows there are.
     #[test]
@@ -264,6 +266,18 @@ mod tests {
         );
         let plan = plan(&connection, &select);
         assert!(plan.contains("INDEX") && !plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
+    }
+
+    #[test]
+    fn files_in_a_status_are_found_by_index() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        super::super::super::migrate::run(&mut connection, &super::super::super::migrate::TRACKING).unwrap();
+        for stage in Stage::ALL {
+            let query = FileQuery { status: Some(Status::New), stage: Some(stage), ..FileQuery::default() };
+            let select = sql::list_files(&query, 10).replacen('?', "''", 1).replacen('?', "'new'", 1);
+            let plan = plan(&connection, &select);
+            assert!(plan.starts_with("SEARCH") && plan.contains("INDEX") && !plan.contains("SCAN"), "{plan}");
+        }
     }
 
     fn plan(connection: &Connection, select: &str) -> String {
