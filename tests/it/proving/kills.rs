@@ -177,9 +177,18 @@ impl Fire {
         for kill in 0..kills {
             let mark = before + tasks.saturating_sub(before) * kill / (kills + 2);
             eventually("deliveries go on", PATIENCE, || self.deliveries() >= mark);
-            let role = *VICTIMS.choose(&mut self.rng).unwrap();
+            let role = self.victim();
             self.kill(role);
         }
+    }
+
+    /// Anybody, or whoever was hit at work least: some are at work for moments only.
+    fn victim(&mut self) -> Role {
+        if self.rng.random_bool(0.5) {
+            return *VICTIMS.choose(&mut self.rng).unwrap();
+        }
+        let hits = |role: &Role| self.classes[&self.backend.class_of(*role)].in_flight();
+        VICTIMS.into_iter().min_by_key(hits).unwrap()
     }
 }
 
