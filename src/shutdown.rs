@@ -23,6 +23,12 @@ impl Stop {
         Self::default()
     }
 
+    /// A stop of a part: it is asked for with this one, or alone.
+    pub fn child(&self) -> Self {
+        let Self { drain, give_back, end } = self;
+        Self { drain: drain.child_token(), give_back: give_back.child_token(), end: end.child_token() }
+    }
+
     /// Asks everything to finish what it has begun and to begin nothing new.
     pub fn request(&self) {
         self.drain.cancel();

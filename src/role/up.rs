@@ -58,6 +58,9 @@ pub fn defaults() -> Vec<(&'static str, String)> {
     .to_vec()
 }
 
+/// The role that makes files.
+const INGEST: &str = "event-ingest";
+
 type Roles = JoinSet<(&'static str, Result<Exit, Failure>)>;
 
 /// Runs all roles until the stop is requested or the file is through; then audits.
@@ -79,15 +82,23 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let api_stop = Stop::new();
     let services = Services::bind(&mut settings, &api_stop).await?;
     let settings = Arc::new(settings);
-    let mut contexts = bind_all(&settings, &ctx.stop).await?;
-    let ingest = Context::new("event-ingest", Arc::clone(&settings), ctx.stop.clone());
+    // The ingest can stop before the others: then no more files are made.
+    let ingest_stop = ctx.stop.child();
+    let mut contexts = bind_all(&settings, &ctx.stop, &ingest_stop).await?;
+    let ingest = Context::new(INGEST, Arc::clone(&settings), ctx.stop.clone());
     say(&greeting(&services, &contexts))?;
     let mut apis = services.start();
     let mut roles: Roles = JoinSet::new();
     start(&mut roles, &mut contexts);
     let follower = follow::Follower::start(&settings, ctx.stop.clone());
     let outcome = match args.from.clone() {
-        Some(from) => run_file(&ctx.stop, ingest, from, args.batch, &settings, &mut roles, &mut apis).await,
+        Some(from) => {
+            let through = run_file(&ctx.stop, ingest, from, args.batch, &settings, &mut roles, &mut apis).await;
+            match through {
+                Ok(()) => run_rest(&ctx.stop, &ingest_stop, &settings, &mut roles, &mut apis).await,
+                failed => failed,
+            }
+        }
         None => until_stop(&ctx.stop, &mut roles, &mut apis).await,
     };
     ctx.stop.request();
@@ -141,9 +152,9 @@ impl Services {
 }
 
 /// Binds every role's port before any role starts, so that a taken port is said at once.
-async fn bind_all(settings: &Arc<Settings>, stop: &Stop) -> Result<Vec<(Context, Role)>, Failure> {
+async fn bind_all(settings: &Arc<Settings>, stop: &Stop, ingest_stop: &Stop) -> Result<Vec<(Context, Role)>, Failure> {
     let mut roles = vec![
-        ("event-ingest", ingest::PORT, ingest::POLICY, Role::Ingest),
+        (INGEST, ingest::PORT, ingest::POLICY, Role::Ingest),
         ("shard-splitter", split::PORT, split::POLICY, Role::Split),
         ("mysql-sender", send::PORT, send::POLICY, Role::Send),
     ];
@@ -152,6 +163,7 @@ async fn bind_all(settings: &Arc<Settings>, stop: &Stop) -> Result<Vec<(Context,
     }
     let mut contexts = Vec::new();
     for (name, port, policy, role) in roles {
+        let stop = if name == INGEST { ingest_stop } else { stop };
         let mut context = Context::new(name, Arc::clone(settings), stop.clone());
         context.bind(port, policy).await.map_err(port_taken)?;
         contexts.push((context, role));
@@ -255,6 +267,33 @@ async fn run_file(
         // First: an import that was stopped says so.
         biased;
         result = whole => result,
+        result = until_ended_early(stop, roles, apis) => result,
+    }
+}
+
+/// Ends the ingest, and waits until what it made by itself, rides for returns that wait, is through as well.
+async fn run_rest(
+    stop: &Stop,
+    ingest_stop: &Stop,
+    settings: &Arc<Settings>,
+    roles: &mut Roles,
+    apis: &mut Roles,
+) -> Result<(), Failure> {
+    ingest_stop.request();
+    loop {
+        let ended = tokio::select! {
+            Some(ended) = roles.join_next() => ended,
+            Some(ended) = apis.join_next() => ended,
+            else => return Ok(()),
+        };
+        match ended {
+            Ok((INGEST, Ok(_))) => break,
+            Ok((_, Ok(_))) if stop.is_requested() => {}
+            other => return Err(ended_early(other)),
+        }
+    }
+    tokio::select! {
+        result = follow::until_settled(Arc::clone(settings), stop.clone()) => result,
         result = until_ended_early(stop, roles, apis) => result,
     }
 }

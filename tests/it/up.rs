@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::support::PATIENCE;
-use crate::support::events::{MISHAPS, generated};
+use crate::support::events::{MISHAPS, event, generated};
 use crate::support::oracle::Known;
 use crate::support::pipeline::Pipeline;
 use crate::support::process::Process;
@@ -51,6 +51,17 @@ fn what_was_left_undone_is_done_after_the_next_start() {
     let ended = up(&pipeline, &from, &[]).wait_exit(PATIENCE).expect_code(0);
     assert!(ended.out.contains("4000 lines in = "), "{}", ended.out);
     pipeline.assert_all_is_well(&Known::new());
+}
+
+#[test]
+fn a_file_is_through_although_files_are_made_for_returns_that_wait() {
+    let pipeline = Pipeline::new(&["pipeline.shards_count=8", "cache.pending_ttl=1"]);
+    let orphan = |order: u32| event(3, &format!(r#""order_id":{order},"good_id":3,"qty":1"#)) + "\n";
+    let path = pipeline.write("input.ndjson", (1..=400).map(orphan).collect::<String>().as_bytes());
+    let ended = up(&pipeline, &["--from", path.to_str().unwrap(), "--batch", "10"], &[]).wait_exit(PATIENCE);
+    assert!(ended.log.contains("made a file without lines"), "{}", ended.log);
+    let ended = ended.expect_code(0);
+    assert!(ended.out.contains("\n0 differences"), "{}", ended.out);
 }
 
 #[test]
