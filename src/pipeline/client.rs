@@ -11,7 +11,7 @@ use crate::task::wire::{
     ClaimRequest, ClaimResponse, FileResponse, FilesResponse, HeartbeatResponse, IngestDoneRequest, IngestDoneResponse,
     OldestResponse, RegisterRequest, RegisterResponse, SummaryResponse, TaskRequest, TaskResponse,
 };
-use crate::task::{FileName, Ledger, Output, Stage, Status};
+use crate::task::{FileName, Output, Stage, Status};
 
 pub use super::calls::ClientError;
 
@@ -176,13 +176,5 @@ impl Client {
     /// [`ClientError`], as for all calls.
     pub fn summary(&self) -> Result<SummaryResponse, ClientError> {
         self.0.get("/metrics/summary")
-    }
-
-    /// The books, as they were added up last.
-    ///
-    /// # Errors
-    /// [`ClientError`], as for all calls.
-    pub fn audit(&self) -> Result<Ledger, ClientError> {
-        self.0.get("/audit")
     }
 }

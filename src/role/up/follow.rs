@@ -145,13 +145,14 @@ impl Line {
     }
 }
 
-/// Waits until every registered task is delivered or failed, or the stop is requested.
+/// Waits until every task of announced files is delivered or failed, or the stop is requested. The numbers are those of
+/// this moment, unlike the books, which may be some seconds old.
 pub(super) async fn until_settled(settings: Arc<Settings>, stop: Stop) -> Result<(), Failure> {
     tokio::task::spawn_blocking(move || {
         let client = Client::new(&settings.pipeline.url);
         loop {
-            match client.audit() {
-                Ok(ledger) if ledger.open_tasks == 0 => return Ok(()),
+            match client.summary() {
+                Ok(summary) if summary.open() == 0 => return Ok(()),
                 Ok(_) => {}
                 Err(e @ ClientError::Unavailable { .. }) => log::warn!("{e}"),
                 Err(e) => return Err(e.into()),

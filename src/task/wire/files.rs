@@ -284,6 +284,15 @@ pub struct SummaryResponse {
     pub by_shard: Vec<ShardTotals>,
 }
 
+impl SummaryResponse {
+    /// Tasks of announced files that are neither delivered nor given up.
+    pub fn open(&self) -> u64 {
+        let stages = [Stage::ShardSplitter, Stage::ShardWorker, Stage::MysqlSender];
+        let failed: u64 = stages.map(|stage| self.by_stage.of(stage).failed).iter().sum();
+        self.by_stage.event_ingest.done.saturating_sub(self.by_stage.mysql_sender.done + failed)
+    }
+}
+
 /// Tasks by stage.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 pub struct ByStage {
