@@ -265,11 +265,16 @@ fn endure(backend: Backend, size: Size, mut pipeline: Pipeline) {
     assert!(!posted.is_empty());
     assert_posts_are_there_once(&pipeline, acknowledged);
     assert!(!is_generated || oracle.duplicates > 100 && oracle.world.rejected.len() > 100);
-    // An import has no lease: it goes on when somebody starts it again.
-    let leased = classes.iter().filter(|(name, _)| size.pick(false, true) && **name != backend.import());
-    let slowest: Vec<_> = leased.filter_map(|(name, class)| Some((name.clone(), class.percentile(99)?))).collect();
+    // An import has no lease: it goes on when somebody starts it again. The limit is that of all kills together: of one
+    // role's fifty the 99th percentile is the worst, a task that was struck twice.
+    let mut all = Class::new(size, backend.class("any role"));
+    classes.values().filter(|class| class.name() != backend.import()).for_each(|class| all.add(class));
+    let slowest = all.percentile(99).filter(|_| size.pick(false, true));
     assert!(classes.values().map(Class::in_flight).sum::<u64>() >= 10, "too few kills hit anything");
     classes.into_values().for_each(Class::finish);
-    let too_slow: Vec<_> = slowest.into_iter().filter(|(_, took)| *took > two_leases).collect();
-    assert!(too_slow.is_empty(), "the 99th percentile of the recovery is over two leases: {too_slow:?}");
+    all.finish();
+    assert!(
+        slowest.is_none_or(|took| took <= two_leases),
+        "the 99th percentile of the recovery is over two leases: {slowest:?}"
+    );
 }

@@ -85,6 +85,18 @@ impl Class {
         self.recoveries.push(after);
     }
 
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds what another class hit.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.attempts += other.attempts;
+        self.in_flight += other.in_flight;
+        self.recoveries.extend(&other.recoveries);
+    }
+
     /// How often it hit work in flight.
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight
