@@ -17,6 +17,11 @@ use super::process::{Ended, Process, Under};
 use super::proxy::Proxy;
 use super::{PATIENCE, pause_briefly};
 
+/// The defaults, but for these.
+pub(crate) fn settings_of(flags: Vec<(String, String)>) -> Settings {
+    load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings
+}
+
 /// How many shards these tests have.
 pub(crate) const SHARDS: u8 = 2;
 
@@ -226,7 +231,7 @@ impl Pipeline {
             ("shared.dir".to_owned(), self.shared.display().to_string()),
             ("pipeline.url".to_owned(), self.proxy.url()),
         ];
-        load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings
+        settings_of(flags)
     }
 
     /// The shared folder.

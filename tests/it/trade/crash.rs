@@ -10,7 +10,7 @@ use std::thread;
 
 use serde_json::json;
 use shopctl::clock::Clock;
-use shopctl::config::{Party, Settings, Sources, load};
+use shopctl::config::{Party, Settings};
 use shopctl::event::{Moment, Money, ShardId};
 use shopctl::pipeline::balance_client::BalanceClient;
 use shopctl::pipeline::cache_client::CacheClient;
@@ -22,7 +22,7 @@ use shopctl::trade::{
     UserId,
 };
 
-use crate::support::pipeline::Pipeline;
+use crate::support::pipeline::{Pipeline, settings_of};
 use crate::support::process::Process;
 use crate::support::proxy::Proxy;
 use crate::support::{PATIENCE, eventually};
@@ -63,7 +63,7 @@ impl Killed {
     /// The settings of a caller.
     fn settings(&self) -> Settings {
         let flags = ["balance.url", "cache.url"].map(|key| (key.to_owned(), self.proxy.root())).to_vec();
-        load::load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings
+        settings_of(flags)
     }
 
     /// Kills it again and again while `calls` go on, each time after some more of them were answered.
@@ -293,9 +293,7 @@ fn back_pressure_is_no_fault_of_the_call() {
     let (process, proxy) = (pipeline.spawn(&["cache"], None), Proxy::start());
     proxy.set_backend(process.wait_ready());
     let flags = vec![("cache.url".to_owned(), proxy.root())];
-    let settings =
-        load::load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings;
-    let client = CacheClient::of(&settings, Party::ShardWorker);
+    let client = CacheClient::of(&settings_of(flags), Party::ShardWorker);
     let returns: Vec<EarlyReturn> = (1..=3)
         .map(|n| EarlyReturn {
             line: n as u64,

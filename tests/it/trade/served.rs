@@ -1,5 +1,5 @@
-//! Separate processes with tracking, shards, accounts and order directory on SQLite, MariaDB and MySQL: what comes out is compared with the independent
-//! calculation, line by line. Then the same file is imported again and every role runs again: nothing is added.
+//! Separate processes with tracking, shards, accounts and order directory on SQLite, MariaDB and MySQL: what comes out is
+//! compared with the independent calculation, line by line. Then the same file is imported again and every role runs again: nothing is added.
 //!
 //! Generated events; a whole year by `SHOPCTL_YEAR=FILE`, plain or gzip.
 
