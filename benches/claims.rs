@@ -108,7 +108,7 @@ async fn take_all(tracking: Arc<dyn Tracking>, client: usize) -> Outcome<Vec<(Ta
 }
 
 fn claim(stage: Stage, limit: u32, claim_id: String) -> Claim {
-    Claim { stage, worker: "bench".to_owned(), limit, shard: None, claim_id }
+    Claim { stage, worker: "bench".to_owned(), limit, shard: None, claim_id, takes_over: true }
 }
 
 /// The median time of a claim per stage; what is claimed is finished, so that the next claim finds the next task.

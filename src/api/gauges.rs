@@ -47,7 +47,7 @@ impl Look for (Api, Gauges) {
 
     // A database that can only be read is no use: the ping writes.
     async fn ping(&self) -> Result<()> {
-        self.0.tracking.ping().await
+        self.0.grace.watch(self.0.tracking.ping()).await
     }
 
     async fn measure(&self) -> Result<()> {

@@ -9,6 +9,7 @@ pub mod cache;
 mod fault;
 mod files;
 mod gauges;
+mod grace;
 mod page;
 mod permits;
 mod refused;
@@ -18,6 +19,7 @@ mod watch;
 mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::routing::get;
 use axum::{Json, Router};
@@ -32,6 +34,7 @@ use crate::store::Tracking;
 use crate::task::TaskKey;
 
 pub use gauges::keep_gauges;
+use grace::Grace;
 use permits::Bearer;
 pub use permits::POLICY;
 pub use wake::Wakeups;
@@ -47,6 +50,7 @@ pub struct Api {
     tracking: Arc<dyn Tracking>,
     wakeups: Wakeups,
     books: files::BooksCache,
+    grace: Grace,
     stop: Stop,
 }
 
@@ -70,7 +74,8 @@ struct Document;
 impl Api {
     /// The API over a tracking store.
     pub fn new(tracking: Arc<dyn Tracking>, stop: Stop) -> Self {
-        Self { tracking, wakeups: Wakeups::default(), books: files::BooksCache::default(), stop }
+        let grace = Grace::begin(Duration::from_millis(tracking.lease_ms()));
+        Self { tracking, wakeups: Wakeups::default(), books: files::BooksCache::default(), grace, stop }
     }
 }
 

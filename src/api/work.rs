@@ -92,7 +92,7 @@ fn checked(stage: Stage, request: ClaimRequest) -> Result<Claim, Problem> {
         return Err(Problem::invalid(format!("wait_ms must be from 0 to {WAIT_MS_MAX}")));
     }
     let ClaimRequest { worker, limit, shard, claim_id, .. } = request;
-    Ok(Claim { stage, worker, limit, shard, claim_id })
+    Ok(Claim { stage, worker, limit, shard, claim_id, takes_over: true })
 }
 
 /// Looks, and looks again whenever the stage's bell rings, until there is work, the time is over, or this instance
@@ -107,7 +107,7 @@ async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<(Vec<
         tokio::pin!(bell);
         // From here on a ring is noticed, also one between the look and the wait.
         bell.as_mut().enable();
-        let (tracking, own) = (api.tracking.clone(), claim.clone());
+        let (tracking, own) = (api.tracking.clone(), Claim { takes_over: api.grace.is_over(), ..claim.clone() });
         let claimed = to_the_end(async move { tracking.claim(&own).await }).await?;
         if !claimed.is_empty() || Instant::now() >= deadline || api.stop.is_requested() {
             return Ok((claimed, waited));

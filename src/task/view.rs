@@ -18,6 +18,8 @@ pub struct Claim {
     pub shard: Option<ShardId>,
     /// Made by the asker; the same id again gets the same answer.
     pub claim_id: String,
+    /// Whether tasks may be taken from those whose lease ran out.
+    pub takes_over: bool,
 }
 
 /// A task that was handed out.

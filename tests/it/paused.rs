@@ -3,6 +3,10 @@
 //! The proxy before the API holds one call back, so that the pause hits the same moment every time.
 
 use rustix::process::Signal;
+use shopctl::config::Party;
+use shopctl::pipeline::client::Client;
+use shopctl::task::wire::{ClaimRequest, TaskRequest};
+use shopctl::task::{Stage, TaskKey};
 
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
@@ -92,6 +96,32 @@ fn a_paused_api_delays_everything_and_loses_nothing() {
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
     pipeline.terminate(Role::Apid);
+}
+
+/// All leases ran out while nobody could have extended them: who comes back at once has lost nothing.
+#[test]
+fn who_had_a_task_comes_back_before_it_is_handed_to_others() {
+    let mut pipeline = Pipeline::new(&["pipeline.lease_ms=60000"]);
+    pipeline.start(Role::Apid);
+    pipeline.import(&generated(13, MISHAPS, 100), 100);
+    let client = Client::of(&pipeline.settings(), Party::ShardSplitter);
+    let claim = |who: &str, wait_ms| {
+        let (worker, claim_id) = (who.to_owned(), who.to_owned());
+        let request = ClaimRequest { worker, limit: 2, shard: None, wait_ms: Some(wait_ms), claim_id };
+        client.claim(Stage::ShardSplitter, &request).unwrap().items
+    };
+    let held = claim("first", 0);
+    assert_eq!(held.len(), 2);
+    pipeline.kill9(Role::Apid);
+    let end = "UPDATE pipeline_tracking SET lease_until = '2025-01-01 00:00:00.000'";
+    assert_eq!(pipeline.database("pipeline_db").execute(end, []).unwrap(), 2);
+    pipeline.start(Role::Apid);
+    assert_eq!(claim("too early", 0).len(), 0);
+    let key = TaskKey { file: held[0].filename.clone(), shard: held[0].shard };
+    let heartbeat = TaskRequest { token: Some(held[0].token), ..TaskRequest::new(&key) };
+    client.heartbeat(Stage::ShardSplitter, &heartbeat).unwrap();
+    let taken: Vec<_> = claim("second", 25_000).into_iter().map(|task| (task.shard, task.attempt)).collect();
+    assert_eq!(taken, [(held[1].shard, 2)], "only who did not come back");
 }
 
 #[test]

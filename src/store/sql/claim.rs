@@ -8,7 +8,7 @@ pub(in crate::store) const CLAIM: &str =
     "UPDATE pipeline_tracking SET {status} = 'started', token = {next_token}, attempts = attempts + 1, owner = :owner,
      claim_id = :claim_id, started_at = {now}, lease_until = {lease_until}, next_at = NULL, updated_at = {now}
      WHERE filename = :filename AND shard = :shard AND {previous} = 'done'
-       AND (({status} = 'new' AND (next_at IS NULL OR next_at <= {now})) OR ({status} = 'started' AND lease_until < {now}))";
+       AND (({status} = 'new' AND (next_at IS NULL OR next_at <= {now})) OR ({status} = 'started' AND lease_until < {now} AND :takes_over))";
 
 /// A claim under the same id again: what it still holds gets a fresh lease and keeps its token.
 pub(in crate::store) const REPLAY: &str = "UPDATE pipeline_tracking SET lease_until = {lease_until}

@@ -5,6 +5,7 @@ use super::*;
 on_every_backend! {
     a_token_rises_with_every_claim
     an_expired_lease_is_taken_by_another_and_the_first_is_fenced
+    an_expired_lease_is_left_to_its_holder_where_nobody_may_take_over
     a_heartbeat_keeps_the_lease
     a_lease_from_before_the_clock_went_back_ends_in_time
     the_same_claim_id_gets_the_same_answer
@@ -43,6 +44,40 @@ async fn an_expired_lease_is_taken_by_another_and_the_first_is_fenced(backend: &
     }
     assert_eq!(world.claim(SPLIT, 1, "a").await, [], "the lost claim is not replayed");
     assert_eq!(world.apply(&key(1, 0), SPLIT, Call::Done(Some(second.token))).await.unwrap(), Status::Done);
+}
+
+async fn an_expired_lease_is_left_to_its_holder_where_nobody_may_take_over(backend: &dyn Backend) {
+    let world = World::open(backend).await;
+    world.ready(1, 3).await;
+    let claim = |claim_id: &str, takes_over| Claim {
+        stage: SPLIT,
+        worker: "w".to_owned(),
+        limit: 9,
+        shard: None,
+        claim_id: claim_id.to_owned(),
+        takes_over,
+    };
+    for attempt in 1..=ATTEMPTS {
+        let held = world.tracking.claim(&claim(&format!("crash {attempt}"), true)).await.unwrap();
+        assert_eq!(held.iter().map(|task| task.attempt).collect::<Vec<_>>(), [attempt; 3]);
+        world.clock.advance_ms(LEASE_MS + 1);
+        // Not even the last attempt is over.
+        assert_eq!(world.tracking.claim(&claim("after an outage", false)).await.unwrap(), []);
+        assert_eq!(world.task(&key(1, 2)).await.status(SPLIT), Status::Started);
+        if attempt == ATTEMPTS {
+            world.apply(&key(1, 0), SPLIT, Call::Done(Some(held[0].token))).await.unwrap();
+            world.apply(&key(1, 1), SPLIT, Call::Heartbeat(held[1].token)).await.unwrap();
+        }
+    }
+    world.ready(2, 1).await;
+    assert_eq!(names(&world.tracking.claim(&claim("new work", false)).await.unwrap()), [key(2, 0)]);
+    assert_eq!(world.claim(SPLIT, 9, "afterwards").await, []);
+    let statuses = [0, 1, 2].map(|shard| key(1, shard));
+    let mut found = Vec::new();
+    for key in &statuses {
+        found.push(world.task(key).await.status(SPLIT));
+    }
+    assert_eq!(found, [Status::Done, Status::Started, Status::Failed]);
 }
 
 async fn a_lease_from_before_the_clock_went_back_ends_in_time(backend: &dyn Backend) {

@@ -45,6 +45,7 @@ async fn take_until_empty(tracking: Arc<dyn Tracking>, asker: u32) -> Vec<Claime
             limit: 1 + asker % 3,
             shard: None,
             claim_id: format!("{asker}-{}", all.len()),
+            takes_over: true,
         };
         let claimed = tracking.claim(&claim).await.unwrap();
         if claimed.is_empty() {

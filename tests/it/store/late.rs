@@ -225,7 +225,7 @@ async fn a_late_answer_of_the_tracking_is_nobodys(backend: &Served) {
         until_done(|| tracking.register(&file, &shards)).await;
         until_done(|| tracking.ingest_done(&file, None)).await;
         let (worker, claim_id) = ("w".to_owned(), format!("c{number}"));
-        let claim = Claim { stage: SPLIT, worker, limit: 9, shard: None, claim_id };
+        let claim = Claim { stage: SPLIT, worker, limit: 9, shard: None, claim_id, takes_over: true };
         let claimed = until_done(|| tracking.claim(&claim)).await;
         assert_eq!(names(&claimed), [key(number, 0), key(number, 1)], "answer {number} was held");
         for task in &claimed {

@@ -193,8 +193,14 @@ impl World {
 
     async fn claim_of(&self, stage: Stage, limit: u32, shard: Option<u64>, claim_id: &str) -> Vec<Claimed> {
         let shard = shard.map(|number| ShardId::new(number).unwrap());
-        let claim =
-            Claim { stage, worker: format!("worker of {claim_id}"), limit, shard, claim_id: claim_id.to_owned() };
+        let claim = Claim {
+            stage,
+            worker: format!("worker of {claim_id}"),
+            limit,
+            shard,
+            claim_id: claim_id.to_owned(),
+            takes_over: true,
+        };
         self.tracking.claim(&claim).await.unwrap()
     }
 

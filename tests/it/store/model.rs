@@ -247,6 +247,7 @@ impl Pair {
                     limit: *limit,
                     shard: only.map(shard),
                     claim_id: self.claims.to_string(),
+                    takes_over: true,
                 };
                 let expected = self.model.claim(&claim, now);
                 let got = self.world.tracking.claim(&claim).await.unwrap();

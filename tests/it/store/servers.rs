@@ -69,7 +69,14 @@ async fn a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date(ba
     let tracking = open(&url).await;
     tracking.register(&file(1), &all(2)).await.unwrap();
     tracking.ingest_done(&file(1), None).await.unwrap();
-    let claim = Claim { stage: SPLIT, worker: "w".to_owned(), limit: 9, shard: None, claim_id: "c".to_owned() };
+    let claim = Claim {
+        stage: SPLIT,
+        worker: "w".to_owned(),
+        limit: 9,
+        shard: None,
+        claim_id: "c".to_owned(),
+        takes_over: true,
+    };
     let claimed = tracking.claim(&claim).await.unwrap();
     let moved = tracking.apply(&claimed[0].key, SPLIT, Call::Done(Some(claimed[0].token)), Report::default()).await;
     assert_eq!((claimed.len(), moved.unwrap()), (2, Status::Done));

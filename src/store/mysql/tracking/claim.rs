@@ -41,7 +41,9 @@ impl Work for Take<'_> {
         if !held.is_empty() {
             return Ok(held);
         }
-        self.mend_leases(tx).await?;
+        if self.claim.takes_over {
+            self.mend_leases(tx).await?;
+        }
         let claimed =
             if self.claim.stage.in_file_order() { self.in_order(tx).await } else { self.whole_files(tx).await }?;
         if self.has_lost.load(Ordering::Relaxed) {
@@ -200,6 +202,7 @@ impl Take<'_> {
             "shard" => key.shard.get(),
             "owner" => &self.claim.worker,
             "claim_id" => &self.claim.claim_id,
+            "takes_over" => self.claim.takes_over,
             "lease_us" => micros(self.policy.moves.lease_ms),
         }
     }

@@ -18,7 +18,9 @@ pub(super) fn claim(connection: &mut Connection, claim: &Claim, context: Context
     let mut claimed = replay(&transaction, claim, context)?;
     if claimed.is_empty() {
         shorten_leases(&transaction, claim.stage, context)?;
-        fail_exhausted(&transaction, claim.stage, context)?;
+        if claim.takes_over {
+            fail_exhausted(&transaction, claim.stage, context)?;
+        }
         claimed = if claim.stage.in_file_order() {
             claim_in_order(&transaction, claim, context)?
         } else {
@@ -187,7 +189,7 @@ fn claim_one(transaction: &Transaction<'_>, key: &TaskKey, claim: &Claim, contex
     let until = moment_text(context.now.plus_ms(context.policy.moves.lease_ms));
     let values = named_params! {
         ":filename": key.file.as_str(), ":shard": key.shard.get(), ":owner": claim.worker, ":claim_id": claim.claim_id,
-        ":now": now, ":lease_until": until,
+        ":now": now, ":lease_until": until, ":takes_over": claim.takes_over,
     };
     take(transaction, &(for_stage(claim.stage, CLAIM) + RETURNING), values, key, claim.stage, context)
 }
