@@ -12,6 +12,11 @@ use crate::event::{Moment, Money};
 
 use super::Place;
 
+/// How the keys of debits for purchases begin.
+pub const PURCHASE: &str = "purchase:";
+/// How the keys of credits begin that give such a debit back.
+pub const REVERSAL: &str = "reversal:";
+
 /// Which way money goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -52,14 +57,14 @@ pub enum Funds {
 /// The debit of a purchase; none where nothing is to be paid.
 pub fn debit(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money) -> Option<Operation> {
     operation(user_id, Direction::Debit, amount, || {
-        (format!("purchase:{order_id}:{shop_id}"), format!("order {order_id} in shop {shop_id}"))
+        (format!("{PURCHASE}{order_id}:{shop_id}"), format!("order {order_id} in shop {shop_id}"))
     })
 }
 
 /// Gives back the debit of a purchase.
 pub fn reversal(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money) -> Option<Operation> {
     operation(user_id, Direction::Credit, amount, || {
-        (format!("reversal:{order_id}:{shop_id}"), format!("order {order_id} in shop {shop_id} was out of stock"))
+        (format!("{REVERSAL}{order_id}:{shop_id}"), format!("order {order_id} in shop {shop_id} was out of stock"))
     })
 }
 

@@ -39,6 +39,9 @@ pub trait BalanceStore: Send + Sync {
     /// All of it added up, all of one moment.
     async fn totals(&self) -> Result<Totals>;
 
+    /// What was taken out of all accounts under keys that begin with this, less what was put in, in minor units.
+    async fn net_under(&self, prefix: &str) -> Result<i128>;
+
     /// Closes its connections, if it has any. Nothing can be asked afterwards.
     async fn close(&self) {}
 }

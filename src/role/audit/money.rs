@@ -8,6 +8,7 @@ use super::found::Found;
 use super::state::PAGE;
 use crate::boot::{Context, Failure};
 use crate::event::ShardId;
+use crate::rules::money::{PURCHASE, REVERSAL};
 use crate::store::{self, BalanceStore, SchemaKind, ShardStore, StoreUrl};
 
 /// What to do when an account differs.
@@ -32,10 +33,21 @@ pub struct Accounts {
 pub(super) struct Checked {
     pub(super) accounts: Accounts,
     pub(super) found: Found,
+    /// How what was paid for purchases differs from the orders, if so and if no task went on meanwhile.
+    pub(super) unpaired: Option<String>,
 }
 
-/// Adds up the accounts. `moved` is a shard with an order that somebody paid for.
-pub(super) async fn check(ctx: &Context, moved: Option<ShardId>) -> Result<Checked, Failure> {
+impl Checked {
+    /// Notes a difference.
+    pub(super) fn differ(&mut self, what: String) {
+        self.found.differ(what);
+        self.accounts.differences = self.found.differences;
+    }
+}
+
+/// Adds up the accounts. `moved` is a shard with an order that somebody paid for, `paid` what users paid for the orders
+/// in the books, where that is known and nothing more can be paid without an order.
+pub(super) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i128>) -> Result<Checked, Failure> {
     let url = &ctx.settings.database.balance;
     if !is_used(url, SchemaKind::Balance).await? {
         let mut found = Found::nothing("not used");
@@ -45,12 +57,33 @@ pub(super) async fn check(ctx: &Context, moved: Option<ShardId>) -> Result<Check
             ));
         }
         let (differences, note) = (found.differences, found.note.clone());
-        return Ok(Checked { accounts: Accounts { differences, note, ..Accounts::default() }, found });
+        let accounts = Accounts { differences, note, ..Accounts::default() };
+        return Ok(Checked { accounts, found, unpaired: None });
     }
     let store = store::open_balance(url, ctx.clock.clone(), ctx.settings.balance.opening).await?;
-    let checked = add_up(store.as_ref()).await;
+    let checked = compare(store.as_ref(), paid).await;
     store.close().await;
     Ok(checked?)
+}
+
+async fn compare(store: &dyn BalanceStore, paid: Option<i128>) -> store::Result<Checked> {
+    let mut checked = add_up(store).await?;
+    if let Some(paid) = paid {
+        checked.unpaired = find_unpaired(store, paid).await?;
+    }
+    Ok(checked)
+}
+
+/// What was taken for purchases and not given back is what the accepted orders cost.
+async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> store::Result<Option<String>> {
+    let taken = store.net_under(PURCHASE).await? + store.net_under(REVERSAL).await?;
+    let (taken_text, paid_text) = (amount(taken), amount(paid));
+    Ok((taken != paid).then(|| {
+        format!(
+            "{taken_text} was taken from the accounts for purchases and not given back, but the orders of users come to \
+             {paid_text}: a purchase was paid and not made, or the other way round; see 'Paid, and no order' in docs/operating.md"
+        )
+    }))
 }
 
 /// Whether there is such a database with its tables.
@@ -95,7 +128,7 @@ async fn add_up(store: &dyn BalanceStore) -> store::Result<Checked> {
         differences: found.differences,
         note: None,
     };
-    Ok(Checked { accounts, found })
+    Ok(Checked { accounts, found, unpaired: None })
 }
 
 async fn name_accounts(store: &dyn BalanceStore, found: &mut Found) -> store::Result<()> {

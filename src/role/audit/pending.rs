@@ -54,9 +54,7 @@ pub(super) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Track
     }
     if kept != reported {
         // Was it the tasks that went on meanwhile, or is something wrong?
-        let mut now = Ledger::default();
-        store::for_each_file(tracking, |file| now.add(file)).await?;
-        if now.shard_worker == reports.ledger.shard_worker {
+        if !reports.have_moved_on(tracking).await? {
             let used = if found.note.is_some() { format!("there is no database at {url}; ") } else { String::new() };
             found.differ(format!("the tasks hold {reported} early returns, {kept} are kept for them; {used}{NEXT}"));
         } else {

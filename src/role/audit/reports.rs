@@ -34,6 +34,13 @@ pub(super) struct Reports {
 }
 
 impl Reports {
+    /// Whether workers did something since these were read.
+    pub(super) async fn have_moved_on(&self, tracking: &dyn Tracking) -> store::Result<bool> {
+        let mut now = Ledger::default();
+        store::for_each_file(tracking, |file| now.add(file)).await?;
+        Ok(now.shard_worker != self.ledger.shard_worker)
+    }
+
     pub(super) fn add(&mut self, file: &FileView, folder: &Folder) -> io::Result<()> {
         self.ledger.add(file);
         if file.all_done(Stage::EventIngest) {

@@ -16,6 +16,17 @@ use crate::task::FileName;
 
 /// Entries per page.
 pub(super) const PAGE: u32 = 1000;
+
+/// What came of comparing them.
+pub(super) struct Compared {
+    /// Stock, prices and shops.
+    pub(super) stock: Found,
+    /// Orders and their returns.
+    pub(super) orders: Found,
+    /// What users paid for the orders in the books, in minor units; nothing where those could not be compared.
+    pub(super) paid: Option<i128>,
+}
+
 /// The books of a shard.
 pub(super) struct Books<'a> {
     pub(super) store: &'a dyn ShardStore,
@@ -44,21 +55,21 @@ impl Keyed for BookedOrder {
 
 impl Books<'_> {
     /// Compares stock and orders with the state in this file.
-    pub(super) async fn compare(&self, state: &Path) -> store::Result<(Found, Found)> {
+    pub(super) async fn compare(&self, state: &Path) -> store::Result<Compared> {
         if !state.exists() {
             return self.without_state().await;
         }
         let state = store::look_at_worker(state).await?;
         if let Some(file) = self.find_undelivered(state.as_ref()).await? {
             let why = format!("{file} is decided and not delivered");
-            return Ok((Found::under_way(why.clone()), Found::under_way(why)));
+            return Ok(Compared::under_way(&why));
         }
-        let found = (self.compare_shelves(state.as_ref()).await?, self.compare_orders(state.as_ref()).await?);
+        let stock = self.compare_shelves(state.as_ref()).await?;
+        let (orders, paid) = self.compare_orders(state.as_ref()).await?;
         if self.store.count_sent(self.shard).await? == self.census.sent.len() as u64 {
-            return Ok(found);
+            return Ok(Compared { stock, orders, paid: Some(paid) });
         }
-        let why = "files were delivered meanwhile";
-        Ok((Found::under_way(why), Found::under_way(why)))
+        Ok(Compared::under_way("files were delivered meanwhile"))
     }
 
     /// What to do when a good or an order differs.
@@ -70,16 +81,17 @@ impl Books<'_> {
         )
     }
 
-    async fn without_state(&self) -> store::Result<(Found, Found)> {
+    async fn without_state(&self) -> store::Result<Compared> {
         let mut found = Found::nothing("the worker has no state here");
-        let is_kept = !self.store.list_shelves(None, 1).await?.is_empty();
-        if is_kept || !self.store.list_orders(None, 1).await?.is_empty() {
+        let has_orders = !self.store.list_orders(None, 1).await?.is_empty();
+        if has_orders || !self.store.list_shelves(None, 1).await?.is_empty() {
             let shard = self.shard;
             found.differ(format!(
                 "the worker's state is gone, the books are there: make it again with 'shopctl work --shard {shard} --rebuild'"
             ));
         }
-        Ok((found, Found::nothing("the worker has no state here")))
+        let orders = Found::nothing("the worker has no state here");
+        Ok(Compared { stock: found, orders, paid: (!has_orders).then_some(0) })
     }
 
     /// The first file that the worker has decided and that has no mark.
@@ -119,8 +131,9 @@ impl Books<'_> {
         }
     }
 
-    async fn compare_orders(&self, state: &dyn WorkerLook) -> store::Result<Found> {
-        let (mut pairs, mut found) = (Pairs::new(), Found::default());
+    /// Answers also what was paid for them.
+    async fn compare_orders(&self, state: &dyn WorkerLook) -> store::Result<(Found, i128)> {
+        let (mut pairs, mut found, mut paid) = (Pairs::new(), Found::default(), 0);
         loop {
             if let Some(after) = pairs.wants_left() {
                 pairs.give_left(self.store.list_orders(after, PAGE).await?);
@@ -129,14 +142,28 @@ impl Books<'_> {
                 pairs.give_right(state.list_orders(after, PAGE).await?);
             }
             let Some((books, state)) = pairs.next() else {
-                return Ok(found);
+                return Ok((found, paid));
             };
             found.compared += 1;
+            paid += books.map_or(0, paid_for);
             if let Some(what) = order_difference(books, state) {
                 found.differ(format!("{what}; {}", self.next_step()));
             }
         }
     }
+}
+
+impl Compared {
+    /// Nothing was compared, because this is under way.
+    fn under_way(why: &str) -> Self {
+        Self { stock: Found::under_way(why), orders: Found::under_way(why), paid: None }
+    }
+}
+
+/// What a user paid for an order, in minor units. Cash does not go through the accounts.
+fn paid_for(order: BookedOrder) -> i128 {
+    let bought = order.bought.filter(|bought| bought.user_id.is_some());
+    bought.map_or(0, |bought| i128::from(bought.price.minor()) * i128::from(bought.qty))
 }
 
 /// What differs about a good or a shop. A row that says nothing is as good as none.

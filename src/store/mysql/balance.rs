@@ -62,6 +62,10 @@ impl BalanceStore for MysqlBalance {
         self.database.read(&AddUp).await
     }
 
+    async fn net_under(&self, prefix: &str) -> Result<i128> {
+        self.database.read(&NetUnder(prefix)).await
+    }
+
     async fn close(&self) {
         self.database.close().await;
     }
@@ -314,6 +318,21 @@ impl Work for AddUp {
             totals.unbalanced = count(&row, "unbalanced")?;
         }
         Ok(totals)
+    }
+}
+
+/// Adds up what was moved under keys that begin with this.
+struct NetUnder<'a>(&'a str);
+
+#[async_trait]
+impl Work for NetUnder<'_> {
+    type Out = i128;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<i128> {
+        let sum = "SELECT COALESCE(SUM(CASE type WHEN 'debit' THEN amount ELSE -amount END), 0) AS net
+             FROM account_transaction WHERE LEFT(idempotency_key, ?) = ?";
+        let row = tx.first(sum, (self.0.len(), self.0.as_bytes())).await?;
+        row.map_or(Ok(0), |row| minor_units(&row, "net"))
     }
 }
 

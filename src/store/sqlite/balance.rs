@@ -63,6 +63,17 @@ impl BalanceStore for SqliteBalance {
     async fn totals(&self) -> Result<Totals> {
         self.db.call(|connection| totals(&connection.transaction()?)).await
     }
+
+    async fn net_under(&self, prefix: &str) -> Result<i128> {
+        let prefix = prefix.as_bytes().to_vec();
+        let sums =
+            "SELECT COALESCE(SUM(signed / 1000000000), 0) AS net_high, COALESCE(SUM(signed % 1000000000), 0) AS net_low
+             FROM (SELECT CASE type WHEN 'debit' THEN amount ELSE -amount END AS signed FROM account_transaction
+               WHERE substr(idempotency_key, 1, length(?1)) = ?1)";
+        self.db
+            .call(move |connection| connection.query_row_and_then(sums, params![prefix], |row| sum_of(row, "net")))
+            .await
+    }
 }
 
 fn apply(connection: &mut Connection, batch: &Batch<'_>, opening: Money, now: &str) -> Result<Vec<Answer>> {

@@ -127,6 +127,45 @@ fn what_is_changed_by_hand_is_named_first() {
     assert!(pipeline.run(&["audit"], 0).out.contains("1 accounts, 3 transactions, 999999995.50 in all"));
 }
 
+/// Each account adds up, and the books are as the worker knows them: only both together show it.
+#[test]
+fn a_debit_without_an_order_is_named() {
+    let pipeline = settled();
+    let (path, copy) = (pipeline.shared().join("db/balance_db.sqlite"), pipeline.beside("copy.sqlite"));
+    std::fs::copy(&path, &copy).unwrap();
+    let put = |kind: &str, key: &str, sign: char| {
+        change(&path, &format!("UPDATE user SET balance = balance {sign} 100"));
+        change(
+            &path,
+            &format!(
+                "INSERT INTO account_transaction (user_id, amount, type, reason, idempotency_key, created_at)
+                 SELECT user_id, 100, '{kind}', '', CAST('{key}' AS BLOB), created_at FROM account_transaction LIMIT 1"
+            ),
+        );
+    };
+    put("debit", "purchase:55:1", '-');
+    let found = audit(&pipeline, 1);
+    let first = found["ledger"]["differences"][0]["what"].as_str().unwrap();
+    assert!(
+        first.contains("7.00 was taken from the accounts for purchases") && first.contains("come to 6.00"),
+        "{first}"
+    );
+    assert_eq!((&found["accounts"]["differences"], &found["ledger"]["difference_count"]), (&1.into(), &1.into()));
+    // A debit that was given back has no order and needs none.
+    put("credit", "reversal:55:1", '+');
+    audit(&pipeline, 0);
+    put("credit", "reversal:2:2", '+');
+    let first = audit(&pipeline, 1)["ledger"]["differences"][0]["what"].to_string();
+    assert!(first.contains("5.00 was taken"), "{first}");
+    put_back(&path, &copy);
+    // What a task that failed for good asked for is not held against anybody until the task is done.
+    put("debit", "purchase:55:1", '-');
+    let tracking = pipeline.shared().join("db/pipeline_db.sqlite");
+    change(&tracking, "UPDATE pipeline_tracking SET shard_worker_status = 'failed' WHERE shard = 0");
+    let found = pipeline.run(&["audit"], 1).out;
+    assert!(!found.contains("was taken from the accounts"), "{found}");
+}
+
 #[test]
 fn a_database_that_is_gone_is_a_difference_where_it_was_used() {
     let pipeline = settled();
