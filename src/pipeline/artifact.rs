@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{OFlags, RenameFlags};
+use rustix::fs::{FlockOperation, OFlags, RenameFlags, flock};
 use sha2::{Digest as _, Sha256};
 
 use super::plain;
@@ -146,7 +146,36 @@ fn begin(target: &Path, token: u64) -> io::Result<(PathBuf, File)> {
     // Whatever has this name is a left-over of ours, or something that must not be written through.
     remove(&temporary)?;
     let file = create_new(&temporary)?;
+    // Whoever clears up left-overs passes it by, however long nothing is written into it. On a file system without locks
+    // its age alone protects it.
+    if let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        log::debug!(path:% = temporary.display(); "a temporary file is not locked: {e}");
+    }
     Ok((temporary, file))
+}
+
+/// Whether somebody writes into this temporary file at the moment.
+///
+/// # Errors
+/// Whatever opening it fails with.
+pub fn is_being_written(temporary: &Path) -> io::Result<bool> {
+    let file = open(temporary)?;
+    Ok(flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK))
+}
+
+/// Takes the lock of a folder, shared or alone, until what is answered is dropped or the process ends; nothing when
+/// somebody else holds it.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn lock_folder(folder: &Path, alone: bool) -> io::Result<Option<File>> {
+    let held = open_folder(folder)?;
+    let how = if alone { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
+    match flock(&held, how) {
+        Ok(()) => Ok(Some(held)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Copies a file, whole and durable or not at all, over whatever has the name. What is in it is not looked at: whoever
@@ -380,6 +409,31 @@ mod tests {
         drop(written(&target, b"never"));
         assert_eq!(std::fs::read(&target).unwrap(), b"a\nb\n");
         assert_eq!(list(target.parent().unwrap()).unwrap(), ["x.txt"]);
+    }
+
+    #[test]
+    fn a_draft_is_in_use_as_long_as_somebody_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let draft = written(&folder.path().join("x"), b"");
+        let temporary = folder.path().join(".x.t7.tmp");
+        assert!(is_being_written(&temporary).unwrap());
+        let copy = folder.path().join(".y.t7.tmp");
+        std::fs::write(&copy, b"left over").unwrap();
+        assert!(!is_being_written(&copy).unwrap());
+        drop(draft);
+        assert_eq!(is_being_written(&temporary).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_folder_is_shared_by_many_or_held_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = [false, false].map(|alone| lock_folder(folder.path(), alone).unwrap().unwrap());
+        assert!(lock_folder(folder.path(), true).unwrap().is_none());
+        drop(shared);
+        let alone = lock_folder(folder.path(), true).unwrap().unwrap();
+        assert!(lock_folder(folder.path(), false).unwrap().is_none());
+        drop(alone);
+        assert!(lock_folder(folder.path(), false).unwrap().is_some());
     }
 
     #[test]

@@ -43,6 +43,14 @@ fn digest_of(path: &Path) -> io::Result<Digest> {
     Ok(artifact::digest(&mut artifact::open(path)?)?.sha256)
 }
 
+/// One that has gone meanwhile is nobody's either.
+fn is_in_use(temporary: &Path) -> io::Result<bool> {
+    match artifact::is_being_written(temporary) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other,
+    }
+}
+
 impl Cleaner {
     /// A cleaner of this folder.
     pub fn new(own: PathBuf, settings: &Settings, clock: Clock) -> Self {
@@ -195,7 +203,7 @@ impl Cleaner {
             for name in artifact::list(&folder)? {
                 let temporary = name.starts_with('.') && Path::new(&name).extension().is_some_and(|ext| ext == "tmp");
                 let path = folder.join(&name);
-                if temporary && self.is_path_old(&path, self.orphan_age) {
+                if temporary && self.is_path_old(&path, self.orphan_age) && !is_in_use(&path)? {
                     artifact::remove(&path)?;
                 }
             }

@@ -197,6 +197,20 @@ fn a_worker_that_cannot_ask_waits_for_its_state() {
 }
 
 #[test]
+fn a_worker_that_has_nothing_to_do_keeps_its_state_from_being_made_again() {
+    let mut pipeline = sold();
+    pipeline.start(Role::Work0);
+    let before = std::fs::metadata(state(&pipeline, 0).join("worker.sqlite")).unwrap();
+    let said = pipeline.run(&["work", "--shard", "0", "--rebuild", "--force"], 1).log;
+    assert!(said.contains("a worker of shard 0 is running here: stop it, then rebuild"), "{said}");
+    let after = std::fs::metadata(state(&pipeline, 0).join("worker.sqlite")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::ino(&before), std::os::unix::fs::MetadataExt::ino(&after));
+    pipeline.terminate(Role::Work0);
+    pipeline.run(&["work", "--shard", "0", "--rebuild", "--force"], 0);
+    pipeline.audit();
+}
+
+#[test]
 fn a_state_that_is_there_is_put_aside_on_demand_only_and_leftovers_are_no_part_of_the_new_one() {
     let pipeline = sold();
     let said = rebuild(&pipeline, 1);

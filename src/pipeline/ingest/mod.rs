@@ -17,8 +17,6 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::artifact;
 use super::folder::{Artifact, Folder};
 use crate::shutdown::Stop;
@@ -31,13 +29,10 @@ const LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// the process, however it ends.
 pub(super) fn lock_alone(folder: &Path, kind: &str, stop: &Stop) -> io::Result<File> {
     artifact::create_folder(folder)?;
-    let held = artifact::open_folder(folder)?;
     let mut said = false;
     loop {
-        match flock(&held, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(held),
-            Err(rustix::io::Errno::WOULDBLOCK) => {}
-            Err(e) => return Err(e.into()),
+        if let Some(held) = artifact::lock_folder(folder, true)? {
+            return Ok(held);
         }
         if !said {
             log::warn!(folder:% = folder.display(), kind; "another one is running; waiting for its end");

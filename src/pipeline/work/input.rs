@@ -33,7 +33,8 @@ impl Input {
     /// # Errors
     /// [`Fault`] if it is not there or not what was reported.
     pub(super) fn open(task: &FileTask, line_bytes_max: usize) -> Result<Self, Fault> {
-        let (input, found) = artifact::open_verified(&task.source, task.input.as_ref()).map_err(Fault::of_input)?;
+        let (input, found) =
+            artifact::open_verified(&task.source, task.input.as_ref()).map_err(|e| Fault::of_input(&task.source, e))?;
         Ok(Self { lines: LineReader::new(input, line_bytes_max), numbers: Index::open(task)?, found })
     }
 }
@@ -51,7 +52,7 @@ impl Index {
                 Err(e) => Err(e.into()),
             };
         };
-        let (lines, found) = artifact::open_verified(&path, None).map_err(Fault::of_input)?;
+        let (lines, found) = artifact::open_verified(&path, None).map_err(|e| Fault::of_input(&path, e))?;
         if found.sha256 != expected {
             let (path, found) = (path.display(), found.sha256);
             return Err(Fault::Corrupt(format!("corrupt: {path} has SHA-256 {found}, reported was {expected}")));

@@ -10,7 +10,7 @@ use crate::pipeline::fault::Fault;
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::task::Digest;
 
-/// How long a copy is kept: a damage shows when the file is delivered, which is soon.
+/// How long a copy is kept at the least: a damage shows when the file is delivered, which is soon.
 const KEEP_MS: i64 = 24 * 3_600_000;
 
 /// The copies of one worker.
@@ -51,15 +51,27 @@ impl Kept {
         )))
     }
 
-    /// Removes copies that are old.
+    /// Removes copies that are old, unless their event file is still there: where the tracking database is lost, all
+    /// that are there are handed out again, and what was made of them has to be there too.
     pub(super) fn sweep(&self, now: Moment) -> Result<(), Fault> {
         for name in artifact::list(&self.own)? {
-            let path = self.own.join(name);
-            if artifact::written_unix_ms(&path)? < now.plus_ms(-KEEP_MS).unix_ms() {
+            let path = self.own.join(&name);
+            if artifact::written_unix_ms(&path)? < now.plus_ms(-KEEP_MS).unix_ms() && !self.has_event_file(&name)? {
                 artifact::remove(&path)?;
             }
         }
         Ok(())
+    }
+
+    fn has_event_file(&self, name: &str) -> io::Result<bool> {
+        let Some(kept) = Artifact::from_file_name(name) else {
+            return Ok(false);
+        };
+        match artifact::size(&self.folder.locate(&Artifact::Events(kept.file().clone()))) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 }
 
@@ -68,6 +80,39 @@ fn digest_of(path: &Path) -> Result<Option<Digest>, Fault> {
     match artifact::open_verified(path, None) {
         Ok((_, found)) => Ok(Some(found.sha256)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Fault::of_input(e)),
+        Err(e) => Err(Fault::of_input(path, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_stays_as_long_as_its_event_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let (folder, shard) = (Folder::new(temp.path()), ShardId::new(0).unwrap());
+        let now = crate::clock::Clock::System.now();
+        let file = crate::task::FileName::of(now);
+        let [events, prepared] = [Artifact::Events(file.clone()), Artifact::Prepared(file, shard)];
+        for one in [&events, &prepared] {
+            let path = folder.path_of(one);
+            artifact::create_folder(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"line\n").unwrap();
+        }
+        let kept = Kept::of(&folder, shard);
+        kept.keep(&prepared).unwrap();
+        let published = artifact::open_verified(&folder.path_of(&prepared), None).unwrap().1.sha256;
+        std::fs::remove_file(folder.path_of(&prepared)).unwrap();
+        kept.sweep(now.plus_ms(30 * KEEP_MS)).unwrap();
+        kept.require(&prepared, published).unwrap();
+        std::fs::remove_file(folder.path_of(&prepared)).unwrap();
+        std::fs::remove_file(folder.path_of(&events)).unwrap();
+        kept.sweep(now).unwrap();
+        kept.require(&prepared, published).unwrap();
+        std::fs::remove_file(folder.path_of(&prepared)).unwrap();
+        kept.sweep(now.plus_ms(2 * KEEP_MS)).unwrap();
+        let gone = kept.require(&prepared, published).unwrap_err();
+        assert!(matches!(&gone, Fault::Corrupt(why) if why.contains("no copy is left")), "{gone}");
     }
 }

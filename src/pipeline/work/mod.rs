@@ -27,6 +27,7 @@ mod starting;
 mod tests;
 mod window;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -70,6 +71,8 @@ pub struct Worker {
     clock: Clock,
     /// The day on which keys were last forgotten.
     swept: Option<i64>,
+    /// Nobody makes the state again while this is held.
+    _held: File,
 }
 
 /// How a worker works.
@@ -98,8 +101,24 @@ impl Worker {
         bank: Box<dyn Bank>,
         directory: Box<dyn Directory>,
     ) -> store::Result<Self> {
-        let state = store::open_worker_state(&Self::own_state(&folder, shard).map_err(store::Error::Input)?)?;
-        Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None })
+        let path = Self::own_state(&folder, shard).map_err(store::Error::Input)?;
+        let held = Self::hold_state(&path, false).map_err(store::Error::Input)?.ok_or_else(|| {
+            store::Error::Unavailable(format!(
+                "{} is being made again by 'work --rebuild'; wait for it",
+                path.display()
+            ))
+        })?;
+        let state = store::open_worker_state(&path)?;
+        Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None, _held: held })
+    }
+
+    /// Keeps others off a state until what is answered is dropped: workers share it (one may be frozen while another
+    /// takes over), who makes it again has it `alone`. Nothing when that cannot be now.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn hold_state(state: &Path, alone: bool) -> std::io::Result<Option<File>> {
+        artifact::lock_folder(state.parent().unwrap_or(state), alone)
     }
 
     /// Where the state is, or will be: its folder is a plain one, or it would be kept who knows where.

@@ -33,6 +33,9 @@ const BESIDE: [&str; 2] = ["-wal", "-shm"];
 pub(super) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let state = Worker::own_state(&folder, shard)?;
+    let Some(_held) = Worker::hold_state(&state, true)? else {
+        return Err(Failure::new(format!("a worker of shard {shard} is running here: stop it, then rebuild")));
+    };
     if state.exists() && !force {
         return Err(Failure::new(format!(
             "{} is there; --rebuild --force puts it aside and makes another",
