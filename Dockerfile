@@ -47,6 +47,7 @@ ENV SHOPCTL_PROFILE=container
 WORKDIR /etc/shopctl
 USER 65532:65532
 STOPSIGNAL SIGTERM
-# No HEALTHCHECK: which port to ask depends on the role. Each service has its own, as in: shopctl healthcheck apid
+# Asks whatever role runs here; a service that sets a port of its own asks there, as in: shopctl healthcheck apid --port N
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["shopctl", "healthcheck"]
 ENTRYPOINT ["shopctl"]
 CMD ["--help"]

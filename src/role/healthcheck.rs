@@ -2,6 +2,7 @@
 //!
 //! Sends one GET to the role's probes and waits 2 s at the most. Run: `shopctl healthcheck apid`.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::{apid, balance, cache, ingest, send, split, work};
@@ -12,18 +13,22 @@ use crate::log_format::clean;
 
 /// The longest that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// The ports of all roles but the workers.
+const PORTS: [u16; 6] = [ingest::PORT, apid::PORT, balance::PORT, cache::PORT, split::PORT, send::PORT];
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
 /// Asks a role on this machine whether it lives.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
-  shopctl healthcheck apid                   HEALTHCHECK CMD [\"shopctl\", \"healthcheck\", \"apid\"]
+  shopctl healthcheck                        whatever role runs here, for HEALTHCHECK in an image
+  shopctl healthcheck apid                   this role
   shopctl healthcheck work --shard 1         or with SHARD_ID=1 in the environment
   shopctl healthcheck apid --ready           whether it can do its work too
   shopctl healthcheck http://10.0.0.5:8082   a role that does not listen on 127.0.0.1
 
-It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else at the role's own port.
+It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else at the role's own port. Without a
+role all of these are asked, of the workers that of SHARD_ID or shard 0: those that answer must be well.
 Exit codes: 0 it is well, 1 it is not or does not answer within 2 s, 64 bad usage or settings.")]
 pub struct Args {
     /// The role (ingest, apid, balance, cache, split, work, send), or the URL where it listens
@@ -64,36 +69,52 @@ fn target(text: &str) -> Result<Target, String> {
     })
 }
 
-/// Asks and prints one line.
+/// Asks and prints a line for each role that is well.
 ///
 /// # Errors
-/// [`Failure`] when the role is not well, does not answer, or cannot be found.
+/// [`Failure`] when a role is not well, none answers, or it cannot be found.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let path = if args.ready { "/ready" } else { "/health" };
-    let url = format!("{}{path}", base(&args, &ctx.settings)?);
-    tokio::task::spawn_blocking(move || ask(&url)).await?
+    let bases = bases(&args, &ctx.settings)?;
+    tokio::task::spawn_blocking(move || ask_all(&bases, path)).await?
 }
 
-/// Where the role is asked.
-fn base(args: &Args, settings: &Settings) -> Result<String, Failure> {
+/// Where the role is asked, or all roles.
+fn bases(args: &Args, settings: &Settings) -> Result<Vec<String>, Failure> {
+    let here = |port: u16| format!("http://127.0.0.1:{port}");
+    let worker = |shard: ShardId| work::PORT + u16::from(shard.get());
     let port = match (&args.target, args.port.or(settings.server.port)) {
-        (Some(Target::Url(url)), _) => return Ok(url.clone()),
+        (Some(Target::Url(url)), _) => return Ok(vec![url.clone()]),
         (_, Some(port)) => port,
         (Some(Target::Port(port)), None) => *port,
         (Some(Target::Worker), None) => match args.shard {
-            Some(shard) => work::PORT + u16::from(shard.get()),
+            Some(shard) => worker(shard),
             None => return Err(Failure::usage("which worker? say --shard N, or set SHARD_ID")),
         },
         (None, None) => {
-            return Err(Failure::usage(
-                "whom to ask? name the role, as in 'shopctl healthcheck apid', or say --port N",
-            ));
+            let own = args.shard.map_or(work::PORT, worker);
+            return Ok(PORTS.into_iter().chain([own]).map(here).collect());
         }
     };
     if port == 0 {
         return Err(Failure::usage("server.port is 0, so the role has any free port: say which with --port N"));
     }
-    Ok(format!("http://127.0.0.1:{port}"))
+    Ok(vec![here(port)])
+}
+
+/// Asks them; where there are several, those that do not answer at all are not here.
+fn ask_all(bases: &[String], path: &str) -> Result<Exit, Failure> {
+    if let [only] = bases {
+        return ask(&format!("{only}{path}"));
+    }
+    let is_here = |base: &&String| TcpStream::connect(base.trim_start_matches("http://")).is_ok();
+    let here: Vec<&String> = bases.iter().filter(is_here).collect();
+    if here.is_empty() {
+        let bases = bases.join(", ");
+        return Err(Failure::new(format!("no role answers at {bases}; name it, or say its port with --port N")));
+    }
+    here.into_iter().try_for_each(|base| ask(&format!("{base}{path}")).map(drop))?;
+    Ok(Exit::Ok)
 }
 
 fn ask(url: &str) -> Result<Exit, Failure> {
@@ -142,14 +163,14 @@ mod tests {
             (args("send", Some(7), None), &set, "http://127.0.0.1:7"),
             (args("http://h:1/", Some(7), None), &set, "http://h:1"),
         ] {
-            assert_eq!(base(&args, settings).unwrap(), expected);
+            assert_eq!(bases(&args, settings).unwrap(), [expected]);
         }
         let free = settings(&[("server.port", "0")]);
-        for (args, settings) in
-            [(args("", None, None), &own), (args("work", None, None), &own), (args("apid", None, None), &free)]
-        {
-            assert_eq!(base(&args, settings).unwrap_err().exit, Exit::Usage, "{args:?}");
+        for (args, settings) in [(args("work", None, None), &own), (args("apid", None, None), &free)] {
+            assert_eq!(bases(&args, settings).unwrap_err().exit, Exit::Usage, "{args:?}");
         }
+        let all = bases(&args("", None, Some(3)), &own).unwrap();
+        assert!(all.contains(&"http://127.0.0.1:8082".to_owned()) && all.contains(&"http://127.0.0.1:8103".to_owned()));
         assert!(target("juggle").is_err());
     }
 }

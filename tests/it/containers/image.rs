@@ -47,6 +47,8 @@ fn the_image_runs_the_program_itself_as_nobody_else() {
     assert_eq!(last("ENTRYPOINT"), r#"["shopctl"]"#);
     assert_eq!(last("CMD"), r#"["--help"]"#);
     assert_eq!(last("STOPSIGNAL"), "SIGTERM");
+    // Without a role named it finds the one that runs.
+    assert!(last("HEALTHCHECK").ends_with(r#"CMD ["shopctl", "healthcheck"]"#), "{}", last("HEALTHCHECK"));
     assert_eq!(last("ENV"), "SHOPCTL_PROFILE=container");
 }
 
