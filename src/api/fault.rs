@@ -16,13 +16,10 @@ impl From<Error> for Problem {
             Error::Refused(refusal) => Self::conflict(refusal.code(), refusal.to_string()),
             Error::Declined(refusal) => Self::new(status_of(&refusal), refusal.code(), refusal.to_string()),
             Error::Busy(why) | Error::Unavailable(why) => {
-                log::warn!("the database does not answer: {why}");
-                Self::unavailable("the database does not answer; try again")
+                let detail = "the database does not answer; try again";
+                Self::unavailable(detail).because(format!("the database does not answer: {why}"))
             }
-            error @ (Error::Broken(_) | Error::Input(_)) => {
-                log::error!("{error}");
-                Self::internal()
-            }
+            error @ (Error::Broken(_) | Error::Input(_)) => Self::internal().because(error),
         }
     }
 }
@@ -32,15 +29,13 @@ fn status_of(refusal: &Refusal) -> StatusCode {
     if refusal.is_temporary() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNPROCESSABLE_ENTITY }
 }
 
-/// Runs a change to its end also when the client goes away meanwhile: half a change must not be left behind.
+/// Runs a call to its end also when the client goes away meanwhile: half a change must not be left behind, nor a long
+/// sum be begun again and again.
 pub(super) async fn to_the_end<T: Send + 'static>(
-    change: impl Future<Output = Result<T>> + Send + 'static,
+    call: impl Future<Output = Result<T>> + Send + 'static,
 ) -> std::result::Result<T, Problem> {
-    match tokio::spawn(change).await {
+    match tokio::spawn(call).await {
         Ok(result) => Ok(result?),
-        Err(e) => {
-            log::error!("a change ended abnormally: {e}");
-            Err(Problem::internal())
-        }
+        Err(e) => Err(Problem::internal().because(format!("a call ended abnormally: {e}"))),
     }
 }

@@ -16,6 +16,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 
 use super::auth::{Guard, guard};
+use super::probes::NOT_READY;
 use super::problem::Problem;
 use super::server::Limits;
 
@@ -51,7 +52,8 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
-    if let Some(problem) = problem_of(&mut response) {
+    let problem = problem_of(&mut response);
+    if let Some(problem) = &problem {
         problem.write_over(&mut response, Some(&id));
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -59,8 +61,20 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     }
     let status = response.status().as_u16();
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    log::debug!(method = method.as_str(), path = path.as_str(), status, ms, request_id = id.as_str(); "answered");
+    let (level, why) = weight(problem.as_ref());
+    log::log!(level, method = method.as_str(), path = path.as_str(), status, ms, request_id = id.as_str(); "{why}");
     response
+}
+
+/// How loud the log says what was answered, and what it says. Somebody may come with the id of what went wrong here.
+fn weight(problem: Option<&Problem>) -> (log::Level, &str) {
+    match problem {
+        Some(Problem { status, cause, code, .. }) if status.is_server_error() && *code != NOT_READY => {
+            let level = if *status == StatusCode::SERVICE_UNAVAILABLE { log::Level::Warn } else { log::Level::Error };
+            (level, cause.as_deref().unwrap_or(code))
+        }
+        _ => (log::Level::Debug, "answered"),
+    }
 }
 
 fn request_id(headers: &HeaderMap) -> String {
@@ -86,8 +100,8 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
 
 fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
     let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
-    log::error!(cause = text.unwrap_or("unknown"); "a request handler panicked; this is a bug");
-    Problem::internal().into_response()
+    let text = text.unwrap_or("unknown");
+    Problem::internal().because(format!("a request handler panicked; this is a bug: {text}")).into_response()
 }
 
 /// Refuses what a page of another site makes the operator's browser send; without tokens nothing else would stop it.

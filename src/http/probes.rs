@@ -24,6 +24,9 @@ pub(super) const COMMIT: &str = match option_env!("SHOPCTL_COMMIT") {
 /// The version this is.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The code of a role that cannot do its work now.
+pub(super) const NOT_READY: &str = "not_ready";
+
 /// Whether the role can do its work, by named conditions; cloning shares it.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
@@ -83,15 +86,12 @@ async fn ready(State((readiness, stop)): State<(Readiness, Stop)>) -> Result<Jso
     if unmet.is_empty() {
         return Ok(Json(json!({"status": "ready"})));
     }
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", unmet.join("; ")))
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, NOT_READY, unmet.join("; ")))
 }
 
 async fn scrape(State(metrics): State<Metrics>) -> Response {
     match metrics.encode() {
         Ok(text) => ([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
-        Err(cause) => {
-            log::error!("cannot write the metrics: {cause}");
-            Problem::internal().into_response()
-        }
+        Err(cause) => Problem::internal().because(format!("cannot write the metrics: {cause}")).into_response(),
     }
 }

@@ -20,6 +20,8 @@ pub struct Problem {
     pub code: &'static str,
     /// One sentence about this occurrence, fit for strangers.
     pub detail: String,
+    /// What only the log is told, with the id of the request.
+    pub cause: Option<String>,
 }
 
 /// A problem as it is written.
@@ -43,7 +45,7 @@ pub struct ProblemBody<'a> {
 impl Problem {
     /// A problem of any status; the constructors below cover the usual ones.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into() }
+        Self { status, code, detail: detail.into(), cause: None }
     }
 
     /// 400 `bad_json`: the body is not JSON.
@@ -99,10 +101,16 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
     }
 
-    /// 500 `internal`; the caller logs the cause, and the client never sees it.
+    /// 500 `internal`; the client never sees the cause.
     pub fn internal() -> Self {
         let detail = "something went wrong here; the log has the cause under the request id";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// The same with what the log is to say of it.
+    #[must_use]
+    pub fn because(self, cause: impl std::fmt::Display) -> Self {
+        Self { cause: Some(cause.to_string()), ..self }
     }
 
     /// What is known when a layer or a library answered with nothing but a status.
