@@ -200,7 +200,7 @@ impl Driver<'_> {
         let stage = job.stage();
         for group in claimed.chunk_by(|a, b| stage == Stage::ShardSplitter && a.key.file == b.key.file) {
             if self.stop.is_requested() {
-                self.give_up(stage, group, &Fault::Stopped, tally);
+                self.give_up(stage, group, &Fault::Stopped, Instant::now(), tally);
                 continue;
             }
             self.work(job, group, sent, tally);
@@ -212,7 +212,7 @@ impl Driver<'_> {
         let lease = Lease::new(stage, group, sent, self.stop.clone());
         let heart = match Heart::start(&lease, self.client) {
             Ok(heart) => heart,
-            Err(fault) => return self.give_up(stage, group, &fault, tally),
+            Err(fault) => return self.give_up(stage, group, &fault, began, tally),
         };
         // A panic over one file must not end the worker of all others; the attempt is counted and reported.
         let result = catch_unwind(AssertUnwindSafe(|| job.work(group, &lease)))
@@ -225,7 +225,7 @@ impl Driver<'_> {
                     }
                 }
             }
-            Err(fault) => self.give_up(stage, group, &fault, tally),
+            Err(fault) => self.give_up(stage, group, &fault, began, tally),
         }
         drop(heart);
     }
@@ -269,19 +269,20 @@ impl Driver<'_> {
         }
     }
 
-    fn give_up(&self, stage: Stage, group: &[Claimed], fault: &Fault, tally: &mut Tally) {
-        let (transition, retry) = match fault {
-            Fault::Corrupt(_) => ("fail", false),
-            Fault::Attempt(_) => ("fail", true),
-            Fault::Surroundings(_) => ("release", true),
-            Fault::Stopped | Fault::Stale(_) => ("release", false),
+    fn give_up(&self, stage: Stage, group: &[Claimed], fault: &Fault, began: Instant, tally: &mut Tally) {
+        let (transition, retry, outcome) = match fault {
+            Fault::Corrupt(_) => ("fail", false, "failed"),
+            Fault::Attempt(_) => ("fail", true, "failed"),
+            Fault::Surroundings(_) => ("release", true, "released"),
+            Fault::Stopped => ("release", false, "released"),
+            Fault::Stale(_) => ("release", false, "stale"),
         };
+        let took = began.elapsed();
         if let Fault::Surroundings(why) = fault {
             self.watch.surroundings(Some(why.clone()));
         }
         for claimed in group {
             let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
-            let outcome = if transition == "fail" { "failed" } else { "released" };
             match fault {
                 Fault::Stopped => log::info!(stage = stage.name(), file, shard; "given back: {fault}"),
                 Fault::Corrupt(_) => log::error!(stage = stage.name(), file, shard; "failed: {fault}"),
@@ -295,7 +296,7 @@ impl Driver<'_> {
                 ..TaskRequest::new(&claimed.key)
             };
             tally.failed += u64::from(!matches!(fault, Fault::Stopped));
-            self.watch.task_over(stage, outcome, Duration::ZERO, None);
+            self.watch.task_over(stage, outcome, took, None);
             if let Err(e) = self.report(stage, transition, &request)
                 && !e.is_conflict()
             {

@@ -2,7 +2,9 @@
 
 use std::any::Any;
 use std::io;
+use std::path::Path;
 
+use super::artifact;
 use super::client::ClientError;
 use crate::store;
 
@@ -28,8 +30,14 @@ pub enum Fault {
 
 impl Fault {
     /// Why an input file could not be opened or read. What is wrong with one file is no fault of everything around it:
-    /// it counts as an attempt, and in the end the file is given up and shows as failed.
-    pub fn of_input(error: io::Error) -> Self {
+    /// it counts as an attempt, and in the end the file is given up and shows as failed. Where the whole folder is away,
+    /// the file is not at fault.
+    pub fn of_input(path: &Path, error: io::Error) -> Self {
+        let folder = path.parent().unwrap_or(path);
+        if error.kind() == io::ErrorKind::NotFound && artifact::open_folder(folder).is_err() {
+            let folder = folder.display();
+            return Self::Surroundings(format!("{error}; the folder {folder} is not there: is it mounted?"));
+        }
         let of_the_file = error.kind() == io::ErrorKind::PermissionDenied
             || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
         if of_the_file { Self::Attempt(error.to_string()) } else { Self::from(error) }
@@ -72,5 +80,19 @@ impl From<ClientError> for Fault {
             e if e.is_temporary() => Self::Surroundings(e.to_string()),
             e => Self::Attempt(e.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_counts_and_a_missing_folder_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let fault = |path: &Path| Fault::of_input(path, artifact::open(path).unwrap_err());
+        assert!(matches!(fault(&folder.path().join("x")), Fault::Attempt(_)));
+        let away = fault(&folder.path().join("away/x"));
+        assert!(matches!(&away, Fault::Surroundings(why) if why.contains("is it mounted?")), "{away}");
     }
 }

@@ -61,7 +61,8 @@ impl Sender {
         loop {
             lease.check()?;
             // Verified from its first byte to its last before the first row is written.
-            let (input, found) = artifact::open_verified(&task.source, task.input.as_ref()).map_err(Fault::of_input)?;
+            let (input, found) = artifact::open_verified(&task.source, task.input.as_ref())
+                .map_err(|e| Fault::of_input(&task.source, e))?;
             let lines = LineReader::new(input, self.line_bytes_max);
             let source = rows(lines, task.key.clone(), lease.clone());
             let delivery = Delivery { key: task.key.clone(), sha256: found.sha256, rows: found.lines, source };

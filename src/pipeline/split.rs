@@ -73,15 +73,17 @@ impl Splitter {
     /// # Errors
     /// [`Fault`]; nothing is visible then.
     pub fn split(&self, task: &SplitTask, lease: &Lease) -> Result<Vec<Finished>, Fault> {
-        let input =
-            BufReader::with_capacity(BUFFER_BYTES, Hashed::new(artifact::open(&task.source).map_err(Fault::of_input)?));
+        let input = BufReader::with_capacity(
+            BUFFER_BYTES,
+            Hashed::new(artifact::open(&task.source).map_err(|e| Fault::of_input(&task.source, e))?),
+        );
         let mut lines = LineReader::new(input, self.line_bytes_max);
         let mut split = Split::begin(&self.folder, task)?;
         loop {
             if lines.lines().is_multiple_of(LINES_PER_CHECK) {
                 lease.check()?;
             }
-            match lines.next_line().map_err(Fault::of_input)? {
+            match lines.next_line().map_err(|e| Fault::of_input(&task.source, e))? {
                 None => break,
                 Some(Next::Line { number, bytes, terminated }) => split.take(number, bytes, terminated)?,
                 Some(Next::TooLong { number }) => split.reject_long(number, &mut lines, self.line_bytes_max)?,

@@ -36,7 +36,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         if args.json {
             say_json(&summary)?;
         } else {
-            say(&screen(&summary, &failed.items))?;
+            say(&screen(&summary, &failed.items, failed.next_cursor.is_some()))?;
         }
         let any_failed = Stage::ALL.into_iter().any(|stage| summary.by_stage.of(stage).failed > 0);
         Ok(if any_failed { Exit::Failed } else { Exit::Ok })
@@ -44,10 +44,12 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     .await?
 }
 
-/// What to do about a failed task. A corrupt artifact has to be made again by the stage before.
+/// What to do about a failed task. An artifact that is not what was reported has to be made again by the stage before;
+/// where something else is wrong, the same would come of it.
 fn advice(file: &str, shard: &ShardItem, stage: Stage) -> String {
-    let corrupt = shard.last_error.as_deref().is_some_and(|why| why.starts_with("corrupt"));
-    match stage.previous().filter(|previous| corrupt && *previous != Stage::EventIngest) {
+    let is_other = |why: &str| why.starts_with("corrupt") && why.contains("reported");
+    let is_other = shard.last_error.as_deref().is_some_and(is_other);
+    match stage.previous().filter(|previous| is_other && *previous != Stage::EventIngest) {
         Some(previous) => {
             format!("to make the file again: shopctl retry {file} --shard {} --stage {previous} --cascade", shard.shard)
         }
@@ -55,7 +57,7 @@ fn advice(file: &str, shard: &ShardItem, stage: Stage) -> String {
     }
 }
 
-fn screen(summary: &SummaryResponse, failed: &[FileResponse]) -> String {
+fn screen(summary: &SummaryResponse, failed: &[FileResponse], is_more: bool) -> String {
     let mut text = format!("{:<16}{:>10}{:>10}{:>10}{:>10}\n", "stage", "new", "started", "done", "failed");
     for stage in Stage::ALL {
         let n = summary.by_stage.of(stage);
@@ -74,6 +76,9 @@ fn screen(summary: &SummaryResponse, failed: &[FileResponse]) -> String {
                 text.push_str(&format!("        {}\n", advice(file.filename.as_str(), shard, stage)));
             }
         }
+    }
+    if is_more {
+        text.push_str("\nand more files with failed tasks: GET /api/v1/files?status=failed lists all\n");
     }
     text
 }
