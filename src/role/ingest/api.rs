@@ -174,10 +174,10 @@ fn refused(refusal: Refusal) -> Problem {
 fn not_durable(error: std::io::Error) -> Problem {
     log::error!("posted events could not be made durable: {error}");
     if error.kind() == std::io::ErrorKind::StorageFull {
-        let detail = "the disk is full; nothing of this body was taken";
+        let detail = "the disk is full; nothing of this body counts as taken: post it again when there is room";
         return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail);
     }
-    Problem::unavailable("the events could not be made durable; nothing of this body was taken")
+    Problem::unavailable("the events could not be made durable; nothing of this body counts as taken: post it again")
 }
 
 /// Statistics of the files in the folder.
