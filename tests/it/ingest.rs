@@ -1,5 +1,14 @@
 //! The event-ingest as a process: what it does beside taking posts, and what that may cost.
 
+use std::fs::File;
+
+use shopctl::event::Moment;
+use shopctl::pipeline::artifact;
+use shopctl::pipeline::client::Client;
+use shopctl::pipeline::folder::{Artifact, Folder};
+use shopctl::task::FileName;
+
+use crate::support::events::purchase;
 use crate::support::pipeline::{Pipeline, Role};
 use crate::support::{PATIENCE, eventually};
 
@@ -32,4 +41,40 @@ fn a_missing_cache_service_is_said_once_until_it_is_there() {
     pipeline.role(Role::Ingest).wait_log("says again whether returns wait", |_| Some(()));
     let log = pipeline.terminate(Role::Ingest);
     assert_eq!(count(&log, missing), 1, "{log}");
+}
+
+/// Bytes of an event file that takes a while to read.
+const LARGE: u64 = 16 * 1024 * 1024;
+/// So many of them take longer to read than a stop may take here.
+const MANY: i64 = 600;
+
+/// Announces event files that nobody has worked on yet, all of them nothing but zeros.
+fn announce_large_files(pipeline: &Pipeline) {
+    let (folder, client) = (Folder::new(&pipeline.shared()), Client::new(&pipeline.proxy.url()));
+    let began = Moment::parse("2025-01-01 00:00:00.000").unwrap();
+    std::fs::create_dir_all(folder.events()).unwrap();
+    let mut output = None;
+    for second in 0..MANY {
+        let name = FileName::of(began.plus_ms(second * 1000));
+        let path = folder.path_of(&Artifact::Events(name.clone()));
+        File::create_new(&path).unwrap().set_len(LARGE).unwrap();
+        let output = *output.get_or_insert_with(|| artifact::digest(&mut File::open(&path).unwrap()).unwrap());
+        client.register(&name, pipeline.settings().pipeline.shards_count.shards().collect()).unwrap();
+        client.ingest_done(&name, Some(output)).unwrap();
+    }
+}
+
+#[test]
+fn neither_new_files_nor_a_stop_wait_until_old_ones_are_read() {
+    let mut pipeline = Pipeline::new(&["server.drain_timeout=2"]);
+    pipeline.start(Role::Apid);
+    announce_large_files(&pipeline);
+    pipeline.start(Role::Ingest);
+    let port = pipeline.role(Role::Ingest).wait_port();
+    let url = format!("http://127.0.0.1:{port}/api/v1/events");
+    assert_eq!(ureq::post(url).send(&purchase(1, 1)).unwrap().status(), 202);
+    pipeline.role(Role::Ingest).wait_log("announced", |line| (line["lines"] == 1).then_some(()));
+    // Ends with code 0, well before everything is read.
+    let log = pipeline.terminate(Role::Ingest);
+    assert!(!log.contains("ending now") && !log.contains("differs"), "{log}");
 }

@@ -1,7 +1,7 @@
 //! The ingest's clock: at every multiple of the interval the posted and generated lines become one event file.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -80,9 +80,10 @@ impl Ingest {
         let writer = Writer::start(folder)?;
         let (announce, files) = mpsc::channel(ANNOUNCE_QUEUE);
         let announcer = Announcer::new(&ctx.settings);
-        let (readiness, interval) = (ctx.readiness.clone(), ctx.settings.events.generation_interval);
+        let (readiness, stop) = (ctx.readiness.clone(), ctx.stop.clone());
+        let interval = ctx.settings.events.generation_interval;
         let announcer_ended =
-            tokio::task::spawn_blocking(move || keep_announcing(announcer, files, &readiness, interval));
+            tokio::task::spawn_blocking(move || keep_announcing(announcer, files, &readiness, interval, &stop));
         Ok(Self {
             writer,
             announce,
@@ -210,27 +211,32 @@ impl Ingest {
     }
 }
 
-/// Announces files as they come and again every interval until the API knows them; ends when no more can come.
+/// Announces files as they come and again every interval until the API knows them; ends when no more can come. What is
+/// new waits neither for the comparison, if that fails, nor for the files to be read back; a stop for none of them.
 fn keep_announcing(
     mut announcer: Announcer,
     mut files: mpsc::Receiver<FileName>,
     readiness: &Readiness,
     interval: Duration,
+    stop: &Stop,
 ) {
     let handle = tokio::runtime::Handle::current();
-    let mut compared: Option<std::time::Instant> = None;
+    let mut compared: Option<Instant> = None;
     loop {
-        let due = compared.is_none_or(|at| at.elapsed() > COMPARE_EVERY);
-        let result = if due { announcer.compare().map(drop) } else { Ok(()) };
-        if due && result.is_ok() {
-            compared = Some(std::time::Instant::now());
+        let is_late = || stop.is_giving_back();
+        let mut result = announcer.announce_until(&is_late);
+        if compared.is_none_or(|at| at.elapsed() > COMPARE_EVERY) && !stop.is_requested() {
+            let found = announcer.compare(stop);
+            if found.is_ok() {
+                compared = Some(Instant::now());
+            }
+            result = result.and(found.map(drop)).and_then(|()| announcer.announce_until(&is_late));
         }
-        // What is to be announced does not wait for a comparison that fails.
-        let result = announcer.announce_all().map(drop).and(result);
         if let Err(fault) = &result {
             log::warn!(files = announcer.pending(); "not announced yet: {fault}");
         }
         readiness.set("apid", result.err().map(|fault| fault.to_string()));
+        announcer.read_back(&|| stop.is_requested() || !files.is_empty());
         match handle.block_on(async { tokio::time::timeout(interval, files.recv()).await }) {
             Ok(Some(file)) => announcer.add_fresh(file),
             Ok(None) => return,
