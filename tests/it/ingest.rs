@@ -1,7 +1,9 @@
 //! The event-ingest as a process: what it does beside taking posts, and what that may cost.
 
 use std::fs::File;
+use std::path::PathBuf;
 
+use serde_json::Value;
 use shopctl::event::Moment;
 use shopctl::pipeline::artifact;
 use shopctl::pipeline::client::Client;
@@ -10,6 +12,7 @@ use shopctl::task::FileName;
 
 use crate::support::events::purchase;
 use crate::support::pipeline::{Pipeline, Role};
+use crate::support::process::Process;
 use crate::support::{PATIENCE, eventually};
 
 /// How often the log has a line with this text.
@@ -17,12 +20,14 @@ fn count(log: &str, text: &str) -> usize {
     log.lines().filter(|line| line.contains(text)).count()
 }
 
+fn stats(port: u16) -> Value {
+    let mut answer = ureq::get(format!("http://127.0.0.1:{port}/api/v1/events/stats")).call().unwrap();
+    answer.body_mut().read_json().unwrap()
+}
+
 /// Waits for another tick.
 fn wait_tick(port: u16) {
-    let tick = || {
-        let mut answer = ureq::get(format!("http://127.0.0.1:{port}/api/v1/events/stats")).call().unwrap();
-        answer.body_mut().read_json::<serde_json::Value>().unwrap()["last_tick"].clone()
-    };
+    let tick = || stats(port)["last_tick"].clone();
     let before = tick();
     eventually("a tick", PATIENCE, || tick() != before);
 }
@@ -45,30 +50,33 @@ fn a_missing_cache_service_is_said_once_until_it_is_there() {
 
 /// Bytes of an event file that takes a while to read.
 const LARGE: u64 = 16 * 1024 * 1024;
-/// So many of them take longer to read than a stop may take here.
-const MANY: i64 = 600;
 
-/// Announces event files that nobody has worked on yet, all of them nothing but zeros.
-fn announce_large_files(pipeline: &Pipeline) {
-    let (folder, client) = (Folder::new(&pipeline.shared()), Client::new(&pipeline.proxy.url()));
-    let began = Moment::parse("2025-01-01 00:00:00.000").unwrap();
+/// Makes so many event files, all of them nothing but zeros.
+fn make_large_files(pipeline: &Pipeline, count: i64) -> Vec<(FileName, PathBuf)> {
+    let folder = Folder::new(&pipeline.shared());
     std::fs::create_dir_all(folder.events()).unwrap();
-    let mut output = None;
-    for second in 0..MANY {
+    let began = Moment::parse("2025-01-01 00:00:00.000").unwrap();
+    let make = |second| {
         let name = FileName::of(began.plus_ms(second * 1000));
         let path = folder.path_of(&Artifact::Events(name.clone()));
         File::create_new(&path).unwrap().set_len(LARGE).unwrap();
-        let output = *output.get_or_insert_with(|| artifact::digest(&mut File::open(&path).unwrap()).unwrap());
-        client.register(&name, pipeline.settings().pipeline.shards_count.shards().collect()).unwrap();
-        client.ingest_done(&name, Some(output)).unwrap();
-    }
+        (name, path)
+    };
+    (0..count).map(make).collect()
 }
 
 #[test]
 fn neither_new_files_nor_a_stop_wait_until_old_ones_are_read() {
     let mut pipeline = Pipeline::new(&["server.drain_timeout=2"]);
     pipeline.start(Role::Apid);
-    announce_large_files(&pipeline);
+    let client = Client::new(&pipeline.proxy.url());
+    // They take longer to read than this stop may take.
+    let files = make_large_files(&pipeline, 600);
+    let output = artifact::digest(&mut File::open(&files[0].1).unwrap()).unwrap();
+    for (name, _) in &files {
+        client.register(name, pipeline.settings().pipeline.shards_count.shards().collect()).unwrap();
+        client.ingest_done(name, Some(output)).unwrap();
+    }
     pipeline.start(Role::Ingest);
     let port = pipeline.role(Role::Ingest).wait_port();
     let url = format!("http://127.0.0.1:{port}/api/v1/events");
@@ -77,4 +85,29 @@ fn neither_new_files_nor_a_stop_wait_until_old_ones_are_read() {
     // Ends with code 0, well before everything is read.
     let log = pipeline.terminate(Role::Ingest);
     assert!(!log.contains("ending now") && !log.contains("differs"), "{log}");
+}
+
+/// Bytes that a process has read so far.
+fn bytes_read(process: &Process) -> u64 {
+    let io = std::fs::read_to_string(format!("/proc/{}/io", process.id())).unwrap();
+    io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok()).unwrap()
+}
+
+#[test]
+fn files_are_counted_once_whoever_asks_meanwhile() {
+    let mut pipeline = Pipeline::new(&[]);
+    let files = make_large_files(&pipeline, 40);
+    // Without the API nobody else reads them.
+    pipeline.start(Role::Ingest);
+    let process = pipeline.role(Role::Ingest);
+    let (port, before) = (process.wait_port(), bytes_read(process));
+    let askers: Vec<_> = (0..4).map(|_| std::thread::spawn(move || stats(port))).collect();
+    for asker in askers {
+        let stats = asker.join().unwrap();
+        let bytes = files.len() as u64 * LARGE;
+        assert_eq!((&stats["files"], &stats["bytes"]), (&files.len().into(), &bytes.into()));
+    }
+    let read = bytes_read(process) - before;
+    assert!(read < files.len() as u64 * LARGE * 3 / 2, "{read} bytes were read");
+    pipeline.terminate(Role::Ingest);
 }

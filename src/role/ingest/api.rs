@@ -56,7 +56,9 @@ struct Shared {
 }
 
 /// Lines and bytes of files that were counted before: event files never change.
-type Counted = Arc<Mutex<HashMap<FileName, (u64, u64)>>>;
+type Known = HashMap<FileName, (u64, u64)>;
+/// One count at a time: whoever asks meanwhile waits, and finds the files counted.
+type Counted = Arc<tokio::sync::Mutex<Known>>;
 
 #[derive(Serialize)]
 struct Accepted {
@@ -183,9 +185,12 @@ fn not_durable(error: std::io::Error) -> Problem {
 /// Statistics of the files in the folder.
 async fn stats(State(shared): State<Shared>) -> Result<axum::Json<impl Serialize>, Problem> {
     let last_tick = shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner).map(Moment::rfc3339);
-    let counted = tokio::task::spawn_blocking(move || count(&shared.folder, &shared.counted)).await;
+    // It goes along: a caller that leaves does not make way for a second count beside the first.
+    let mut known = shared.counted.lock_owned().await;
+    let counted = tokio::task::spawn_blocking(move || count(&shared.folder, &mut known, &shared.stop)).await;
     match counted {
-        Ok(Ok(stats)) => Ok(axum::Json(Stats { last_tick, ..stats })),
+        Ok(Ok(Some(stats))) => Ok(axum::Json(Stats { last_tick, ..stats })),
+        Ok(Ok(None)) => Err(Problem::unavailable("this instance stops; ask another one or try again")),
         other => {
             log::error!("the event files cannot be counted: {other:?}");
             Err(Problem::unavailable("the folder of the event files cannot be read"))
@@ -193,17 +198,20 @@ async fn stats(State(shared): State<Shared>) -> Result<axum::Json<impl Serialize
     }
 }
 
-fn count(folder: &Folder, counted: &Counted) -> std::io::Result<Stats> {
-    let mut before = std::mem::take(&mut *counted.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut now = HashMap::new();
+/// Nothing if a stop was asked for meanwhile.
+fn count(folder: &Folder, known: &mut Known, stop: &Stop) -> std::io::Result<Option<Stats>> {
+    let mut now = Known::new();
     let mut stats = Stats::default();
     for name in artifact::list(&folder.events())? {
         let Some(events @ Artifact::Events(_)) = Artifact::from_file_name(&name) else {
             continue;
         };
+        if stop.is_requested() {
+            return Ok(None);
+        }
         let file = events.file().clone();
-        let (lines, bytes) = match before.remove(&file) {
-            Some(known) => known,
+        let (lines, bytes) = match known.get(&file) {
+            Some(counted) => *counted,
             None => match artifact::open(&folder.path_of(&events)).and_then(|mut file| artifact::digest(&mut file)) {
                 Ok(output) => (output.lines, output.bytes),
                 // It was cleared since the folder was listed, or is none of ours.
@@ -219,6 +227,6 @@ fn count(folder: &Folder, counted: &Counted) -> std::io::Result<Stats> {
         stats.bytes += bytes;
         stats.newest_file = Some(name);
     }
-    *counted.lock().unwrap_or_else(PoisonError::into_inner) = now;
-    Ok(stats)
+    *known = now;
+    Ok(Some(stats))
 }
