@@ -209,12 +209,36 @@ impl Caller {
         let advice = self.party.map_or_else(
             || "this call was not expected to need one".to_owned(),
             |party| {
-                let name = party.name();
-                let there =
-                    if sent { "to one that the API knows as that of" } else { "to the token that the API has for" };
-                format!("set auth.{name} (or auth.{name}_file) {there} {name}")
+                let (name, service) = (party.name(), self.service);
+                let token = format!("set auth.{name} (or auth.{name}_file) to");
+                if sent {
+                    format!("{token} one that {service} knows as that of {name}")
+                } else {
+                    format!("{token} the token that {service} has for {name}")
+                }
             },
         );
         ClientError::Denied { service: self.service, url: self.base.clone(), status, sent, advice }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_about_a_token_names_the_service_that_refused() {
+        for (service, name) in [
+            (Service::Status, "stage-status API"),
+            (Service::Balance, "balance-daemon"),
+            (Service::Cache, "cache-service"),
+        ] {
+            let silent = Caller { party: Some(Party::ShardWorker), ..Caller::new(service, "http://127.0.0.1:1") };
+            let known = Caller { authorization: Some(Secret::new("Bearer canary".to_owned())), ..silent.clone() };
+            let text = |caller: &Caller| caller.denied(401).to_string();
+            assert!(text(&known).ends_with(&format!("to one that the {name} knows as that of shard_worker")), "{name}");
+            assert!(text(&silent).ends_with(&format!("to the token that the {name} has for shard_worker")), "{name}");
+            assert!(text(&known).contains("auth.shard_worker_file") && !text(&known).contains("canary"), "{name}");
+        }
     }
 }

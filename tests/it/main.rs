@@ -12,6 +12,7 @@ mod desk;
 mod docs;
 mod hostile;
 mod imports;
+mod ingest;
 mod intruders;
 mod paused;
 mod pipeline;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::event::raw::{RawEvent, RawPayload};
-use crate::event::{Event, LineReader, Next, Reason, Reject, ShardCount};
+use crate::event::{Event, Reason, Reject, ShardCount};
 use crate::pipeline::split::route;
 
 /// Refused lines that are answered one by one; more are only counted.
@@ -17,7 +17,7 @@ const REFUSED_MAX: usize = 1000;
 /// What of a body was taken.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// The accepted lines, each with its line feed, byte for byte as posted.
+    /// The accepted lines, each with its line feed, byte for byte as posted; in the memory of the body.
     pub lines: Vec<u8>,
     /// How many they are.
     pub accepted: u64,
@@ -65,7 +65,7 @@ pub enum Refusal {
     TooSlow(Duration),
 }
 
-/// Unpacks a gzip body within the limit.
+/// Unpacks a gzip body within the limit; both of them are held meanwhile.
 ///
 /// # Errors
 /// [`Refusal`] if it is no gzip or too large.
@@ -76,25 +76,41 @@ pub fn unpack(body: &[u8], limits: Limits) -> Result<Vec<u8>, Refusal> {
     if plain.len() > limits.body_bytes_max { Err(Refusal::TooLarge(limits.body_bytes_max)) } else { Ok(plain) }
 }
 
-/// Checks a body of many events, one a line. Empty lines are passed over; the last line needs no line feed.
+/// Checks a body of many events, one a line. Empty lines are passed over; the last line needs no line feed. What is
+/// accepted stays in the memory of the body.
 ///
 /// # Errors
 /// [`Refusal`] if checking takes too long.
-pub fn check_lines(body: &[u8], limits: Limits) -> Result<Checked, Refusal> {
+pub fn check_lines(mut body: Vec<u8>, limits: Limits) -> Result<Checked, Refusal> {
     let began = Instant::now();
     let mut checked = Checked::default();
-    let mut lines = LineReader::new(body, limits.line_bytes_max);
-    // Reading from memory cannot fail.
-    while let Ok(Some(next)) = lines.next_line() {
-        match next {
-            Next::Line { bytes, .. } if bytes.trim_ascii().is_empty() => {}
-            Next::Line { number, bytes, .. } => checked.note(number, bytes, check(bytes)),
-            Next::TooLong { number } => checked.note(number, &[], Err(too_long(limits))),
+    // The accepted lines move to the front, over those that are not: the first so many bytes are accepted.
+    let (mut kept, mut next, mut number) = (0, 0, 0);
+    while next < body.len() {
+        let (start, end) = (next, memchr::memchr(b'\n', &body[next..]).map_or(body.len(), |at| next + at));
+        (next, number) = (end + 1, number + 1);
+        let line = &body[start..end];
+        let is_long = line.len() > limits.line_bytes_max;
+        if is_long || !line.trim_ascii().is_empty() {
+            let result = if is_long { Err(too_long(limits)) } else { check(line) };
+            if checked.note(number, result) {
+                body.copy_within(start..end, kept);
+                kept += end - start;
+                if kept == body.len() {
+                    body.reserve_exact(1);
+                    body.push(b'\n');
+                } else {
+                    body[kept] = b'\n';
+                }
+                kept += 1;
+            }
         }
         if began.elapsed() > limits.time_max {
             return Err(Refusal::TooSlow(limits.time_max));
         }
     }
+    body.truncate(kept);
+    checked.lines = body;
     Ok(checked)
 }
 
@@ -102,31 +118,32 @@ pub fn check_lines(body: &[u8], limits: Limits) -> Result<Checked, Refusal> {
 ///
 /// # Errors
 /// The [`Reject`] of the event.
-pub fn check_one(body: &[u8], limits: Limits) -> Result<Vec<u8>, Reject> {
+pub fn check_one(mut body: Vec<u8>, limits: Limits) -> Result<Vec<u8>, Reject> {
     // As it was posted, before any white space is taken out: `1 0` must not become 10.
     RawEvent::<RawPayload<'_>>::parse(body.trim_ascii())?;
-    let mut line = one_line(body);
-    if line.len() > limits.line_bytes_max {
+    make_one_line(&mut body);
+    if body.len() > limits.line_bytes_max {
         return Err(too_long(limits));
     }
-    check(&line)?;
-    line.push(b'\n');
-    Ok(line)
+    check(&body)?;
+    body.push(b'\n');
+    Ok(body)
 }
 
 impl Checked {
-    fn note(&mut self, number: u64, line: &[u8], result: Result<(), Reject>) {
+    /// Counts a line; answers whether it is accepted.
+    fn note(&mut self, number: u64, result: Result<(), Reject>) -> bool {
         match result {
             Ok(()) => {
                 self.accepted += 1;
-                self.lines.extend_from_slice(line);
-                self.lines.push(b'\n');
+                true
             }
             Err(reject) => {
                 self.rejected_count += 1;
                 if self.rejected.len() < REFUSED_MAX {
                     self.rejected.push(Refused { line: number, reason: reject.reason.code(), detail: reject.detail });
                 }
+                false
             }
         }
     }
@@ -144,20 +161,17 @@ fn too_long(limits: Limits) -> Reject {
 }
 
 /// The same JSON without white space between its tokens.
-fn one_line(body: &[u8]) -> Vec<u8> {
-    let mut line = Vec::with_capacity(body.len());
+fn make_one_line(body: &mut Vec<u8>) {
     let (mut in_string, mut escaped) = (false, false);
-    for byte in body {
+    body.retain(|byte| {
         if in_string {
             in_string = escaped || *byte != b'"';
             escaped = !escaped && *byte == b'\\';
-            line.push(*byte);
-        } else if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n') {
-            in_string = *byte == b'"';
-            line.push(*byte);
+            return true;
         }
-    }
-    line
+        in_string = *byte == b'"';
+        !matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+    });
 }
 
 #[cfg(test)]
@@ -172,7 +186,7 @@ mod tests {
     fn good_lines_around_a_bad_one_are_taken_as_they_are() {
         let long = format!("{{\"x\":\"{}\"}}", "y".repeat(300));
         let body = format!("{GOOD}\n\nnonsense\n{long}\n  {GOOD}");
-        let checked = check_lines(body.as_bytes(), LIMITS).unwrap();
+        let checked = check_lines(body.into_bytes(), LIMITS).unwrap();
         assert_eq!((checked.accepted, checked.rejected_count), (2, 2));
         assert_eq!(String::from_utf8(checked.lines).unwrap(), format!("{GOOD}\n  {GOOD}\n"));
         assert_eq!(
@@ -182,13 +196,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_accepted_takes_no_memory_beside_the_body() {
+        let mut body = Vec::with_capacity(LIMITS.body_bytes_max);
+        body.extend_from_slice(format!("\nnonsense\n{GOOD}\n \r\n{GOOD}\nx\n{GOOD}").as_bytes());
+        let (begins, room) = (body.as_ptr(), body.capacity());
+        let checked = check_lines(body, LIMITS).unwrap();
+        assert_eq!(checked.lines, format!("{GOOD}\n").repeat(3).as_bytes());
+        assert_eq!((checked.lines.as_ptr(), checked.lines.capacity()), (begins, room));
+        assert_eq!(checked.rejected.iter().map(|refused| refused.line).collect::<Vec<_>>(), [2, 6]);
+    }
+
+    #[test]
+    fn a_body_without_room_for_the_last_line_feed_gets_it() {
+        let whole = GOOD.as_bytes().to_vec().into_boxed_slice().into_vec();
+        assert_eq!(check_lines(whole, LIMITS).unwrap().lines, format!("{GOOD}\n").into_bytes());
+        assert!(check_lines(Vec::new(), LIMITS).unwrap().lines.is_empty());
+    }
+
+    #[test]
     fn one_event_may_be_spread_over_lines() {
         let spread = GOOD.replace(",\"", ",\r\n\t \"");
-        assert_eq!(check_one(spread.as_bytes(), LIMITS).unwrap(), format!("{GOOD}\n").as_bytes());
-        assert_eq!(one_line(br#" { "a b" : "c \" d\\" , "e" : [ 1 ] } "#), br#"{"a b":"c \" d\\","e":[1]}"#);
-        assert!(check_one(b"[]", LIMITS).is_err());
-        assert!(check_one(GOOD.replace(":1,", ":1 0,").as_bytes(), LIMITS).is_err(), "two numbers are not one");
-        assert!(check_one(GOOD.replace(":1,", ":1\x0c,").as_bytes(), LIMITS).is_err(), "a form feed is no white space");
+        assert_eq!(check_one(spread.into_bytes(), LIMITS).unwrap(), format!("{GOOD}\n").as_bytes());
+        let mut line = br#" { "a b" : "c \" d\\" , "e" : [ 1 ] } "#.to_vec();
+        make_one_line(&mut line);
+        assert_eq!(line, br#"{"a b":"c \" d\\","e":[1]}"#);
+        assert!(check_one(b"[]".to_vec(), LIMITS).is_err());
+        let refuses = |from: &str, to: &str| check_one(GOOD.replace(from, to).into_bytes(), LIMITS).is_err();
+        assert!(refuses(":1,", ":1 0,"), "two numbers are not one");
+        assert!(refuses(":1,", ":1\x0c,"), "a form feed is no white space");
     }
 
     #[test]

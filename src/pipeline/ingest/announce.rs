@@ -9,8 +9,9 @@ use crate::event::ShardCount;
 use crate::pipeline::artifact;
 use crate::pipeline::client::{Client, ClientError};
 use crate::pipeline::folder::{Artifact, Folder};
+use crate::shutdown::Stop;
 use crate::task::wire::FileResponse;
-use crate::task::{FileName, Output, Stage, Status};
+use crate::task::{Digest, FileName, Output, Stage, Status};
 
 /// Announces the files of one folder. Blocking: call it from blocking threads only.
 pub struct Announcer {
@@ -20,8 +21,10 @@ pub struct Announcer {
     pending: BTreeSet<FileName>,
     /// Files that were just written and of which nobody was told yet: only those may still change their names.
     fresh: BTreeSet<FileName>,
-    /// Files that are known to be what the API was told.
+    /// Files that are known to be what the API was told, or known to differ.
     told: BTreeSet<FileName>,
+    /// Files that were announced before, by whomever, as these bytes; nobody has read them here yet.
+    unread: BTreeMap<FileName, Digest>,
 }
 
 /// Why announcing stopped, or what became of one file.
@@ -45,8 +48,6 @@ pub struct Compared {
     pub unannounced: u64,
     /// Files that the API waits for and that are not in the folder.
     pub missing: u64,
-    /// Files whose content is not what was announced under their names.
-    pub different: u64,
 }
 
 impl From<ClientError> for AnnounceError {
@@ -70,6 +71,7 @@ impl Announcer {
             pending: BTreeSet::new(),
             fresh: BTreeSet::new(),
             told: BTreeSet::new(),
+            unread: BTreeMap::new(),
         }
     }
 
@@ -94,7 +96,18 @@ impl Announcer {
     /// # Errors
     /// [`AnnounceError::Unavailable`], after which no further file was tried.
     pub fn announce_all(&mut self) -> Result<(), AnnounceError> {
+        self.announce_until(&|| false)
+    }
+
+    /// The same, until it is over.
+    ///
+    /// # Errors
+    /// As for [`Self::announce_all`].
+    pub fn announce_until(&mut self, is_over: &dyn Fn() -> bool) -> Result<(), AnnounceError> {
         for file in self.pending.clone() {
+            if is_over() {
+                break;
+            }
             match self.announce(&file) {
                 Ok(name) => {
                     self.pending.remove(&file);
@@ -154,25 +167,26 @@ impl Announcer {
         artifact::digest(&mut artifact::open(&self.folder.path_of(&Artifact::Events(file.clone())))?)
     }
 
-    /// Compares the folder with the API in both directions and notes what is not announced. A file whose content is not
-    /// what was announced under its name is left alone for a person to look at: it may be damaged, or another file that
-    /// came by its name. Each file is read once for that in the life of a process.
+    /// Compares the folder with the API in both directions and notes what is not announced. What is announced is noted
+    /// for [`Self::read_back`]. A stop ends it with nothing noted.
     ///
     /// # Errors
     /// [`AnnounceError`] when the folder cannot be read or the API does not answer.
-    pub fn compare(&mut self) -> Result<Compared, AnnounceError> {
+    pub fn compare(&mut self, stop: &Stop) -> Result<Compared, AnnounceError> {
         let present = self.files()?;
-        let mut compared = Compared::default();
         let mut announced = BTreeMap::new();
         self.client.for_each_of(&present, |known| {
             if known.all_done(Stage::EventIngest) {
                 let output = known.announced();
                 announced.insert(known.filename, output);
             }
-            true
+            !stop.is_requested()
         })?;
         let mut missing = BTreeSet::new();
         for unfinished in [Status::New, Status::Started, Status::Failed] {
+            if stop.is_requested() {
+                return Ok(Compared::default());
+            }
             let mut look = |known: FileResponse| {
                 if !present.contains(&known.filename) {
                     missing.insert(known.filename);
@@ -185,33 +199,61 @@ impl Announcer {
             let now = self.files()?;
             missing.retain(|file| !now.contains(file));
         }
-        compared.missing = missing.len() as u64;
-        for file in missing {
+        for file in &missing {
             log::error!(file = file.as_str(); "is registered but its event file is not in the folder");
         }
+        let unannounced = self.note(present, &announced);
+        Ok(Compared { unannounced, missing: missing.len() as u64 })
+    }
+
+    /// Notes what is to be done about the files of the folder; answers how many are to be announced.
+    fn note(&mut self, present: BTreeSet<FileName>, announced: &BTreeMap<FileName, Option<Output>>) -> u64 {
         self.told.retain(|file| present.contains(file));
         self.pending.retain(|file| present.contains(file));
+        self.unread.clear();
+        let mut unannounced = 0;
         for file in present {
             if self.told.contains(&file) {
                 continue;
             }
             match announced.get(&file) {
                 None => {
-                    compared.unannounced += 1;
+                    unannounced += 1;
                     self.pending.insert(file);
-                    continue;
                 }
+                Some(Some(output)) => drop(self.unread.insert(file, output.sha256)),
                 // Announced by a client that reports no digest: its name is all there is.
-                Some(None) => {}
-                Some(Some(output)) if self.output(&file).is_ok_and(|found| found.sha256 == output.sha256) => {}
-                Some(Some(_)) => {
-                    compared.different += 1;
+                Some(None) => drop(self.told.insert(file)),
+            }
+        }
+        unannounced
+    }
+
+    /// Reads what was announced before, file by file, until it is over; answers how many files are not what was
+    /// announced under their names. Those are left alone for a person to look at: a file may be damaged, or another one
+    /// that came by its name. Each file is read once for that in the life of a process.
+    pub fn read_back(&mut self, is_over: &dyn Fn() -> bool) -> u64 {
+        let mut different = 0;
+        while !is_over()
+            && let Some((file, announced)) = self.unread.pop_first()
+        {
+            match self.output(&file) {
+                Ok(found) if found.sha256 == announced => {}
+                // Delivered and cleared since.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                _ => {
+                    different += 1;
                     log::error!(file = file.as_str(); "differs from what was announced under its name, see 'shopctl audit'");
                 }
             }
             self.told.insert(file);
         }
-        Ok(compared)
+        different
+    }
+
+    /// Announced files that nobody has read here yet.
+    pub fn unread(&self) -> usize {
+        self.unread.len()
     }
 
     fn files(&self) -> io::Result<BTreeSet<FileName>> {

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::spool::{Published, Spool};
 use crate::pipeline::folder::Folder;
@@ -14,8 +14,11 @@ const QUEUE: usize = 1024;
 /// Bytes that share one fsync, at the most.
 const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// What stands for the memory of lines; given back when they are written.
+pub type Room = Option<OwnedSemaphorePermit>;
+
 enum Order {
-    Append { lines: Vec<u8>, done: oneshot::Sender<io::Result<()>> },
+    Append { lines: Vec<u8>, room: Room, done: oneshot::Sender<io::Result<()>> },
     Publish { name: FileName, more: Vec<u8>, done: oneshot::Sender<io::Result<Published>> },
     PublishRide { name: FileName, done: oneshot::Sender<io::Result<Published>> },
 }
@@ -37,13 +40,14 @@ impl Writer {
         Ok(Self(orders))
     }
 
-    /// Makes complete lines durable; answers when they are.
+    /// Makes complete lines durable; answers when they are. They keep their room until then, also when nobody waits for
+    /// the answer any more.
     ///
     /// # Errors
     /// When they could not be made durable; none of them counts then.
-    pub async fn append(&self, lines: Vec<u8>) -> io::Result<()> {
+    pub async fn append(&self, lines: Vec<u8>, room: Room) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
-        self.0.send(Order::Append { lines, done }).await.map_err(|_| ended())?;
+        self.0.send(Order::Append { lines, room, done }).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -76,7 +80,9 @@ fn run(mut spool: Spool, mut inbox: mpsc::Receiver<Order>) {
     let mut next = inbox.blocking_recv();
     while let Some(order) = next.take() {
         match order {
-            Order::Append { lines, done } => next = append_group(&mut spool, &mut inbox, lines, done),
+            Order::Append { lines, room, done } => {
+                next = append_group(&mut spool, &mut inbox, lines, (done, room));
+            }
             // A caller that went away does not need the answer; the effect is there.
             Order::Publish { name, more, done } => drop(done.send(spool.publish(&name, &more))),
             Order::PublishRide { name, done } => drop(done.send(spool.publish_ride(&name))),
@@ -87,31 +93,36 @@ fn run(mut spool: Spool, mut inbox: mpsc::Receiver<Order>) {
     }
 }
 
+/// Whoever waits for an answer, and what stands for the memory of the lines.
+type Waiting = (oneshot::Sender<io::Result<()>>, Room);
+
 /// Appends the lines of all posts that wait by now with one fsync; answers the order that ended the group, if any.
 fn append_group(
     spool: &mut Spool,
     inbox: &mut mpsc::Receiver<Order>,
     mut lines: Vec<u8>,
-    done: oneshot::Sender<io::Result<()>>,
+    first: Waiting,
 ) -> Option<Order> {
-    let mut waiting = vec![done];
+    let mut waiting = vec![first];
     let mut next = None;
-    while lines.len() < GROUP_BYTES_MAX && next.is_none() {
+    while next.is_none() {
         match inbox.try_recv() {
-            Ok(Order::Append { lines: more, done }) => {
+            Ok(Order::Append { lines: more, room, done }) if lines.len() + more.len() <= GROUP_BYTES_MAX => {
                 lines.extend_from_slice(&more);
-                waiting.push(done);
+                waiting.push((done, room));
             }
             Ok(other) => next = Some(other),
             Err(_) => break,
         }
     }
     let result = spool.append(&lines);
-    for done in waiting {
+    drop(lines);
+    for (done, room) in waiting {
         let answer = match &result {
             Ok(()) => Ok(()),
             Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
         };
+        drop(room);
         drop(done.send(answer));
     }
     next
@@ -128,7 +139,7 @@ mod tests {
         let writer = Writer::start(folder.clone()).unwrap();
         let posts = (0..100).map(|number| {
             let writer = writer.clone();
-            tokio::spawn(async move { writer.append(format!("{number}\n").into_bytes()).await })
+            tokio::spawn(async move { writer.append(format!("{number}\n").into_bytes(), None).await })
         });
         for post in posts.collect::<Vec<_>>() {
             post.await.unwrap().unwrap();

@@ -4,23 +4,24 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{RequestExt, Router};
+use http_body_util::BodyExt;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::tick::Ingest;
 use crate::boot::Context;
 use crate::event::Moment;
-use crate::http::extract::Whole;
+use crate::http::extract::body_problem;
 use crate::http::{Party, Permit, Policy, Problem};
 use crate::pipeline::artifact;
 use crate::pipeline::folder::{Artifact, Folder};
-use crate::pipeline::ingest::accept::{self, Limits, Refusal, Refused};
+use crate::pipeline::ingest::accept::{self, Checked, Limits, Refusal, Refused};
 use crate::pipeline::ingest::writer::Writer;
 use crate::shutdown::Stop;
 use crate::task::FileName;
@@ -48,15 +49,21 @@ struct Shared {
     limits: Limits,
     /// One permit per KiB of body.
     room: Arc<Semaphore>,
+    /// How many of them there are.
+    room_kib: usize,
     /// One permit per body of unknown size.
     unsized_room: Arc<Semaphore>,
+    /// Held while a body is unpacked: the packed body and the plain one are both in memory then, of one body at a time.
+    unpacking: Arc<Mutex<()>>,
     patience: Duration,
     stop: Stop,
     counted: Counted,
 }
 
 /// Lines and bytes of files that were counted before: event files never change.
-type Counted = Arc<Mutex<HashMap<FileName, (u64, u64)>>>;
+type Known = HashMap<FileName, (u64, u64)>;
+/// One count at a time: whoever asks meanwhile waits, and finds the files counted.
+type Counted = Arc<tokio::sync::Mutex<Known>>;
 
 #[derive(Serialize)]
 struct Accepted {
@@ -78,6 +85,7 @@ struct Stats {
 /// The routes of a running ingest.
 pub(super) fn routes(ctx: &Context, ingest: &Ingest) -> Router {
     let events = &ctx.settings.events;
+    let room_kib = BODIES_BYTES_MAX.max(events.max_body_size).div_ceil(1024);
     let shared = Shared {
         writer: ingest.writer(),
         folder: Folder::new(&ctx.settings.shared.dir),
@@ -87,8 +95,10 @@ pub(super) fn routes(ctx: &Context, ingest: &Ingest) -> Router {
             body_bytes_max: events.max_body_size,
             time_max: events.validation_timeout,
         },
-        room: Arc::new(Semaphore::new(BODIES_BYTES_MAX.max(events.max_body_size) / 1024)),
+        room: Arc::new(Semaphore::new(room_kib)),
+        room_kib,
         unsized_room: Arc::new(Semaphore::new(UNSIZED_BODIES_MAX)),
+        unpacking: Arc::default(),
         patience: ctx.settings.server.read_timeout,
         stop: ctx.stop.clone(),
         counted: Arc::default(),
@@ -96,50 +106,78 @@ pub(super) fn routes(ctx: &Context, ingest: &Ingest) -> Router {
     Router::new().route(EVENTS, post(post_events)).route("/api/v1/events/stats", get(stats)).with_state(shared)
 }
 
-/// Takes events; answers when they are durable.
+/// Takes events; answers when they are durable. Their room is theirs as long as they are in memory, also when the caller
+/// has left.
 async fn post_events(State(shared): State<Shared>, request: Request) -> Result<Response, Problem> {
     if shared.stop.is_requested() {
         return Err(Problem::unavailable("this instance stops; post to another one or try again"));
     }
+    let room = make_room(&shared, request.headers()).await?;
     let headers = request.headers().clone();
-    // A body that does not say its size may be as large as allowed. Those have a place of their own, so that a few of
-    // them, sent slowly, do not keep out everybody else.
-    let (room, permits) = match body_kib(&headers) {
-        Some(kib) => (&shared.room, kib),
-        None => (&shared.unsized_room, 1),
-    };
-    let room = tokio::time::timeout(shared.patience, Arc::clone(room).acquire_many_owned(permits));
-    let Ok(Ok(_room)) = room.await else {
-        return Err(Problem::unavailable("too many bodies are being taken; try again"));
-    };
-    let Whole(body) = Whole::from_request(request, &()).await?;
-    let (limits, many) = (shared.limits, is_many(&headers));
-    let packed = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
-    let checked = tokio::task::spawn_blocking(move || {
-        let plain = match packed.as_deref() {
-            None | Some(b"identity" | b"") => body.to_vec(),
-            Some(b"gzip") => accept::unpack(&body, limits)?,
-            Some(_) => return Ok(Err(unsupported())),
-        };
-        if many {
-            return Ok(Ok(accept::check_lines(&plain, limits)?));
-        }
-        Ok(accept::check_one(&plain, limits)
-            .map(|line| accept::Checked { lines: line, accepted: 1, ..accept::Checked::default() })
-            .map_err(|reject| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reject.reason.code(), reject.detail)))
-    })
-    .await
-    .map_err(|e| {
+    let body = read_body(request).await?;
+    let (limits, unpacking) = (shared.limits, shared.unpacking);
+    let check = move || (check_body(body, &headers, limits, &unpacking), room);
+    let (checked, room) = tokio::task::spawn_blocking(check).await.map_err(|e| {
         log::error!("checking a body ended abnormally: {e}");
         Problem::internal()
     })?;
-    let checked = checked.map_err(refused)??;
+    let checked = checked?;
     if checked.accepted > 0 {
-        shared.writer.append(checked.lines).await.map_err(not_durable)?;
+        shared.writer.append(checked.lines, Some(room)).await.map_err(not_durable)?;
     }
     let rejected_count = (checked.rejected_count > checked.rejected.len() as u64).then_some(checked.rejected_count);
     let answer = Accepted { accepted: checked.accepted, rejected: checked.rejected, rejected_count };
     Ok((StatusCode::ACCEPTED, axum::Json(answer)).into_response())
+}
+
+/// Waits until there is room for a body. One that does not say its size may be as large as allowed: those have a place
+/// of their own, so that a few of them, sent slowly, do not keep out everybody else.
+async fn make_room(shared: &Shared, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Problem> {
+    let (room, permits) = match plain_bytes(headers) {
+        // What is over the limit is refused before it is read.
+        Some(bytes) => (&shared.room, bytes.div_ceil(1024).clamp(1, shared.room_kib)),
+        None => (&shared.unsized_room, 1),
+    };
+    let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+    let room = tokio::time::timeout(shared.patience, Arc::clone(room).acquire_many_owned(permits));
+    match room.await {
+        Ok(Ok(room)) => Ok(room),
+        _ => Err(Problem::unavailable("too many bodies are being taken; try again")),
+    }
+}
+
+/// Reads a whole body into one piece of memory, however small the pieces are that it comes in.
+async fn read_body(request: Request) -> Result<Vec<u8>, Problem> {
+    // One more for the line feed of a last line that has none.
+    let mut body = Vec::with_capacity(said_bytes(request.headers()).map_or(0, |bytes| bytes.saturating_add(1)));
+    let mut frames = request.into_limited_body();
+    while let Some(frame) = frames.frame().await {
+        if let Ok(data) = frame.map_err(|fault| body_problem(&fault))?.into_data() {
+            body.extend_from_slice(&data);
+        }
+    }
+    Ok(body)
+}
+
+/// Unpacks a body if need be and checks what is in it, in the memory that it has.
+fn check_body(body: Vec<u8>, headers: &HeaderMap, limits: Limits, unpacking: &Mutex<()>) -> Result<Checked, Problem> {
+    let packed = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
+    let plain = match packed.as_deref() {
+        None | Some(b"identity" | b"") => body,
+        Some(b"gzip") => {
+            let _one_at_a_time = unpacking.lock().unwrap_or_else(PoisonError::into_inner);
+            let plain = accept::unpack(&body, limits).map_err(refused)?;
+            drop(body);
+            plain
+        }
+        Some(_) => return Err(unsupported()),
+    };
+    if is_many(headers) {
+        return accept::check_lines(plain, limits).map_err(refused);
+    }
+    accept::check_one(plain, limits)
+        .map(|line| Checked { lines: line, accepted: 1, ..Checked::default() })
+        .map_err(|reject| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reject.reason.code(), reject.detail))
 }
 
 /// One JSON event only if the client says so; everything else is lines.
@@ -148,14 +186,14 @@ fn is_many(headers: &HeaderMap) -> bool {
     !kind.trim_start().to_ascii_lowercase().starts_with("application/json")
 }
 
-/// The size of a plain body in KiB, rounded up; nothing if it is packed or does not say. What is over the limit is
-/// refused before it is read.
-fn body_kib(headers: &HeaderMap) -> Option<u32> {
-    if headers.contains_key(CONTENT_ENCODING) {
-        return None;
-    }
-    let bytes = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse::<usize>().ok()?;
-    u32::try_from(bytes.min(BODIES_BYTES_MAX / 2) / 1024 + 1).ok()
+/// The size of a plain body; nothing if it is packed or does not say.
+fn plain_bytes(headers: &HeaderMap) -> Option<usize> {
+    if headers.contains_key(CONTENT_ENCODING) { None } else { said_bytes(headers) }
+}
+
+/// How many bytes come, if the request says so.
+fn said_bytes(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn unsupported() -> Problem {
@@ -174,18 +212,21 @@ fn refused(refusal: Refusal) -> Problem {
 fn not_durable(error: std::io::Error) -> Problem {
     log::error!("posted events could not be made durable: {error}");
     if error.kind() == std::io::ErrorKind::StorageFull {
-        let detail = "the disk is full; nothing of this body was taken";
+        let detail = "the disk is full; nothing of this body counts as taken: post it again when there is room";
         return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail);
     }
-    Problem::unavailable("the events could not be made durable; nothing of this body was taken")
+    Problem::unavailable("the events could not be made durable; nothing of this body counts as taken: post it again")
 }
 
 /// Statistics of the files in the folder.
 async fn stats(State(shared): State<Shared>) -> Result<axum::Json<impl Serialize>, Problem> {
     let last_tick = shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner).map(Moment::rfc3339);
-    let counted = tokio::task::spawn_blocking(move || count(&shared.folder, &shared.counted)).await;
+    // It goes along: a caller that leaves does not make way for a second count beside the first.
+    let mut known = shared.counted.lock_owned().await;
+    let counted = tokio::task::spawn_blocking(move || count(&shared.folder, &mut known, &shared.stop)).await;
     match counted {
-        Ok(Ok(stats)) => Ok(axum::Json(Stats { last_tick, ..stats })),
+        Ok(Ok(Some(stats))) => Ok(axum::Json(Stats { last_tick, ..stats })),
+        Ok(Ok(None)) => Err(Problem::unavailable("this instance stops; ask another one or try again")),
         other => {
             log::error!("the event files cannot be counted: {other:?}");
             Err(Problem::unavailable("the folder of the event files cannot be read"))
@@ -193,17 +234,20 @@ async fn stats(State(shared): State<Shared>) -> Result<axum::Json<impl Serialize
     }
 }
 
-fn count(folder: &Folder, counted: &Counted) -> std::io::Result<Stats> {
-    let mut before = std::mem::take(&mut *counted.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut now = HashMap::new();
+/// Nothing if a stop was asked for meanwhile.
+fn count(folder: &Folder, known: &mut Known, stop: &Stop) -> std::io::Result<Option<Stats>> {
+    let mut now = Known::new();
     let mut stats = Stats::default();
     for name in artifact::list(&folder.events())? {
         let Some(events @ Artifact::Events(_)) = Artifact::from_file_name(&name) else {
             continue;
         };
+        if stop.is_requested() {
+            return Ok(None);
+        }
         let file = events.file().clone();
-        let (lines, bytes) = match before.remove(&file) {
-            Some(known) => known,
+        let (lines, bytes) = match known.get(&file) {
+            Some(counted) => *counted,
             None => match artifact::open(&folder.path_of(&events)).and_then(|mut file| artifact::digest(&mut file)) {
                 Ok(output) => (output.lines, output.bytes),
                 // It was cleared since the folder was listed, or is none of ours.
@@ -219,6 +263,6 @@ fn count(folder: &Folder, counted: &Counted) -> std::io::Result<Stats> {
         stats.bytes += bytes;
         stats.newest_file = Some(name);
     }
-    *counted.lock().unwrap_or_else(PoisonError::into_inner) = now;
-    Ok(stats)
+    *known = now;
+    Ok(Some(stats))
 }

@@ -1,7 +1,7 @@
 //! The ingest's clock: at every multiple of the interval the posted and generated lines become one event file.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -14,6 +14,7 @@ use crate::event::Moment;
 use crate::http::Readiness;
 use crate::pipeline::cache_client::CacheClient;
 use crate::pipeline::cleanup::Cleaner;
+use crate::pipeline::client::ClientError;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::generator::{Generator, Rates};
@@ -22,12 +23,42 @@ use crate::pipeline::ingest::spool::Published;
 use crate::pipeline::ingest::writer::Writer;
 use crate::shutdown::Stop;
 use crate::task::FileName;
+use crate::trade::wire::cache::BacklogResponse;
 
 /// Files that wait to be announced; more are found by the next comparison with the API.
 const ANNOUNCE_QUEUE: usize = 4096;
 /// Between two comparisons of the folder with the API. What this process wrote itself is announced at once and, until
 /// the API knows it, at every tick; the comparison finds what others wrote.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
+
+/// The rides for returns that wait.
+#[derive(Default)]
+struct Rides {
+    timetable: Timetable,
+    /// Whether the cache-service did not answer when it was asked last.
+    is_unanswered: bool,
+}
+
+impl Rides {
+    /// How many returns are due, if the cache-service says so. Where it may be missing, because there are no early
+    /// returns, one line is enough.
+    fn due_of(&mut self, answer: Result<BacklogResponse, ClientError>) -> Option<u64> {
+        let was_unanswered = std::mem::replace(&mut self.is_unanswered, answer.is_err());
+        match answer {
+            Ok(backlog) => {
+                if was_unanswered {
+                    log::info!("the cache-service says again whether returns wait for a ride");
+                }
+                Some(backlog.due)
+            }
+            Err(e) => {
+                let level = if was_unanswered { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, "no files are made for returns that wait: {e}; is cache.url right?");
+                None
+            }
+        }
+    }
+}
 
 /// The running ingest.
 pub(super) struct Ingest {
@@ -49,9 +80,10 @@ impl Ingest {
         let writer = Writer::start(folder)?;
         let (announce, files) = mpsc::channel(ANNOUNCE_QUEUE);
         let announcer = Announcer::new(&ctx.settings);
-        let (readiness, interval) = (ctx.readiness.clone(), ctx.settings.events.generation_interval);
+        let (readiness, stop) = (ctx.readiness.clone(), ctx.stop.clone());
+        let interval = ctx.settings.events.generation_interval;
         let announcer_ended =
-            tokio::task::spawn_blocking(move || keep_announcing(announcer, files, &readiness, interval));
+            tokio::task::spawn_blocking(move || keep_announcing(announcer, files, &readiness, interval, &stop));
         Ok(Self {
             writer,
             announce,
@@ -86,7 +118,7 @@ impl Ingest {
         let mut generator = events.generate.then(|| Generator::new(events.seed, rates, self.clock.now()));
         let stop = self.stop.clone();
         let ticker = tokio::task::spawn_blocking(move || clear_until_stop(cleaner, &stop));
-        let (mut failures, mut timetable) = (0, Timetable::default());
+        let (mut failures, mut rides) = (0, Rides::default());
         while let Some(tick) = self.next_tick().await {
             let more = generator.as_mut().map_or_else(Vec::new, |generator| self.generate(generator, tick));
             let published = self.publish(tick, more).await;
@@ -94,11 +126,11 @@ impl Ingest {
             match published {
                 Ok(0) => {
                     failures = 0;
-                    self.ride(&mut timetable, tick).await;
+                    self.ride(&mut rides, tick).await;
                 }
                 Ok(_) => {
                     failures = 0;
-                    timetable.went();
+                    rides.timetable.went();
                 }
                 // What was posted is kept for the next tick. A disk that refuses for long is a person's business.
                 Err(e) => {
@@ -122,21 +154,19 @@ impl Ingest {
     }
 
     /// Makes a file without lines if returns wait for a task and none has come for a while.
-    async fn ride(&self, timetable: &mut Timetable, tick: Moment) {
-        if !timetable.is_time(self.settings.events.generation_interval) {
+    async fn ride(&self, rides: &mut Rides, tick: Moment) {
+        if !rides.timetable.is_time(self.settings.events.generation_interval) {
             return;
         }
         let cache = self.cache.clone();
         let asked = tokio::task::spawn_blocking(move || cache.backlog()).await;
         let due = match asked {
-            Ok(Ok(backlog)) => backlog.due,
-            // Whoever hands in returns needs the cache-service, and says so: here it may be missing.
-            Ok(Err(e)) => return log::debug!("nobody says whether returns wait for a ride: {e}"),
+            Ok(answer) => rides.due_of(answer),
             Err(e) => return log::error!("asking for the returns that wait ended abnormally: {e}"),
         };
-        if !timetable.goes(due) {
+        let Some(due) = due.filter(|due| rides.timetable.goes(*due)) else {
             return;
-        }
+        };
         let published = self.writer.publish_ride(FileName::of(tick)).await.map_err(Failure::from);
         match published.and_then(|published| self.announce(published)) {
             Ok(_) => log::info!(due; "returns wait for a task: made a file without lines for them"),
@@ -181,27 +211,32 @@ impl Ingest {
     }
 }
 
-/// Announces files as they come and again every interval until the API knows them; ends when no more can come.
+/// Announces files as they come and again every interval until the API knows them; ends when no more can come. What is
+/// new waits neither for the comparison, if that fails, nor for the files to be read back; a stop for none of them.
 fn keep_announcing(
     mut announcer: Announcer,
     mut files: mpsc::Receiver<FileName>,
     readiness: &Readiness,
     interval: Duration,
+    stop: &Stop,
 ) {
     let handle = tokio::runtime::Handle::current();
-    let mut compared: Option<std::time::Instant> = None;
+    let mut compared: Option<Instant> = None;
     loop {
-        let due = compared.is_none_or(|at| at.elapsed() > COMPARE_EVERY);
-        let result = if due { announcer.compare().map(drop) } else { Ok(()) };
-        if due && result.is_ok() {
-            compared = Some(std::time::Instant::now());
+        let is_late = || stop.is_giving_back();
+        let mut result = announcer.announce_until(&is_late);
+        if compared.is_none_or(|at| at.elapsed() > COMPARE_EVERY) && !stop.is_requested() {
+            let found = announcer.compare(stop);
+            if found.is_ok() {
+                compared = Some(Instant::now());
+            }
+            result = result.and(found.map(drop)).and_then(|()| announcer.announce_until(&is_late));
         }
-        // What is to be announced does not wait for a comparison that fails.
-        let result = announcer.announce_all().map(drop).and(result);
         if let Err(fault) = &result {
             log::warn!(files = announcer.pending(); "not announced yet: {fault}");
         }
         readiness.set("apid", result.err().map(|fault| fault.to_string()));
+        announcer.read_back(&|| stop.is_requested() || !files.is_empty());
         match handle.block_on(async { tokio::time::timeout(interval, files.recv()).await }) {
             Ok(Some(file)) => announcer.add_fresh(file),
             Ok(None) => return,

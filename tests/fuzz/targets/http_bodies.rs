@@ -71,7 +71,7 @@ fn claimed(body: &[u8]) {
 }
 
 fn lines(body: &[u8]) {
-    let checked = accept::check_lines(body, LIMITS).expect("there is time enough");
+    let checked = accept::check_lines(body.to_vec(), LIMITS).expect("there is time enough");
     sound(&checked);
     let empty = body.split(|byte| *byte == b'\n').filter(|line| line.trim_ascii().is_empty()).count() as u64;
     let all = body.split(|byte| *byte == b'\n').count() as u64;
@@ -98,7 +98,7 @@ fn sound(checked: &Checked) {
 
 /// One event may be spread over lines; what is kept says the same in one line.
 fn one(body: &[u8]) {
-    let Ok(line) = accept::check_one(body, LIMITS) else {
+    let Ok(line) = accept::check_one(body.to_vec(), LIMITS) else {
         return;
     };
     let line = line.strip_suffix(b"\n").expect("a taken line has a line feed");
