@@ -117,10 +117,8 @@ async fn post_events(State(shared): State<Shared>, request: Request) -> Result<R
     let body = read_body(request).await?;
     let (limits, unpacking) = (shared.limits, shared.unpacking);
     let check = move || (check_body(body, &headers, limits, &unpacking), room);
-    let (checked, room) = tokio::task::spawn_blocking(check).await.map_err(|e| {
-        log::error!("checking a body ended abnormally: {e}");
-        Problem::internal()
-    })?;
+    let ended = |e| Problem::internal().because(format!("checking a body ended abnormally: {e}"));
+    let (checked, room) = tokio::task::spawn_blocking(check).await.map_err(ended)?;
     let checked = checked?;
     if checked.accepted > 0 {
         shared.writer.append(checked.lines, Some(room)).await.map_err(not_durable)?;
@@ -210,12 +208,13 @@ fn refused(refusal: Refusal) -> Problem {
 }
 
 fn not_durable(error: std::io::Error) -> Problem {
-    log::error!("posted events could not be made durable: {error}");
+    let cause = format!("posted events could not be made durable: {error}");
     if error.kind() == std::io::ErrorKind::StorageFull {
         let detail = "the disk is full; nothing of this body counts as taken: post it again when there is room";
-        return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail);
+        return Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", detail).because(cause);
     }
-    Problem::unavailable("the events could not be made durable; nothing of this body counts as taken: post it again")
+    let detail = "the events could not be made durable; nothing of this body counts as taken: post it again";
+    Problem::unavailable(detail).because(cause)
 }
 
 /// Statistics of the files in the folder.
@@ -228,8 +227,8 @@ async fn stats(State(shared): State<Shared>) -> Result<axum::Json<impl Serialize
         Ok(Ok(Some(stats))) => Ok(axum::Json(Stats { last_tick, ..stats })),
         Ok(Ok(None)) => Err(Problem::unavailable("this instance stops; ask another one or try again")),
         other => {
-            log::error!("the event files cannot be counted: {other:?}");
-            Err(Problem::unavailable("the folder of the event files cannot be read"))
+            let cause = format!("the event files cannot be counted: {other:?}");
+            Err(Problem::unavailable("the folder of the event files cannot be read").because(cause))
         }
     }
 }
