@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, IsolationLevel, Params, Pool, Row, Transaction, TxOpts};
+use mysql_async::{Conn, IsolationLevel, OptsBuilder, Params, Pool, Row, Transaction, TxOpts};
 use tokio::sync::OnceCell;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -62,7 +62,10 @@ pub(super) struct Tx<'c> {
 impl Database {
     /// The database at this place; it is not asked anything yet.
     pub(super) fn new(server: &Server, schema: &'static Schema, clock: Clock) -> Self {
-        let options = session::options(server, CONNECTIONS_MAX, Some(&server.database));
+        Self::with(session::options(server, CONNECTIONS_MAX, Some(&server.database)), server, schema, clock)
+    }
+
+    fn with(options: OptsBuilder, server: &Server, schema: &'static Schema, clock: Clock) -> Self {
         let (pool, place) = (Pool::new(options), server.to_string());
         Self { pool, place, schema, clock, timeout: server.timeout, facts: OnceCell::new() }
     }
@@ -248,5 +251,16 @@ impl<'c> Tx<'c> {
     pub(super) async fn now(&mut self) -> Result<Moment> {
         let row = self.first("SELECT UTC_TIMESTAMP(3) AS now", ()).await?;
         row.map_or_else(|| Err(Error::Broken("the server told no time".to_owned())), |row| value::moment(&row, "now"))
+    }
+}
+
+#[cfg(test)]
+impl Database {
+    /// A database with a current schema whose server ends a connection that says nothing for so long.
+    pub(super) fn of_short_silence(server: &Server, schema: &'static Schema, silence_secs: u64) -> Self {
+        let options = session::options(server, CONNECTIONS_MAX, Some(&server.database));
+        let database = Self::with(options.setup(session::setup(silence_secs)), server, schema, Clock::System);
+        // Nothing is asked of the session, which is not as it must be.
+        Self { facts: OnceCell::new_with(Some(Facts { packet_bytes: 1 << 20 })), ..database }
     }
 }

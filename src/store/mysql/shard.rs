@@ -258,3 +258,75 @@ impl Work for CountSent {
         row.map_or(Ok(0), |row| count(&row, "n"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::super::testing::{TestDatabase, on_every_server};
+    use super::*;
+    use crate::event::Moment;
+    use crate::store::SchemaKind;
+
+    /// How long a connection may say nothing in these tests, in seconds.
+    const SILENCE_SECS: u64 = 2;
+    /// More than anything here takes, waits for locks included.
+    const WAIT_MAX: Duration = Duration::from_secs(60);
+
+    on_every_server! {
+        a_delivery_that_goes_silent_holds_nobody_up
+    }
+
+    fn row(line: u64) -> EventRow {
+        EventRow {
+            event_type: 4,
+            shop_id: Some(3),
+            user_id: None,
+            timestamp: Moment::from_unix_ms(1_735_689_600_007),
+            source_file: "20250101000000".parse().unwrap(),
+            source_line: line,
+            entry: None,
+        }
+    }
+
+    fn delivery(rows: u64) -> Delivery {
+        let key = TaskKey { file: "20250101000000".parse().unwrap(), shard: ShardId::new(0).unwrap() };
+        let source = Box::new((1..=rows).map(|line| Ok(row(line))));
+        Delivery { key, sha256: Digest::new([1; 32]), rows, source }
+    }
+
+    /// A sender that is paused in mid-transaction, or whose machine is gone: the server takes the marker back from it.
+    async fn a_delivery_that_goes_silent_holds_nobody_up(variable: &str) {
+        let place = TestDatabase::made(variable, "silence", SchemaKind::Shard).await;
+        let paused = Database::of_short_silence(&place.server, &SHARD, SILENCE_SECS);
+        let paused = std::sync::Arc::new(MysqlShard { database: paused });
+        let (began, has_begun) = oneshot::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let mut began = Some(began);
+        // The marker is written when the first row is asked for.
+        let source = (1..=3).map(move |line| {
+            if let Some(began) = began.take() {
+                began.send(()).unwrap();
+                may_go_on.recv().unwrap();
+            }
+            Ok(row(line))
+        });
+        let silent = Delivery { source: Box::new(source), ..delivery(3) };
+        let of_task = std::sync::Arc::clone(&paused);
+        let delivering = tokio::spawn(async move { of_task.deliver(silent).await });
+        timeout(WAIT_MAX, has_begun).await.unwrap().unwrap();
+        let other = MysqlShard::new(&place.server, Clock::System);
+        assert_eq!(timeout(WAIT_MAX, other.deliver(delivery(3))).await.unwrap().unwrap(), Delivered::Now);
+        go_on.send(()).unwrap();
+        let late = timeout(WAIT_MAX, delivering).await.unwrap().unwrap();
+        assert!(matches!(late, Err(Error::Busy(_))), "{late:?}");
+        assert_eq!(paused.deliver(delivery(3)).await.unwrap(), Delivered::Before);
+        assert_eq!(other.census(ShardId::new(0).unwrap()).await.unwrap().rows, 3);
+        paused.close().await;
+        other.close().await;
+        place.drop().await;
+    }
+}
