@@ -26,6 +26,7 @@ macro_rules! on_every_server {
         }
     };
 }
+pub(super) use on_every_server;
 
 on_every_server! {
     a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date
