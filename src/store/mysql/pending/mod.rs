@@ -11,7 +11,7 @@ use super::database::Database;
 use super::migrate::CACHE;
 use crate::clock::Clock;
 use crate::store::Result;
-use crate::store::pending::{PendingPolicy, PendingStore, Take};
+use crate::store::pending::{Forgotten, PendingPolicy, PendingStore, Take};
 use crate::store::url::Server;
 use crate::task::{FileName, TaskKey};
 use crate::trade::orders::{ENTRIES_MAX, RAW_BYTES_MAX};
@@ -78,7 +78,7 @@ impl PendingStore for MysqlPending {
         self.database.read(&read::LookAtBacklog).await
     }
 
-    async fn forget(&self, limit: u32) -> Result<u64> {
+    async fn forget(&self, limit: u32) -> Result<Forgotten> {
         self.database.write(&take::Forget { retention_ms: self.policy.retention_ms, limit }).await
     }
 

@@ -13,7 +13,7 @@ use super::db::{Db, count_value, moment_text};
 use super::migrate::CACHE;
 use crate::clock::Clock;
 use crate::event::Moment;
-use crate::store::pending::{PendingPolicy, PendingStore, Take, put_outcome};
+use crate::store::pending::{Forgotten, PendingPolicy, PendingStore, Take, put_outcome};
 use crate::store::sql::RECORD_AWAITED;
 use crate::store::{Error, Result};
 use crate::task::{FileName, TaskKey};
@@ -129,7 +129,7 @@ impl PendingStore for SqlitePending {
         self.read(move |connection| read::backlog(connection, now)).await
     }
 
-    async fn forget(&self, limit: u32) -> Result<u64> {
+    async fn forget(&self, limit: u32) -> Result<Forgotten> {
         let retention_ms = self.policy.retention_ms;
         self.write(move |tx, now| take::forget(tx, now.plus_ms(-retention_ms), limit)).await
     }
