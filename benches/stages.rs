@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
@@ -20,7 +21,7 @@ use shopctl::pipeline::fault::Fault;
 use shopctl::pipeline::folder::{Artifact, Folder};
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
 use shopctl::pipeline::lease::Lease;
-use shopctl::pipeline::send::Sender;
+use shopctl::pipeline::send::{Sender, Shards};
 use shopctl::pipeline::split::{SplitTask, Splitter};
 use shopctl::pipeline::work::bank::{self, Bank, Refusal};
 use shopctl::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn, Written};
@@ -208,7 +209,8 @@ impl Bench {
         remove_folder(Some(&self.path.join("db")))?;
         let flags = vec![("shared.dir".to_owned(), self.path.display().to_string())];
         let settings = load::load(&Sources { flags, ..Sources::default() })?.settings;
-        let mut sender = Sender::new(self.folder.clone(), settings.database, LINE_BYTES_MAX, Clock::System);
+        let shards = Arc::new(Shards::new(settings.database, Clock::System));
+        let sender = Sender::new(self.folder.clone(), shards, LINE_BYTES_MAX);
         let key = TaskKey { file: self.file.clone(), shard };
         let task = FileTask { key, source, input: None, token: 0 };
         let began = Instant::now();

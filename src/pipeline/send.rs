@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use tokio::runtime::Handle;
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
 
 use super::artifact::{self, Draft, Taken};
 use super::driver::{FileTask, Finished, Job};
@@ -27,13 +29,22 @@ const BUSY_TRIES: u32 = 8;
 /// Bytes of a prepared line beyond those of the event line: the fields around the payload.
 const LINE_BYTES_EXTRA: usize = 4096;
 
+/// The shard databases of a process. Each is opened once, when it is first needed, and shared by all who need it: there
+/// are so many connections per database, however many senders.
+pub struct Shards {
+    database: Database,
+    clock: Clock,
+    opened: Mutex<HashMap<ShardId, Opened>>,
+}
+
+/// A database that is opened, or will be.
+type Opened = Arc<OnceCell<Arc<dyn ShardStore>>>;
+
 /// The sender for any number of shards.
 pub struct Sender {
     folder: Folder,
-    database: Database,
-    clock: Clock,
+    shards: Arc<Shards>,
     line_bytes_max: usize,
-    stores: HashMap<ShardId, Arc<dyn ShardStore>>,
 }
 
 #[derive(Serialize)]
@@ -44,19 +55,48 @@ struct Receipt<'a> {
     sha256: String,
 }
 
+impl Shards {
+    /// The databases that the template of the settings names; none is opened yet.
+    pub fn new(database: Database, clock: Clock) -> Self {
+        Self { database, clock, opened: Mutex::default() }
+    }
+
+    /// The database of a shard. While it is being opened only those wait who need the same one.
+    ///
+    /// # Errors
+    /// [`store::Error`] when it cannot be opened; it is tried again the next time.
+    pub async fn get(&self, shard: ShardId) -> store::Result<Arc<dyn ShardStore>> {
+        let cell = Arc::clone(self.opened.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default());
+        let open = async || {
+            let url = self.database.shard(shard).map_err(store::Error::Unavailable)?;
+            store::open_shard(&url, self.clock.clone()).await
+        };
+        cell.get_or_try_init(open).await.cloned()
+    }
+
+    /// Closes those that were opened, all at the same time. Nothing can be delivered afterwards.
+    pub async fn close(&self) {
+        let cells = std::mem::take(&mut *self.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut closing = JoinSet::new();
+        for store in cells.into_values().filter_map(|cell| cell.get().cloned()) {
+            closing.spawn(async move { store.close().await });
+        }
+        closing.join_all().await;
+    }
+}
+
 impl Sender {
-    /// A sender that opens each shard's database when it is first needed.
-    pub fn new(folder: Folder, database: Database, line_bytes_max: usize, clock: Clock) -> Self {
-        let line_bytes_max = line_bytes_max.saturating_add(LINE_BYTES_EXTRA);
-        Self { folder, database, clock, line_bytes_max, stores: HashMap::new() }
+    /// A sender that delivers into these databases.
+    pub fn new(folder: Folder, shards: Arc<Shards>, line_bytes_max: usize) -> Self {
+        Self { folder, shards, line_bytes_max: line_bytes_max.saturating_add(LINE_BYTES_EXTRA) }
     }
 
     /// Delivers one file. Call it from a blocking thread of the runtime.
     ///
     /// # Errors
     /// [`Fault`]; either all rows are in the database or none.
-    pub fn send(&mut self, task: &FileTask, lease: &Lease) -> Result<(Finished, Delivered), Fault> {
-        let store = self.store(task.key.shard)?;
+    pub fn send(&self, task: &FileTask, lease: &Lease) -> Result<(Finished, Delivered), Fault> {
+        let store = Handle::current().block_on(self.shards.get(task.key.shard))?;
         let mut tries = 0;
         loop {
             lease.check()?;
@@ -86,16 +126,6 @@ impl Sender {
                 }
             }
         }
-    }
-
-    fn store(&mut self, shard: ShardId) -> Result<Arc<dyn ShardStore>, Fault> {
-        if let Some(store) = self.stores.get(&shard) {
-            return Ok(Arc::clone(store));
-        }
-        let url = self.database.shard(shard).map_err(Fault::Surroundings)?;
-        let store = Handle::current().block_on(store::open_shard(&url, self.clock.clone()))?;
-        self.stores.insert(shard, Arc::clone(&store));
-        Ok(store)
     }
 
     /// The same bytes for the same delivery: a repeated one changes nothing.
@@ -152,5 +182,34 @@ impl Job for Sender {
                 self.send(&task, lease).map(|(finished, _)| finished)
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{Sources, load};
+
+    fn shard(number: u64) -> ShardId {
+        ShardId::new(number).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_database_is_opened_once_and_one_that_cannot_be_holds_back_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let template = format!("sqlite://{}/shard_{{shard}}.sqlite", folder.path().display());
+        let flags = vec![("database.shard".to_owned(), template)];
+        let settings = load(&Sources { flags, ..Sources::default() }).unwrap().settings;
+        let shards = Shards::new(settings.database, Clock::System);
+        // A folder in its place.
+        let taken = folder.path().join("shard_1.sqlite");
+        std::fs::create_dir(&taken).unwrap();
+        let (first, broken, second) = tokio::join!(shards.get(shard(0)), shards.get(shard(1)), shards.get(shard(0)));
+        let first = first.unwrap();
+        assert!(Arc::ptr_eq(&first, &second.unwrap()) && broken.is_err());
+        assert!(!Arc::ptr_eq(&first, &shards.get(shard(2)).await.unwrap()));
+        std::fs::remove_dir(&taken).unwrap();
+        shards.get(shard(1)).await.unwrap().ping().await.unwrap();
+        shards.close().await;
     }
 }

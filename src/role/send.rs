@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::boot::{Context, Exit, Failure};
-use crate::clock::Clock;
 use crate::event::ShardId;
 use crate::http::{Party, Policy, Readiness};
 use crate::pipeline::driver::{FileTask, Finished};
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
-use crate::pipeline::send::Sender;
-use crate::store::{self, Delivered, ShardStore, StoreUrl};
+use crate::pipeline::send::{Sender, Shards};
+use crate::store::{self, Delivered};
 use crate::task::{Stage, TaskKey};
 
 /// The port that the sender's probes listen on by default.
@@ -57,6 +56,13 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be delivered.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    let shards = Arc::new(Shards::new(ctx.settings.database.clone(), ctx.clock.clone()));
+    let result = deliver(ctx, args, &shards).await;
+    shards.close().await;
+    result
+}
+
+async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let plan = Plan {
         limit: 1,
@@ -66,42 +72,33 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         policy: POLICY,
         party: Party::MysqlSender,
     };
-    let new_sender = || {
-        let (database, line_bytes) = (ctx.settings.database.clone(), ctx.settings.events.max_payload_size);
-        Sender::new(folder.clone(), database, line_bytes, ctx.clock.clone())
-    };
-    let mut sender = new_sender();
+    let line_bytes = ctx.settings.events.max_payload_size;
+    let new_sender = || Sender::new(folder.clone(), Arc::clone(shards), line_bytes);
     if !args.files.is_empty() {
+        let sender = new_sender();
         return tokio::task::spawn_blocking(move || {
-            run_files(ctx.name, Stage::MysqlSender, &args.files, |path| send_file(&ctx, &mut sender, path))
+            run_files(ctx.name, Stage::MysqlSender, &args.files, |path| send_file(&ctx, &sender, path))
         })
         .await?;
     }
     if args.once {
-        return run_once(ctx, plan, sender).await;
+        return run_once(ctx, plan, new_sender()).await;
     }
     let parallel = if args.shard.is_some() { 1 } else { ctx.settings.pipeline.shards_count.get().min(PARALLEL_MAX) };
     let senders = (0..parallel).map(|_| new_sender()).collect();
-    let looking =
-        tokio::spawn(keep_looking(watched_shards(&ctx, args.shard), ctx.readiness.clone(), ctx.clock.clone()));
+    let watched = ctx.settings.pipeline.shards_count.shards();
+    let watched = watched.filter(|shard| args.shard.is_none_or(|only| only == *shard)).collect();
+    let looking = tokio::spawn(keep_looking(Arc::clone(shards), watched, ctx.readiness.clone()));
     let result = run_daemon(ctx, plan, senders).await;
     looking.abort();
     result
 }
 
-/// The databases that a sender delivers into.
-fn watched_shards(ctx: &Context, only: Option<ShardId>) -> Vec<StoreUrl> {
-    let shards = ctx.settings.pipeline.shards_count.shards().filter(|shard| only.is_none_or(|only| only == *shard));
-    // The template was checked when the settings were loaded.
-    shards.filter_map(|shard| ctx.settings.database.shard(shard).ok()).collect()
-}
-
-/// Says at `/ready` whether the shard databases answer, also while there is nothing to deliver.
-async fn keep_looking(shards: Vec<StoreUrl>, readiness: Readiness, clock: Clock) {
-    let mut stores = Vec::new();
+/// Says at `/ready` whether the shard databases take changes, also while there is nothing to deliver.
+async fn keep_looking(shards: Arc<Shards>, watched: Vec<ShardId>, readiness: Readiness) {
     let mut known = None;
     loop {
-        let problem = look(&shards, &mut stores, &clock).await.err().map(|e| e.to_string());
+        let problem = look(&shards, &watched).await.err().map(|e| e.to_string());
         if let Some(problem) = problem.as_ref().filter(|problem| known.as_ref() != Some(*problem)) {
             log::warn!(stage = Stage::MysqlSender.name(); "a shard database does not answer: {problem}");
         }
@@ -111,17 +108,14 @@ async fn keep_looking(shards: Vec<StoreUrl>, readiness: Readiness, clock: Clock)
     }
 }
 
-async fn look(shards: &[StoreUrl], stores: &mut Vec<Arc<dyn ShardStore>>, clock: &Clock) -> store::Result<()> {
-    for url in shards.iter().skip(stores.len()) {
-        stores.push(store::open_shard(url, clock.clone()).await?);
-    }
-    for store in stores {
-        store.ping().await?;
+async fn look(shards: &Shards, watched: &[ShardId]) -> store::Result<()> {
+    for shard in watched {
+        shards.get(*shard).await?.ping().await?;
     }
     Ok(())
 }
 
-fn send_file(ctx: &Context, sender: &mut Sender, path: &Path) -> Result<Vec<Finished>, Failure> {
+fn send_file(ctx: &Context, sender: &Sender, path: &Path) -> Result<Vec<Finished>, Failure> {
     let task = task_of(path)?;
     let (finished, delivered) = sender.send(&task, &Lease::unlimited(Stage::MysqlSender, ctx.stop.clone()))?;
     if delivered == Delivered::Before {

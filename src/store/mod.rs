@@ -27,7 +27,7 @@ pub use balance::BalanceStore;
 pub use books::Entry;
 pub use error::{Error, Result};
 pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
-pub use pending::{PendingPolicy, PendingStore, Take};
+pub use pending::{Forgotten, PendingPolicy, PendingStore, Take};
 pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
 pub use shelf::{BookedOrder, Bought, Dated, Shelf, WorkerLook};
 pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};

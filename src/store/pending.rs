@@ -42,6 +42,15 @@ pub enum Take<'a> {
     Expired(Option<&'a FileName>),
 }
 
+/// What was forgotten at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Forgotten {
+    /// Returns.
+    pub returns: u64,
+    /// Notes of which task has taken what its shard had for it.
+    pub claims: u64,
+}
+
 /// The order directory and the returns that wait.
 #[async_trait]
 pub trait PendingStore: Send + Sync {
@@ -79,11 +88,18 @@ pub trait PendingStore: Send + Sync {
     /// How much is kept.
     async fn backlog(&self) -> Result<Backlog>;
 
-    /// Forgets what was done too long ago, so many returns at the most; answers how many.
-    async fn forget(&self, limit: u32) -> Result<u64>;
+    /// Forgets what was done too long ago, so many returns and so many claims at the most; answers how many.
+    async fn forget(&self, limit: u32) -> Result<Forgotten>;
 
     /// Closes its connections, if it has any. Nothing can be asked afterwards.
     async fn close(&self) {}
+}
+
+impl Forgotten {
+    /// Whether there may be more to forget, where so many were asked for.
+    pub fn is_full(self, limit: u32) -> bool {
+        self.returns.max(self.claims) >= u64::from(limit)
+    }
 }
 
 impl Take<'_> {

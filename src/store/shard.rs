@@ -75,7 +75,7 @@ pub struct Census {
 /// One shard's database.
 #[async_trait]
 pub trait ShardStore: Send + Sync {
-    /// Whether the database answers.
+    /// Whether the database takes changes.
     async fn ping(&self) -> Result<()>;
 
     /// Writes the marker, the rows and what they do to the books in one transaction.

@@ -11,7 +11,7 @@ use crate::store::{PendingStore, Result};
 
 /// Looks between two sweeps: some ten minutes.
 const SWEEP_EVERY: u32 = 120;
-/// Returns per sweep; one that finds as many is followed by another at the next look.
+/// Returns, and notes of tasks, per sweep; one that finds as many is followed by another at the next look.
 const SWEEP_MAX: u32 = 5_000;
 
 /// The gauges of the returns that wait.
@@ -59,11 +59,44 @@ impl Gauges {
         self.oldest.set(backlog.oldest.map_or(0.0, |at| at.unix_ms() as f64 / 1000.0));
         if self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
             let forgotten = store.forget(SWEEP_MAX).await?;
-            self.forgotten.inc_by(forgotten);
-            if forgotten >= u64::from(SWEEP_MAX) {
+            self.forgotten.inc_by(forgotten.returns);
+            if forgotten.is_full(SWEEP_MAX) {
                 self.looks.store(0, Ordering::Relaxed);
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::event::Moment;
+    use crate::store::{PendingPolicy, StoreUrl, open_pending};
+
+    /// Every task leaves two notes and hardly any a return: the notes alone must keep the sweep going.
+    #[tokio::test]
+    async fn the_sweep_goes_on_at_the_next_look_while_there_is_more_of_anything() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cache.sqlite");
+        let policy = PendingPolicy { ttl_ms: 1000, pending_max: 9, retention_ms: 1000 };
+        let clock = Clock::manual(Moment::from_unix_ms(1_735_689_600_000));
+        let store = open_pending(&StoreUrl::Sqlite(path.clone()), clock, policy).await.unwrap();
+        let other = rusqlite::Connection::open(path).unwrap();
+        let fill = format!(
+            "INSERT INTO pending_claim (filename, shard, kind, claimed_at, done_at)
+             WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {})
+             SELECT printf('%014d', n), 0, 'shard', '2024-01-01 00:00:00.000', '2024-01-01 00:00:00.000' FROM n",
+            2 * SWEEP_MAX + 1
+        );
+        other.execute_batch(&fill).unwrap();
+        let left = || other.query_row("SELECT COUNT(*) FROM pending_claim", [], |row| row.get::<_, u32>(0)).unwrap();
+        let gauges = Gauges::default();
+        for expected in [SWEEP_MAX + 1, 1, 0] {
+            gauges.look(&*store).await.unwrap();
+            assert_eq!(left(), expected);
+        }
+        assert_eq!(gauges.forgotten.get(), 0, "no return was forgotten");
     }
 }

@@ -34,6 +34,11 @@ impl MysqlBalance {
     pub(in crate::store) fn new(server: &Server, clock: Clock, opening: Money) -> Self {
         Self { database: Database::new(server, &BALANCE, clock), opening }
     }
+
+    #[cfg(test)]
+    pub(super) fn of(database: Database) -> Self {
+        Self { database, opening: Money::from_minor(0) }
+    }
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, IsolationLevel, Params, Pool, Row, Transaction, TxOpts};
+use mysql_async::{Conn, IsolationLevel, OptsBuilder, Params, Pool, Row, Transaction, TxOpts};
 use tokio::sync::OnceCell;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -27,6 +27,10 @@ const CONNECTIONS_MAX: usize = 8;
 pub(super) const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// How long a transaction of a few statements may take: a server that accepts and never answers is as good as gone.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The least that a server must take in one packet, in bytes: below it our shortest statements would be too long.
+const PACKET_BYTES_MIN: usize = 64 * 1024;
+/// A statement is no longer than this part of what the server takes (semantics 5).
+const PACKET_PARTS: usize = 4;
 /// How often a transaction is run that loses races (semantics 5).
 const TRIES: u32 = 8;
 
@@ -48,6 +52,8 @@ pub(super) struct Database {
     clock: Clock,
     /// How long the operator lets the server take for an answer.
     timeout: Option<Duration>,
+    /// The least that the server must take in one packet, in bytes.
+    packet_bytes_min: usize,
     facts: OnceCell<Facts>,
 }
 
@@ -56,15 +62,25 @@ pub(super) struct Database {
 pub(super) struct Tx<'c> {
     inner: Transaction<'c>,
     limit: Duration,
+    bytes_max: usize,
     is_lost: bool,
 }
 
 impl Database {
     /// The database at this place; it is not asked anything yet.
     pub(super) fn new(server: &Server, schema: &'static Schema, clock: Clock) -> Self {
-        let options = session::options(server, CONNECTIONS_MAX, Some(&server.database));
+        Self::with(session::options(server, CONNECTIONS_MAX, Some(&server.database)), server, schema, clock)
+    }
+
+    fn with(options: OptsBuilder, server: &Server, schema: &'static Schema, clock: Clock) -> Self {
         let (pool, place) = (Pool::new(options), server.to_string());
-        Self { pool, place, schema, clock, timeout: server.timeout, facts: OnceCell::new() }
+        let (timeout, packet_bytes_min) = (server.timeout, PACKET_BYTES_MIN);
+        Self { pool, place, schema, clock, timeout, packet_bytes_min, facts: OnceCell::new() }
+    }
+
+    /// The same for rows that may be so long: a server that would not take one of them is not worked with.
+    pub(super) fn with_rows_of(self, row_bytes_max: usize) -> Self {
+        Self { packet_bytes_min: row_bytes_max.saturating_add(PACKET_BYTES_MIN), ..self }
     }
 
     /// Runs `work` in a transaction and commits it; again, if it lost a race or its connection. Every work must bear
@@ -85,7 +101,7 @@ impl Database {
         loop {
             let mut connection = self.connection().await?;
             let limit = self.limit(ANSWER_MAX);
-            let run = timeout(limit, run_once(&mut connection, work, options, limit));
+            let run = timeout(limit, self.run_once(&mut connection, work, options, limit));
             let result = run.await.unwrap_or_else(|_| Err(no_answer(limit)));
             match result {
                 Err(Error::Busy(why)) if tries < TRIES => {
@@ -96,6 +112,33 @@ impl Database {
                 }
                 result => return result,
             }
+        }
+    }
+
+    async fn run_once<W: Work>(
+        &self,
+        connection: &mut Conn,
+        work: &W,
+        options: &TxOpts,
+        limit: Duration,
+    ) -> Result<W::Out> {
+        let mut tx = self.begin(connection, options.clone(), limit).await?;
+        match work.run(&mut tx).await {
+            Ok(out) => tx.commit().await.map(|()| out),
+            Err(error) => {
+                tx.roll_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a transaction whose statements may take so long each, on a connection of this database.
+    pub(super) async fn begin<'c>(&self, connection: &'c mut Conn, options: TxOpts, limit: Duration) -> Result<Tx<'c>> {
+        let packet_bytes = self.facts.get().map_or(PACKET_BYTES_MIN, |facts| facts.packet_bytes);
+        let bytes_max = packet_bytes / PACKET_PARTS;
+        match timeout(limit, connection.start_transaction(options)).await {
+            Ok(begun) => begun.map(|inner| Tx { inner, limit, bytes_max, is_lost: false }).map_err(fault::of_statement),
+            Err(_) => Err(no_answer(limit)),
         }
     }
 
@@ -123,6 +166,7 @@ impl Database {
     async fn first_contact(&self, connection: &mut Conn) -> Result<Facts> {
         let checks = async {
             let facts = session::check(connection, &self.place).await?;
+            self.check_packets(facts)?;
             Ok((facts, migrate::is_current(connection, self.schema, &self.place).await?))
         };
         let (facts, is_current) = timeout(ANSWER_MAX, checks).await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)))?;
@@ -134,9 +178,18 @@ impl Database {
         Ok(facts)
     }
 
-    /// What the server said of itself, once there was a connection.
-    pub(super) fn facts(&self) -> Option<Facts> {
-        self.facts.get().copied()
+    /// A row is in one packet, whatever else is cut.
+    fn check_packets(&self, facts: Facts) -> Result<()> {
+        let (found, least) = (facts.packet_bytes, self.packet_bytes_min);
+        if found >= least {
+            return Ok(());
+        }
+        Err(Error::Broken(format!(
+            "{}: the server takes {found} bytes at once, and a row here may need {least}; \
+             SET GLOBAL max_allowed_packet = {}, and the same in its configuration",
+            self.place,
+            least.next_power_of_two()
+        )))
     }
 
     /// Says good-bye to the server. Nothing can be asked afterwards.
@@ -145,17 +198,6 @@ impl Database {
             Ok(Ok(())) => {}
             Ok(Err(e)) => log::debug!(place = self.place.as_str(); "the connections were not closed: {e}"),
             Err(_) => log::debug!(place = self.place.as_str(); "the connections did not close in time"),
-        }
-    }
-}
-
-async fn run_once<W: Work>(connection: &mut Conn, work: &W, options: &TxOpts, limit: Duration) -> Result<W::Out> {
-    let mut tx = Tx::begin(connection, options.clone(), limit).await?;
-    match work.run(&mut tx).await {
-        Ok(out) => tx.commit().await.map(|()| out),
-        Err(error) => {
-            tx.roll_back().await;
-            Err(error)
         }
     }
 }
@@ -173,13 +215,10 @@ async fn pin_time(connection: &mut Conn, now: Moment) -> Result<()> {
     connection.query_drop(set).await.map_err(fault::of_statement)
 }
 
-impl<'c> Tx<'c> {
-    /// Begins a transaction whose statements may take so long each.
-    pub(super) async fn begin(connection: &'c mut Conn, options: TxOpts, limit: Duration) -> Result<Self> {
-        match timeout(limit, connection.start_transaction(options)).await {
-            Ok(begun) => begun.map(|inner| Self { inner, limit, is_lost: false }).map_err(fault::of_statement),
-            Err(_) => Err(no_answer(limit)),
-        }
+impl Tx<'_> {
+    /// How long a statement with its values may be, in bytes, beside a row that is longer by itself.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// Makes everything durable. On an error nobody knows whether it is.
@@ -248,5 +287,48 @@ impl<'c> Tx<'c> {
     pub(super) async fn now(&mut self) -> Result<Moment> {
         let row = self.first("SELECT UTC_TIMESTAMP(3) AS now", ()).await?;
         row.map_or_else(|| Err(Error::Broken("the server told no time".to_owned())), |row| value::moment(&row, "now"))
+    }
+}
+
+#[cfg(test)]
+impl Database {
+    /// A database with a current schema whose server ends a connection that says nothing for so long.
+    pub(super) fn of_short_silence(server: &Server, schema: &'static Schema, silence_secs: u64) -> Self {
+        let options = session::options(server, CONNECTIONS_MAX, Some(&server.database));
+        let database = Self::with(options.setup(session::setup(silence_secs)), server, schema, Clock::System);
+        // Nothing is asked of the session, which is not as it must be.
+        Self { facts: OnceCell::new_with(Some(Facts { packet_bytes: 1 << 20 })), ..database }
+    }
+
+    /// A database with a current schema on a server that takes so little. Longer statements than it should get fail.
+    pub(super) fn of_small_packets(server: &Server, schema: &'static Schema, packet_bytes: usize) -> Self {
+        let options = session::options(server, CONNECTIONS_MAX, Some(&server.database));
+        let options = options.max_allowed_packet(Some(packet_bytes / PACKET_PARTS));
+        let database = Self::with(options, server, schema, Clock::System);
+        Self { facts: OnceCell::new_with(Some(Facts { packet_bytes })), ..database }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::migrate::CACHE;
+    use super::super::testing::{TestDatabase, on_every_server};
+    use super::*;
+    use crate::store::SchemaKind;
+
+    on_every_server! {
+        a_server_that_would_not_take_a_row_is_named_with_what_to_set
+    }
+
+    async fn a_server_that_would_not_take_a_row_is_named_with_what_to_set(variable: &str) {
+        let place = TestDatabase::made(variable, "long_rows", SchemaKind::Cache).await;
+        let database = Database::new(&place.server, &CACHE, Clock::System).with_rows_of(1 << 30);
+        let error = database.connection().await.unwrap_err().to_string();
+        let what_to_set = "SET GLOBAL max_allowed_packet = 2147483648";
+        assert!(error.contains(&place.server.database) && error.contains(what_to_set), "{error}");
+        let database = Database::new(&place.server, &CACHE, Clock::System).with_rows_of(4 << 20);
+        drop(database.connection().await.unwrap());
+        database.close().await;
+        place.drop().await;
     }
 }

@@ -20,7 +20,7 @@ const MIGRATION_MAX: Duration = Duration::from_secs(3600);
 /// How long a start waits for another one that migrates, in seconds.
 const LOCK_WAIT_SECS: u32 = 60;
 /// What a statement fails with whose work is done: the table, column, key or constraint is there, or is gone.
-const DONE_ALREADY: [u16; 6] = [1050, 1060, 1061, 1091, 1826, 3822];
+const DONE_ALREADY: [u16; 9] = [1050, 1051, 1060, 1061, 1091, 1826, 3821, 3822, 3940];
 /// Notes which statements of which migration were run.
 const NOTES: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
     number INT NOT NULL, name VARCHAR(255) NOT NULL, statements INT NOT NULL, finished_at DATETIME(3) NULL, PRIMARY KEY (number)
@@ -48,18 +48,18 @@ pub(super) async fn is_current(connection: &mut Conn, schema: &Schema, place: &s
 
 /// Brings the schema up to date where it is not.
 pub(super) async fn ensure(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()> {
-    match timeout(MIGRATION_MAX, migrate(connection, schema, place)).await {
+    match timeout(MIGRATION_MAX, migrate(connection, schema, place, LOCK_WAIT_SECS)).await {
         Ok(result) => result,
         Err(_) => Err(no_answer(MIGRATION_MAX)),
     }
 }
 
-async fn migrate(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()> {
+async fn migrate(connection: &mut Conn, schema: &Schema, place: &str, lock_wait_secs: u32) -> Result<()> {
     if is_current(connection, schema, place).await? {
         return Ok(());
     }
     let locked: Option<Option<i64>> = connection
-        .exec_first("SELECT GET_LOCK(CONCAT('shopctl migrate ', LEFT(DATABASE(), 48)), ?)", (LOCK_WAIT_SECS,))
+        .exec_first("SELECT GET_LOCK(CONCAT('shopctl migrate ', LEFT(DATABASE(), 48)), ?)", (lock_wait_secs,))
         .await
         .map_err(fault::of_statement)?;
     let locked = locked.flatten();
@@ -180,5 +180,95 @@ async fn connect(server: &Server) -> Result<Conn> {
     match timeout(CONNECT_MAX, Conn::new(options)).await {
         Ok(connected) => connected.map_err(|e| fault::of_connect(e, &place)),
         Err(_) => Err(Error::Unavailable(format!("{place}: no connection within {CONNECT_MAX:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TestDatabase, on_every_server};
+    use super::*;
+    use crate::store::migration::Migration;
+
+    /// A migration of every kind of change that is not asked whether it is done.
+    static CHANGES: Schema = Schema {
+        name: "changes",
+        migrations: &[
+            Migration {
+                name: "0001_base",
+                sql: "CREATE TABLE a (x INT NOT NULL, gone INT NULL, y INT NULL, PRIMARY KEY (x), KEY a_gone (y),
+                     CONSTRAINT a_gone_range CHECK (y < 9)) ENGINE = InnoDB;\nCREATE TABLE gone (x INT NULL);\n",
+            },
+            Migration {
+                name: "0002_changes",
+                sql: "CREATE TABLE b (x INT NULL) ENGINE = InnoDB;\nALTER TABLE a ADD COLUMN z INT NULL;
+CREATE INDEX a_z ON a (z);\nALTER TABLE a ADD CONSTRAINT a_z_range CHECK (z > 0);\nDROP INDEX a_gone ON a;
+ALTER TABLE a DROP COLUMN gone;\nALTER TABLE a DROP CONSTRAINT a_gone_range;\nDROP TABLE gone;\n",
+            },
+        ],
+    };
+
+    on_every_server! {
+        a_statement_whose_note_was_lost_counts_as_done
+        while_another_one_migrates_it_is_busy
+    }
+
+    /// A connection to a new, empty database.
+    async fn enter_new(place: &TestDatabase) -> Conn {
+        let (mut connection, name) = (place.connect().await, &place.server.database);
+        for statement in [format!("CREATE DATABASE {name}"), format!("USE {name}")] {
+            connection.query_drop(statement).await.unwrap();
+        }
+        connection
+    }
+
+    async fn tables(connection: &mut Conn) -> Vec<String> {
+        let mut tables = Vec::new();
+        for table in connection.query::<String, _>("SHOW TABLES").await.unwrap() {
+            let create: Option<(String, String)> =
+                connection.query_first(format!("SHOW CREATE TABLE {table}")).await.unwrap();
+            tables.push(create.unwrap().1);
+        }
+        tables
+    }
+
+    async fn a_statement_whose_note_was_lost_counts_as_done(variable: &str) {
+        let straight = TestDatabase::at(variable, "straight");
+        let mut connection = enter_new(&straight).await;
+        migrate(&mut connection, &CHANGES, "a", 0).await.unwrap();
+        let expected = tables(&mut connection).await;
+        straight.drop().await;
+        let [first, second] = CHANGES.migrations else { panic!("there are two") };
+        for noted in 0..second.statements().len() {
+            let place = TestDatabase::at(variable, "note_lost");
+            let mut connection = enter_new(&place).await;
+            connection.query_drop(NOTES).await.unwrap();
+            let done = second.statements().into_iter().take(noted + 1);
+            for statement in first.statements().into_iter().chain(done) {
+                connection.query_drop(statement).await.unwrap();
+            }
+            note(&mut connection, 1, first.name, first.statements().len(), true).await.unwrap();
+            note(&mut connection, 2, second.name, noted, false).await.unwrap();
+            let migrated = migrate(&mut connection, &CHANGES, "a", 0).await;
+            assert!(migrated.is_ok(), "{}: {migrated:?}", second.statements()[noted]);
+            assert!(is_current(&mut connection, &CHANGES, "a").await.unwrap());
+            assert_eq!(tables(&mut connection).await, expected, "{}", second.statements()[noted]);
+            place.drop().await;
+        }
+    }
+
+    async fn while_another_one_migrates_it_is_busy(variable: &str) {
+        let place = TestDatabase::at(variable, "locked");
+        let mut connection = enter_new(&place).await;
+        let mut other = place.connect().await;
+        other.query_drop(format!("USE {}", place.server.database)).await.unwrap();
+        let lock = "DO GET_LOCK(CONCAT('shopctl migrate ', LEFT(DATABASE(), 48)), 0)";
+        other.query_drop(lock).await.unwrap();
+        let error = migrate(&mut connection, &CHANGES, "the place", 0).await.unwrap_err();
+        assert!(matches!(&error, Error::Busy(why) if why.contains("the place: another process migrates")), "{error}");
+        assert_eq!(tables(&mut connection).await, Vec::<String>::new());
+        // Whoever dies with the lock has it no more.
+        other.disconnect().await.unwrap();
+        migrate(&mut connection, &CHANGES, "the place", 5).await.unwrap();
+        place.drop().await;
     }
 }

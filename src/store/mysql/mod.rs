@@ -10,6 +10,8 @@ mod migrate;
 mod pending;
 mod session;
 mod shard;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod tracking;
 mod value;

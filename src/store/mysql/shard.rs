@@ -22,9 +22,9 @@ use crate::store::{
 };
 use crate::task::{Digest, FileName, TaskKey};
 
-/// Rows per INSERT, at the most.
+/// Rows that are read at once and go into one INSERT, at the most.
 const ROWS_MAX: usize = 1000;
-/// The bytes of a row in a statement, at the most: eight values with their types.
+/// The bytes of a row in a statement, at the most: eight values with their types, or a good of the books.
 const ROW_BYTES_MAX: usize = 128;
 /// How long one statement of a delivery may take.
 const STATEMENT_MAX: Duration = Duration::from_secs(60);
@@ -40,29 +40,29 @@ impl MysqlShard {
         Self { database: Database::new(server, &SHARD, clock) }
     }
 
-    /// Rows per statement: a statement stays under a quarter of what the server takes.
-    fn rows_per_statement(&self) -> usize {
-        let packet = self.database.facts().map_or(1 << 20, |facts| facts.packet_bytes);
-        (packet / 4 / ROW_BYTES_MAX).clamp(1, ROWS_MAX)
+    #[cfg(test)]
+    pub(super) fn of(database: Database) -> Self {
+        Self { database }
     }
 
     /// Everything but the commit.
-    async fn write(&self, tx: &mut Tx<'_>, delivery: Delivery) -> Result<Delivered> {
+    async fn write(tx: &mut Tx<'_>, delivery: Delivery) -> Result<Delivered> {
         let Delivery { key, sha256, rows, mut source } = delivery;
         if !mark(tx, &key, &sha256, rows).await? {
             return Ok(Delivered::Before);
         }
-        let per_statement = self.rows_per_statement();
+        // The books of so many rows go into one statement too.
+        let at_once = (tx.bytes_max() / ROW_BYTES_MAX).clamp(1, ROWS_MAX);
         let mut written = 0;
         loop {
-            let (rest, chunk) = next_rows(source, per_statement).await?;
+            let (rest, chunk) = next_rows(source, at_once).await?;
             source = rest;
             if chunk.is_empty() {
                 break;
             }
             written += chunk.len() as u64;
+            insert(tx, &key, &chunk).await?;
             let page = Page::of(chunk.iter().filter_map(|row| row.entry));
-            insert(tx, &key, chunk, per_statement).await?;
             books::write(tx, page, &key).await?;
         }
         if written != rows {
@@ -72,11 +72,15 @@ impl MysqlShard {
         Ok(Delivered::Now)
     }
 
+    async fn begin<'c>(&self, connection: &'c mut Conn) -> Result<Tx<'c>> {
+        self.database.begin(connection, TxOpts::default(), self.database.limit(STATEMENT_MAX)).await
+    }
+
     /// The answer to a COMMIT was lost: whether it was carried out, a new connection tells. It waits for the old
     /// transaction if that still holds the marker.
     async fn was_committed(&self, key: &TaskKey, sha256: &Digest) -> Result<bool> {
         let mut connection = self.database.connection().await?;
-        let mut tx = Tx::begin(&mut connection, TxOpts::default(), self.database.limit(STATEMENT_MAX)).await?;
+        let mut tx = self.begin(&mut connection).await?;
         let found = marker(&mut tx, key).await;
         tx.roll_back().await;
         Ok(found?.is_some_and(|present| present == sha256.to_string()))
@@ -92,8 +96,8 @@ impl ShardStore for MysqlShard {
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered> {
         let (key, sha256) = (delivery.key.clone(), delivery.sha256);
         let mut connection: Conn = self.database.connection().await?;
-        let mut tx = Tx::begin(&mut connection, TxOpts::default(), self.database.limit(STATEMENT_MAX)).await?;
-        match self.write(&mut tx, delivery).await {
+        let mut tx = self.begin(&mut connection).await?;
+        match Self::write(&mut tx, delivery).await {
             Ok(Delivered::Before) => {
                 tx.roll_back().await;
                 Ok(Delivered::Before)
@@ -185,7 +189,7 @@ async fn marker(tx: &mut Tx<'_>, key: &TaskKey) -> Result<Option<String>> {
     row.map(|row| get(&row, "sha256")).transpose()
 }
 
-async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: Vec<EventRow>, per_statement: usize) -> Result<()> {
+async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Result<()> {
     let columns = (
         "INSERT INTO events (event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file, source_line)",
         "(?, ?, ?, ?, ?, UTC_TIMESTAMP(3), ?, ?)",
@@ -202,7 +206,7 @@ async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: Vec<EventRow>, per_stateme
             Value::from(count_value(row.source_line)),
         ]
     });
-    if bulk::insert_by(tx, per_statement, columns, values.collect()).await? {
+    if bulk::insert_by(tx, ROWS_MAX, columns, values.collect()).await? {
         return Ok(());
     }
     Err(Error::Broken(format!("a row of {key} stands in events already, although its file was never delivered")))
@@ -256,5 +260,77 @@ impl Work for CountSent {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64> {
         let row = tx.first("SELECT COUNT(*) AS n FROM sent_file WHERE shard = ?", (self.0.get(),)).await?;
         row.map_or(Ok(0), |row| count(&row, "n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+    use tokio::time::timeout;
+
+    use super::super::testing::{TestDatabase, on_every_server};
+    use super::*;
+    use crate::event::Moment;
+    use crate::store::SchemaKind;
+
+    /// How long a connection may say nothing in these tests, in seconds.
+    const SILENCE_SECS: u64 = 2;
+    /// More than anything here takes, waits for locks included.
+    const WAIT_MAX: Duration = Duration::from_secs(60);
+
+    on_every_server! {
+        a_delivery_that_goes_silent_holds_nobody_up
+    }
+
+    fn row(line: u64) -> EventRow {
+        EventRow {
+            event_type: 4,
+            shop_id: Some(3),
+            user_id: None,
+            timestamp: Moment::from_unix_ms(1_735_689_600_007),
+            source_file: "20250101000000".parse().unwrap(),
+            source_line: line,
+            entry: None,
+        }
+    }
+
+    fn delivery(rows: u64) -> Delivery {
+        let key = TaskKey { file: "20250101000000".parse().unwrap(), shard: ShardId::new(0).unwrap() };
+        let source = Box::new((1..=rows).map(|line| Ok(row(line))));
+        Delivery { key, sha256: Digest::new([1; 32]), rows, source }
+    }
+
+    /// A sender that is paused in mid-transaction, or whose machine is gone: the server takes the marker back from it.
+    async fn a_delivery_that_goes_silent_holds_nobody_up(variable: &str) {
+        let place = TestDatabase::made(variable, "silence", SchemaKind::Shard).await;
+        let paused = Database::of_short_silence(&place.server, &SHARD, SILENCE_SECS);
+        let paused = std::sync::Arc::new(MysqlShard::of(paused));
+        let (began, has_begun) = oneshot::channel();
+        let (go_on, may_go_on) = mpsc::channel();
+        let mut began = Some(began);
+        // The marker is written when the first row is asked for.
+        let source = (1..=3).map(move |line| {
+            if let Some(began) = began.take() {
+                began.send(()).unwrap();
+                may_go_on.recv().unwrap();
+            }
+            Ok(row(line))
+        });
+        let silent = Delivery { source: Box::new(source), ..delivery(3) };
+        let of_task = std::sync::Arc::clone(&paused);
+        let delivering = tokio::spawn(async move { of_task.deliver(silent).await });
+        timeout(WAIT_MAX, has_begun).await.unwrap().unwrap();
+        let other = MysqlShard::new(&place.server, Clock::System);
+        assert_eq!(timeout(WAIT_MAX, other.deliver(delivery(3))).await.unwrap().unwrap(), Delivered::Now);
+        go_on.send(()).unwrap();
+        let late = timeout(WAIT_MAX, delivering).await.unwrap().unwrap();
+        assert!(matches!(late, Err(Error::Busy(_))), "{late:?}");
+        assert_eq!(paused.deliver(delivery(3)).await.unwrap(), Delivered::Before);
+        assert_eq!(other.census(ShardId::new(0).unwrap()).await.unwrap().rows, 3);
+        paused.close().await;
+        other.close().await;
+        place.drop().await;
     }
 }

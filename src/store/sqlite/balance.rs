@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction as Tx, TransactionBehavior, named_params, params};
+use rusqlite::{Connection, Row, Transaction as Tx, TransactionBehavior, named_params, params};
 
 use super::db::{Db, count_column, moment_column, moment_text};
 use super::migrate::BALANCE;
@@ -37,10 +37,7 @@ impl SqliteBalance {
 #[async_trait]
 impl BalanceStore for SqliteBalance {
     async fn ping(&self) -> Result<()> {
-        self.db
-            .call(|connection| Ok(connection.query_row("SELECT 1 FROM user LIMIT 1", [], |_| Ok(())).optional()?))
-            .await?;
-        Ok(())
+        self.db.ping("user").await
     }
 
     async fn apply(&self, operations: &[Operation]) -> Result<Vec<Answer>> {

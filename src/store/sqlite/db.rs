@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::migrate;
 use crate::event::{Moment, ShardId};
@@ -45,6 +45,25 @@ impl Db {
         // A panic in another call leaves the connection usable: its transaction was rolled back when it was dropped.
         blocking(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))).await
     }
+
+    /// Whether the schema is there, as far as this table goes, and the database takes changes.
+    pub(super) async fn ping(&self, table: &'static str) -> Result<()> {
+        self.call(move |connection| {
+            let select = format!("SELECT 1 FROM {table} LIMIT 1");
+            connection.prepare_cached(&select)?.exists([])?;
+            rewrite_header(connection)
+        })
+        .await
+    }
+}
+
+/// Commits a page that is as it was: where the disk is full or read-only this fails, and nobody has to have a row for it.
+fn rewrite_header(connection: &mut Connection) -> Result<()> {
+    // IMMEDIATE: nobody migrates between the two.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    transaction.pragma_update(None, "user_version", version)?;
+    Ok(transaction.commit()?)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
@@ -176,6 +195,29 @@ pub(super) fn count_value(count: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::store::sqlite::migrate::WORKER;
+
+    #[tokio::test]
+    async fn a_ping_writes_and_leaves_everything_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pinged.sqlite");
+        let db = Db::open(&path, &WORKER).await.unwrap();
+        let other = Connection::open(&path).unwrap();
+        let version = |of: &str| other.pragma_query_value(None, of, |row| row.get::<_, i64>(0)).unwrap();
+        let before = (version("user_version"), version("schema_version"));
+        // Changes with every commit of another connection.
+        let mut seen = version("data_version");
+        for _ in 0..3 {
+            db.ping("seen").await.unwrap();
+            let now = version("data_version");
+            assert_ne!(now, seen, "nothing was committed");
+            seen = now;
+        }
+        assert_eq!((version("user_version"), version("schema_version")), before);
+        assert!(matches!(db.ping("nothing").await, Err(Error::Broken(_))), "a table that is not there");
+        db.call(|connection| Ok(connection.pragma_update(None, "query_only", true)?)).await.unwrap();
+        let refused = db.ping("seen").await;
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    }
 
     #[test]
     fn two_that_make_a_database_at_the_same_moment_both_get_it() {

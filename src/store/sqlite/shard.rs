@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::books;
 use super::db::{Db, count_column, count_value, moment_text};
@@ -35,12 +35,7 @@ impl SqliteShard {
 #[async_trait]
 impl ShardStore for SqliteShard {
     async fn ping(&self) -> Result<()> {
-        self.db
-            .call(|connection| {
-                Ok(connection.query_row("SELECT 1 FROM sent_file LIMIT 1", [], |_| Ok(())).optional()?)
-            })
-            .await?;
-        Ok(())
+        self.db.ping("sent_file").await
     }
 
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered> {

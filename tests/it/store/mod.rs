@@ -21,6 +21,7 @@ pub(crate) mod served;
 mod servers;
 mod shard;
 mod traces;
+mod upgrades;
 mod worker;
 
 use std::sync::Arc;
@@ -55,6 +56,9 @@ trait Backend: Send + Sync {
 
     /// Where the order directory and the pending returns are.
     fn cache(&self) -> StoreUrl;
+
+    /// Makes an empty database.
+    async fn make(&self, url: &StoreUrl);
 
     /// What another program reads: the first column of every row, as text.
     async fn texts(&self, url: &StoreUrl, query: &str) -> Vec<String>;
@@ -93,6 +97,10 @@ impl Backend for Sqlite {
 
     fn cache(&self) -> StoreUrl {
         StoreUrl::Sqlite(self.0.path().join("cache.sqlite"))
+    }
+
+    async fn make(&self, url: &StoreUrl) {
+        drop(connect(url));
     }
 
     async fn texts(&self, url: &StoreUrl, query: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The order directory and the returns that wait: each return is held once, and released or expired once.
 
-use shopctl::store::{PendingPolicy, PendingStore, Take, open_pending};
+use shopctl::store::{Forgotten, PendingPolicy, PendingStore, Take, open_pending};
 use shopctl::trade::{Backlog, EarlyReturn, HeldState, NewOrder, OrderId, OrderState, PutOutcome, RecordedAs, Taken};
 
 use super::*;
@@ -17,6 +17,7 @@ on_every_backend! {
     no_time_is_up_that_is_not_up_before_a_file_that_is_undecided
     an_order_in_time_is_no_orphan
     a_task_that_is_done_frees_its_place_and_is_forgotten_later
+    notes_of_tasks_are_forgotten_batch_by_batch
     the_cap_holds_returns_back_and_loses_none
     another_content_of_a_line_is_refused
     a_whole_call_is_held_in_order
@@ -261,14 +262,37 @@ async fn a_task_that_is_done_frees_its_place_and_is_forgotten_later(backend: &dy
     assert_eq!((shop.store.confirm(&taker).await.unwrap(), shop.pending().await), (5, 0));
     assert_eq!(shop.store.confirm(&taker).await.unwrap(), 0);
     shop.clock.advance_ms(RETENTION_MS);
-    assert_eq!(shop.store.forget(100).await.unwrap(), 0);
+    assert_eq!(shop.store.forget(100).await.unwrap(), Forgotten::default());
     assert_eq!(shop.record(&taker, 7).await, [1, 2, 3, 4, 5]);
     shop.clock.advance_ms(1);
-    assert_eq!((shop.store.forget(3).await.unwrap(), shop.store.forget(3).await.unwrap()), (3, 2));
+    for (returns, claims) in [(3, 1), (2, 0)] {
+        assert_eq!(shop.store.forget(3).await.unwrap(), Forgotten { returns, claims });
+    }
     assert_eq!(shop.store.list_held(order(7), 10).await.unwrap(), []);
     assert_eq!(shop.store.look_up(&[order(7)]).await.unwrap().len(), 1, "the directory forgets nothing");
     let left = backend.texts(&backend.cache(), "SELECT concat('', filename) FROM pending_claim").await;
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Tasks leave notes whether they got a return or not.
+async fn notes_of_tasks_are_forgotten_batch_by_batch(backend: &dyn Backend) {
+    let shop = Shop::open(backend).await;
+    for number in 1..=4 {
+        let task = key(number, 0);
+        assert!(shop.take(&task, Take::Shard).await.is_empty());
+        assert!(shop.take(&task, Take::Expired(None)).await.is_empty());
+        // The last one is not done.
+        if number < 4 {
+            shop.store.confirm(&task).await.unwrap();
+        }
+    }
+    shop.clock.advance_ms(RETENTION_MS + 1);
+    for (claims, is_full) in [(4, true), (2, false), (0, false)] {
+        let forgotten = shop.store.forget(4).await.unwrap();
+        assert_eq!((forgotten, forgotten.is_full(4)), (Forgotten { returns: 0, claims }, is_full));
+    }
+    let left = backend.texts(&backend.cache(), "SELECT concat('', filename) FROM pending_claim").await;
+    assert_eq!(left, [file(4).as_str(), file(4).as_str()]);
 }
 
 async fn the_cap_holds_returns_back_and_loses_none(backend: &dyn Backend) {

@@ -80,7 +80,8 @@ async fn connect(server: &Server, database: Option<&str>) -> Conn {
     Conn::new(options).await.unwrap()
 }
 
-async fn to(url: &StoreUrl) -> Conn {
+/// A connection to this database, with none of the program's own settings.
+pub(super) async fn to(url: &StoreUrl) -> Conn {
     match url {
         StoreUrl::Mysql(server) => connect(server, Some(&server.database)).await,
         StoreUrl::Sqlite(path) => panic!("{} is no server", path.display()),
@@ -103,6 +104,12 @@ impl Backend for Served {
 
     fn cache(&self) -> StoreUrl {
         self.named("cache")
+    }
+
+    async fn make(&self, url: &StoreUrl) {
+        let StoreUrl::Mysql(server) = url else { panic!("{url} is no server") };
+        let create = format!("CREATE DATABASE {} DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", server.database);
+        self.change_server(&create).await;
     }
 
     async fn texts(&self, url: &StoreUrl, query: &str) -> Vec<String> {

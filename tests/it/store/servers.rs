@@ -1,9 +1,14 @@
 //! What only a server has: rights, encryption, plans, somebody who ends our connections.
 
+use std::time::Duration;
+
+use shopctl::config::load::{Sources, load};
+use shopctl::pipeline::send::Shards;
 use shopctl::store::{Delivered, Delivery, Entry, EventRow, Server, Tls};
 
 use super::served::Served;
 use super::*;
+use crate::support::database::Databases;
 
 /// Runs each case on both servers.
 macro_rules! on_every_server {
@@ -26,6 +31,7 @@ macro_rules! on_every_server {
         }
     };
 }
+pub(super) use on_every_server;
 
 on_every_server! {
     a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date
@@ -35,6 +41,7 @@ on_every_server! {
     a_table_of_another_engine_is_refused
     a_required_encryption_never_falls_back_to_none
     nobody_at_the_address_is_unavailable
+    all_senders_of_a_process_share_eight_connections_and_none_is_left
 }
 
 fn server(url: &StoreUrl) -> Server {
@@ -173,4 +180,38 @@ async fn nobody_at_the_address_is_unavailable(backend: &Served) {
     assert!(matches!(error, Error::Unavailable(_)) && error.to_string().contains(":1/"), "{error}");
     let shard = open_shard(&url, Clock::System).await.unwrap();
     assert!(matches!(shard.ping().await, Err(Error::Unavailable(_))));
+}
+
+async fn all_senders_of_a_process_share_eight_connections_and_none_is_left(backend: &Served) {
+    let place = backend.shard(shard(0));
+    migrate(&place, SchemaKind::Shard).await.unwrap();
+    let Databases::Server { url, .. } = backend.databases() else { panic!("{place} is no server") };
+    let flags = vec![("database.shard".to_owned(), format!("{url}shard_{{shard}}"))];
+    let settings = load(&Sources { flags, ..Sources::default() }).unwrap().settings;
+    let shards = Arc::new(Shards::new(settings.database, Clock::System));
+    let asked = (0..50).map(|_| {
+        let shards = Arc::clone(&shards);
+        tokio::spawn(async move {
+            let store = shards.get(shard(0)).await.unwrap();
+            store.ping().await.unwrap();
+            store
+        })
+    });
+    let mut held = Vec::new();
+    for asked in asked.collect::<Vec<_>>() {
+        held.push(asked.await.unwrap());
+    }
+    let count = "SELECT CAST(COUNT(*) AS CHAR) FROM information_schema.processlist
+         WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+    let connections: u32 = backend.texts(&place, count).await[0].parse().unwrap();
+    assert!((1..=8).contains(&connections), "{connections} connections");
+    shards.close().await;
+    // The server takes its time to end them.
+    let ended = async {
+        while backend.texts(&place, count).await != ["0"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap();
+    drop(held);
 }

@@ -11,10 +11,10 @@ use super::database::Database;
 use super::migrate::CACHE;
 use crate::clock::Clock;
 use crate::store::Result;
-use crate::store::pending::{PendingPolicy, PendingStore, Take};
+use crate::store::pending::{Forgotten, PendingPolicy, PendingStore, Take};
 use crate::store::url::Server;
 use crate::task::{FileName, TaskKey};
-use crate::trade::orders::ENTRIES_MAX;
+use crate::trade::orders::{ENTRIES_MAX, RAW_BYTES_MAX};
 use crate::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
 /// [`PendingStore`] in a database of a server.
@@ -26,7 +26,7 @@ pub(in crate::store) struct MysqlPending {
 impl MysqlPending {
     /// The database at this place; it is not asked anything yet.
     pub(in crate::store) fn new(server: &Server, clock: Clock, policy: PendingPolicy) -> Self {
-        Self { database: Database::new(server, &CACHE, clock), policy }
+        Self { database: Database::new(server, &CACHE, clock).with_rows_of(RAW_BYTES_MAX), policy }
     }
 }
 
@@ -78,7 +78,7 @@ impl PendingStore for MysqlPending {
         self.database.read(&read::LookAtBacklog).await
     }
 
-    async fn forget(&self, limit: u32) -> Result<u64> {
+    async fn forget(&self, limit: u32) -> Result<Forgotten> {
         self.database.write(&take::Forget { retention_ms: self.policy.retention_ms, limit }).await
     }
 

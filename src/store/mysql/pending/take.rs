@@ -10,7 +10,7 @@ use super::super::database::{Tx, Work};
 use super::super::value::{count, count_value, file_name};
 use super::read;
 use crate::store::Result;
-use crate::store::pending::{PendingPolicy, Take, within_bytes};
+use crate::store::pending::{Forgotten, PendingPolicy, Take, within_bytes};
 use crate::store::sql::{CLAIM_RETURN, CONFIRM};
 use crate::task::{FileName, TaskKey};
 use crate::trade::{OrderId, Taken};
@@ -167,17 +167,17 @@ pub(super) struct Forget {
 
 #[async_trait]
 impl Work for Forget {
-    type Out = u64;
+    type Out = Forgotten;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Forgotten> {
         let retention_us = self.retention_ms.saturating_mul(1000);
-        let mut forgotten = [0; 2];
-        for (table, forgotten) in ["pending_return", "pending_claim"].into_iter().zip(&mut forgotten) {
+        let mut forgotten = Forgotten::default();
+        for (table, count) in [("pending_return", &mut forgotten.returns), ("pending_claim", &mut forgotten.claims)] {
             let delete =
                 format!("DELETE FROM {table} WHERE done_at < UTC_TIMESTAMP(3) - INTERVAL ? MICROSECOND LIMIT ?");
-            *forgotten = tx.change(&delete, (retention_us, self.limit)).await?;
+            *count = tx.change(&delete, (retention_us, self.limit)).await?;
         }
-        Ok(forgotten[0])
+        Ok(forgotten)
     }
 }
 

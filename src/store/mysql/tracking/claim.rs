@@ -292,16 +292,20 @@ mod tests {
     use mysql_async::Value;
     use mysql_async::prelude::Queryable;
 
+    use super::super::super::testing::{TestDatabase, on_every_server};
     use super::super::super::{database::Database, migrate::TRACKING};
     use super::*;
     use crate::clock::Clock;
-    use crate::store::{Server, StoreUrl};
+    use crate::store::SchemaKind;
+
+    on_every_server! {
+        candidates_are_found_by_index_without_sorting
+    }
 
     /// However many rows there are: candidates are found by an index that has them in order.
     async fn candidates_are_found_by_index_without_sorting(variable: &str) {
-        let server = server(variable);
-        crate::store::migrate(&StoreUrl::Mysql(server.clone()), crate::store::SchemaKind::Tracking).await.unwrap();
-        let database = Database::new(&server, &TRACKING, Clock::System);
+        let place = TestDatabase::made(variable, "plans", SchemaKind::Tracking).await;
+        let database = Database::new(&place.server, &TRACKING, Clock::System);
         let mut connection = database.connection().await.unwrap();
         let mut plans = Vec::new();
         for (select, values) in [
@@ -324,8 +328,9 @@ mod tests {
             }
             assert!(plans.len() > before, "{select}: no plan of the table");
         }
-        connection.query_drop(format!("DROP DATABASE {}", server.database)).await.unwrap();
+        drop(connection);
         database.close().await;
+        place.drop().await;
         for (select, key, kind, extra) in plans {
             assert!(
                 key.starts_with("pipeline_tracking_") && kind != "ALL" && kind != "index",
@@ -337,30 +342,5 @@ mod tests {
 
     fn oldest(stage: Stage, strict: bool) -> String {
         for_stage(stage, &sql::oldest_unfinished(stage, strict, 2))
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "where the servers are, only whoever started them knows")]
-    fn server(variable: &str) -> Server {
-        let url = std::env::var(variable).unwrap_or_else(|_| {
-            panic!("this test needs a server: 'tests/run' starts one, 'tests/run --embedded' leaves it out")
-        });
-        match StoreUrl::parse(&format!("{url}/shopctl_test_{}_plans", std::process::id())).unwrap() {
-            StoreUrl::Mysql(server) => server,
-            StoreUrl::Sqlite(path) => panic!("{} is no server", path.display()),
-        }
-    }
-
-    mod on_mariadb {
-        #[tokio::test]
-        async fn candidates_are_found_by_index_without_sorting() {
-            super::candidates_are_found_by_index_without_sorting("SHOPCTL_TEST_MARIADB").await;
-        }
-    }
-
-    mod on_mysql {
-        #[tokio::test]
-        async fn candidates_are_found_by_index_without_sorting() {
-            super::candidates_are_found_by_index_without_sorting("SHOPCTL_TEST_MYSQL").await;
-        }
     }
 }

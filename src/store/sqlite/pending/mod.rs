@@ -13,7 +13,7 @@ use super::db::{Db, count_value, moment_text};
 use super::migrate::CACHE;
 use crate::clock::Clock;
 use crate::event::Moment;
-use crate::store::pending::{PendingPolicy, PendingStore, Take, put_outcome};
+use crate::store::pending::{Forgotten, PendingPolicy, PendingStore, Take, put_outcome};
 use crate::store::sql::RECORD_AWAITED;
 use crate::store::{Error, Result};
 use crate::task::{FileName, TaskKey};
@@ -59,7 +59,7 @@ impl SqlitePending {
 #[async_trait]
 impl PendingStore for SqlitePending {
     async fn ping(&self) -> Result<()> {
-        self.read(|connection| read::standing(connection, None).map(drop)).await
+        self.db.ping("order_directory").await
     }
 
     async fn record_orders(&self, by: &TaskKey, orders: &[NewOrder]) -> Result<Vec<Recorded>> {
@@ -82,7 +82,7 @@ impl PendingStore for SqlitePending {
         self.read(move |connection| {
             let mut known = Vec::new();
             for order in std::collections::BTreeSet::from_iter(orders) {
-                known.extend(read::standing(connection, Some(order))?);
+                known.extend(read::standing(connection, order)?);
             }
             Ok(known)
         })
@@ -129,7 +129,7 @@ impl PendingStore for SqlitePending {
         self.read(move |connection| read::backlog(connection, now)).await
     }
 
-    async fn forget(&self, limit: u32) -> Result<u64> {
+    async fn forget(&self, limit: u32) -> Result<Forgotten> {
         let retention_ms = self.policy.retention_ms;
         self.write(move |tx, now| take::forget(tx, now.plus_ms(-retention_ms), limit)).await
     }
@@ -177,7 +177,7 @@ fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Moment) -> Result
         recorded.push(if is_written {
             Recorded::written(order, by)
         } else {
-            let standing = read::standing(tx, Some(order.order))?;
+            let standing = read::standing(tx, order.order)?;
             let gone = || Error::Broken(format!("order {} was there and is gone", order.order));
             Recorded::of(order, by, standing.ok_or_else(gone)?)
         });
@@ -200,7 +200,7 @@ fn put(
         )?
         .execute(params![entry.order.get(), moment_text(now)])?;
         let is_kept = read::is_kept(tx, by, entry)?;
-        let outcome = put_outcome(by.shard, is_kept, read::standing(tx, Some(entry.order))?.as_ref());
+        let outcome = put_outcome(by.shard, is_kept, read::standing(tx, entry.order)?.as_ref());
         if outcome == PutOutcome::Held && !is_kept {
             keep(tx, by, entry, policy, now)?;
             added += 1;

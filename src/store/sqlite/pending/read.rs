@@ -10,12 +10,12 @@ use crate::store::{Error, Result};
 use crate::task::{FileName, TaskKey};
 use crate::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Refusal, Taken};
 
-/// An order as it stands, unless it is only awaited. Without an order it asks whether the table is there.
-pub(super) fn standing(connection: &Connection, order: Option<OrderId>) -> Result<Option<Order>> {
+/// An order as it stands, unless it is only awaited.
+pub(super) fn standing(connection: &Connection, order: OrderId) -> Result<Option<Order>> {
     let mut select = connection.prepare_cached(
         "SELECT order_id, shop_id, shard, state, filename FROM order_directory WHERE order_id = ?1 AND state <> 'awaited'",
     )?;
-    let mut rows = select.query([order.map(OrderId::get)])?;
+    let mut rows = select.query([order.get()])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };

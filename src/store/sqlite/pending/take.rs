@@ -8,7 +8,7 @@ use super::super::db::{count_column, count_value, file_column, moment_text};
 use super::read;
 use crate::event::Moment;
 use crate::store::Result;
-use crate::store::pending::{PendingPolicy, Take, within_bytes};
+use crate::store::pending::{Forgotten, PendingPolicy, Take, within_bytes};
 use crate::store::sql::{CLAIM_RETURN, CONFIRM};
 use crate::task::{FileName, TaskKey};
 use crate::trade::{OrderId, Taken};
@@ -132,14 +132,14 @@ pub(super) fn confirm(tx: &Tx<'_>, by: &TaskKey, now: Moment) -> Result<u64> {
 }
 
 /// Forgets what was done before this moment.
-pub(super) fn forget(tx: &Tx<'_>, before: Moment, limit: u32) -> Result<u64> {
+pub(super) fn forget(tx: &Tx<'_>, before: Moment, limit: u32) -> Result<Forgotten> {
     let returns = "DELETE FROM pending_return WHERE (filename, line) IN
          (SELECT filename, line FROM pending_return WHERE done_at < ?1 LIMIT ?2)";
     let claims = "DELETE FROM pending_claim WHERE (filename, shard, kind) IN
          (SELECT filename, shard, kind FROM pending_claim WHERE done_at < ?1 LIMIT ?2)";
-    let forgotten = tx.prepare_cached(returns)?.execute(params![moment_text(before), limit])?;
-    tx.prepare_cached(claims)?.execute(params![moment_text(before), limit])?;
-    Ok(forgotten as u64)
+    let returns = tx.prepare_cached(returns)?.execute(params![moment_text(before), limit])?;
+    let claims = tx.prepare_cached(claims)?.execute(params![moment_text(before), limit])?;
+    Ok(Forgotten { returns: returns as u64, claims: claims as u64 })
 }
 
 fn candidate(row: &rusqlite::Row<'_>) -> Result<Candidate> {

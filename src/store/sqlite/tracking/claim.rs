@@ -9,6 +9,20 @@ use crate::store::sql::{self, CLAIM, REPLAY};
 use crate::store::{Error, Result};
 use crate::task::{Claim, Claimed, FileName, Output, Stage, TaskKey};
 
+/// The oldest file after a name that is ready, or whose lease ran out. The index has status, status before and filename,
+/// in this order.
+const NEXT_FILE: &str = "SELECT filename FROM pipeline_tracking WHERE {status} = 'new' AND {previous} = 'done'
+       AND (next_at IS NULL OR next_at <= ?1) AND filename > ?2
+     UNION SELECT filename FROM pipeline_tracking WHERE {status} = 'started' AND {previous} = 'done'
+       AND lease_until < ?1 AND filename > ?2
+     ORDER BY filename LIMIT 1";
+/// The tasks of a file.
+const OF_FILE: &str = "SELECT filename, shard FROM pipeline_tracking WHERE filename = ?1 ORDER BY shard";
+/// What this claim id holds.
+const HELD: &str = "SELECT filename, shard FROM pipeline_tracking
+     WHERE claim_id = ?1 AND {status} = 'started' AND lease_until IS NOT NULL ORDER BY filename, shard";
+/// The first shard after a number.
+const NEXT_SHARD: &str = "SELECT MIN(shard) FROM pipeline_tracking WHERE shard > ?1";
 /// What a claim has to know of each task it got.
 const RETURNING: &str = " RETURNING token, attempts, shards_count";
 
@@ -33,9 +47,7 @@ pub(super) fn claim(connection: &mut Connection, claim: &Claim, context: Context
 
 /// What this claim id got before and still holds, with a fresh lease: the first answer was lost.
 fn replay(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
-    let select = "SELECT filename, shard FROM pipeline_tracking
-         WHERE claim_id = ?1 AND {status} = 'started' AND lease_until IS NOT NULL ORDER BY filename, shard";
-    let keys = keys(transaction, &for_stage(claim.stage, select), params![claim.claim_id])?;
+    let keys = keys(transaction, &for_stage(claim.stage, HELD), params![claim.claim_id])?;
     let update = for_stage(claim.stage, REPLAY) + RETURNING;
     let mut claimed = Vec::new();
     for key in keys {
@@ -84,12 +96,7 @@ fn fail_exhausted(transaction: &Transaction<'_>, stage: Stage, context: Context)
 
 /// The splitter's way: all ready shards of a file together, file by file until the limit is reached.
 fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
-    let select = "SELECT filename FROM pipeline_tracking WHERE {status} = 'new' AND {previous} = 'done'
-           AND (next_at IS NULL OR next_at <= ?1) AND filename > ?2
-         UNION SELECT filename FROM pipeline_tracking WHERE {status} = 'started' AND {previous} = 'done'
-           AND lease_until < ?1 AND filename > ?2
-         ORDER BY filename LIMIT 1";
-    let select = for_stage(claim.stage, select);
+    let select = for_stage(claim.stage, NEXT_FILE);
     let mut claimed: Vec<Claimed> = Vec::new();
     let mut after = String::new();
     while claimed.len() < claim.limit as usize {
@@ -100,8 +107,7 @@ fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context) -
         let Some(file) = next else {
             break;
         };
-        let shards = "SELECT filename, shard FROM pipeline_tracking WHERE filename = ?1 ORDER BY shard";
-        for key in keys(transaction, shards, params![file])? {
+        for key in keys(transaction, OF_FILE, params![file])? {
             if claim.shard.is_none_or(|shard| shard == key.shard) {
                 claimed.extend(claim_one(transaction, &key, claim, context)?);
             }
@@ -139,9 +145,7 @@ fn shards(transaction: &Transaction<'_>, only: Option<ShardId>) -> Result<Vec<Sh
     let mut shards = Vec::new();
     let mut after = -1_i16;
     loop {
-        let next: Option<u8> = transaction
-            .prepare_cached("SELECT MIN(shard) FROM pipeline_tracking WHERE shard > ?1")?
-            .query_row([after], |row| row.get(0))?;
+        let next: Option<u8> = transaction.prepare_cached(NEXT_SHARD)?.query_row([after], |row| row.get(0))?;
         let Some(shard) = next else {
             return Ok(shards);
         };
@@ -248,26 +252,30 @@ mod tests {
     use crate::store::FileQuery;
     use crate::task::Status;
 
-    /// The statements that look for work must find it by an index, however many rows there are.
+    /// The statements that look for work must find it by an index that has it in order, however many rows there are.
     #[test]
     fn candidates_are_found_by_index_without_sorting() {
         let mut connection = Connection::open_in_memory().unwrap();
         super::super::super::migrate::run(&mut connection, &super::super::super::migrate::TRACKING).unwrap();
-        for stage in [Stage::ShardWorker, Stage::MysqlSender] {
-            let select = for_stage(
-                stage,
-                "SELECT filename FROM pipeline_tracking WHERE shard = 1 AND {status} = 'new' ORDER BY filename LIMIT 1",
-            );
+        let oldest = |stage, strict| for_stage(stage, &sql::oldest_unfinished(stage, strict, 2));
+        for select in [
+            for_stage(Stage::ShardSplitter, NEXT_FILE),
+            OF_FILE.to_owned(),
+            NEXT_SHARD.to_owned(),
+            oldest(Stage::ShardWorker, false),
+            oldest(Stage::ShardWorker, true),
+            oldest(Stage::MysqlSender, false),
+            oldest(Stage::MysqlSender, true),
+        ] {
             let plan = plan(&connection, &select);
-            assert!(plan.contains("USING COVERING INDEX") && !plan.contains("TEMP B-TREE"), "{plan}");
+            let is_scan = plan.split("; ").any(|step| step.starts_with("SCAN pipeline_tracking"));
+            assert!(plan.contains("SEARCH pipeline_tracking USING") && !is_scan, "{plan}");
+            assert!(plan.contains("INDEX pipeline_tracking_") || select == OF_FILE, "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
         }
-        let select = for_stage(
-            Stage::ShardSplitter,
-            "SELECT filename FROM pipeline_tracking WHERE {status} = 'new' AND {previous} = 'done' AND filename > ''
-             ORDER BY filename LIMIT 1",
-        );
-        let plan = plan(&connection, &select);
-        assert!(plan.contains("INDEX") && !plan.contains("TEMP B-TREE") && !plan.contains("SCAN"), "{plan}");
+        // These are sorted: one claim's tasks are few.
+        let plan = plan(&connection, &for_stage(Stage::ShardWorker, HELD));
+        assert!(plan.starts_with("SEARCH pipeline_tracking USING INDEX pipeline_tracking_claim"), "{plan}");
     }
 
     #[test]
@@ -284,7 +292,8 @@ mod tests {
 
     fn plan(connection: &Connection, select: &str) -> String {
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {select}")).unwrap();
-        let rows = statement.query_map([], |row| row.get::<_, String>("detail")).unwrap();
+        let values = rusqlite::params_from_iter(vec![1; statement.parameter_count()]);
+        let rows = statement.query_map(values, |row| row.get::<_, String>("detail")).unwrap();
         rows.map(|row| row.unwrap()).collect::<Vec<_>>().join("; ")
     }
 

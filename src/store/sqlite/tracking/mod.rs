@@ -61,7 +61,7 @@ impl Tracking for SqliteTracking {
     }
 
     async fn ping(&self) -> Result<()> {
-        self.db.call(|connection| read::ping(connection)).await
+        self.db.ping("pipeline_tracking").await
     }
 
     async fn register(&self, file: &FileName, shards: &[ShardId]) -> Result<Registered> {

@@ -15,12 +15,6 @@ use crate::task::{
 /// Files per page at the most.
 const PAGE_MAX: u32 = 1000;
 
-/// Answers if the schema is there.
-pub(super) fn ping(connection: &Connection) -> Result<()> {
-    connection.query_row("SELECT 1 FROM pipeline_tracking LIMIT 1", [], |_| Ok(())).optional()?;
-    Ok(())
-}
-
 /// The state of one task, as far as moves depend on it.
 pub(super) fn task_row(connection: &Connection, key: &TaskKey) -> Result<Option<Row>> {
     let view = shards_of(connection, &key.file, true)?.into_iter().find(|view| view.shard == key.shard);
