@@ -200,6 +200,8 @@ fn a_worker_that_cannot_ask_waits_for_its_state() {
 fn a_worker_that_has_nothing_to_do_keeps_its_state_from_being_made_again() {
     let mut pipeline = sold();
     pipeline.start(Role::Work0);
+    // It listens when it has its state.
+    pipeline.role(Role::Work0).wait_port();
     let before = std::fs::metadata(state(&pipeline, 0).join("worker.sqlite")).unwrap();
     let said = pipeline.run(&["work", "--shard", "0", "--rebuild", "--force"], 1).log;
     assert!(said.contains("a worker of shard 0 is running here: stop it, then rebuild"), "{said}");

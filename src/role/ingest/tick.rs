@@ -23,7 +23,6 @@ use crate::pipeline::ingest::spool::Published;
 use crate::pipeline::ingest::writer::Writer;
 use crate::shutdown::Stop;
 use crate::task::FileName;
-use crate::trade::wire::cache::BacklogResponse;
 
 /// Files that wait to be announced; more are found by the next comparison with the API.
 const ANNOUNCE_QUEUE: usize = 4096;
@@ -42,14 +41,14 @@ struct Rides {
 impl Rides {
     /// How many returns are due, if the cache-service says so. Where it may be missing, because there are no early
     /// returns, one line is enough.
-    fn due_of(&mut self, answer: Result<BacklogResponse, ClientError>) -> Option<u64> {
+    fn due_of(&mut self, answer: Result<u64, ClientError>) -> Option<u64> {
         let was_unanswered = std::mem::replace(&mut self.is_unanswered, answer.is_err());
         match answer {
-            Ok(backlog) => {
+            Ok(due) => {
                 if was_unanswered {
                     log::info!("the cache-service says again whether returns wait for a ride");
                 }
-                Some(backlog.due)
+                Some(due)
             }
             Err(e) => {
                 let level = if was_unanswered { log::Level::Debug } else { log::Level::Warn };
@@ -159,7 +158,7 @@ impl Ingest {
             return;
         }
         let cache = self.cache.clone();
-        let asked = tokio::task::spawn_blocking(move || cache.backlog()).await;
+        let asked = tokio::task::spawn_blocking(move || cache.backlog().map(|backlog| backlog.due)).await;
         let due = match asked {
             Ok(answer) => rides.due_of(answer),
             Err(e) => return log::error!("asking for the returns that wait ended abnormally: {e}"),
