@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rand::seq::IndexedRandom;
 
-use super::{Class, Size};
+use super::{Class, Size, assert_imported_in_any_order};
 use crate::support::events::purchase;
 use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role, STAGES};
@@ -96,6 +96,7 @@ fn a_clock_that_is_two_hours_off_changes_nothing() {
     }
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
+    assert_imported_in_any_order(&pipeline, &(0..round).flat_map(orders).collect::<Vec<_>>());
     class.finish();
 }
 
@@ -117,4 +118,5 @@ fn a_lease_from_before_the_clock_went_back_does_not_last_for_hours() {
     let count = || (0..2).map(|shard| pipeline.row_count(shard)).sum::<usize>();
     eventually("all is delivered", CHAOS, || count() == usize::try_from(LINES).unwrap());
     pipeline.assert_all_is_well(&Known::new());
+    assert_imported_in_any_order(&pipeline, &orders(0));
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use rand::RngExt;
 
 use super::poster::{Poster, assert_posts_are_there_once};
-use super::{Class, Size};
+use super::{Class, Size, assert_imported};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::mount::Mount;
 use crate::support::oracle::Known;
@@ -97,11 +97,13 @@ fn fill(lack: Lack, name: &'static str) {
     let mut class = Class::new(size, name);
     STAGES.into_iter().for_each(|role| pipeline.start(role));
     pipeline.start(Role::Ingest);
-    let poster = Poster::start();
+    let (poster, mut input) = (Poster::start(), Vec::new());
     poster.state().set_port(pipeline.role(Role::Ingest).wait_port());
     for round in 0..size.pick(1, 25) {
-        let input = pipeline.write("input.ndjson", &generated(size.seed + round, MISHAPS, 3000));
-        let args = ["ingest", "--from", input.to_str().unwrap(), "--batch", "100"];
+        let mut part = generated(size.seed + round, MISHAPS, 3000);
+        let path = pipeline.write("input.ndjson", &part);
+        input.append(&mut part);
+        let args = ["ingest", "--from", path.to_str().unwrap(), "--batch", "100"];
         let import = pipeline.spawn(&args, None);
         let (before, more) = (pipeline.delivered().0, rng.random_range(1..30));
         eventually("some files are delivered", PATIENCE, || pipeline.delivered().0 >= before + more);
@@ -138,6 +140,7 @@ fn fill(lack: Lack, name: &'static str) {
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
     assert_posts_are_there_once(&pipeline, acknowledged);
+    assert_imported(&pipeline, &input);
     let query = "SELECT MAX(attempt) FROM pipeline_stage_result";
     let attempts: u32 = pipeline.database("pipeline_db").query_row(query, [], |row| row.get(0)).unwrap();
     assert_eq!(attempts, 1, "a full disk burnt attempts");

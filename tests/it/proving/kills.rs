@@ -11,9 +11,9 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::poster::{Poster, State, assert_posts_are_there_once, is_posted};
+use super::poster::{Poster, State, assert_posts_are_there_once};
 use super::recovery::Recovery;
-use super::{Class, Size, variable};
+use super::{Class, Size, assert_imported, variable};
 use crate::support::database::Rows;
 use crate::support::events::{MISHAPS, generated, read};
 use crate::support::mariadb::Mariadb;
@@ -258,11 +258,8 @@ fn endure(backend: Backend, size: Size, mut pipeline: Pipeline) {
     recovery.finish(&mut classes);
     let oracle = pipeline.assert_all_is_well(&Known::new());
 
-    let (posted, imported): (Vec<_>, Vec<_>) =
-        pipeline.event_files().into_iter().partition(|(_, content)| is_posted(content));
-    let imported: Vec<u8> = imported.into_iter().flat_map(|(_, content)| content).collect();
-    assert!(imported == input, "every imported line is in an event file once");
-    assert!(!posted.is_empty());
+    assert_imported(&pipeline, &input);
+    assert!(acknowledged > 0);
     assert_posts_are_there_once(&pipeline, acknowledged);
     assert!(!is_generated || oracle.duplicates > 100 && oracle.world.rejected.len() > 100);
     // An import has no lease: it goes on when somebody starts it again. The limit is that of all kills together: of one

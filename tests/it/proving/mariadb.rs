@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, TxOpts};
 
-use super::{Class, Size};
+use super::{Class, Size, assert_imported};
 use crate::support::commits::Commits;
 use crate::support::events::{MISHAPS, generated};
 use crate::support::mariadb::Mariadb;
@@ -146,6 +146,7 @@ fn a_database_that_is_away_delays_everything_and_burns_nothing() {
     let mut server = Mariadb::start();
     let mut pipeline = Pipeline::served(server.databases(server.port()), &SETTINGS);
     STAGES.into_iter().chain([Role::Ingest]).for_each(|role| pipeline.start(role));
+    let mut input = Vec::new();
     for outage in OUTAGES {
         let mut class = Class::new(size, outage.name());
         let mut rounds = 0..size.pick(1, ROUNDS_MAX);
@@ -154,8 +155,10 @@ fn a_database_that_is_away_delays_everything_and_burns_nothing() {
             && let Some(round) = rounds.next()
         {
             let seed = size.seed + 100 * round + outage as u64;
-            let input = pipeline.write("input.ndjson", &generated(seed, MISHAPS, 4000));
-            let args = ["ingest", "--from", input.to_str().unwrap(), "--batch", "100"];
+            let mut part = generated(seed, MISHAPS, 4000);
+            let path = pipeline.write("input.ndjson", &part);
+            input.append(&mut part);
+            let args = ["ingest", "--from", path.to_str().unwrap(), "--batch", "100"];
             let before = pipeline.delivered().0;
             let import = pipeline.spawn(&args, None);
             eventually("some files are delivered", PATIENCE, || pipeline.delivered().0 > before);
@@ -179,6 +182,7 @@ fn a_database_that_is_away_delays_everything_and_burns_nothing() {
             pipeline.role(role).wait_ready();
         }
         pipeline.assert_all_is_well(&Known::new());
+        assert_imported(&pipeline, &input);
         class.finish();
     }
     let attempts = "SELECT MAX(attempt) FROM pipeline_stage_result";
@@ -236,7 +240,8 @@ fn a_commit_whose_answer_is_lost_is_delivered_once() {
     let mut class = Class::new(size, "reply of COMMIT lost");
     let began = Instant::now();
     let files = usize::try_from(batches / u64::from(SHARDS)).unwrap();
-    pipeline.import(&generated(size.seed, MISHAPS, files * 50), 50);
+    let input = generated(size.seed, MISHAPS, files * 50);
+    pipeline.import(&input, 50);
     pipeline.wait_settled();
     class.recovered(began.elapsed());
     let (_, cuts) = proxy.counts();
@@ -244,6 +249,7 @@ fn a_commit_whose_answer_is_lost_is_delivered_once() {
     (control_cuts..cuts).for_each(|_| class.struck(true));
     assert!(class.in_flight() > batches / 10, "{} of {batches} answers were cut", class.in_flight());
     pipeline.assert_all_is_well(&Known::new());
+    assert_imported(&pipeline, &input);
     let attempts = "SELECT MAX(attempt) FROM pipeline_stage_result";
     assert_eq!(pipeline.open("pipeline_db").texts(attempts), [[Some("1".to_owned())]], "a lost answer burnt attempts");
     class.finish();

@@ -13,8 +13,8 @@ use rand::RngExt;
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
-use super::poster::{Poster, assert_posts_are_there_once, is_posted};
-use super::{Class, Size};
+use super::poster::{Poster, assert_posts_are_there_once};
+use super::{Class, Size, assert_imported};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::mount::{Mount, make_image};
 use crate::support::oracle::Known;
@@ -178,9 +178,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
     pipeline.assert_all_is_well(&Known::new());
     assert_posts_are_there_once(&pipeline, acknowledged);
     // A post may be there twice, when its answer was lost with the power; the worker knows it by its key.
-    let files = pipeline.event_files().into_iter().map(|(_, content)| content);
-    let imported: Vec<u8> = files.filter(|content| !is_posted(content)).flatten().collect();
-    assert!(imported == inputs.concat(), "every imported line is in an event file once");
+    assert_imported(&pipeline, &inputs.concat());
     class.finish();
     // The processes before their disk.
     drop(pipeline);
