@@ -220,7 +220,7 @@ mod on_mariadb {
         let size = Size::asked();
         let server = Mariadb::start();
         let (lease, attempts) = settings(Backend::Mariadb.plan(size).lease);
-        let mut pipeline = Pipeline::served(server.databases(server.port()), &[&lease, &attempts]);
+        let mut pipeline = Pipeline::served(server.databases(server.ports()), &[&lease, &attempts]);
         STAGES.into_iter().for_each(|role| pipeline.start(role));
         endure(Backend::Mariadb, size, pipeline);
     }
