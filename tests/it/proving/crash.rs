@@ -192,7 +192,7 @@ impl Stage {
                 let mut client = pipeline.spawn(&args, None);
                 while client.is_running() {
                     if !strike.was_killed && !victim.is_running() {
-                        (strike.was_killed, strike.in_flight) = (true, true);
+                        strike = Strike { was_killed: true, in_flight: pipeline.proxy_of(role).lost() > 0, ..strike };
                         pipeline.start(role);
                     }
                     pause_briefly();

@@ -3,6 +3,7 @@
 //! Small with the other tests; at full size by `tests/chaos`, where a run is void unless every class struck work in
 //! flight: its victim held a claimed task or an open request at that moment.
 
+mod aim;
 mod clocks;
 mod corrupt;
 mod crash;

@@ -152,7 +152,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
             running.push(import);
             running.iter().for_each(|process| process.signal(Signal::STOP));
             // Whoever was promised something so far was promised it before the cut.
-            class.struck(poster.state().is_busy() || leased(&pipeline) > 0);
+            class.struck(poster.state().is_open() || leased(&pipeline) > 0);
             let copy = disk.freeze(cut + 1);
             poster.state().set_port(0);
             running.into_iter().for_each(|process| drop(process.kill9()));
