@@ -1,6 +1,7 @@
 //! Claims under a race, and claims among a million tasks.
 //!
 //! 1. 64 clients, each with connections of its own, race for 10,000 tasks: every task must go to exactly one of them.
+//!    Then all leases are over, and they race once more: no token of a task may come again.
 //! 2. The time of one claim per stage with 10,000 rows in the tracking table (the reference) and with 1,000,000, of which
 //!    all but the last 10,000 are finished; printed as a ratio.
 //!
@@ -33,6 +34,9 @@ const CLAIMS: usize = 400;
 const ROWS_PER_INSERT: usize = 1000;
 /// 2000-01-01: the files' names are its seconds.
 const FIRST_MS: i64 = 946_684_800_000;
+/// As if everybody who holds a lease had died long ago.
+const END_LEASES: &str =
+    "UPDATE pipeline_tracking SET lease_until = '2000-01-01 00:00:00.000' WHERE lease_until IS NOT NULL";
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -71,33 +75,41 @@ async fn open(url: &StoreUrl) -> Outcome<Arc<dyn Tracking>> {
 
 async fn race(url: &StoreUrl) -> Outcome<()> {
     fill(url, TASKS, |_| [true, false, false]).await?;
-    let began = Instant::now();
-    let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        let tracking = open(url).await?;
-        clients.spawn(async move { take_all(tracking, client).await });
-    }
-    let mut won: Vec<(TaskKey, u64)> = Vec::new();
-    while let Some(result) = clients.join_next().await {
-        won.extend(result??);
-    }
-    let took = began.elapsed();
-    let keys: BTreeSet<&TaskKey> = won.iter().map(|(key, _)| key).collect();
-    println!(
-        "race: {CLIENTS} clients, {} wins of {} tasks ({TASKS} there), no error, {took:.1?}",
-        won.len(),
-        keys.len()
-    );
-    if won.len() != TASKS || keys.len() != TASKS {
-        return Err("a task went to nobody, or to two".into());
+    let mut tokens = BTreeSet::new();
+    for pass in ["first", "again"] {
+        let began = Instant::now();
+        let mut clients = JoinSet::new();
+        for client in 0..CLIENTS {
+            let tracking = open(url).await?;
+            clients.spawn(async move { take_all(tracking, pass, client).await });
+        }
+        let mut won: Vec<(TaskKey, u64)> = Vec::new();
+        while let Some(result) = clients.join_next().await {
+            won.extend(result??);
+        }
+        let took = began.elapsed();
+        let keys: BTreeSet<&TaskKey> = won.iter().map(|(key, _)| key).collect();
+        let count = keys.len();
+        println!(
+            "race ({pass}): {CLIENTS} clients, {} wins of {count} tasks ({TASKS} there), no error, {took:.1?}",
+            won.len()
+        );
+        if won.len() != TASKS || count != TASKS {
+            return Err("a task went to nobody, or to two".into());
+        }
+        if let Some((key, token)) = won.into_iter().find(|won| !tokens.insert(won.clone())) {
+            return Err(format!("token {token} of {key} was given out twice").into());
+        }
+        // All of them die with what they hold.
+        execute(url, vec![END_LEASES.to_owned()]).await?;
     }
     Ok(())
 }
 
-async fn take_all(tracking: Arc<dyn Tracking>, client: usize) -> Outcome<Vec<(TaskKey, u64)>> {
+async fn take_all(tracking: Arc<dyn Tracking>, pass: &str, client: usize) -> Outcome<Vec<(TaskKey, u64)>> {
     let mut won = Vec::new();
     loop {
-        let claim_id = format!("{client}-{}", won.len());
+        let claim_id = format!("{pass}-{client}-{}", won.len());
         let claimed = tracking.claim(&claim(Stage::ShardSplitter, 4, claim_id)).await?;
         if claimed.is_empty() {
             tracking.close().await;

@@ -12,7 +12,7 @@ use std::process::Command;
 use rand::seq::IndexedRandom;
 use rusqlite::Connection;
 
-use super::{Class, Size};
+use super::{Class, Size, assert_imported};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role, SERVICES};
@@ -22,7 +22,7 @@ use crate::support::{PATIENCE, pause_briefly};
 /// Calls that change or read files, or talk to others. A question mark: not every processor has it.
 const CALLS: &str = "?open,openat,?mkdir,mkdirat,read,pread64,write,writev,pwrite64,fsync,fdatasync,?rename,renameat,\
     renameat2,?unlink,unlinkat,?link,linkat,ftruncate,flock,fcntl,socket,connect,bind,listen,accept4,sendto,sendmsg,\
-    recvfrom,recvmsg,shutdown,close";
+    recvfrom,recvmsg,sendfile,copy_file_range,shutdown,close";
 /// The lease is so long that only the test's own hand ends it: nothing here depends on how slow the tracer is.
 const SETTINGS: [&str; 2] = ["shared.cleanup=none", "pipeline.lease_ms=3600000"];
 const LINES: usize = 60;
@@ -30,6 +30,10 @@ const BATCH: &str = "20";
 /// A service does its work on threads that share it by chance: some need more work than one input until they come to a
 /// call for the nth time.
 const INPUTS: u64 = 3;
+/// The order of threads differs from run to run, and so do their last few calls: a call that is not reached is tried
+/// again, and of all of them so many percent may never be.
+const TRIES_MAX: usize = 3;
+const UNREACHED_PERCENT: usize = 2;
 /// Rounds of one-shot runs until everything is delivered.
 const ROUNDS_MAX: usize = 6;
 
@@ -192,7 +196,7 @@ impl Stage {
                 let mut client = pipeline.spawn(&args, None);
                 while client.is_running() {
                     if !strike.was_killed && !victim.is_running() {
-                        (strike.was_killed, strike.in_flight) = (true, true);
+                        strike = Strike { was_killed: true, in_flight: pipeline.proxy_of(role).lost() > 0, ..strike };
                         pipeline.start(role);
                     }
                     pause_briefly();
@@ -202,9 +206,11 @@ impl Stage {
                 return strike;
             }
         }
+        // Perhaps it died after the last client had ended.
+        let was_killed = !victim.is_running();
         victim.kill9();
         pipeline.start(role);
-        strike
+        Strike { was_killed, ..strike }
     }
 
     /// Whether the victim died with a task claimed, or with a part of its input imported and not announced.
@@ -239,9 +245,8 @@ impl Stage {
 
     fn compare(&self, pipeline: &Pipeline, inputs: usize) {
         pipeline.assert_all_is_well(&Known::new());
-        let content: Vec<u8> = pipeline.event_files().into_iter().flat_map(|(_, content)| content).collect();
         let input: Vec<u8> = self.inputs[..inputs].iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
-        assert!(content == input, "the event files are the input, cut");
+        assert_imported(pipeline, &input);
         // Where the import is part of the run, the names come from the clock.
         if !matches!(self.victim, Victim::Ingest | Victim::Service(_)) {
             let found = artifacts(pipeline);
@@ -341,18 +346,17 @@ fn crash_at_every_call(victim: Victim) {
         None => all.iter().collect(),
     };
     let mut class = Class::new(size, victim.class());
-    let mut unreached = 0;
+    let mut unreached = Vec::new();
     for site in &sites {
         println!("{victim:?} is killed at {site:?}");
-        let strike = stage.strike(site);
-        unreached += usize::from(!strike.was_killed);
-        if strike.was_killed {
-            class.struck(strike.in_flight);
+        match (0..TRIES_MAX).map(|_| stage.strike(site)).find(|strike| strike.was_killed) {
+            Some(strike) => class.struck(strike.in_flight),
+            None => unreached.push(format!("{}:{}", site.call, site.nth)),
         }
     }
-    println!("{victim:?}: {} of {} calls tried, {unreached} of them not reached this time", sites.len(), all.len());
-    // The order of threads differs from run to run, and so do their last few calls.
-    assert!(unreached <= sites.len() / 4, "{unreached} of {} calls were not reached", sites.len());
+    let count = unreached.len();
+    println!("{victim:?}: {} of {} calls tried, not reached: {count} {unreached:?}", sites.len(), all.len());
+    assert!(count * 100 <= sites.len() * UNREACHED_PERCENT, "of {} calls {count} were not reached", sites.len());
     class.finish();
 }
 

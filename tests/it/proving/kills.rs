@@ -4,6 +4,7 @@
 //! The seed is fixed and printed; the machine's own timing makes every run different all the same.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,20 +12,20 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::poster::{Poster, State, assert_posts_are_there_once, is_posted};
+use super::poster::{Poster, State, assert_posts_are_there_once};
 use super::recovery::Recovery;
-use super::{Class, Size, variable};
+use super::{Class, Size, aim, assert_imported, variable};
 use crate::support::database::Rows;
 use crate::support::events::{MISHAPS, generated, read};
 use crate::support::mariadb::Mariadb;
 use crate::support::oracle::Known;
-use crate::support::pipeline::{Pipeline, Role, SERVICES, SHARDS, STAGES};
+use crate::support::pipeline::{Pipeline, Role, SHARDS, STAGES};
 use crate::support::{PATIENCE, eventually, pause};
 
 /// Kills while each part is imported.
 const IMPORT_KILLS: usize = 2;
-/// How long a kill waits for its victim to be at work.
-const AIM: Duration = Duration::from_millis(400);
+/// A kill of the ingest comes so much later than a post is seen, at the most.
+const POST_MICROS: u64 = 4000;
 const VICTIMS: [Role; 8] =
     [Role::Apid, Role::Balance, Role::Cache, Role::Split, Role::Work0, Role::Work1, Role::Send, Role::Ingest];
 
@@ -108,8 +109,8 @@ impl Fire {
             eventually("some files are imported", PATIENCE, || {
                 self.pipeline.list("events").len() >= enough || !import.is_running()
             });
-            let in_flight = import.is_running();
-            import.kill9();
+            // An import that had ended by itself had announced everything.
+            let in_flight = import.kill9().status.signal() == Some(9);
             killed = Instant::now();
             self.note(&class, in_flight);
         }
@@ -128,41 +129,42 @@ impl Fire {
 
     /// Kills a role, if possible while it is at work, and starts it again at once.
     fn kill(&mut self, role: Role) {
-        let id = self.pipeline.role(role).id();
-        let began = Instant::now();
-        while !self.is_at_work(role, id) && began.elapsed() < AIM {
-            pause(Duration::from_millis(2));
-        }
-        pause(Duration::from_micros(self.rng.random_range(0..4000)));
-        let before = self.is_at_work(role, id);
-        let posts = self.poster.acknowledged();
+        let class = self.backend.class_of(role);
         if role == Role::Ingest {
-            self.poster.set_port(0);
+            return self.kill_ingest(&class);
         }
-        let killed = Instant::now();
-        self.pipeline.kill9(role);
-        // A stage's claim outlives it in the database: what it was at when it died is known exactly.
-        let (class, whose) = (self.backend.class_of(role), whose(role, id));
-        let in_flight = match role {
-            Role::Ingest => before && self.recovery.expect_post(&class, posts, killed),
-            Role::Apid | Role::Balance | Role::Cache => {
-                before && self.recovery.expect_tasks(&class, &whose, killed) > 0
-            }
-            _ => self.recovery.expect_tasks(&class, &whose, killed) > 0,
-        };
-        self.note(&class, in_flight);
+        let owners = self.struck_with(role);
+        let killed = aim::kill(&mut self.pipeline, self.database.as_ref(), role, &mut self.rng);
+        if killed.in_flight {
+            self.recovery.expect_tasks(&class, &owners, killed.at);
+        }
+        self.note(&class, killed.in_flight);
         self.pipeline.start(role);
-        if role == Role::Ingest {
-            self.poster.set_port(self.pipeline.role(role).wait_port());
-        }
     }
 
-    fn is_at_work(&self, role: Role, id: u32) -> bool {
-        match role {
-            Role::Ingest => self.poster.is_busy(),
-            Role::Balance | Role::Cache => self.pipeline.proxy_of(role).is_busy(),
-            _ => !self.recovery.leased(&whose(role, id)).is_empty(),
+    fn kill_ingest(&mut self, class: &str) {
+        aim::wait_at_work(&mut self.rng, POST_MICROS, || self.poster.is_open());
+        let (posts, lost) = (self.poster.acknowledged(), self.poster.lost_so_far());
+        self.poster.set_port(0);
+        self.pipeline.kill9(Role::Ingest);
+        let killed = Instant::now();
+        let in_flight = self.poster.lost() > lost;
+        if in_flight {
+            self.recovery.expect_post(class, posts, killed);
         }
+        self.note(class, in_flight);
+        self.pipeline.start(Role::Ingest);
+        self.poster.set_port(self.pipeline.role(Role::Ingest).wait_port());
+    }
+
+    /// The processes whose tasks wait for this role: its own, or those of whoever calls it. All of them live.
+    fn struck_with(&self, role: Role) -> Vec<u32> {
+        let callers: &[Role] = match role {
+            Role::Apid => &[Role::Split, Role::Work0, Role::Work1, Role::Send],
+            Role::Balance | Role::Cache => &[Role::Work0, Role::Work1],
+            _ => &[role],
+        };
+        callers.iter().map(|role| self.pipeline.role(*role).id()).collect()
     }
 
     fn deliveries(&self) -> usize {
@@ -192,11 +194,6 @@ impl Fire {
     }
 }
 
-/// Whose claims a role's are, as a pattern: everybody's wait for a service.
-fn whose(role: Role, id: u32) -> String {
-    if SERVICES.contains(&role) { "%".to_owned() } else { format!("%-{id}-%") }
-}
-
 /// The lines of the file that the caller named, packed or not; generated ones where there is none.
 fn input(size: Size, events: usize) -> (Vec<u8>, bool) {
     let Some(path) = variable("SHOPCTL_CHAOS_INPUT") else {
@@ -220,7 +217,7 @@ mod on_mariadb {
         let size = Size::asked();
         let server = Mariadb::start();
         let (lease, attempts) = settings(Backend::Mariadb.plan(size).lease);
-        let mut pipeline = Pipeline::served(server.databases(server.port()), &[&lease, &attempts]);
+        let mut pipeline = Pipeline::served(server.databases(server.ports()), &[&lease, &attempts]);
         STAGES.into_iter().for_each(|role| pipeline.start(role));
         endure(Backend::Mariadb, size, pipeline);
     }
@@ -258,11 +255,8 @@ fn endure(backend: Backend, size: Size, mut pipeline: Pipeline) {
     recovery.finish(&mut classes);
     let oracle = pipeline.assert_all_is_well(&Known::new());
 
-    let (posted, imported): (Vec<_>, Vec<_>) =
-        pipeline.event_files().into_iter().partition(|(_, content)| is_posted(content));
-    let imported: Vec<u8> = imported.into_iter().flat_map(|(_, content)| content).collect();
-    assert!(imported == input, "every imported line is in an event file once");
-    assert!(!posted.is_empty());
+    assert_imported(&pipeline, &input);
+    assert!(acknowledged > 0);
     assert_posts_are_there_once(&pipeline, acknowledged);
     assert!(!is_generated || oracle.duplicates > 100 && oracle.world.rejected.len() > 100);
     // An import has no lease: it goes on when somebody starts it again. The limit is that of all kills together: of one

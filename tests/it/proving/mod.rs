@@ -3,6 +3,7 @@
 //! Small with the other tests; at full size by `tests/chaos`, where a run is void unless every class struck work in
 //! flight: its victim held a claimed task or an open request at that moment.
 
+mod aim;
 mod clocks;
 mod corrupt;
 mod crash;
@@ -15,12 +16,15 @@ mod recovery;
 mod replies;
 mod zombies;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+
+use crate::support::pipeline::Pipeline;
 
 /// A full run is void if a class hit less work in flight than this.
 const HITS_MIN: u64 = 20;
@@ -52,6 +56,34 @@ impl Size {
         println!("{}: seed {}", if self.is_full { "full size" } else { "small" }, self.seed);
         ChaCha8Rng::seed_from_u64(of)
     }
+}
+
+/// Every line that was imported is in the event files once, and in its order. Posted events are counted by their rows.
+pub(crate) fn assert_imported(pipeline: &Pipeline, input: &[u8]) {
+    let found = imported(pipeline);
+    assert_same_lines(&found, input);
+    assert!(found == input, "the imported lines are in another order");
+}
+
+/// The same where files got names that go back in time.
+fn assert_imported_in_any_order(pipeline: &Pipeline, input: &[u8]) {
+    assert_same_lines(&imported(pipeline), input);
+}
+
+fn imported(pipeline: &Pipeline) -> Vec<u8> {
+    let files = pipeline.event_files().into_iter().map(|(_, content)| content);
+    files.filter(|content| !poster::is_posted(content)).flatten().collect()
+}
+
+fn assert_same_lines(found: &[u8], input: &[u8]) {
+    let mut counts = BTreeMap::<&[u8], i64>::new();
+    input.split_inclusive(|byte| *byte == b'\n').for_each(|line| *counts.entry(line).or_default() += 1);
+    found.split_inclusive(|byte| *byte == b'\n').for_each(|line| *counts.entry(line).or_default() -= 1);
+    let sum = |of: fn(i64) -> i64| counts.values().map(|count| of(*count).max(0)).sum::<i64>();
+    let (lost, surplus) = (sum(|count| count), sum(|count| -count));
+    let wrong = counts.iter().filter(|(_, count)| **count != 0).map(|(line, _)| String::from_utf8_lossy(line));
+    let wrong: Vec<_> = wrong.take(3).collect();
+    assert!(wrong.is_empty(), "of the imported lines {lost} are lost and {surplus} too many, as in {wrong:#?}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests/chaos says by the environment how much is to be tried")]

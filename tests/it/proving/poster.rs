@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::support::events::event;
 use crate::support::oracle::Row;
-use crate::support::pause;
 use crate::support::pipeline::{Pipeline, SHARDS};
+use crate::support::{PATIENCE, eventually, pause};
 
 /// Users of posted events start here, so that each row tells which post it was.
 const USERS: i64 = 1_000_000;
@@ -24,10 +24,13 @@ pub(super) struct Poster {
 #[derive(Default)]
 pub(super) struct State {
     port: AtomicU16,
-    busy: AtomicBool,
+    /// A post was sent and is not answered.
+    open: AtomicBool,
     stop: AtomicBool,
     acknowledged: AtomicI64,
     repeated: AtomicU64,
+    /// Posts that were sent and never answered.
+    lost: AtomicU64,
     /// Answers that were no 202, by their number.
     full: AtomicU64,
 }
@@ -63,8 +66,19 @@ impl State {
     }
 
     /// Whether a post is not answered yet.
-    pub(super) fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::SeqCst)
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// How many posts were never answered by whoever had them.
+    pub(super) fn lost_so_far(&self) -> u64 {
+        self.lost.load(Ordering::SeqCst)
+    }
+
+    /// The same right after the end of whoever it posted to.
+    pub(super) fn lost(&self) -> u64 {
+        eventually("a post to the dead has ended", PATIENCE, || !self.is_open());
+        self.lost_so_far()
     }
 
     /// How many events were acknowledged so far.
@@ -81,13 +95,11 @@ impl State {
         while !self.stop.load(Ordering::SeqCst) {
             let first = self.acknowledged();
             let body: String = (first..first + POST_LINES).map(line).collect();
-            self.busy.store(true, Ordering::SeqCst);
             while !self.post(&body) {
                 self.repeated.fetch_add(1, Ordering::SeqCst);
                 pause(Duration::from_millis(5));
             }
             self.acknowledged.store(first + POST_LINES, Ordering::SeqCst);
-            self.busy.store(false, Ordering::SeqCst);
             pause(Duration::from_millis(10));
         }
     }
@@ -98,13 +110,13 @@ impl State {
         if port == 0 {
             return false;
         }
-        let url = format!("http://127.0.0.1:{port}/api/v1/events");
-        let request =
-            ureq::post(url).config().timeout_global(Some(Duration::from_secs(10))).http_status_as_error(false);
-        let Ok(mut answer) = request.build().header("content-type", "application/x-ndjson").send(body) else {
-            return false;
-        };
-        match answer.status().as_u16() {
+        self.open.store(true, Ordering::SeqCst);
+        let answered = ask(port, body);
+        let is_lost = answered.as_ref().is_err_and(|e| !is_refused(e));
+        self.lost.fetch_add(u64::from(is_lost), Ordering::SeqCst);
+        self.open.store(false, Ordering::SeqCst);
+        let Ok((status, answer)) = answered else { return false };
+        match status {
             202 => {}
             507 => {
                 self.full.fetch_add(1, Ordering::SeqCst);
@@ -114,12 +126,26 @@ impl State {
             503 => return false,
             // Its port is somebody else's by now: it died between the look at the port and the connection.
             404 => return false,
-            other => panic!("a good post was answered {other}: {:?}", answer.body_mut().read_to_string()),
+            other => panic!("a good post was answered {other}: {answer}"),
         }
-        let Ok(taken) = answer.body_mut().read_json::<serde_json::Value>() else { return false };
+        let taken: serde_json::Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(taken["accepted"], POST_LINES, "{taken}");
         true
     }
+}
+
+/// Status and body of the whole answer.
+fn ask(port: u16, body: &str) -> Result<(u16, String), ureq::Error> {
+    let url = format!("http://127.0.0.1:{port}/api/v1/events");
+    let request = ureq::post(url).config().timeout_global(Some(Duration::from_secs(10))).http_status_as_error(false);
+    let mut answer = request.build().header("content-type", "application/x-ndjson").send(body)?;
+    Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
+}
+
+/// Nobody listened: nothing was sent.
+fn is_refused(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::ConnectionRefused)
+        || matches!(error, ureq::Error::ConnectionFailed)
 }
 
 fn line(number: i64) -> String {

@@ -13,8 +13,8 @@ use rand::RngExt;
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
-use super::poster::{Poster, assert_posts_are_there_once, is_posted};
-use super::{Class, Size};
+use super::poster::{Poster, assert_posts_are_there_once};
+use super::{Class, Size, assert_imported};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::mount::{Mount, make_image};
 use crate::support::oracle::Known;
@@ -152,7 +152,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
             running.push(import);
             running.iter().for_each(|process| process.signal(Signal::STOP));
             // Whoever was promised something so far was promised it before the cut.
-            class.struck(poster.state().is_busy() || leased(&pipeline) > 0);
+            class.struck(poster.state().is_open() || leased(&pipeline) > 0);
             let copy = disk.freeze(cut + 1);
             poster.state().set_port(0);
             running.into_iter().for_each(|process| drop(process.kill9()));
@@ -178,9 +178,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
     pipeline.assert_all_is_well(&Known::new());
     assert_posts_are_there_once(&pipeline, acknowledged);
     // A post may be there twice, when its answer was lost with the power; the worker knows it by its key.
-    let files = pipeline.event_files().into_iter().map(|(_, content)| content);
-    let imported: Vec<u8> = files.filter(|content| !is_posted(content)).flatten().collect();
-    assert!(imported == inputs.concat(), "every imported line is in an event file once");
+    assert_imported(&pipeline, &inputs.concat());
     class.finish();
     // The processes before their disk.
     drop(pipeline);

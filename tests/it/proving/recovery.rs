@@ -1,4 +1,8 @@
 //! How long what was struck takes until it is done: from the kill, by the database itself.
+//!
+//! A recovery begins when a task is struck that a living process has claimed, and ends when the stage of the task is
+//! done; as long as nobody has claimed it again, further kills neither begin another one nor set the first one back.
+//! If somebody has, and is struck, the first recovery ends with this kill and a second one begins.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +17,8 @@ use crate::support::pause;
 
 /// A task at a stage: file, shard, column of the stage's status.
 pub(super) type Task = (String, u8, &'static str);
+/// A task that somebody has claimed, and the token of the claim.
+type Held = (Task, i64);
 
 const STAGES: [&str; 3] = ["shard_splitter_status", "shard_worker_status", "mysql_sender_status"];
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -38,9 +44,9 @@ struct Waiting {
     what: What,
 }
 
-#[derive(PartialEq)]
 enum What {
-    Task(Task),
+    /// A task, and the token of the claim that was struck.
+    Task(Task, i64),
     /// The acknowledgement of a post after so many.
     Post(i64),
 }
@@ -59,39 +65,15 @@ impl Recovery {
         Self { database, shared, thread }
     }
 
-    /// The tasks that somebody holds whose name fits this pattern.
-    pub(super) fn leased(&self, whose: &str) -> Vec<Task> {
-        let mut all = Vec::new();
-        for column in STAGES {
-            let query = format!(
-                "SELECT filename, shard FROM pipeline_tracking
-                 WHERE {column} = 'started' AND lease_until IS NOT NULL AND owner LIKE '{whose}'"
-            );
-            all.extend(self.database.texts(&query).into_iter().map(|row| {
-                let [file, shard] = <[_; 2]>::try_from(row).unwrap().map(Option::unwrap);
-                (file, shard.parse().unwrap(), column)
-            }));
-        }
-        all
-    }
-
-    /// Waits for what the victim held; answers how much that was. What was struck before begins anew.
-    pub(super) fn expect_tasks(&self, class: &str, whose: &str, since: Instant) -> usize {
-        let tasks = self.leased(whose);
-        let mut waiting = lock(&self.shared.waiting);
-        for task in &tasks {
-            let what = What::Task(task.clone());
-            waiting.retain(|one| one.what != what);
-            waiting.push(Waiting { class: class.to_owned(), since, what });
-        }
-        tasks.len()
+    /// Waits for the tasks that these processes hold.
+    pub(super) fn expect_tasks(&self, class: &str, owners: &[u32], since: Instant) {
+        self.shared.strike(class, leased(self.database.as_ref(), owners), since);
     }
 
     /// Waits for the acknowledgement of a post.
-    pub(super) fn expect_post(&self, class: &str, acknowledged: i64, since: Instant) -> bool {
+    pub(super) fn expect_post(&self, class: &str, acknowledged: i64, since: Instant) {
         let what = What::Post(acknowledged);
         lock(&self.shared.waiting).push(Waiting { class: class.to_owned(), since, what });
-        true
     }
 
     /// When everything is done, tells each class how long it took.
@@ -105,10 +87,25 @@ impl Recovery {
 }
 
 impl Shared {
+    fn strike(&self, class: &str, held: Vec<Held>, since: Instant) {
+        let mut waiting = lock(&self.waiting);
+        for (task, token) in held {
+            let is_it = |one: &Waiting| matches!(&one.what, What::Task(other, _) if *other == task);
+            if let Some(at) = waiting.iter().position(is_it) {
+                if matches!(waiting[at].what, What::Task(_, struck) if struck == token) {
+                    continue;
+                }
+                let first = waiting.swap_remove(at);
+                lock(&self.over).push((first.class, since.duration_since(first.since)));
+            }
+            waiting.push(Waiting { class: class.to_owned(), since, what: What::Task(task, token) });
+        }
+    }
+
     fn look(&self, database: &dyn Rows, poster: &State) {
         let is_over = |one: &mut Waiting| match &one.what {
             What::Post(before) => poster.acknowledged() > *before,
-            What::Task((file, shard, column)) => {
+            What::Task((file, shard, column), _) => {
                 let query =
                     format!("SELECT {column} FROM pipeline_tracking WHERE filename = '{file}' AND shard = {shard}");
                 database.texts(&query)[0][0].as_deref() == Some("done")
@@ -119,6 +116,46 @@ impl Shared {
     }
 }
 
+/// The tasks that these processes hold.
+pub(super) fn leased(tracking: &dyn Rows, owners: &[u32]) -> Vec<Held> {
+    let whose: Vec<_> = owners.iter().map(|id| format!("owner LIKE '%-{id}-%'")).collect();
+    leased_where(tracking, &whose.join(" OR "))
+}
+
+/// The tasks that anybody holds.
+pub(super) fn leased_by_anyone(tracking: &dyn Rows) -> Vec<Held> {
+    leased_where(tracking, "owner IS NOT NULL")
+}
+
+fn leased_where(tracking: &dyn Rows, whose: &str) -> Vec<Held> {
+    let mut all = Vec::new();
+    for column in STAGES {
+        let query = format!(
+            "SELECT filename, shard, token FROM pipeline_tracking
+             WHERE {column} = 'started' AND lease_until IS NOT NULL AND ({whose})"
+        );
+        all.extend(tracking.texts(&query).into_iter().map(|row| {
+            let [file, shard, token] = <[_; 3]>::try_from(row).unwrap().map(Option::unwrap);
+            ((file, shard.parse().unwrap(), column), token.parse().unwrap())
+        }));
+    }
+    all
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn a_recovery_goes_on_until_somebody_who_claimed_again_is_struck() {
+    let (shared, began) = (Shared::default(), Instant::now());
+    let at = |secs| began + Duration::from_secs(secs);
+    let task = |token| vec![(("20250301080000".to_owned(), 0, STAGES[1]), token)];
+    shared.strike("first", task(7), at(0));
+    shared.strike("meanwhile", task(7), at(2));
+    assert!(lock(&shared.over).is_empty(), "nobody has claimed it since the first kill");
+    shared.strike("second", task(8), at(3));
+    assert_eq!(*lock(&shared.over), [("first".to_owned(), Duration::from_secs(3))]);
+    let waiting: Vec<_> = lock(&shared.waiting).drain(..).map(|one| (one.class, one.since)).collect();
+    assert_eq!(waiting, [("second".to_owned(), at(3))]);
 }

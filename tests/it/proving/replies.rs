@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Class, Size};
+use super::{Class, Size, assert_imported};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role};
@@ -29,13 +29,15 @@ const FEW: [Call; 4] = [CALLS[0], CALLS[1], CALLS[2], CALLS[3]];
 /// Runs files through a network with this fault until it has struck often enough.
 fn through(size: Size, kind: Mischief, calls: &[Call], per_mille: u64, strikes: u64) {
     let pipeline = Pipeline::running(&["pipeline.lease_ms=1500", "pipeline.attempts_max=1000"]);
+    let mut input = Vec::new();
     for call in calls {
-        strike(&pipeline, size, kind, *call, per_mille, strikes, (1000, 100));
+        input.append(&mut strike(&pipeline, size, kind, *call, per_mille, strikes, (1000, 100)));
     }
     pipeline.assert_all_is_well(&Known::new());
+    assert_imported(&pipeline, &input);
 }
 
-/// Imports lines in batches until answers to one call were spoiled so often.
+/// Imports lines in batches until answers to one call were spoiled so often; answers the lines.
 fn strike(
     pipeline: &Pipeline,
     size: Size,
@@ -44,15 +46,17 @@ fn strike(
     per_mille: u64,
     strikes: u64,
     lines: (usize, usize),
-) {
+) -> Vec<u8> {
     let mut class = Class::new(size, format!("{}: {call}", kind.name()));
     let counter = pipeline.proxy_of(service).spoil(call, kind, per_mille, size.seed);
     let batch = lines.1.to_string();
-    let mut before = 0;
+    let (mut input, mut before) = (Vec::new(), 0);
     while counter.struck() < strikes {
         let began = Instant::now();
         let files = pipeline.list("events").len() as u64;
-        let path = pipeline.write("input.ndjson", &generated(size.seed + files, MISHAPS, lines.0));
+        let mut part = generated(size.seed + files, MISHAPS, lines.0);
+        let path = pipeline.write("input.ndjson", &part);
+        input.append(&mut part);
         eventually("the import is through", PATIENCE, || {
             let import = pipeline.spawn(&["ingest", "--from", path.to_str().unwrap(), "--batch", &batch], None);
             import.wait_exit(PATIENCE).status.code() == Some(0)
@@ -66,6 +70,7 @@ fn strike(
     }
     pipeline.proxy_of(service).behave();
     class.finish();
+    input
 }
 
 #[test]
@@ -95,6 +100,8 @@ fn lost_replies_of_heartbeats_end_no_work() {
     size.chances("heartbeats");
     // Files so large that the work on them outlasts a third of the lease, many times.
     let pipeline = Pipeline::running(&["pipeline.lease_ms=600", "pipeline.attempts_max=1000"]);
-    strike(&pipeline, size, Mischief::Cut, (Role::Apid, "/heartbeat"), 500, size.pick(2, 40), (20_000, 20_000));
+    let (call, strikes, lines) = ((Role::Apid, "/heartbeat"), size.pick(2, 40), (20_000, 20_000));
+    let input = strike(&pipeline, size, Mischief::Cut, call, 500, strikes, lines);
     pipeline.assert_all_is_well(&Known::new());
+    assert_imported(&pipeline, &input);
 }

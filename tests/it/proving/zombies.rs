@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 use rustix::process::Signal;
 
-use super::{Class, Size};
+use super::{Class, Size, assert_imported};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role};
@@ -43,9 +43,11 @@ fn zombies_change_nothing() {
     let lease = format!("pipeline.lease_ms={LEASE_MS}");
     let mut pipeline = Pipeline::running(&[&lease, "pipeline.attempts_max=1000"]);
     let mut class = Class::new(size, "SIGSTOP past the lease");
-    let mut zombies = Vec::new();
+    let (mut zombies, mut input) = (Vec::new(), Vec::new());
     for round in 0..size.pick(6, 60) {
-        let path = pipeline.write("input.ndjson", &generated(size.seed + round, MISHAPS, 2000));
+        let mut part = generated(size.seed + round, MISHAPS, 2000);
+        let path = pipeline.write("input.ndjson", &part);
+        input.append(&mut part);
         let import = pipeline.spawn(&["ingest", "--from", path.to_str().unwrap(), "--batch", "200"], None);
         let role = *ROLES.choose(&mut rng).unwrap();
         let id = pipeline.role(role).id();
@@ -78,6 +80,7 @@ fn zombies_change_nothing() {
         assert!(!log.contains("panicked"), "{log}");
     }
     pipeline.assert_all_is_well(&Known::new());
+    assert_imported(&pipeline, &input);
     class.finish();
 }
 

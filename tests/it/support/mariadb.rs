@@ -19,6 +19,15 @@ pub(crate) struct Mariadb {
     folder: tempfile::TempDir,
 }
 
+/// Through which port each kind of database is reached.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) tracking: u16,
+    pub(crate) shards: u16,
+    pub(crate) balance: u16,
+    pub(crate) cache: u16,
+}
+
 impl Mariadb {
     /// A new server with a user that has no more rights than the roles need.
     pub(crate) fn start() -> Self {
@@ -85,21 +94,26 @@ impl Mariadb {
         self.port
     }
 
+    /// Its port for every kind of database.
+    pub(crate) fn ports(&self) -> Ports {
+        Ports { tracking: self.port, shards: self.port, balance: self.port, cache: self.port }
+    }
+
     /// Its superuser.
     pub(crate) fn root(&self) -> Served {
         Served(format!("mysql://root@127.0.0.1:{}", self.port))
     }
 
-    /// A pipeline's databases on it; who moves money, keeps returns or delivers reaches it through this port.
-    pub(crate) fn databases(&self, other_port: u16) -> Databases {
+    /// A pipeline's databases on it, each kind reached through its own port.
+    pub(crate) fn databases(&self, ports: Ports) -> Databases {
         let user = "mysql://shop:shop@127.0.0.1";
         Databases::Server {
             url: format!("{}/", self.root().0),
             settings: vec![
-                format!("database.tracking={user}:{}/pipeline_db", self.port),
-                format!("database.shard={user}:{other_port}/shop_shard_{{shard}}"),
-                format!("database.balance={user}:{other_port}/balance_db"),
-                format!("database.cache={user}:{other_port}/cache_db"),
+                format!("database.tracking={user}:{}/pipeline_db", ports.tracking),
+                format!("database.shard={user}:{}/shop_shard_{{shard}}", ports.shards),
+                format!("database.balance={user}:{}/balance_db", ports.balance),
+                format!("database.cache={user}:{}/cache_db", ports.cache),
             ],
         }
     }

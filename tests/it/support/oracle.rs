@@ -18,6 +18,8 @@ pub(crate) type Rejected = (String, u64, String, Vec<u8>);
 pub(crate) struct World {
     pub(crate) rows: BTreeMap<u8, BTreeSet<Row>>,
     pub(crate) rejected: BTreeSet<Rejected>,
+    /// Returns that wait for their purchase, by file and line.
+    pub(crate) pending: BTreeSet<(String, u64)>,
 }
 
 /// Reasons for lines that a test itself broke, by file and line.
@@ -45,7 +47,7 @@ impl Oracle {
     /// An oracle for accounts that begin with so much.
     pub(crate) fn with_opening(shards: u8, opening: i64) -> Self {
         let rows = (0..shards).map(|shard| (shard, BTreeSet::new())).collect();
-        let world = World { rows, rejected: BTreeSet::new() };
+        let world = World { rows, ..World::default() };
         Self { shards, trade: Model::new(opening * 100), lines: HashMap::new(), duplicates: 0, world }
     }
 
@@ -81,6 +83,7 @@ impl Oracle {
                 self.world.rejected.insert((file, line, reason, raw));
             }
         }
+        self.world.pending = self.trade.pending.iter().map(|((_, file, line), ..)| (file.clone(), *line)).collect();
     }
 
     /// What waits longer than it may is given up by the next file.
@@ -242,6 +245,7 @@ impl World {
             assert_same(&format!("rows of shard {shard}"), &self.rows[shard], rows);
         }
         assert_same("rejected lines", &self.rejected, &expected.rejected);
+        assert_same("returns that wait", &self.pending, &expected.pending);
         assert!(self == expected);
     }
 }

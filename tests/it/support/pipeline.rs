@@ -1,6 +1,6 @@
 //! A whole pipeline of separate processes on one folder of its own, with whoever is called behind a proxy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -302,8 +302,14 @@ impl Pipeline {
 
     /// What really is in the databases and the rejects files.
     pub(crate) fn world(&self) -> World {
-        let rows = (0..SHARDS).map(|shard| (shard, self.rows(shard).into_iter().collect())).collect();
-        let mut world = World { rows, ..World::default() };
+        let mut world = World { pending: self.pending(), ..World::default() };
+        for shard in 0..SHARDS {
+            let rows = self.rows(shard);
+            let count = rows.len();
+            let rows: BTreeSet<Row> = rows.into_iter().collect();
+            assert_eq!(rows.len(), count, "shard {shard} has a row twice");
+            world.rows.insert(shard, rows);
+        }
         let (mut folders, mut lines) = (vec!["shard-splitter/rejects".to_owned()], 0);
         folders.extend((0..SHARDS).map(|shard| format!("shard-worker-{shard}/rejects")));
         for path in folders.iter().flat_map(|folder| self.list(folder)) {
@@ -321,7 +327,7 @@ impl Pipeline {
         world
     }
 
-    /// The rows of one shard's database; each (file, line) must be there once.
+    /// The rows of one shard's database.
     pub(crate) fn rows(&self, shard: u8) -> Vec<Row> {
         let query =
             "SELECT source_file, source_line, event_type, shop_id, user_id, CAST(timestamp AS CHAR), shard FROM events";
@@ -331,6 +337,21 @@ impl Pipeline {
             assert_eq!(own.unwrap(), shard.to_string());
             let (line, kind) = (line.unwrap().parse().unwrap(), kind.unwrap().parse().unwrap());
             (file.unwrap(), line, kind, id(shop), id(user), timestamp.unwrap())
+        });
+        rows.collect()
+    }
+
+    /// The returns that no task has taken up; none where nobody has made their database yet.
+    fn pending(&self) -> BTreeSet<(String, u64)> {
+        let is_there = self.shared().join("db/cache_db.sqlite").exists();
+        if matches!(self.databases, Databases::Sqlite) && !is_there {
+            return BTreeSet::new();
+        }
+        // Not 'done': a task says so after its report, and perhaps only when the next one begins.
+        let query = "SELECT filename, line FROM pending_return WHERE taken_file IS NULL";
+        let rows = self.open("cache_db").texts(query).into_iter().map(|row| {
+            let [file, line] = <[_; 2]>::try_from(row).unwrap().map(Option::unwrap);
+            (file, line.parse().unwrap())
         });
         rows.collect()
     }

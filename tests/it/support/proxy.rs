@@ -21,8 +21,10 @@ struct Shared {
     backend: Option<SocketAddr>,
     hold: Option<Hold>,
     spoil: Option<Spoil>,
-    /// Requests that the backend has and has not answered.
-    open: usize,
+    /// Requests for work that the backend has and has not answered.
+    working: usize,
+    /// Requests for work that the backend had and never answered.
+    lost: u64,
 }
 
 /// What the network does to an answer after the API has given it.
@@ -153,9 +155,20 @@ impl Proxy {
         lock(&self.shared).backend = Some(SocketAddr::from(([127, 0, 0, 1], port)));
     }
 
-    /// Whether somebody waits for an answer of whatever is behind it.
-    pub(crate) fn is_busy(&self) -> bool {
-        lock(&self.shared).open > 0
+    /// Whether whatever is behind it has work to answer: a POST that is no claim, since claims wait for hours if need be.
+    pub(crate) fn is_working(&self) -> bool {
+        lock(&self.shared).working > 0
+    }
+
+    /// How much work was never answered by whoever had it.
+    pub(crate) fn lost_so_far(&self) -> u64 {
+        lock(&self.shared).lost
+    }
+
+    /// The same right after the end of whoever is behind it, while nobody has its place yet.
+    pub(crate) fn lost(&self) -> u64 {
+        super::eventually("calls to the dead have ended", super::PATIENCE, || !self.is_working());
+        self.lost_so_far()
     }
 
     /// Holds the next call back that has this in its path.
@@ -192,15 +205,21 @@ fn forward(client: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
         let path = String::from_utf8_lossy(first_line).into_owned();
         hold(shared, |hold| hold.at == HoldAt::Request && path.contains(hold.path));
         let backend = lock(shared).backend.ok_or(io::ErrorKind::ConnectionRefused)?;
-        if server.as_ref().is_none_or(|(addr, _)| *addr != backend) {
+        if server.as_ref().is_none_or(|(addr, stream)| *addr != backend || is_over(stream.get_ref())) {
             let stream = TcpStream::connect(backend)?;
             stream.set_nodelay(true)?;
             server = Some((backend, BufReader::new(stream)));
         }
         let Some((_, stream)) = &mut server else { return Ok(()) };
-        lock(shared).open += 1;
+        let is_work = path.starts_with("POST ") && !path.contains("/claim ");
+        lock(shared).working += usize::from(is_work);
         let answered = stream.get_mut().write_all(&request).and_then(|()| read_message(stream));
-        lock(shared).open -= 1;
+        let is_lost = is_work && !matches!(answered, Ok(Some(_)));
+        {
+            let mut shared = lock(shared);
+            shared.working -= usize::from(is_work);
+            shared.lost += u64::from(is_lost);
+        }
         let Some(answer) = answered? else { return Ok(()) };
         let has_work = memchr::memmem::find(&answer, b"\"token\":").is_some();
         hold(shared, |hold| hold.at == HoldAt::AnswerWithWork && has_work && path.contains(hold.path));
@@ -220,6 +239,13 @@ fn forward(client: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether whoever is at the other end has closed it: nothing that is sent there now is in anybody's hands.
+fn is_over(stream: &TcpStream) -> bool {
+    let looked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    let is_as_before = stream.set_nonblocking(false).is_ok();
+    !is_as_before || looked.is_ok() || looked.is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock)
 }
 
 /// Holds this call back if it is the one.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 /// A line with its place: moment, file, line.
-type Turn = (String, String, u64);
+pub(crate) type Turn = (String, String, u64);
 
 #[derive(Clone)]
 struct Bought {
@@ -41,7 +41,7 @@ pub(crate) struct Model {
     orders: HashMap<(u8, i64), Bought>,
     directory: HashMap<i64, u8>,
     /// Turn, line, shard that brought it, when its time is up.
-    pending: Vec<(Turn, Value, u8, i64)>,
+    pub(crate) pending: Vec<(Turn, Value, u8, i64)>,
     pub(crate) now: i64,
     owed: Vec<(i64, i128)>,
 }
