@@ -78,8 +78,14 @@ async fn race_for_a_file(world: &World, number: u32, pass: &str) -> Vec<Claimed>
         for asker in 0..ASKERS {
             let (tracking, start) = (Arc::clone(&world.tracking), Arc::clone(&start));
             let claim_id = format!("{pass}-{number}-{round}-{asker}");
-            let claim =
-                Claim { stage: SEND, worker: format!("asker {asker}"), limit: 1 + asker % 3, shard: None, claim_id };
+            let claim = Claim {
+                stage: SEND,
+                worker: format!("asker {asker}"),
+                limit: 1 + asker % 3,
+                shard: None,
+                claim_id,
+                takes_over: true,
+            };
             askers.spawn(async move {
                 start.wait().await;
                 tracking.claim(&claim).await.unwrap()
