@@ -35,6 +35,8 @@ enum Lack {
 
 /// A disk fills up so much later than a claimed task is seen, at the most.
 const CLAIMED_MICROS: u64 = 4000;
+/// Rounds at full size, at the most.
+const ROUNDS_MAX: u64 = 35;
 /// Bytes that the ballast takes at a time.
 const BLOCK_BYTES: usize = 4096;
 
@@ -79,18 +81,21 @@ impl Drop for Ballast {
     }
 }
 
+/// Room for everything that the rounds leave behind, on a busy machine five databases' logs of 12 MiB each: only the
+/// ballast makes it too little.
+fn limits(lack: Lack, size: Size) -> &'static str {
+    if lack == Lack::Inodes {
+        size.pick("size=256m,nr_inodes=2k", "size=1g,nr_inodes=56k")
+    } else {
+        size.pick("size=120m", "size=700m")
+    }
+}
+
 fn fill(lack: Lack, name: &'static str) {
     let size = Size::asked();
     let mut rng = size.chances(name);
     let temp = tempfile::tempdir().unwrap();
-    // Room for everything that the rounds leave behind, on a busy machine five databases' logs of 12 MiB each: only the
-    // ballast makes it too little.
-    let limits = if lack == Lack::Inodes {
-        size.pick("size=256m,nr_inodes=2k", "size=1g,nr_inodes=40k")
-    } else {
-        size.pick("size=120m", "size=500m")
-    };
-    let disk = Mount::tmpfs(&temp.path().join("disk"), limits);
+    let disk = Mount::tmpfs(&temp.path().join("disk"), limits(lack, size));
     let shared = disk.path().join("shared");
     if lack == Lack::BytesForFiles {
         std::fs::create_dir_all(&shared).unwrap();
@@ -104,7 +109,11 @@ fn fill(lack: Lack, name: &'static str) {
     pipeline.start(Role::Ingest);
     let (poster, mut input) = (Poster::start(), Vec::new());
     poster.state().set_port(pipeline.role(Role::Ingest).wait_port());
-    for round in 0..size.pick(1, 25) {
+    let mut rounds = 0..size.pick(1, ROUNDS_MAX);
+    // Sometimes nobody has a task at that moment: then one more.
+    while class.in_flight() < size.pick(1, 22)
+        && let Some(round) = rounds.next()
+    {
         let mut part = generated(size.seed + round, MISHAPS, 3000);
         let path = pipeline.write("input.ndjson", &part);
         input.append(&mut part);

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
 use super::poster::{Poster, assert_posts_are_there_once};
-use super::{Class, Size, assert_imported};
+use super::{Class, Size, aim, assert_imported};
 use crate::support::events::{MISHAPS, generated};
 use crate::support::mount::{Mount, make_image};
 use crate::support::oracle::Known;
@@ -26,6 +26,8 @@ use crate::support::{PATIENCE, eventually, pause};
 const IMAGE_MIB: (u64, u64) = (96, 400);
 /// Files that the control acknowledges.
 const CONTROL_FILES: usize = 20;
+/// A cut comes so much later than work is seen, at the most.
+const WORK_MICROS: u64 = 4000;
 const LEASE: &str = "pipeline.lease_ms=1500";
 
 /// The files of a disk: its image, and where it is mounted.
@@ -146,6 +148,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
         let (before, more) = (pipeline.delivered().0, rng.random_range(1..30));
         eventually("some files are delivered", PATIENCE, || pipeline.delivered().0 >= before + more);
         pause(std::time::Duration::from_millis(rng.random_range(0..50)));
+        aim::wait_at_work(&mut rng, WORK_MICROS, || poster.state().is_open() || leased(&pipeline) > 0);
 
         let copy = {
             let mut running: Vec<Process> = roles.iter().map(|role| pipeline.take(*role)).collect();
