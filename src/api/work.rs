@@ -107,7 +107,9 @@ async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<(Vec<
         tokio::pin!(bell);
         // From here on a ring is noticed, also one between the look and the wait.
         bell.as_mut().enable();
-        let (tracking, own) = (api.tracking.clone(), Claim { takes_over: api.grace.is_over(), ..claim.clone() });
+        // Who does not wait runs once and would leave behind what he does not get now.
+        let takes_over = wait.is_zero() || api.grace.is_over();
+        let (tracking, own) = (api.tracking.clone(), Claim { takes_over, ..claim.clone() });
         let claimed = to_the_end(async move { tracking.claim(&own).await }).await?;
         if !claimed.is_empty() || Instant::now() >= deadline || api.stop.is_requested() {
             return Ok((claimed, waited));

@@ -118,12 +118,19 @@ fn who_had_a_task_comes_back_before_it_is_handed_to_others() {
     assert_eq!(tracking.execute(end, []).unwrap(), 2);
     drop(tracking);
     pipeline.start(Role::Apid);
-    assert_eq!(claim("too early", 0).len(), 0);
+    assert_eq!(claim("too early", 1).len(), 0);
     let key = TaskKey { file: held[0].filename.clone(), shard: held[0].shard };
     let heartbeat = TaskRequest { token: Some(held[0].token), ..TaskRequest::new(&key) };
     client.heartbeat(Stage::ShardSplitter, &heartbeat).unwrap();
     let taken: Vec<_> = claim("second", 25_000).into_iter().map(|task| (task.shard, task.attempt)).collect();
     assert_eq!(taken, [(held[1].shard, 2)], "only who did not come back");
+    // Who runs once does not come again, and leaves nothing behind.
+    pipeline.kill9(Role::Apid);
+    let tracking = rusqlite::Connection::open(pipeline.shared().join("db/pipeline_db.sqlite")).unwrap();
+    assert_eq!(tracking.execute(end, []).unwrap(), 2);
+    drop(tracking);
+    pipeline.start(Role::Apid);
+    assert_eq!(claim("once", 0).len(), 2);
 }
 
 #[test]
