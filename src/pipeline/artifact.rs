@@ -366,6 +366,18 @@ pub fn size(path: &Path) -> io::Result<u64> {
     Ok(u64::try_from(plain::stat(path)?.st_size).unwrap_or_default())
 }
 
+/// Whether anything has this name.
+///
+/// # Errors
+/// Whatever the system says, unless nothing has.
+pub fn is_there(path: &Path) -> io::Result<bool> {
+    match plain::stat(path) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// When a file was last written, as Unix time in milliseconds.
 ///
 /// # Errors

@@ -352,12 +352,7 @@ impl Redriver {
         let mut name = from.clone();
         loop {
             let path = self.folder.locate(&Artifact::Events(name.clone()));
-            let is_taken = match artifact::size(&path) {
-                Ok(_) => true,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.client.find_file(&name)?.is_some(),
-                Err(e) => return Err(e.into()),
-            };
-            if !is_taken {
+            if !artifact::is_there(&path)? && self.client.find_file(&name)?.is_none() {
                 return Ok(name);
             }
             name = name.next_second();

@@ -67,11 +67,7 @@ impl Kept {
         let Some(kept) = Artifact::from_file_name(name) else {
             return Ok(false);
         };
-        match artifact::size(&self.folder.locate(&Artifact::Events(kept.file().clone()))) {
-            Ok(_) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
-        }
+        artifact::is_there(&self.folder.locate(&Artifact::Events(kept.file().clone())))
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::found::Found;
-use super::state::PAGE;
+use super::state::{PAGE, paid_for};
 use crate::boot::{Context, Failure};
 use crate::event::ShardId;
 use crate::rules::money::{PURCHASE, REVERSAL};
@@ -96,8 +96,7 @@ pub(super) async fn was_moved(books: &dyn ShardStore) -> store::Result<bool> {
     let mut after = None;
     loop {
         let page = books.list_orders(after, PAGE).await?;
-        let mut bought = page.iter().filter_map(|order| order.bought);
-        if bought.any(|bought| bought.user_id.is_some() && bought.price.minor() > 0) {
+        if page.iter().any(|order| paid_for(*order) > 0) {
             return Ok(true);
         }
         match page.last() {

@@ -161,7 +161,7 @@ impl Compared {
 }
 
 /// What a user paid for an order, in minor units. Cash does not go through the accounts.
-fn paid_for(order: BookedOrder) -> i128 {
+pub(super) fn paid_for(order: BookedOrder) -> i128 {
     let bought = order.bought.filter(|bought| bought.user_id.is_some());
     bought.map_or(0, |bought| i128::from(bought.price.minor()) * i128::from(bought.qty))
 }
