@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::found::Found;
+use crate::pipeline::audit::Found;
 use super::state::{PAGE, paid_for};
 use crate::boot::{Context, Failure};
 use crate::event::ShardId;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::found::Found;
+use crate::pipeline::audit::Found;
 use super::pairs::{Keyed, Pairs};
 use crate::event::{Money, ShardId};
 use crate::store::{self, BookedOrder, Bought, Census, ShardStore, Shelf, WorkerLook};
