@@ -73,9 +73,11 @@ impl<'a> RowImage<'a> {
 impl RowsDigest {
     /// Adds a row.
     pub(super) fn add(&mut self, row: &RowImage<'_>) {
+        let (mut high, mut low) = ([0; 16], [0; 16]);
         let sha256 = row.sha256();
-        let half = |bytes: &[u8]| bytes.iter().fold(0, |number: u128, byte| (number << 8) | u128::from(*byte));
-        let (high, low) = (half(&sha256[..16]), half(&sha256[16..]));
+        high.copy_from_slice(&sha256[..16]);
+        low.copy_from_slice(&sha256[16..]);
+        let (high, low) = (u128::from_be_bytes(high), u128::from_be_bytes(low));
         let (sum, carries) = self.low.overflowing_add(low);
         self.low = sum;
         self.high = self.high.wrapping_add(high).wrapping_add(u128::from(carries));

@@ -55,6 +55,11 @@ fn of(file: &FileName, what: String) -> Difference {
     Difference { file: Some(file.clone()), what }
 }
 
+/// Enough of a digest to tell it from another.
+fn beginning(digest: &str) -> String {
+    digest.chars().take(12).chain("...".chars()).collect()
+}
+
 fn is_undigested(census: &Census, file: &FileName) -> bool {
     census.unattributed.contains_key(file.as_str())
         || census.sent.iter().any(|sent| sent.file == *file && sent.is_undigested())
@@ -88,10 +93,11 @@ impl Reported<'_> {
             Some(_) if rows != present => {
                 Some(format!("{rows} rows were delivered, {present} are in the database; {NEXT}"))
             }
-            Some(RowDigests { delivered, present: digest }) => (!sent.is_as_delivered()).then(|| {
+            Some(RowDigests { delivered, present }) => (!sent.is_as_delivered()).then(|| {
+                let (delivered, present) = (beginning(delivered), beginning(&present.to_string()));
                 format!(
-                    "its {rows} rows are in the database, but not as they were delivered: the marker has the digest \
-                     {delivered}, the rows make {digest}; {NEXT}"
+                    "its {rows} rows are in the database, but not as they were delivered: their digest was \
+                     {delivered}, it is {present}; {NEXT}"
                 )
             }),
         }

@@ -117,7 +117,7 @@ fn what_is_changed_by_hand_is_named(fresh: Fresh) {
         (format!("UPDATE events SET shard = 1 {second_row}"), FIRST, "not as they were delivered"),
         (format!("UPDATE events SET source_line = 400 {second_row}"), FIRST, "not as they were delivered"),
         (format!("UPDATE events SET user_id = 8 {early}"), SECOND, "not as they were delivered"),
-        (format!("UPDATE events SET delivered_with = '{FIRST}' {early}"), SECOND, "3 rows were delivered, 2 are in"),
+        (format!("UPDATE events SET delivered_with = '{FIRST}' {early}"), SECOND, "4 rows were delivered, 3 are in"),
         (format!("UPDATE events SET delivered_with = '20240101000000' {early}"), "20240101000000", "1 rows are in"),
         (format!("UPDATE events SET delivered_with = NULL {early}"), FIRST, "1 rows of it are in the database that no"),
         (format!("DELETE FROM events {early}"), SECOND, "rows were delivered"),
