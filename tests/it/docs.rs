@@ -2,6 +2,9 @@
 //!
 //! After a change that is meant, `SHOPCTL_BLESS=1 cargo test --test it docs` writes the answers into the document.
 
+mod links;
+mod settings;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
