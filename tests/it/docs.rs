@@ -2,6 +2,7 @@
 //!
 //! After a change that is meant, `SHOPCTL_BLESS=1 cargo test --test it docs` writes the answers into the document.
 
+mod commands;
 mod links;
 mod settings;
 
