@@ -44,8 +44,9 @@ struct Page {
 
 #[test]
 fn every_link_resolves() {
-    let pages: BTreeMap<PathBuf, Page> =
-        files(&["README.md", "CHANGELOG.md", "docs", "tests"], &["md"]).map(|path| (path.clone(), page(&path))).collect();
+    let pages: BTreeMap<PathBuf, Page> = files(&["README.md", "CHANGELOG.md", "docs", "tests"], &["md"])
+        .map(|path| (path.clone(), page(&path)))
+        .collect();
     assert!(pages.len() >= 10, "the documents were not found");
     let mut wrong = Vec::new();
     for (path, page) in &pages {
