@@ -18,7 +18,7 @@ const PLACES: [(&str, &str); 7] = [
 ];
 
 /// Commands that are documented and under way: they come with the branches that make them.
-const UNDER_WAY: [&str; 4] = ["doctor", "restore", "--map", "ingest --once"];
+const UNDER_WAY: [&str; 5] = ["doctor", "restore", "backup DIR", "--map", "ingest --once"];
 
 #[test]
 fn the_documents_name_commands_that_there_are() {
