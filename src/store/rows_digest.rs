@@ -61,8 +61,7 @@ impl<'a> RowImage<'a> {
         // Which of the two are not NULL: a zero is none.
         head[2] = u8::from(self.shop_id.is_some());
         head[3] = u8::from(self.user_id.is_some());
-        let numbers =
-            [self.timestamp_ms, self.shop_id.unwrap_or(0), self.user_id.unwrap_or(0), self.source_line];
+        let numbers = [self.timestamp_ms, self.shop_id.unwrap_or(0), self.user_id.unwrap_or(0), self.source_line];
         for (place, number) in head[4..].chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_be_bytes());
         }
@@ -119,7 +118,10 @@ mod tests {
     fn the_encoding_is_the_documented_one() {
         let other = RowImage { event_type: 3, shop_id: None, user_id: Some(i64::MAX), source_line: 18, ..row() };
         assert_eq!(digest_of(&[row()]).to_string(), "5d586280c593ed486176ec0a698ba2e33b93cf70bc4cfdb4a9ec1f9b8653163e");
-        assert_eq!(digest_of(&[row(), other]).to_string(), "ad09c8ba13000a18a819b1de551695f8c971c223b2ece94e2fce679b7d944797");
+        assert_eq!(
+            digest_of(&[row(), other]).to_string(),
+            "ad09c8ba13000a18a819b1de551695f8c971c223b2ece94e2fce679b7d944797"
+        );
         assert_eq!(digest_of(&[]).to_string(), "0".repeat(64));
     }
 

@@ -79,7 +79,9 @@ fn difference(
     let Some(entry) = entry else {
         let (shard, OrderOutcome { order_id, is_accepted, .. }) = known.first()?;
         let word = word(*is_accepted);
-        return Some(format!("order {order_id} was {word} by the worker of shard {shard} and is not in the order directory"));
+        return Some(format!(
+            "order {order_id} was {word} by the worker of shard {shard} and is not in the order directory"
+        ));
     };
     let Order { order, shop_id, shard, state, .. } = entry;
     let order = order.get();
@@ -89,7 +91,9 @@ fn difference(
         None if is_settled(entry) => {
             let word = word(is_entered);
             let others = known.iter().map(|(of, _)| format!(", that of shard {of} does")).collect::<String>();
-            Some(format!("the order directory has order {order} as {word} in shard {shard}, whose worker does not know it{others}"))
+            Some(format!(
+                "the order directory has order {order} as {word} in shard {shard}, whose worker does not know it{others}"
+            ))
         }
         None => None,
         // An order that was rejected first and accepted later keeps its first entry.
@@ -148,12 +152,28 @@ mod tests {
     fn what_does_not_agree_is_named() {
         use OrderState::{Accepted, Rejected};
         let differing = [
-            (None, vec![known(1, 3, true)], "order 7 was accepted by the worker of shard 1 and is not in the order directory"),
+            (
+                None,
+                vec![known(1, 3, true)],
+                "order 7 was accepted by the worker of shard 1 and is not in the order directory",
+            ),
             (None, vec![known(1, 3, false)], "order 7 was rejected by the worker of shard 1 and is not in"),
             (Some(entry(0, 2, Accepted)), vec![], "order 7 as accepted in shard 0, whose worker does not know it"),
-            (Some(entry(0, 2, Rejected)), vec![known(1, 3, true)], "shard 0, whose worker does not know it, that of shard 1 does"),
-            (Some(entry(0, 2, Accepted)), vec![known(0, 2, false)], "order 7 as accepted, the worker of shard 0 as rejected"),
-            (Some(entry(0, 4, Accepted)), vec![known(0, 2, true)], "order 7 in shop 4, the worker of shard 0 in shop 2"),
+            (
+                Some(entry(0, 2, Rejected)),
+                vec![known(1, 3, true)],
+                "shard 0, whose worker does not know it, that of shard 1 does",
+            ),
+            (
+                Some(entry(0, 2, Accepted)),
+                vec![known(0, 2, false)],
+                "order 7 as accepted, the worker of shard 0 as rejected",
+            ),
+            (
+                Some(entry(0, 4, Accepted)),
+                vec![known(0, 2, true)],
+                "order 7 in shop 4, the worker of shard 0 in shop 2",
+            ),
         ];
         for (entry, known, expected) in differing {
             let what = difference(entry.as_ref(), &known, |_| true).unwrap_or_default();

@@ -12,7 +12,8 @@ use crate::store::{Census, RowDigests, SentFile};
 use crate::task::{FileName, TaskKey};
 
 /// What to do when rows differ.
-const NEXT: &str = "rows were added, deleted or changed by hand: put them back from a backup (docs/runbook.md#audit-difference)";
+const NEXT: &str =
+    "rows were added, deleted or changed by hand: put them back from a backup (docs/runbook.md#audit-difference)";
 
 /// What was reported of the tasks.
 pub struct Reported<'a> {
@@ -71,7 +72,9 @@ fn of_earlier_version(census: &Census) -> Option<Difference> {
     let delivered: u64 = undigested().map(|sent| sent.rows).sum();
     let present = undigested().map(|sent| sent.present).chain(census.unattributed.values().copied()).sum::<u64>();
     (delivered != present).then(|| {
-        let what = format!("{delivered} rows were delivered by an earlier version, {present} of them are in the database; {NEXT}");
+        let what = format!(
+            "{delivered} rows were delivered by an earlier version, {present} of them are in the database; {NEXT}"
+        );
         Difference { file: None, what }
     })
 }
@@ -141,7 +144,9 @@ impl Reported<'_> {
         for (name, rows) in &census.unmarked {
             let file: Option<FileName> = name.parse().ok();
             if !file.as_ref().is_some_and(|file| self.delivered.contains_key(&self.key(file))) {
-                let what = format!("{rows} rows are in the database as delivered with '{name}', which has no marker in sent_file; {NEXT}");
+                let what = format!(
+                    "{rows} rows are in the database as delivered with '{name}', which has no marker in sent_file; {NEXT}"
+                );
                 found.push(Difference { file, what });
             }
         }
@@ -156,7 +161,9 @@ impl Reported<'_> {
         for (name, rows) in &census.unattributed {
             let early = if may_be { self.held_of(name) } else { 0 };
             if *rows > early {
-                let what = format!("{rows} rows of it are in the database that no delivery wrote ({early} may be early returns); {NEXT}");
+                let what = format!(
+                    "{rows} rows of it are in the database that no delivery wrote ({early} may be early returns); {NEXT}"
+                );
                 found.push(Difference { file: name.parse().ok(), what });
             }
         }
@@ -208,15 +215,22 @@ mod tests {
         // One row less of A, one more of B: the sum is right.
         let both = found(&census(vec![sent(A, 5, 4), sent(B, 6, 7)], &[]), Some(3), 3);
         assert_eq!(both.len(), 2, "{both:?}");
-        assert!(both[0].0.as_deref() == Some(A) && both[0].1.starts_with("5 rows were delivered, 4 are in the database"));
-        assert!(both[1].0.as_deref() == Some(B) && both[1].1.starts_with("6 rows were delivered, 7 are in the database"));
+        assert!(
+            both[0].0.as_deref() == Some(A) && both[0].1.starts_with("5 rows were delivered, 4 are in the database")
+        );
+        assert!(
+            both[1].0.as_deref() == Some(B) && both[1].1.starts_with("6 rows were delivered, 7 are in the database")
+        );
     }
 
     #[test]
     fn rows_that_are_not_what_was_delivered_are_named_although_their_number_is_right() {
         let changed = RowDigests { delivered: Digest::new([7; 32]).to_string(), present: Digest::new([8; 32]) };
         let found = found(&census(vec![SentFile { digests: Some(changed), ..sent(A, 5, 5) }], &[]), Some(0), 0);
-        assert!(found.len() == 1 && found[0].1.starts_with("its 5 rows are in the database, but not as they were delivered"));
+        assert!(
+            found.len() == 1
+                && found[0].1.starts_with("its 5 rows are in the database, but not as they were delivered")
+        );
     }
 
     /// The task of A failed in this shard, so A has no marker here; B was delivered with two early returns of A.
@@ -260,7 +274,9 @@ mod tests {
         let unmarked = BTreeMap::from([(A.to_owned(), 4), (B.to_owned(), 1)]);
         let unmarked = compare(&Census { unmarked, ..Census::default() }, &reported);
         assert_eq!(unmarked.len(), 2, "{unmarked:?}");
-        assert!(unmarked[0].what.contains("reported 5 rows, 4 are in the database, and their marker in sent_file is gone"));
+        assert!(
+            unmarked[0].what.contains("reported 5 rows, 4 are in the database, and their marker in sent_file is gone")
+        );
         assert!(unmarked[1].what.contains(&format!("1 rows are in the database as delivered with '{B}'")));
     }
 }

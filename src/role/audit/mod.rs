@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use crate::pipeline::audit::Check;
 pub use self::money::Accounts;
 pub use self::pending::Pending;
 use self::reports::Reports;
@@ -25,6 +24,7 @@ pub use self::table::table;
 use super::apid;
 use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::event::ShardId;
+pub use crate::pipeline::audit::Check;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::spool;
 use crate::store::{self, Census, SchemaKind, ShardStore, Tracking};

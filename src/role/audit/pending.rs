@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::super::cache;
-use crate::pipeline::audit::Found;
 use super::money::is_used;
 use super::reports::Reports;
 use super::state::PAGE;
 use crate::boot::{Context, Failure};
+use crate::pipeline::audit::Found;
 use crate::store::{self, PendingStore, SchemaKind, Tracking};
 use crate::task::{FileName, Ledger, TaskKey};
 

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use crate::pipeline::audit::Found;
 use crate::event::{Moment, ShardId};
 use crate::pipeline::artifact;
+use crate::pipeline::audit::Found;
 use crate::pipeline::audit::rows::{self, Difference, Reported};
 use crate::pipeline::folder::{self, Artifact, Folder};
 use crate::store::{self, Census, SentFile, Tracking};

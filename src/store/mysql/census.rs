@@ -22,7 +22,8 @@ impl Work for TakeCensus {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Census> {
         let (mut tally, mut after) = (Tally::default(), i64::MIN);
-        let select = "SELECT id, delivered_with, source_file, event_type, shard, `timestamp`, shop_id, user_id, source_line
+        let select =
+            "SELECT id, delivered_with, source_file, event_type, shard, `timestamp`, shop_id, user_id, source_line
              FROM events WHERE id > ? ORDER BY id LIMIT ?";
         loop {
             let rows = tx.rows(select, (after, ROWS_MAX)).await?;
@@ -37,7 +38,8 @@ impl Work for TakeCensus {
 }
 
 fn add(tally: &mut Tally, row: &Row) -> Result<()> {
-    let (delivered_with, source_file) = (get::<Option<String>>(row, "delivered_with")?, get::<String>(row, "source_file")?);
+    let (delivered_with, source_file) =
+        (get::<Option<String>>(row, "delivered_with")?, get::<String>(row, "source_file")?);
     let byte = |column| Ok::<_, crate::store::Error>(u8::try_from(get::<i64>(row, column)?).ok());
     // A moment that no calendar has, such as 0000-00-00, is not read; nor is a number out of its range.
     let image = match (byte("event_type")?, byte("shard")?, moment(row, "timestamp").ok()) {

@@ -4,9 +4,9 @@ use rusqlite::{Connection, Row};
 
 use super::db::{count_column, file_column};
 use crate::event::{Moment, ShardId};
-use crate::store::{Error, Result};
 use crate::store::census::{Census, Marker, StoredRow, Tally};
 use crate::store::rows_digest::RowImage;
+use crate::store::{Error, Result};
 
 /// Takes it, in the transaction of the caller.
 pub(super) fn take(connection: &Connection, shard: ShardId) -> Result<Census> {

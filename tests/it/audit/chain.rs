@@ -107,7 +107,9 @@ impl Chain {
             }
             (
                 open_tracking(&database.tracking, clock.clone(), policy).await.unwrap(),
-                open_balance(&database.balance, clock.clone(), shopctl::event::Money::from_minor(100_000)).await.unwrap(),
+                open_balance(&database.balance, clock.clone(), shopctl::event::Money::from_minor(100_000))
+                    .await
+                    .unwrap(),
                 open_pending(&database.cache, clock.clone(), kept).await.unwrap(),
             )
         });
@@ -324,7 +326,9 @@ impl Chain {
     pub(super) fn texts(&self, database: &str, query: &str) -> Vec<Vec<Option<String>>> {
         use crate::support::database::Rows;
         match &self.databases {
-            Databases::Server { url, .. } if !self.is_embedded(database) => Served(format!("{url}{database}")).texts(query),
+            Databases::Server { url, .. } if !self.is_embedded(database) => {
+                Served(format!("{url}{database}")).texts(query)
+            }
             _ => rusqlite::Connection::open(self.path(database)).unwrap().texts(query),
         }
     }

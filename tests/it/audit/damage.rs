@@ -144,13 +144,31 @@ fn what_is_changed_by_hand_is_named(fresh: Fresh) {
         assert!(found.iter().any(|one| one.starts_with(FIRST) && one.contains(expected)), "{statement}: {found:#?}");
     }
     let entries = [
-        ("DELETE FROM order_directory WHERE order_id = 2", "order 2 was accepted by the worker of shard 0 and is not in"),
-        ("DELETE FROM order_directory WHERE order_id = 5", "order 5 was rejected by the worker of shard 0 and is not in"),
-        ("UPDATE order_directory SET shard = 1 WHERE order_id = 2", "order 2 as accepted in shard 1, whose worker does not"),
+        (
+            "DELETE FROM order_directory WHERE order_id = 2",
+            "order 2 was accepted by the worker of shard 0 and is not in",
+        ),
+        (
+            "DELETE FROM order_directory WHERE order_id = 5",
+            "order 5 was rejected by the worker of shard 0 and is not in",
+        ),
+        (
+            "UPDATE order_directory SET shard = 1 WHERE order_id = 2",
+            "order 2 as accepted in shard 1, whose worker does not",
+        ),
         ("UPDATE order_directory SET shard = 99 WHERE order_id = 2", "order 2 as accepted in shard 99, whose worker"),
-        ("UPDATE order_directory SET shop_id = 4 WHERE order_id = 2", "order 2 in shop 4, the worker of shard 0 in shop 2"),
-        ("UPDATE order_directory SET state = 'accepted' WHERE order_id = 5", "order 5 as accepted, the worker of shard 0"),
-        ("UPDATE order_directory SET order_id = 77 WHERE order_id = 2", "order 77 as accepted in shard 0, whose worker"),
+        (
+            "UPDATE order_directory SET shop_id = 4 WHERE order_id = 2",
+            "order 2 in shop 4, the worker of shard 0 in shop 2",
+        ),
+        (
+            "UPDATE order_directory SET state = 'accepted' WHERE order_id = 5",
+            "order 5 as accepted, the worker of shard 0",
+        ),
+        (
+            "UPDATE order_directory SET order_id = 77 WHERE order_id = 2",
+            "order 77 as accepted in shard 0, whose worker",
+        ),
     ];
     for (statement, expected) in entries {
         let found = named(&chain.audit_with(cache, "order_directory", statement));
@@ -206,7 +224,8 @@ fn early_returns_of_a_file_that_failed_are_no_difference(fresh: Fresh) {
 fn forget_deliveries(chain: &Chain) {
     for shard in chain.shards() {
         let database = format!("shop_shard_{shard}");
-        chain.change(&database, &["UPDATE events SET delivered_with = NULL", "UPDATE sent_file SET rows_sha256 = NULL"]);
+        chain
+            .change(&database, &["UPDATE events SET delivered_with = NULL", "UPDATE sent_file SET rows_sha256 = NULL"]);
     }
 }
 
@@ -222,9 +241,16 @@ fn what_an_earlier_version_delivered_is_audited_as_before(fresh: Fresh) {
     chain.file(&second);
     chain.settle();
     assert_clean(&chain.audit(true));
-    let gone = chain.audit_with("shop_shard_0", "events", "DELETE FROM events WHERE source_line = 4 AND delivered_with IS NULL");
+    let gone = chain.audit_with(
+        "shop_shard_0",
+        "events",
+        "DELETE FROM events WHERE source_line = 4 AND delivered_with IS NULL",
+    );
     let found = named(&gone);
-    assert!(found.iter().any(|one| one.contains("rows were delivered") && one.contains("are in the database")), "{found:#?}");
+    assert!(
+        found.iter().any(|one| one.contains("rows were delivered") && one.contains("are in the database")),
+        "{found:#?}"
+    );
     // The other way round: the early return is of a file whose digest is known, and was delivered by the older sender.
     let columns = format!("UPDATE events SET delivered_with = NULL WHERE delivered_with = '{SECOND}'");
     let marker = format!("UPDATE sent_file SET rows_sha256 = NULL WHERE filename = '{SECOND}'");
@@ -254,11 +280,16 @@ fn a_return_of_a_decided_purchase_is_unfinished_work(fresh: Fresh) {
     let unfinished = chain.audit(true);
     assert_eq!((unfinished.pending.kept, unfinished.pending.decided), (2, 1));
     let found = named(&unfinished);
-    let expected = "1 early returns wait although their purchase is decided; a flush file takes them up: 'shopctl ingest --once'";
+    let expected =
+        "1 early returns wait although their purchase is decided; a flush file takes them up: 'shopctl ingest --once'";
     assert!(found.len() == 1 && found[0].contains(expected), "{found:#?}");
     chain.file(&[]);
     chain.run();
     let settled = chain.audit(true);
     assert_clean(&settled);
-    assert_eq!((settled.pending.kept, settled.pending.decided), (1, 0), "the other one waits for a purchase that never came");
+    assert_eq!(
+        (settled.pending.kept, settled.pending.decided),
+        (1, 0),
+        "the other one waits for a purchase that never came"
+    );
 }

@@ -55,7 +55,8 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let stage = prop_oneof![1 => Just(Stage::ShardSplitter), 2 => Just(Stage::ShardWorker), 2 => Just(Stage::MysqlSender)];
+    let stage =
+        prop_oneof![1 => Just(Stage::ShardSplitter), 2 => Just(Stage::ShardWorker), 2 => Just(Stage::MysqlSender)];
     let mishap = prop_oneof![
         6 => Just(Mishap::None),
         2 => (0_u32..5, any::<bool>()).prop_map(|(calls, is_lost)| Mishap::CallFails(calls, is_lost)),
@@ -128,8 +129,14 @@ fn damages(chain: &Chain, number: usize) -> Vec<Damage> {
 
 fn of_rows(chain: &Chain, database: &str, number: usize) -> Vec<Damage> {
     let Some(id) = pick(chain, database, "SELECT id FROM events", number) else { return Vec::new() };
-    let column = ["shop_id = coalesce(shop_id, 0) + 4", "user_id = coalesce(user_id, 0) + 1", "event_type = 4 - event_type + (event_type = 2)",
-        "`timestamp` = '2024-12-31 23:59:59.999'", "shard = shard + 1", "source_line = source_line + 1000000"][number % 6];
+    let column = [
+        "shop_id = coalesce(shop_id, 0) + 4",
+        "user_id = coalesce(user_id, 0) + 1",
+        "event_type = 4 - event_type + (event_type = 2)",
+        "`timestamp` = '2024-12-31 23:59:59.999'",
+        "shard = shard + 1",
+        "source_line = source_line + 1000000",
+    ][number % 6];
     let columns = "event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file";
     let events = |statement: String, expected: &str| Damage {
         database: database.to_owned(),

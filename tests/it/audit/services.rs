@@ -18,7 +18,11 @@ use super::chain::Trouble;
 const TAKEN_MAX: u32 = 10_000;
 
 /// Runs a call, unless its turn to fail has come.
-fn call<T>(handle: &Handle, trouble: &Trouble, work: impl Future<Output = Result<T>>) -> std::result::Result<Result<T>, Fault> {
+fn call<T>(
+    handle: &Handle,
+    trouble: &Trouble,
+    work: impl Future<Output = Result<T>>,
+) -> std::result::Result<Result<T>, Fault> {
     let left = trouble.left.load(Ordering::SeqCst);
     if left != 1 {
         trouble.left.store(left.saturating_sub(1), Ordering::SeqCst);
@@ -64,9 +68,7 @@ impl Bank for StoredBank {
                     trade::Outcome::InsufficientFunds => Outcome::InsufficientFunds,
                 })
                 .collect()),
-            Err(Error::Declined(trade::Refusal::KeyConflict(key))) => {
-                Err(Refusal::Conflict(key.as_str().to_owned()))
-            }
+            Err(Error::Declined(trade::Refusal::KeyConflict(key))) => Err(Refusal::Conflict(key.as_str().to_owned())),
             Err(other) => panic!("the bank: {other}"),
         }
     }

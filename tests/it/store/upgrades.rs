@@ -161,7 +161,8 @@ async fn code_of_the_second_version_works_on_the_digests_schema(backend: &dyn Ba
     migrate(&url, SchemaKind::Shard).await.unwrap();
     let old_marker = "INSERT INTO sent_file (filename, shard, sha256, `rows`, sent_at)
          VALUES ('20250101000001', 0, '{sha256}', 2, '2025-01-01 00:00:01.000')";
-    let old_rows = "INSERT INTO events (event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file, source_line)
+    let old_rows =
+        "INSERT INTO events (event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file, source_line)
          VALUES (0, 3, NULL, '2025-01-01 00:00:00.007', 0, '2025-01-01 00:00:01.000', '20250101000001', 1),
                 (3, NULL, 5, '2025-01-01 00:00:00.007', 0, '2025-01-01 00:00:01.000', '20250101000000', 9)";
     backend.change(&url, &old_marker.replace("{sha256}", &"ab".repeat(32))).await;
@@ -228,7 +229,10 @@ async fn a_migration_waits_for_the_one_that_is_at_it(backend: &Served) {
     assert_eq!(schema_state(&url, SchemaKind::Shard).await.unwrap(), Some(SchemaState { applied: 1, known: KNOWN }));
     other.query_drop(format!("DO RELEASE_LOCK({lock})")).await.unwrap();
     tokio::time::timeout(WAIT_MAX, migrating).await.unwrap().unwrap().unwrap();
-    assert_eq!(schema_state(&url, SchemaKind::Shard).await.unwrap(), Some(SchemaState { applied: KNOWN, known: KNOWN }));
+    assert_eq!(
+        schema_state(&url, SchemaKind::Shard).await.unwrap(),
+        Some(SchemaState { applied: KNOWN, known: KNOWN })
+    );
 }
 
 #[test]
