@@ -103,7 +103,6 @@ fn assert_clean(audit: &Audit) {
 fn what_is_changed_by_hand_is_named(fresh: Fresh) {
     let (databases, _server) = fresh();
     let chain = settled(databases);
-    let (shard, cache) = ("shop_shard_0", "cache_db");
     let second_row = "WHERE source_file = '20250101000001' AND source_line = 4";
     // The row of the early return, which the second file's delivery wrote.
     let early = "WHERE source_file = '20250101000001' AND source_line = 5";
@@ -131,18 +130,27 @@ fn what_is_changed_by_hand_is_named(fresh: Fresh) {
         ),
     ];
     for (statement, file, expected) in changes {
-        let found = named(&chain.audit_with(shard, "events", &statement));
+        let found = named(&chain.audit_with("shop_shard_0", "events", &statement));
         let is_named = |one: &String| one.starts_with(file) && one.contains(expected);
         assert!(found.iter().any(is_named), "{statement}: {found:#?}");
     }
+    of_markers(&chain);
+    of_the_directory(&chain);
+    assert_clean(&chain.audit(true));
+}
+
+fn of_markers(chain: &Chain) {
     let markers = [
         ("UPDATE sent_file SET rows_sha256 = sha256 WHERE filename = '20250101000001'", "not as they were delivered"),
         ("DELETE FROM sent_file WHERE filename = '20250101000001'", "and their marker in sent_file is gone"),
     ];
     for (statement, expected) in markers {
-        let found = named(&chain.audit_with(shard, "sent_file", statement));
+        let found = named(&chain.audit_with("shop_shard_0", "sent_file", statement));
         assert!(found.iter().any(|one| one.starts_with(FIRST) && one.contains(expected)), "{statement}: {found:#?}");
     }
+}
+
+fn of_the_directory(chain: &Chain) {
     let entries = [
         (
             "DELETE FROM order_directory WHERE order_id = 2",
@@ -171,10 +179,9 @@ fn what_is_changed_by_hand_is_named(fresh: Fresh) {
         ),
     ];
     for (statement, expected) in entries {
-        let found = named(&chain.audit_with(cache, "order_directory", statement));
+        let found = named(&chain.audit_with("cache_db", "order_directory", statement));
         assert!(found.iter().any(|one| one.contains(expected)), "{statement}: {found:#?}");
     }
-    assert_clean(&chain.audit(true));
 }
 
 /// The sum of the shard is right, and each of the files is wrong.
