@@ -4,7 +4,7 @@
 //! pending returns are; [`store`] where state lives;
 //! [`rules`] what the worker decides; [`pipeline`] how events travel from stage to stage; [`http`] serving;
 //! [`api`] the stage-status API; [`role`] one file per subcommand, started by [`boot`] with the settings of
-//! [`config`] and the words of [`cli`]; [`log_format`], [`clock`] and [`shutdown`] serve them all.
+//! [`config`] and the words of [`cli`]; [`log_format`], [`output`], [`clock`] and [`shutdown`] serve them all.
 
 pub mod api;
 pub mod boot;
@@ -14,6 +14,7 @@ pub mod config;
 pub mod event;
 pub mod http;
 pub mod log_format;
+pub mod output;
 pub mod pipeline;
 pub mod role;
 pub mod rules;

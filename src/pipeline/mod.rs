@@ -7,6 +7,7 @@
 //! with rejected lines, [`trace`] follows one event.
 
 pub mod artifact;
+pub mod backup;
 pub mod balance_client;
 pub mod cache_client;
 pub mod calls;
@@ -16,6 +17,7 @@ pub mod desk;
 pub mod driver;
 pub mod fault;
 pub mod folder;
+pub mod hold;
 pub mod ingest;
 pub mod lease;
 pub mod order;

@@ -8,6 +8,7 @@
 
 mod balance;
 mod books;
+mod embedded;
 mod error;
 mod migration;
 mod mysql;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use balance::BalanceStore;
 pub use books::Entry;
+pub use embedded::{check_embedded, copy_embedded, is_embedded_in_use, known_schema};
 pub use error::{Error, Result};
 pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use pending::{Forgotten, PendingPolicy, PendingStore, Take};

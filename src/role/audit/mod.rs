@@ -24,6 +24,7 @@ use self::state::{Books, Compared};
 pub use self::table::table;
 use super::apid;
 use crate::boot::{Context, Exit, Failure, say, say_json};
+use crate::output::OutputArgs;
 use crate::event::ShardId;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::spool;
@@ -45,9 +46,8 @@ pub struct Args {
     /// Count unfinished work as a difference
     #[arg(long)]
     pub settled: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// What the audit found.
@@ -88,7 +88,7 @@ impl Audit {
 /// [`Failure`] when a database cannot be opened.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let audit = audit(&ctx, args.settled).await?;
-    if args.json {
+    if args.output.is_json() {
         say_json(&audit)?;
     } else {
         say(&table(&audit))?;
