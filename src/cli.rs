@@ -6,8 +6,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::role::{
-    apid, audit, backup, balance, cache, completions, config, healthcheck, ingest, man, migrate, rejects, restore,
-    retry, send, split, status, trace, up, work,
+    apid, audit, backup, balance, cache, completions, config, doctor, healthcheck, ingest, man, migrate, rejects,
+    restore, retry, send, split, status, trace, up, work,
 };
 
 /// The version with the commit it was built from.
@@ -71,6 +71,8 @@ pub enum Command {
     Backup(backup::Args),
     /// Put a backup in the place of the shared folder
     Restore(restore::Args),
+    /// Look for what may be wrong around the roles, and say what to do
+    Doctor(doctor::Args),
     /// Ask a role on this machine whether it is well
     Healthcheck(healthcheck::Args),
     /// Show and check the settings
@@ -102,6 +104,7 @@ impl Command {
             Self::Healthcheck(_) => "healthcheck",
             Self::Backup(_) => "backup",
             Self::Restore(_) => "restore",
+            Self::Doctor(_) => "doctor",
             Self::Config(_) => "config",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",

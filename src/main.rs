@@ -86,6 +86,7 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Healthcheck(args) => role::healthcheck::run(context, args).await,
         Command::Backup(args) => role::backup::run(context, args).await,
         Command::Restore(args) => role::restore::run(context, args).await,
+        Command::Doctor(args) => role::doctor::run(context, args).await,
         // Handled before the settings were loaded: they have to work when those are wrong.
         Command::Config(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Ok),
     }

@@ -58,7 +58,9 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         if output.is_json() {
             let (applied, known) = state.map_or((None, None), |state| (Some(state.applied), Some(state.known)));
             let url = url.to_string();
-            lines.push(json!({"database": url, "applied": applied, "known": known, "is_current": is_current, "state": text}));
+            lines.push(
+                json!({"database": url, "applied": applied, "known": known, "is_current": is_current, "state": text}),
+            );
         } else {
             say(&format!("{url}: {text}\n"))?;
         }

@@ -8,6 +8,7 @@ pub mod balance;
 pub mod cache;
 pub mod completions;
 pub mod config;
+pub mod doctor;
 pub mod healthcheck;
 pub mod ingest;
 pub mod man;

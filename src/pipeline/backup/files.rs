@@ -43,11 +43,7 @@ impl Walk {
         self.visit_folder("", visit)
     }
 
-    fn visit_folder(
-        &mut self,
-        below: &str,
-        visit: &mut dyn FnMut(Met<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn visit_folder(&mut self, below: &str, visit: &mut dyn FnMut(Met<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let own = self.root.join(below);
         let mut files = Vec::new();
         for name in artifact::list(&own)? {

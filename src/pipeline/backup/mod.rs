@@ -52,7 +52,9 @@ impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind;
         match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::StorageFull => Self::TryLater(error.to_string()),
+            ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::StorageFull => {
+                Self::TryLater(error.to_string())
+            }
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -243,9 +243,10 @@ impl<'a> Restore<'a> {
         manifest::read(&self.dir, &mut |part| {
             self.require_time()?;
             let to = match part.database {
-                None => Path::new(&part.path).strip_prefix(FILES).map(Path::to_owned).map_err(|_| {
-                    Error::Failed(format!("the manifest names '{}', which is no part", part.path))
-                })?,
+                None => Path::new(&part.path)
+                    .strip_prefix(FILES)
+                    .map(Path::to_owned)
+                    .map_err(|_| Error::Failed(format!("the manifest names '{}', which is no part", part.path)))?,
                 Some(database) => match self.place_of(database)? {
                     Ok(place) => place,
                     Err(_) => return Ok(()),

@@ -67,7 +67,11 @@ fn ca(authority: Option<&Path>) -> String {
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
@@ -82,7 +86,10 @@ mod tests {
             other @ StoreUrl::Sqlite(_) => panic!("{other}"),
         };
         let servers = [
-            (Database::Tracking, server("mysql://ap%27id:geheim@db.example/pipeline_db?ssl-mode=verify-ca&ssl-ca=/a b")),
+            (
+                Database::Tracking,
+                server("mysql://ap%27id:geheim@db.example/pipeline_db?ssl-mode=verify-ca&ssl-ca=/a b"),
+            ),
             (Database::Balance, server("mysql://root@127.0.0.1:3399/balance_db")),
         ];
         let dir = Path::new("/backup of/monday");
@@ -96,7 +103,9 @@ mod tests {
              --no-tablespaces --databases balance_db > '/backup of/monday-dumps'/balance.sql\n"
         );
         let loads = loads(&servers, dir);
-        assert!(loads.ends_with("mysql --protocol=TCP --host=127.0.0.1 --port=3399 --user=root < '/backup of/monday-dumps'/balance.sql\n"));
+        assert!(loads.ends_with(
+            "mysql --protocol=TCP --host=127.0.0.1 --port=3399 --user=root < '/backup of/monday-dumps'/balance.sql\n"
+        ));
         assert!(!loads.contains("geheim"), "{loads}");
         assert_eq!(variables(&servers), ["TRACKING_PASSWORD"]);
     }

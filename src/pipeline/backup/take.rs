@@ -253,3 +253,72 @@ fn found<T>(result: std::io::Result<T>) -> Result<Option<T>, Error> {
         Err(e) => Err(e.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+    use crate::pipeline::backup::{manifest, restore::Restore};
+
+    fn settings(shared: &Path) -> Settings {
+        let flags = vec![("shared.dir".to_owned(), shared.display().to_string())];
+        load::load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings
+    }
+
+    fn parts(dir: &Path) -> Vec<String> {
+        let mut paths = Vec::new();
+        manifest::read(dir, &mut |part| {
+            paths.push(part.path);
+            Ok(())
+        })
+        .unwrap();
+        paths
+    }
+
+    #[test]
+    fn a_spool_that_became_an_event_file_is_taken_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let shared = temp.path().join("shared");
+        for name in ["events/spool/a.spool", "events/spool/b.spool"] {
+            std::fs::create_dir_all(shared.join("events/spool")).unwrap();
+            std::fs::write(shared.join(name), format!("{name}\n")).unwrap();
+        }
+        let (settings, stop) = (settings(&shared), Stop::new());
+        let backup = Backup::new(&settings, &stop, &temp.path().join("backup")).unwrap();
+        let dir = backup.dir().to_owned();
+        artifact::create_folder(&dir).unwrap();
+        let writer = Writer::begin(&dir, &backup.header(&Clock::System)).unwrap();
+        let (mut made, mut spools) = (Made { writer, extent: Extent::default() }, Spools::new());
+        let from = |relative: &str| shared.join(relative);
+        for spool in ["events/spool/a.spool", "events/spool/b.spool"] {
+            backup.copy_file(spool, &from(spool), &mut spools, &mut made).unwrap();
+        }
+        // The tick comes between the two folders, and the spool's rename is met as an event file.
+        let event_file = "events/20250101000000.event-ingest.txt";
+        artifact::relocate(&from("events/spool/a.spool"), &from(event_file)).unwrap();
+        backup.copy_file(event_file, &from(event_file), &mut spools, &mut made).unwrap();
+        backup.copy_file("events/gone", &from("events/gone"), &mut spools, &mut made).unwrap();
+        spools.into_values().try_for_each(|part| made.add_file(part)).unwrap();
+        made.writer.publish(&dir).unwrap();
+        assert_eq!(parts(&dir), [format!("shared/{event_file}"), "shared/events/spool/b.spool".to_owned()]);
+        assert!(!dir.join("shared/events/spool/a.spool").exists());
+    }
+
+    #[test]
+    fn a_stop_leaves_no_manifest_and_the_shared_folder_as_it_was() {
+        let temp = tempfile::tempdir().unwrap();
+        let shared = temp.path().join("shared");
+        std::fs::create_dir_all(shared.join("events/imports")).unwrap();
+        std::fs::write(shared.join("events/imports/x.json"), "{}").unwrap();
+        let (settings, stop) = (settings(&shared), Stop::new());
+        let dir = temp.path().join("backup");
+        let extent = Backup::new(&settings, &stop, &dir).unwrap().make(&Clock::System).unwrap();
+        assert_eq!((extent.files, extent.databases, extent.bytes), (1, 0, 2));
+        let other = temp.path().join("other");
+        let backup = Backup::new(&settings, &stop, &other).unwrap();
+        stop.request();
+        assert!(matches!(backup.make(&Clock::System), Err(Error::TryLater(_))));
+        assert!(!other.join(NAME).exists());
+        assert!(matches!(Restore::verified(&settings, &stop, &dir), Err(Error::TryLater(_))));
+    }
+}
