@@ -15,8 +15,15 @@ pub enum Format {
 /// The flags that choose the form, flattened into the arguments of a command.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub struct OutputArgs {
-    /// Print a table for people, or JSON for programs
-    #[arg(short, long = "output", value_name = "FORMAT", value_enum, default_value_t)]
+    /// How to print: table for people, or json for programs
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     format: Format,
     /// The same as --output json
     #[arg(long, conflicts_with = "format")]

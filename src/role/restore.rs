@@ -22,7 +22,8 @@ use crate::pipeline::backup::servers;
 
 Stop all roles first. Every byte is compared with the manifest before anything is touched. The
 shared folder is the old one or the new one, whenever this is killed. Nothing is deleted.
-Afterwards run 'shopctl audit', then start the roles: what was done since the backup is done again.
+Afterwards start the roles: what was done since the backup began is done again. When 'shopctl status'
+has nothing open, run 'shopctl audit --settled'; before that, early returns may differ from the reports.
 Exit codes: 0 done, 1 refused or failed, 64 bad usage or settings, 75 no room, or stopped.")]
 pub struct Args {
     /// The folder of a backup
@@ -82,7 +83,7 @@ fn summary(restore: &Restore<'_>, args: &Args, aside: Option<&Path>, commands: &
         text.push_str(&format!("databases on servers, to be put back before the roles start:\n{commands}"));
     }
     if !args.dry_run {
-        text.push_str("now run 'shopctl audit', then start the roles; what 'shopctl status' names as failed then says how to have it run again\n");
+        text.push_str("now start the roles; when 'shopctl status' has nothing open, run 'shopctl audit --settled'\n");
     }
     text
 }
