@@ -216,7 +216,7 @@ impl Context {
         let Some(bound) = self.bound.take() else {
             return Err(Failure::new("there is no listener"));
         };
-        let Some(_held) = hold::while_running(&self.settings.shared.dir)? else {
+        let Some(_held) = hold::while_running(&self.settings.shared.dir) else {
             let shared = self.settings.shared.dir.display();
             let message = format!("'shopctl restore' is at work on {shared}; start the role when it has ended");
             return Err(Failure { exit: Exit::TryLater, message });

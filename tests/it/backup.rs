@@ -44,7 +44,7 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(content(&path).into_iter().map(|(below, bytes)| (folder.join(below), bytes)));
+            found.extend(content(&path).into_iter().map(|(below, bytes)| (path.join(below), bytes)));
         } else {
             found.insert(path.clone(), std::fs::read(path).unwrap());
         }

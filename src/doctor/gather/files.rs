@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -28,8 +28,15 @@ const BELOW: [&str; 7] = ["", "rejects", "imports", "redrives", "spool", "undeli
 pub async fn orphans(settings: &Settings, clock: &Clock, tracking: Option<&dyn Tracking>) -> OrphanFacts {
     let folder = Folder::new(&settings.shared.dir);
     let mut facts = OrphanFacts::default();
-    let looked = look_at_files(&folder, settings, clock, &mut facts);
-    if let Err(e) = looked {
+    let lease_ms = i64::try_from(settings.pipeline.lease.as_millis()).unwrap_or(i64::MAX / 2);
+    let oldest = clock.now().plus_ms(-2 * lease_ms).unix_ms();
+    // What is wrong with one folder says nothing of the others.
+    for own in own_folders(&folder) {
+        if let Err(e) = look_for_temporary(&own, oldest, &mut facts) {
+            facts.unread = Some(e.to_string());
+        }
+    }
+    if let Err(e) = look_at_addresses(&folder, &mut facts) {
         facts.unread = Some(e.to_string());
     }
     let Some(tracking) = tracking else { return facts };
@@ -57,19 +64,24 @@ fn event_files(folder: &Folder) -> io::Result<BTreeSet<FileName>> {
     Ok(names.iter().filter_map(event_file).collect())
 }
 
-fn look_at_files(folder: &Folder, settings: &Settings, clock: &Clock, facts: &mut OrphanFacts) -> io::Result<()> {
-    let workers = ShardId::all().map(|shard| folder.worker(shard));
-    let oldest = clock.now().plus_ms(-2 * i64::try_from(settings.pipeline.lease.as_millis()).unwrap_or(i64::MAX / 2));
-    for own in [folder.events(), folder.splitter(), folder.sender()].into_iter().chain(workers) {
-        for below in BELOW.map(|below| own.join(below)) {
-            for name in artifact::list(&below)? {
-                let path = below.join(&name);
-                if name.starts_with('.') && name.ends_with(".tmp") && is_abandoned(&path, oldest.unix_ms())? {
-                    facts.temporary.add(path.display().to_string());
-                }
+fn own_folders(folder: &Folder) -> impl Iterator<Item = PathBuf> {
+    let workers: Vec<PathBuf> = ShardId::all().map(|shard| folder.worker(shard)).collect();
+    [folder.events(), folder.splitter(), folder.sender()].into_iter().chain(workers)
+}
+
+fn look_for_temporary(own: &Path, oldest_unix_ms: i64, facts: &mut OrphanFacts) -> io::Result<()> {
+    for below in BELOW.map(|below| own.join(below)) {
+        for name in artifact::list(&below)? {
+            let path = below.join(&name);
+            if name.starts_with('.') && name.ends_with(".tmp") && is_abandoned(&path, oldest_unix_ms)? {
+                facts.temporary.add(path.display().to_string());
             }
         }
     }
+    Ok(())
+}
+
+fn look_at_addresses(folder: &Folder, facts: &mut OrphanFacts) -> io::Result<()> {
     let run = folder.path().join(RUN);
     for name in artifact::list(&run)?.iter().filter(|name| name.ends_with(".json")) {
         if let Some(addr) = silent(&run.join(name)) {
@@ -82,13 +94,9 @@ fn look_at_files(folder: &Folder, settings: &Settings, clock: &Clock, facts: &mu
 fn is_abandoned(path: &Path, oldest_unix_ms: i64) -> io::Result<bool> {
     let look = || Ok(artifact::written_unix_ms(path)? < oldest_unix_ms && !artifact::is_being_written(path)?);
     match look() {
-        Err(e) if e_is_gone(&e) => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         other => other,
     }
-}
-
-fn e_is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
 }
 
 /// The noted address, if nothing listens there.
