@@ -92,8 +92,8 @@ fn look_at_addresses(folder: &Folder, facts: &mut OrphanFacts) -> io::Result<()>
 }
 
 fn is_abandoned(path: &Path, oldest_unix_ms: i64) -> io::Result<bool> {
-    let look = || Ok(artifact::written_unix_ms(path)? < oldest_unix_ms && !artifact::is_being_written(path)?);
-    match look() {
+    let written = artifact::written_unix_ms(path);
+    match written.and_then(|written| Ok(written < oldest_unix_ms && !artifact::is_being_written(path)?)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         other => other,
     }
@@ -131,5 +131,5 @@ fn awaited(file: &FileName, shard: &ShardView) -> Option<(Stage, Artifact)> {
     if is_open(Stage::ShardWorker) {
         return Some((Stage::ShardWorker, Artifact::Split(file, shard.shard)));
     }
-    is_open(Stage::MysqlSender).then(|| (Stage::MysqlSender, Artifact::Prepared(file, shard.shard)))
+    is_open(Stage::MysqlSender).then_some((Stage::MysqlSender, Artifact::Prepared(file, shard.shard)))
 }

@@ -53,7 +53,6 @@ fn folder_fact(path: PathBuf, is_shared: bool) -> FolderFact {
         Err(_) => FolderState::Closed,
     };
     let network = rustix::fs::statfs(&path).ok().and_then(|stat| {
-        #[expect(clippy::cast_sign_loss, clippy::allow_attributes_without_reason, reason = "a magic number of 32 bits")]
         let number = (stat.f_type as u64) & 0xffff_ffff;
         NETWORK.iter().find(|(own, _)| *own == number).map(|(_, name)| *name)
     });
