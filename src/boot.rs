@@ -15,6 +15,7 @@ use crate::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes
 use crate::pipeline::client::ClientError;
 use crate::pipeline::driver::Watch;
 use crate::pipeline::fault::Fault;
+use crate::pipeline::hold;
 use crate::shutdown::Stop;
 use crate::store::{self, StoreUrl};
 use crate::task::{Counts, Stage};
@@ -214,6 +215,11 @@ impl Context {
     ) -> Result<Exit, Failure> {
         let Some(bound) = self.bound.take() else {
             return Err(Failure::new("there is no listener"));
+        };
+        let Some(_held) = hold::while_running(&self.settings.shared.dir) else {
+            let shared = self.settings.shared.dir.display();
+            let message = format!("'shopctl restore' is at work on {shared}; start the role when it has ended");
+            return Err(Failure { exit: Exit::TryLater, message });
         };
         log::info!(role = self.name, addr:% = bound.addr(), version = env!("CARGO_PKG_VERSION"), commit = env!("SHOPCTL_COMMIT"); "listening");
         let probes = probes::routes(self.readiness.clone(), self.metrics.clone(), self.stop.clone());

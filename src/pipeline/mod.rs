@@ -8,6 +8,7 @@
 
 pub mod artifact;
 pub mod audit;
+pub mod backup;
 pub mod balance_client;
 pub mod cache_client;
 pub mod calls;
@@ -17,6 +18,7 @@ pub mod desk;
 pub mod driver;
 pub mod fault;
 pub mod folder;
+pub mod hold;
 pub mod ingest;
 pub mod lease;
 pub mod order;

@@ -5,11 +5,14 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{apid, balance, cache, ingest, send, split, work};
 use crate::boot::{Context, Exit, Failure, say};
 use crate::config::Settings;
 use crate::event::ShardId;
 use crate::log_format::clean;
+use crate::output::OutputArgs;
 
 /// The longest that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,6 +46,8 @@ pub struct Args {
     /// Ask whether it is ready for work, not only whether it lives
     #[arg(long)]
     ready: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +81,7 @@ fn target(text: &str) -> Result<Target, String> {
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let path = if args.ready { "/ready" } else { "/health" };
     let bases = bases(&args, &ctx.settings)?;
-    tokio::task::spawn_blocking(move || ask_all(&bases, path)).await?
+    tokio::task::spawn_blocking(move || ask_all(&bases, path, args.output)).await?
 }
 
 /// Where the role is asked, or all roles.
@@ -103,9 +108,9 @@ fn bases(args: &Args, settings: &Settings) -> Result<Vec<String>, Failure> {
 }
 
 /// Asks them; where there are several, those that do not answer at all are not here.
-fn ask_all(bases: &[String], path: &str) -> Result<Exit, Failure> {
+fn ask_all(bases: &[String], path: &str, output: OutputArgs) -> Result<Exit, Failure> {
     if let [only] = bases {
-        return ask(&format!("{only}{path}"));
+        return ask(&format!("{only}{path}"), output);
     }
     let is_here = |base: &&String| TcpStream::connect(base.trim_start_matches("http://")).is_ok();
     let here: Vec<&String> = bases.iter().filter(is_here).collect();
@@ -113,11 +118,11 @@ fn ask_all(bases: &[String], path: &str) -> Result<Exit, Failure> {
         let bases = bases.join(", ");
         return Err(Failure::new(format!("no role answers at {bases}; name it, or say its port with --port N")));
     }
-    here.into_iter().try_for_each(|base| ask(&format!("{base}{path}")).map(drop))?;
+    here.into_iter().try_for_each(|base| ask(&format!("{base}{path}"), output).map(drop))?;
     Ok(Exit::Ok)
 }
 
-fn ask(url: &str) -> Result<Exit, Failure> {
+fn ask(url: &str, output: OutputArgs) -> Result<Exit, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(TIMEOUT))
@@ -125,10 +130,15 @@ fn ask(url: &str) -> Result<Exit, Failure> {
         .proxy(None)
         .build()
         .into();
-    let not_well = |why: String| Failure::new(format!("{url} is not well: {}", clean(&why)));
+    let not_well = |why: String| {
+        let failure = Failure::new(format!("{url} is not well: {}", clean(&why)));
+        let line = json!({"url": url, "is_well": false, "why": why});
+        if output.is_json() { say(&format!("{line}\n")).err().unwrap_or(failure) } else { failure }
+    };
     let mut response = agent.get(url).call().map_err(|e| not_well(e.to_string()))?;
     if response.status().is_success() {
-        say(&format!("{url} is well\n"))?;
+        let line = json!({"url": url, "is_well": true});
+        say(&if output.is_json() { format!("{line}\n") } else { format!("{url} is well\n") })?;
         return Ok(Exit::Ok);
     }
     let status = response.status().as_u16();
@@ -149,7 +159,7 @@ mod tests {
 
     fn args(word: &str, port: Option<u16>, shard: Option<u64>) -> Args {
         let target = (!word.is_empty()).then(|| target(word).unwrap());
-        Args { target, port, shard: shard.and_then(ShardId::new), ready: false }
+        Args { target, port, shard: shard.and_then(ShardId::new), ready: false, output: OutputArgs::default() }
     }
 
     #[test]

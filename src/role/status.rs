@@ -4,6 +4,7 @@
 
 use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::log_format::clean;
+use crate::output::OutputArgs;
 use crate::pipeline::client::Client;
 use crate::task::wire::{FileResponse, ShardItem, SummaryResponse};
 use crate::task::{Stage, Status};
@@ -19,9 +20,8 @@ const FAILED_SHOWN: u32 = 10;
 
 Exit codes: 0 nothing has failed, 1 there are failed tasks, 64 bad usage or settings, 75 the API does not answer.")]
 pub struct Args {
-    /// Print the API's numbers as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Prints the state.
@@ -33,7 +33,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         let client = Client::new(&ctx.settings.pipeline.url);
         let summary = client.summary()?;
         let failed = client.files_page(Some((Status::Failed, None)), None, FAILED_SHOWN)?;
-        if args.json {
+        if args.output.is_json() {
             say_json(&summary)?;
         } else {
             say(&screen(&summary, &failed.items, failed.next_cursor.is_some()))?;

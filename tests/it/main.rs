@@ -4,12 +4,14 @@
 mod api;
 mod audit;
 mod auth;
+mod backup;
 mod cleanup;
 mod config;
 mod containers;
 mod corpus;
 mod desk;
 mod docs;
+mod doctor;
 mod hostile;
 mod imports;
 mod ingest;
