@@ -220,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_that_was_reported_survives_a_power_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = connect(&folder.path().join("synced.sqlite"), &WORKER).unwrap();
+        let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        // FULL: the log is synced by every commit; NORMAL would sync it only when it is moved into the database.
+        assert_eq!(synchronous, 2);
+    }
+
+    #[test]
     fn two_that_make_a_database_at_the_same_moment_both_get_it() {
         for _ in 0..50 {
             let folder = tempfile::tempdir().unwrap();
