@@ -278,10 +278,12 @@ async fn crossed_batches_lose_nothing(backend: &dyn Backend) {
                 if asker % 2 == 1 {
                     users.reverse();
                 }
-                // Each pair: what one user pays, the next one gets.
+                // Each pair: what one user pays, the next one gets. Another amount for each asker, so that what is lost of
+                // some is not made good by what is lost of others.
+                let amount = 1 + i64::try_from(asker).unwrap();
                 let pairs = users.windows(2).enumerate().flat_map(|(number, pair)| {
                     let key = format!("{asker} {batch} {number}");
-                    [debit(&format!("{key} out"), pair[0], 3), credit(&format!("{key} in"), pair[1], 3)]
+                    [debit(&format!("{key} out"), pair[0], amount), credit(&format!("{key} in"), pair[1], amount)]
                 });
                 let answers = apply_when_free(&*store, &pairs.collect::<Vec<_>>()).await;
                 assert!(outcomes(&answers).iter().all(|outcome| *outcome == DONE));
