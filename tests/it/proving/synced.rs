@@ -55,6 +55,17 @@ fn every_stage_syncs_what_it_publishes_before_it_says_so() {
 }
 
 #[test]
+fn the_folder_of_new_databases_is_synced() {
+    let mut pipeline = Pipeline::new(&[]);
+    let trace = pipeline.beside("trace");
+    std::fs::create_dir_all(pipeline.shared()).unwrap();
+    pipeline.start_under(Role::Apid, &tracer(&trace));
+    pipeline.terminate(Role::Apid);
+    let made = durable("apid", &trace, &pipeline);
+    assert_eq!(count(&made.made, "/db"), 1, "{made:?}");
+}
+
+#[test]
 fn posts_are_synced_before_they_are_acknowledged() {
     let mut pipeline = Pipeline::new(&["shared.cleanup=none", "events.generation_interval=3600"]);
     pipeline.start_with_services(&[]);
@@ -76,7 +87,8 @@ fn posts_are_synced_before_they_are_acknowledged() {
     let taken_over = durable("ingest after a crash", &second, &pipeline);
     assert_eq!(count(&taken_over.cut, ".spool"), 1, "{taken_over:?}");
     assert_eq!(count(&taken_over.named, ".event-ingest.txt"), 2, "{taken_over:?}");
-    let lines: usize = pipeline.event_files().iter().map(|(_, content)| memchr::memchr_iter(b'\n', content).count()).sum();
+    let lines: usize =
+        pipeline.event_files().iter().map(|(_, content)| memchr::memchr_iter(b'\n', content).count()).sum();
     assert_eq!(lines, 3);
 }
 

@@ -69,21 +69,34 @@ pub(crate) fn watch(trace: &str, root: &Path) -> Watched {
     watched
 }
 
-/// The lines of a trace, with those put together that were interrupted by other threads.
+/// The lines of a trace, with those put together that were interrupted by other threads. What is said can be heard before
+/// the call comes back, so it counts from its beginning, and also if the process was killed in it.
 fn whole_lines(trace: &str) -> Vec<String> {
     let (mut begun, mut lines) = (BTreeMap::new(), Vec::new());
     for line in trace.lines() {
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         let rest = rest.trim_start();
         if let Some(head) = rest.strip_suffix(" <unfinished ...>") {
-            begun.insert(thread, head);
+            if is_said(head) {
+                lines.push(format!("{thread} {head}) = 0"));
+            } else {
+                begun.insert(thread, head);
+            }
         } else if let Some((_, tail)) = rest.strip_prefix("<... ").and_then(|rest| rest.split_once(" resumed>")) {
-            lines.push(format!("{thread} {}{tail}", begun.remove(thread).unwrap_or_default()));
+            lines.extend(begun.remove(thread).map(|head| format!("{thread} {head}{tail}")));
         } else {
             lines.push(format!("{thread} {rest}"));
         }
     }
     lines
+}
+
+/// Whether a call says something to somebody.
+fn is_said(call: &str) -> bool {
+    let Some((name, rest)) = call.split_once('(') else { return false };
+    let is_socket =
+        rest.split_once('<').is_some_and(|(_, file)| ["socket:", "TCP"].iter().any(|kind| file.starts_with(kind)));
+    is_socket && ["write", "writev", "sendto", "sendmsg"].contains(&name)
 }
 
 /// A call that succeeded.
@@ -95,7 +108,8 @@ fn parse(line: &str) -> Option<Call<'_>> {
         let (arguments, result) = rest.rsplit_once(" = ")?;
         Some((arguments.trim_end().strip_suffix(')')?, result))
     })?;
-    if result.starts_with('-') || result.starts_with('?') {
+    let is_done = !result.starts_with(['-', '?']) || (result.starts_with('?') && is_said(line.split_once(' ')?.1));
+    if !is_done {
         return None;
     }
     let (files, texts) = arguments_of(arguments);
@@ -140,9 +154,7 @@ impl Watched {
     fn see(&mut self, call: &Call<'_>, root: &str) {
         let file = call.files.first().copied().unwrap_or_default();
         match call.name {
-            "write" | "writev" | "sendto" | "sendmsg" if file.starts_with("socket:") || file.starts_with("TCP") => {
-                self.told(call);
-            }
+            "write" | "writev" | "sendto" | "sendmsg" if is_said(&format!("{}(<{file}", call.name)) => self.told(call),
             "write" | "writev" | "pwrite64" | "pwritev" | "sendfile" => self.changed(file, root),
             "copy_file_range" => self.changed(call.files.get(1).copied().unwrap_or_default(), root),
             "ftruncate" => {
@@ -250,20 +262,27 @@ mod tests {
     #[test]
     fn a_sync_that_is_left_out_is_seen() {
         assert_eq!(faults(&[WRITTEN, SYNCED, NAMED, FOLDER, TOLD]), [] as [String; 0]);
-        assert!(faults(&[WRITTEN, NAMED, FOLDER, TOLD])[0].contains("/s/e/.x.tmp was not synced before it became /s/e/x"));
+        assert!(
+            faults(&[WRITTEN, NAMED, FOLDER, TOLD])[0].contains("/s/e/.x.tmp was not synced before it became /s/e/x")
+        );
         assert!(faults(&[SYNCED, WRITTEN, NAMED, FOLDER])[0].contains("not synced"), "synced too early");
         assert!(faults(&[WRITTEN, SYNCED, NAMED, TOLD, FOLDER])[0].contains("before something was said"));
         assert!(faults(&[WRITTEN, SYNCED, NAMED])[0].contains("never synced"));
         let failed = FOLDER.replace("= 0", "= -1 EIO (Input/output error)");
         assert!(!faults(&[WRITTEN, SYNCED, NAMED, &failed]).is_empty());
-        assert!(faults(&[&NAMED.replace("8</s/e>", "8</s/f>"), &FOLDER.replace("/s/e", "/s/f")])[0].contains("left it"));
+        assert!(
+            faults(&[&NAMED.replace("8</s/e>", "8</s/f>"), &FOLDER.replace("/s/e", "/s/f")])[0].contains("left it")
+        );
     }
 
     #[test]
     fn threads_are_put_together_and_told_apart() {
-        let interrupted = ["7 fsync(5</s/e/.x.tmp> <unfinished ...>", "8 fsync(3</s>) = 0", "7 <... fsync resumed>) = 0"];
+        let interrupted =
+            ["7 fsync(5</s/e/.x.tmp> <unfinished ...>", "8 fsync(3</s>) = 0", "7 <... fsync resumed>) = 0"];
         assert_eq!(faults(&[&[WRITTEN][..], &interrupted, &[NAMED, FOLDER]].concat()), [] as [String; 0]);
         assert_eq!(faults(&[WRITTEN, SYNCED, NAMED, &TOLD.replacen('7', "6", 1), FOLDER]), [] as [String; 0]);
+        let begun = TOLD.replace(") = 10", " <unfinished ...>");
+        assert!(faults(&[WRITTEN, SYNCED, NAMED, &begun, FOLDER])[0].contains("before something was said"));
     }
 
     #[test]
