@@ -15,6 +15,9 @@ const CALLS: &str = "write,writev,pwrite64,?pwritev,ftruncate,copy_file_range,se
 /// Characters of a text that are enough to tell answers apart.
 const TEXT_CHARS: &str = "64";
 
+/// The calls by which something is said, where they go to a socket.
+const SAYING: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
+
 /// A tracer that writes into this file. It runs beside, so that the process keeps its own id and takes its own signals.
 pub(crate) fn tracer(trace: &Path) -> Under {
     let words = ["strace", "-D", "-f", "-y", "-qq", "-s", TEXT_CHARS, "-e", &format!("trace={CALLS}"), "-o"];
@@ -91,12 +94,15 @@ fn whole_lines(trace: &str) -> Vec<String> {
     lines
 }
 
-/// Whether a call says something to somebody.
+/// Whether a call says something to somebody: its name and the beginning of its arguments tell.
 fn is_said(call: &str) -> bool {
     let Some((name, rest)) = call.split_once('(') else { return false };
-    let is_socket =
-        rest.split_once('<').is_some_and(|(_, file)| ["socket:", "TCP"].iter().any(|kind| file.starts_with(kind)));
-    is_socket && ["write", "writev", "sendto", "sendmsg"].contains(&name)
+    let file = rest.split_once('<').map_or("", |(_, file)| file);
+    SAYING.contains(&name) && is_socket(file)
+}
+
+fn is_socket(file: &str) -> bool {
+    file.starts_with("socket:") || file.starts_with("TCP")
 }
 
 /// A call that succeeded.
@@ -108,8 +114,8 @@ fn parse(line: &str) -> Option<Call<'_>> {
         let (arguments, result) = rest.rsplit_once(" = ")?;
         Some((arguments.trim_end().strip_suffix(')')?, result))
     })?;
-    let is_done = !result.starts_with(['-', '?']) || (result.starts_with('?') && is_said(line.split_once(' ')?.1));
-    if !is_done {
+    let was_killed_saying = result.starts_with('?') && is_said(line.split_once(' ')?.1);
+    if result.starts_with(['-', '?']) && !was_killed_saying {
         return None;
     }
     let (files, texts) = arguments_of(arguments);
@@ -154,7 +160,7 @@ impl Watched {
     fn see(&mut self, call: &Call<'_>, root: &str) {
         let file = call.files.first().copied().unwrap_or_default();
         match call.name {
-            "write" | "writev" | "sendto" | "sendmsg" if is_said(&format!("{}(<{file}", call.name)) => self.told(call),
+            name if SAYING.contains(&name) && is_socket(file) => self.told(call),
             "write" | "writev" | "pwrite64" | "pwritev" | "sendfile" => self.changed(file, root),
             "copy_file_range" => self.changed(call.files.get(1).copied().unwrap_or_default(), root),
             "ftruncate" => {
