@@ -16,6 +16,7 @@ mod hostile;
 mod imports;
 mod ingest;
 mod intruders;
+mod mutants;
 mod paused;
 mod pipeline;
 mod protocol;
