@@ -9,6 +9,7 @@
 mod balance;
 mod books;
 mod error;
+mod lease_end;
 mod migration;
 mod mysql;
 mod pending;
@@ -30,6 +31,7 @@ pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use pending::{Forgotten, PendingPolicy, PendingStore, Take};
 pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
 pub use shelf::{BookedOrder, Bought, Dated, Shelf, WorkerLook};
+pub use lease_end::LeaseEnd;
 pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};
 pub use url::{Server, StoreUrl, Tls};
 pub use worker::{FinishedFile, Remembered, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState};

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Party, Settings};
 use crate::event::Moment;
 use crate::http::Readiness;
+use crate::pipeline::fault::class_of_disk;
 use crate::pipeline::cache_client::CacheClient;
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::ClientError;
@@ -121,7 +122,7 @@ impl Ingest {
         while let Some(tick) = self.next_tick().await {
             let more = generator.as_mut().map_or_else(Vec::new, |generator| self.generate(generator, tick));
             let published = self.publish(tick, more).await;
-            self.readiness.set("disk", published.as_ref().err().map(ToString::to_string));
+            self.readiness.set("disk", published.as_ref().err().map(|e| class_of_disk(e).tag(e)));
             match published {
                 Ok(0) => {
                     failures = 0;

@@ -14,7 +14,7 @@ use crate::event::ShardId;
 use crate::store::books::Page;
 use crate::store::trace::{Answer, Question};
 use crate::store::{BookedOrder, Census, Dated, Delivered, Delivery, Error, Result, SentFile, ShardStore, Shelf};
-use crate::task::FileName;
+use crate::task::{Class, FileName};
 
 /// Entries that are gathered before they are written into the books.
 const ENTRIES_PER_PAGE: usize = 1000;
@@ -148,7 +148,8 @@ fn mark(transaction: &Transaction<'_>, delivery: &Delivery, now: &str) -> Result
     if present == digest {
         return Ok(false);
     }
-    Err(Error::Broken(format!("{} was delivered before with other content (SHA-256 {present})", delivery.key)))
+    let what = format!("{} was delivered before with other content (SHA-256 {present})", delivery.key);
+    Err(Error::Broken(Class::MarkerConflict.tag(what)))
 }
 
 fn sent_files(connection: &Connection, shard: ShardId) -> Result<Vec<SentFile>> {
