@@ -122,7 +122,7 @@ impl Ingest {
         while let Some(tick) = self.next_tick().await {
             let more = generator.as_mut().map_or_else(Vec::new, |generator| self.generate(generator, tick));
             let published = self.publish(tick, more).await;
-            self.readiness.set("disk", published.as_ref().err().map(|e| class_of_disk(e).tag(e)));
+            self.readiness.set("disk", published.as_ref().err().map(ToString::to_string));
             match published {
                 Ok(0) => {
                     failures = 0;
@@ -148,7 +148,8 @@ impl Ingest {
 
     /// Publishes what was posted; answers how many files that made.
     async fn publish(&self, tick: Moment, more: Vec<u8>) -> Result<usize, Failure> {
-        let published = self.writer.publish(FileName::of(tick), more).await?;
+        let published = self.writer.publish(FileName::of(tick), more).await;
+        let published = published.map_err(|e| Failure::new(class_of_disk(&e).tag(&e)))?;
         *self.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Some(tick);
         self.announce(published)
     }
