@@ -37,7 +37,7 @@ impl Fault {
         let folder = path.parent().unwrap_or(path);
         if error.kind() == io::ErrorKind::NotFound && artifact::open_folder(folder).is_err() {
             let folder = folder.display();
-            let why = format!("{error}; the folder {folder} is not there, is it mounted?");
+            let why = format!("{error}; the folder {folder} is not there: is it mounted?");
             return Self::Surroundings(Class::DiskAway.tag(why));
         }
         let of_the_file = error.kind() == io::ErrorKind::PermissionDenied

@@ -29,8 +29,8 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1024;
   shopctl healthcheck http://10.0.0.5:8082   a role that does not listen on 127.0.0.1
 
 It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else at the role's own port.
-Without a role all of these are asked, of the workers that of SHARD_ID or those of all shards, and those that answer
-must be well.
+Without a role all of these are asked, of the workers that of SHARD_ID or those of all shards, and
+those that answer must be well.
 Exit codes: 0 it is well, 1 it is not or does not answer within 2 s, 64 bad usage or settings.")]
 pub struct Args {
     /// The role (ingest, apid, balance, cache, split, work, send), or the URL where it listens

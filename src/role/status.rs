@@ -26,10 +26,11 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
   shopctl status --json | jq .health
   shopctl status --json | jq '.failed_tasks[].repair.commands'
 
-What is wrong comes first, each with what to do. Per stage and shard it shows what waits, is under way and failed, the
-oldest file with its age, who holds it, what is left of the lease, and why nothing moves.
-Exit codes: 0 well, 1 there are failed tasks, 2 stuck: something waits and nothing moved for two leases, whether tasks
-have failed or not, 64 bad usage or settings, 75 the API does not answer.")]
+What is wrong comes first, each with what to do. Per stage and shard: what waits, is under way
+and failed, the oldest file with its age, who holds it, what is left of the lease, and why nothing
+moves.
+Exit codes: 0 well, 1 there are failed tasks, 2 stuck: something waits and nothing moved for two
+leases (whether tasks have failed or not), 64 bad usage or settings, 75 the API does not answer.")]
 pub struct Args {
     /// Print it as JSON
     #[arg(long)]
