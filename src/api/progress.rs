@@ -1,7 +1,7 @@
 //! How the stages get on, by stage and shard: what waits, who holds it, and why nothing moves.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::State;
 use tokio::sync::Mutex;
@@ -15,8 +15,6 @@ use crate::task::{Stage, Status};
 
 /// Failed tasks that are shown.
 const FAILED_SHOWN: usize = 50;
-/// How long an answer is good, at least: many pages may look at the same time.
-const GOOD_FOR: Duration = Duration::from_millis(500);
 /// An answer is good for so many times as long as it took: looking all the time costs a tenth of the database's time.
 const TIMES_ITS_COST: u32 = 9;
 
@@ -44,8 +42,7 @@ impl ProgressCache {
         }
         let began = Instant::now();
         let answer = read(tracking).await?;
-        let good_for = GOOD_FOR.max(began.elapsed() * TIMES_ITS_COST);
-        *last = Some((answer.clone(), Instant::now() + good_for));
+        *last = Some((answer.clone(), Instant::now() + began.elapsed() * TIMES_ITS_COST));
         Ok(answer)
     }
 }

@@ -109,8 +109,8 @@ fn why(lane: &LaneItem) -> String {
         }
         match task.lease_left_ms {
             Some(left) if left >= 0 => parts.push(format!("lease {} left", span(left))),
-            Some(left) => parts.push(format!("lease expired {} ago", span(-left))),
-            None => {}
+            // The reason tells since when it is over.
+            Some(_) | None => {}
         }
         if task.attempts > 1 {
             parts.push(format!("attempt {}", task.attempts));
