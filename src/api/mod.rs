@@ -36,8 +36,8 @@ use crate::shutdown::Stop;
 use crate::store::Tracking;
 use crate::task::TaskKey;
 
-pub use gauges::keep_gauges;
 use askers::Askers;
+pub use gauges::keep_gauges;
 use grace::Grace;
 use permits::Bearer;
 pub use permits::POLICY;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::extract::State;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Api, journal};
 use super::fault::to_the_end;
 use super::refused::Refused;
 use super::stages::stage_of;
 use super::wake::LOOK_AGAIN;
+use super::{Api, journal};
 use crate::http::Problem;
 use crate::http::extract::{Json, Path};
 use crate::http::problem::ProblemBody;

@@ -155,7 +155,9 @@ impl<'a> Deciding<'a> {
             let read = |lines| {
                 window.items(lines).map_err(|reject| {
                     let why = reject.detail;
-                    Fault::Attempt(Class::Internal.tag(format!("a line that was well-formed a moment ago is not any more: {why}")))
+                    Fault::Attempt(
+                        Class::Internal.tag(format!("a line that was well-formed a moment ago is not any more: {why}")),
+                    )
                 })
             };
             let (mut read, mut unread) = (Aside::start(scope, "lines", read)?, window.chunks());
@@ -180,7 +182,9 @@ impl<'a> Deciding<'a> {
                     (Some(chunk), _) => self.settle_chunk(chunk, services)?,
                     (None, None) => break,
                     (None, Some(item)) => {
-                        return Err(Fault::Attempt(Class::Internal.tag(format!("line {} can never be decided", item.line))));
+                        return Err(Fault::Attempt(
+                            Class::Internal.tag(format!("line {} can never be decided", item.line)),
+                        ));
                     }
                 }
                 self.lease.check()?;
@@ -233,7 +237,9 @@ impl<'a> Deciding<'a> {
                 services.orders.extend(order_of(item, &verdict.decision));
                 verdict
             }
-            Planned::TooEarly => return Err(Fault::Attempt(Class::Internal.tag(format!("line {} was not planned", item.line)))),
+            Planned::TooEarly => {
+                return Err(Fault::Attempt(Class::Internal.tag(format!("line {} was not planned", item.line))));
+            }
         };
         if let Some(credit) = &verdict.credit {
             self.owe(credit)?;
@@ -322,7 +328,9 @@ fn ask(bank: &mut dyn Bank, mut debits: Vec<Operation>, lease: &Lease) -> Result
             // Nothing was done: again without this one, which can never be paid.
             Err(Refusal::Conflict(key)) => {
                 let Some(at) = debits.iter().position(|debit| debit.key == key) else {
-                    return Err(Fault::Attempt(Class::Internal.tag(format!("the bank refuses the key '{key}', which was not asked"))));
+                    return Err(Fault::Attempt(
+                        Class::Internal.tag(format!("the bank refuses the key '{key}', which was not asked")),
+                    ));
                 };
                 asked.remove(at);
                 debits.remove(at);

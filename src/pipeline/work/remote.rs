@@ -115,7 +115,8 @@ impl Directory for RemoteDirectory {
 }
 
 fn operation(asked: &Operation) -> Result<trade::Operation, Fault> {
-    let cannot = || Fault::Attempt(Class::Internal.tag(format!("no bank can be asked for '{}': {}", asked.key, asked.amount)));
+    let cannot =
+        || Fault::Attempt(Class::Internal.tag(format!("no bank can be asked for '{}': {}", asked.key, asked.amount)));
     Ok(trade::Operation {
         key: OperationKey::new(asked.key.as_str()).ok_or_else(cannot)?,
         user: UserId::new(asked.user_id).ok_or_else(cannot)?,

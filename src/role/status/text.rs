@@ -87,7 +87,13 @@ fn lanes(text: &mut String, lanes: &[LaneItem]) {
         return;
     }
     open.sort_by_key(|lane| !lane.stuck);
-    line(text, format_args!("\n{:<15}{:>6}{:>9}{:>10}  {:<16}{:<8}why", "stage", "shard", "waiting", "under way", "oldest file", "age"));
+    line(
+        text,
+        format_args!(
+            "\n{:<15}{:>6}{:>9}{:>10}  {:<16}{:<8}why",
+            "stage", "shard", "waiting", "under way", "oldest file", "age"
+        ),
+    );
     for lane in open.iter().take(LANES_SHOWN) {
         let (stage, shard) = (lane.stage.name(), lane.shard.get());
         let file = lane.oldest.as_ref().map_or("", |task| task.filename.as_str());

@@ -74,7 +74,8 @@ pub(super) fn of(progress: &Progress, lane: &Lane) -> Option<Reason> {
     if progress.worker_is_elsewhere(lane) {
         return Some(Reason::WorkerElsewhere);
     }
-    let is_asked = lane.asked.as_ref().is_some_and(|asked| ms_since(asked.at, now) <= progress.lease_ms.max(PAUSE_MS_MAX));
+    let is_asked =
+        lane.asked.as_ref().is_some_and(|asked| ms_since(asked.at, now) <= progress.lease_ms.max(PAUSE_MS_MAX));
     Some(match (&view.last_error, is_asked) {
         (_, false) if view.next_at.is_none_or(|at| at <= now) => no_worker(lane.asked.as_ref(), now),
         (Some(_), _) => last_attempt(head, now),

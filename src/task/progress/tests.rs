@@ -87,7 +87,10 @@ fn attempts_that_are_given_back_again_and_again_are_no_movement() {
     let mut again = claimed(9000, 10, 990);
     again.view.last_error = Some("database_away: no answer".to_owned());
     let (health, reason) = told(lane(again, Some(10)));
-    assert_eq!((health, reason.unwrap().text(WORK).as_str()), (Health::Stuck, "the last attempt failed: database_away: no answer"));
+    assert_eq!(
+        (health, reason.unwrap().text(WORK).as_str()),
+        (Health::Stuck, "the last attempt failed: database_away: no answer")
+    );
 
     let mut lasting = claimed(9000, 1500, 500);
     lasting.view.last_error = Some("database_away: no answer".to_owned());

@@ -151,10 +151,10 @@ impl LaneItem {
             under_way: lane.under_way,
             failed: lane.failed,
             oldest: lane.head.as_ref().map(|head| OldestTask::new(head, lane.stage, now)),
-            asked: lane.asked.as_ref().map(|asked| AskedItem {
-                worker: asked.worker.clone(),
-                ago_ms: ms_between(asked.at, now),
-            }),
+            asked: lane
+                .asked
+                .as_ref()
+                .map(|asked| AskedItem { worker: asked.worker.clone(), ago_ms: ms_between(asked.at, now) }),
             still_ms: progress.still_ms(lane),
             stuck: progress.is_stuck(lane),
             reason: reason.map(|reason| reason.text(lane.stage)),

@@ -75,9 +75,9 @@ fn a_worker_that_stands_still_is_named_with_its_file_and_what_to_do() {
     held.release();
     pipeline.start(Role::Work0);
     pipeline.wait_settled();
-    let taken = pipeline.role(Role::Apid).wait_log("the lease ran out, the task was taken over", |line| {
-        (line["shard"] == 0).then(|| line.clone())
-    });
+    let taken = pipeline
+        .role(Role::Apid)
+        .wait_log("the lease ran out, the task was taken over", |line| (line["shard"] == 0).then(|| line.clone()));
     assert_eq!((taken["file"].as_str(), taken["attempt"].as_u64()), (Some(file.as_str()), Some(1)), "{taken}");
     assert!(taken["worker"].as_str().unwrap().contains(&format!("-{}-", paused.id())), "{taken}");
     wait_well(&pipeline);
@@ -102,7 +102,12 @@ fn a_stage_without_a_worker_is_told_from_one_that_has_nothing_to_do() {
 #[test]
 fn a_database_and_a_service_that_are_away_are_named_as_the_reason() {
     let cases = [
-        ("database.shard=mysql://nobody@127.0.0.1:1/shop_shard_{shard}", "mysql-sender", "database_away", "database-away"),
+        (
+            "database.shard=mysql://nobody@127.0.0.1:1/shop_shard_{shard}",
+            "mysql-sender",
+            "database_away",
+            "database-away",
+        ),
         ("balance.url=http://127.0.0.1:1", "shard-worker", "service_away", "service-away"),
     ];
     for (setting, stage, class, anchor) in cases {
@@ -143,6 +148,8 @@ fn status_is_shown_again_until_it_is_stopped() {
     let mut pipeline = Pipeline::new(&[]);
     pipeline.start(Role::Apid);
     let watching = pipeline.spawn(&["status", "--watch", "1"], None);
-    eventually("it is shown twice", PATIENCE, || watching.out_so_far().matches("well: nothing has failed").count() >= 2);
+    eventually("it is shown twice", PATIENCE, || {
+        watching.out_so_far().matches("well: nothing has failed").count() >= 2
+    });
     watching.terminate(PATIENCE).expect_code(0);
 }

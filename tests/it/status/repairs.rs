@@ -112,7 +112,9 @@ fn commands_of(text: &str, class: Class) -> BTreeSet<String> {
         if let Some(advice) = advice.filter(|_| is_of_class) {
             let (command, runbook) = advice.split_once("  (").unwrap();
             assert_eq!(runbook, format!("{})", class.runbook()), "{text}");
-            commands.extend(command.split("; ").map(|command| format!("shopctl {}", command.trim_start_matches("shopctl "))));
+            commands.extend(
+                command.split("; ").map(|command| format!("shopctl {}", command.trim_start_matches("shopctl "))),
+            );
         }
     }
     commands

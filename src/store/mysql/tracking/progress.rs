@@ -185,7 +185,10 @@ mod tests {
         place.drop().await;
         assert!(plans.len() > 6, "{plans:?}");
         for (select, key, kind, extra) in plans {
-            assert!(key.starts_with("pipeline_tracking_") && kind != "ALL" && kind != "index", "{key} {kind}: {select}");
+            assert!(
+                key.starts_with("pipeline_tracking_") && kind != "ALL" && kind != "index",
+                "{key} {kind}: {select}"
+            );
             // Those of a few shards are gathered in a table of their own.
             let is_count = select.contains("COUNT(*)");
             assert!(is_count || !(extra.contains("filesort") || extra.contains("temporary")), "{extra}: {select}");

@@ -115,21 +115,17 @@ fn lease_over(
 ) -> Result<Option<LeaseEnd>> {
     let select = "SELECT attempts, owner FROM pipeline_tracking
          WHERE filename = ?1 AND shard = ?2 AND {status} = 'started' AND lease_until < ?3";
-    let found = transaction.prepare_cached(&for_stage(claim.stage, select))?.query_row(
-        params![key.file.as_str(), key.shard.get(), moment_text(context.now)],
-        |row| Ok((row.get("attempts")?, row.get("owner")?)),
-    );
+    let found = transaction
+        .prepare_cached(&for_stage(claim.stage, select))?
+        .query_row(params![key.file.as_str(), key.shard.get(), moment_text(context.now)], |row| {
+            Ok((row.get("attempts")?, row.get("owner")?))
+        });
     let end = |(attempt, worker)| LeaseEnd { key: key.clone(), attempt, worker, taken_by: Some(claim.worker.clone()) };
     Ok(found.optional()?.map(end))
 }
 
 /// The splitter's way: all ready shards of a file together, file by file until the limit is reached.
-fn claim_files(
-    transaction: &Transaction<'_>,
-    claim: &Claim,
-    context: Context,
-    handout: &mut Handout,
-) -> Result<()> {
+fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context, handout: &mut Handout) -> Result<()> {
     let select = for_stage(claim.stage, NEXT_FILE);
     let mut after = String::new();
     while handout.claimed.len() < claim.limit as usize {
@@ -151,12 +147,7 @@ fn claim_files(
 }
 
 /// The way of worker and sender: per shard only the oldest unfinished file.
-fn claim_in_order(
-    transaction: &Transaction<'_>,
-    claim: &Claim,
-    context: Context,
-    handout: &mut Handout,
-) -> Result<()> {
+fn claim_in_order(transaction: &Transaction<'_>, claim: &Claim, context: Context, handout: &mut Handout) -> Result<()> {
     let mut candidates = Vec::new();
     for shard in shards(transaction, claim.shard)? {
         if let Some(file) = oldest_unfinished(transaction, claim.stage, shard, context.policy.strict_order, None)? {

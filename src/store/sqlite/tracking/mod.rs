@@ -14,9 +14,9 @@ use super::migrate::TRACKING;
 use crate::clock::Clock;
 use crate::event::{Moment, ShardId};
 use crate::store::lease_end::LeaseEnds;
-use crate::store::{LeaseEnd, Report};
 use crate::store::sql::{self, column};
 use crate::store::{FilePage, FileQuery, Registered, Result, Tracking, TrackingPolicy};
+use crate::store::{LeaseEnd, Report};
 use crate::task::view::Queued;
 use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey};
 

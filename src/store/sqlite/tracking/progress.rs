@@ -50,7 +50,9 @@ pub(super) fn note_asker(
 ) -> Result<()> {
     let shard = shard.map_or(ANY_SHARD, |shard| shard.get().into());
     connection
-        .prepare_cached("INSERT OR REPLACE INTO pipeline_asker (stage, shard, worker, asked_at) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached(
+            "INSERT OR REPLACE INTO pipeline_asker (stage, shard, worker, asked_at) VALUES (?1, ?2, ?3, ?4)",
+        )?
         .execute(params![stage.name(), shard, worker, moment_text(now)])?;
     Ok(())
 }
