@@ -52,7 +52,7 @@ impl Before {
         let has_failed = self.view.status(self.stage) == Status::Failed;
         let reason = reason.unwrap_or("no reason given");
         let (stage, file, shard) = (self.stage.name(), self.key.file.as_str(), self.key.shard.get());
-        let (attempt, worker) = (self.view.attempts, self.view.owner.as_deref().unwrap_or("unknown"));
+        let (attempt, worker) = (self.view.attempts, worker_of(&self.view));
         match self.call {
             Call::Fail(_) | Call::FailAttempt(_) if after == Status::Failed && !has_failed => {
                 tell_failure(&self.key, self.stage, &self.view, reason);
@@ -90,9 +90,14 @@ pub(super) async fn tell_loss(api: &Api, key: &TaskKey, stage: Stage, result: &R
 fn tell_failure(key: &TaskKey, stage: Stage, view: &ShardView, reason: &str) {
     let repair = Repair::of(key, stage, Some(reason));
     let (file, shard, attempt) = (key.file.as_str(), key.shard.get(), view.attempts);
-    let worker = view.owner.as_deref().unwrap_or("unknown");
+    let worker = worker_of(view);
     log::error!(stage = stage.name(), file, shard, attempt, worker, class = repair.class.code(), repair:% = repair.advice();
         "failed: {reason}");
+}
+
+/// Who had the task at its present stage; the owner of a task that was not begun is that of an earlier stage.
+fn worker_of(view: &ShardView) -> &str {
+    view.owner.as_deref().filter(|_| view.attempts > 0).unwrap_or("none")
 }
 
 async fn find(api: &Api, key: &TaskKey) -> Option<ShardView> {

@@ -193,7 +193,8 @@ impl FailedItem {
             shard: view.shard,
             stage,
             attempts: view.attempts,
-            worker: view.owner.clone(),
+            // One that was failed before it began was not held at this stage.
+            worker: view.owner.clone().filter(|_| view.attempts > 0),
             failed_at: view.updated_at.to_string(),
             reason: view.last_error.clone().unwrap_or_else(|| "no reason given".to_owned()),
             repair: Repair::of(&key, stage, view.last_error.as_deref()),
