@@ -72,9 +72,9 @@ fn a_worker_that_stands_still_is_named_with_its_file_and_what_to_do() {
     assert!(first.starts_with(&format!("stuck: shard-worker shard 0, {file}: its lease ran out ")), "{text}");
     assert!(text.contains("  -> shopctl work --shard 0  (docs/runbook.md#stuck-worker)"), "{text}");
 
-    held.release();
     pipeline.start(Role::Work0);
     pipeline.wait_settled();
+    held.release();
     let taken = pipeline
         .role(Role::Apid)
         .wait_log("the lease ran out, the task was taken over", |line| (line["shard"] == 0).then(|| line.clone()));
