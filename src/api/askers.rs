@@ -18,7 +18,10 @@ const NOTES_PER_LEASE: u32 = 4;
 
 /// When this instance last noted whom; cloning shares it. There are as many entries as stages and shards.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Askers(Arc<Mutex<HashMap<(Stage, Option<ShardId>), Instant>>>);
+pub(super) struct Askers(Arc<Mutex<HashMap<Lane, Instant>>>);
+
+/// A stage, and the shard that is asked for.
+type Lane = (Stage, Option<ShardId>);
 
 impl Askers {
     /// Notes who asks, unless that was done a moment ago.

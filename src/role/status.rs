@@ -65,7 +65,7 @@ fn watch(ctx: &Context, json: bool, every: Duration) -> Result<Exit, Failure> {
             say(&format!("{failure}\n"))?;
         }
         if ctx.stop.wait(every) {
-            return Ok(shown.map_or_else(|failure| failure.exit, |exit| exit));
+            return Ok(shown.unwrap_or_else(|failure| failure.exit));
         }
     }
 }
