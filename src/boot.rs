@@ -71,6 +71,8 @@ pub enum Exit {
     Ok = 0,
     /// Something failed; the last message says what.
     Failed = 1,
+    /// `status`: something waits and nothing moves.
+    Stuck = 2,
     /// Bad usage or settings; nothing was touched.
     Usage = 64,
     /// Something that is needed does not answer: try again later.
@@ -120,7 +122,7 @@ impl From<store::Error> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let exit = if matches!(error, ClientError::Unavailable { .. }) { Exit::TryLater } else { Exit::Failed };
+        let exit = if error.is_away() { Exit::TryLater } else { Exit::Failed };
         Self { exit, message: error.to_string() }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Sends one GET to the role's probes and waits 2 s at the most. Run: `shopctl healthcheck apid`.
 
+use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -31,7 +32,8 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1024;
   shopctl healthcheck http://10.0.0.5:8082   a role that does not listen on 127.0.0.1
 
 It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else at the role's own port.
-Without a role all of these are asked, of the workers that of SHARD_ID or shard 0, and those that answer must be well.
+Without a role all of these are asked, of the workers that of SHARD_ID or those of all shards, and
+those that answer must be well.
 Exit codes: 0 it is well, 1 it is not or does not answer within 2 s, 64 bad usage or settings.")]
 pub struct Args {
     /// The role (ingest, apid, balance, cache, split, work, send), or the URL where it listens
@@ -97,8 +99,11 @@ fn bases(args: &Args, settings: &Settings) -> Result<Vec<String>, Failure> {
             None => return Err(Failure::usage("which worker? say --shard N, or set SHARD_ID")),
         },
         (None, None) => {
-            let own = args.shard.map_or(work::PORT, worker);
-            return Ok(PORTS.into_iter().chain([own]).map(here).collect());
+            let shards = settings.pipeline.shards_count.shards();
+            let workers = shards.filter(|shard| args.shard.is_none_or(|own| own == *shard)).map(worker);
+            let own = args.shard.map(worker).into_iter();
+            let ports: BTreeSet<u16> = PORTS.into_iter().chain(workers).chain(own).collect();
+            return Ok(ports.into_iter().map(here).collect());
         }
     };
     if port == 0 {
@@ -181,6 +186,10 @@ mod tests {
         }
         let all = bases(&args("", None, Some(3)), &own).unwrap();
         assert!(all.contains(&"http://127.0.0.1:8082".to_owned()) && all.contains(&"http://127.0.0.1:8103".to_owned()));
+        let every = bases(&args("", None, None), &settings(&[("pipeline.shards_count", "3")])).unwrap();
+        for port in [8100, 8101, 8102] {
+            assert!(every.contains(&format!("http://127.0.0.1:{port}")), "the worker at {port} is not asked");
+        }
         assert!(target("juggle").is_err());
     }
 }

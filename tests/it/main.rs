@@ -24,6 +24,7 @@ mod proving;
 mod rebuild;
 mod shutdown;
 mod slow;
+mod status;
 mod store;
 mod support;
 mod trade;

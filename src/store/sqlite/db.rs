@@ -12,7 +12,7 @@ use super::migrate;
 use crate::event::{Moment, ShardId};
 use crate::store::migration::Schema;
 use crate::store::{Error, Result};
-use crate::task::FileName;
+use crate::task::{Class, FileName};
 
 /// How long a call waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -132,10 +132,10 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error.to_string()),
+            Some(ErrorCode::DiskFull) => Self::Unavailable(Class::DiskFull.tag(error)),
+            Some(ErrorCode::ReadOnly) => Self::Unavailable(Class::DatabaseReadOnly.tag(error)),
             Some(
-                ErrorCode::DiskFull
-                | ErrorCode::ReadOnly
-                | ErrorCode::CannotOpen
+                ErrorCode::CannotOpen
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::PermissionDenied
                 | ErrorCode::OutOfMemory,

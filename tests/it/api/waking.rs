@@ -10,9 +10,9 @@ use axum::http::{Request, StatusCode};
 use shopctl::api::{Api, router};
 use shopctl::event::{Moment, ShardCount, ShardId};
 use shopctl::shutdown::Stop;
-use shopctl::store::{Error, FilePage, FileQuery, Registered, Report, Result, Tracking};
+use shopctl::store::{Error, FilePage, FileQuery, LeaseEnd, Registered, Report, Result, Tracking};
 use shopctl::task::view::Queued;
-use shopctl::task::{Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
+use shopctl::task::{Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -106,6 +106,18 @@ impl Tracking for Counting {
 
     async fn oldest_open(&self) -> Result<Option<Moment>> {
         not_asked()
+    }
+
+    fn take_lease_ends(&self) -> Vec<LeaseEnd> {
+        Vec::new()
+    }
+
+    async fn progress(&self) -> Result<Progress> {
+        not_asked()
+    }
+
+    async fn note_asker(&self, _: Stage, _: Option<ShardId>, _: &str) -> Result<()> {
+        Ok(())
     }
 }
 
