@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Loaded, Settings};
 use crate::event::ShardId;
 use crate::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes};
+use crate::pipeline::addresses::{self, Identity, Published};
 use crate::pipeline::client::ClientError;
 use crate::pipeline::driver::Watch;
 use crate::pipeline::fault::Fault;
@@ -135,6 +136,8 @@ impl From<Fault> for Failure {
 pub struct Context {
     /// The role's name, as in contracts 4 and 8.
     pub name: &'static str,
+    /// The only shard that it works for.
+    pub shard: Option<ShardId>,
     /// The settings.
     pub settings: Arc<Settings>,
     /// The clock.
@@ -154,6 +157,7 @@ impl Context {
     pub fn new(name: &'static str, settings: Arc<Settings>, stop: Stop) -> Self {
         Self {
             name,
+            shard: None,
             settings,
             clock: Clock::System,
             stop,
@@ -215,8 +219,15 @@ impl Context {
         let Some(bound) = self.bound.take() else {
             return Err(Failure::new("there is no listener"));
         };
+        let identity = Identity::new(self.name, self.shard);
+        let _noted = self.note_address(identity.clone(), &bound).await;
         log::info!(role = self.name, addr:% = bound.addr(), version = env!("CARGO_PKG_VERSION"), commit = env!("SHOPCTL_COMMIT"); "listening");
-        let probes = probes::routes(self.readiness.clone(), self.metrics.clone(), self.stop.clone());
+        let probes = probes::routes(
+            self.readiness.clone(),
+            self.metrics.clone(),
+            self.stop.clone(),
+            serde_json::json!(identity),
+        );
         let router = self.metrics.track(probes::with_fallbacks(routes.merge(probes)));
         let limits = Limits::new(&self.settings.server, body_bytes_max);
         let server_stop = Stop::new();
@@ -235,6 +246,19 @@ impl Context {
         }
         log::info!(role = self.name; "stopped");
         result.map(|()| Exit::Ok)
+    }
+
+    /// Notes the role's address in the shared folder until the note is dropped. Without it the role works as well.
+    async fn note_address(&self, identity: Identity, bound: &Bound) -> Option<Published> {
+        let (settings, clock, addr) = (Arc::clone(&self.settings), self.clock.clone(), bound.addr());
+        let publish = move || addresses::publish(&settings.shared.dir, identity, addr, &clock);
+        match tokio::task::spawn_blocking(publish).await.map_err(std::io::Error::other).flatten() {
+            Ok(published) => Some(published),
+            Err(e) => {
+                log::warn!(role = self.name; "commands on this folder cannot find this role by themselves: {e}");
+                None
+            }
+        }
     }
 
     /// Who counts what a driver does.
@@ -292,6 +316,5 @@ impl Watch for RoleWatch {
 
 /// A name for a worker that no other has: host, process and a random part.
 pub fn worker_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
-    format!("{}-{}-{}", host.trim(), std::process::id(), crate::pipeline::driver::random_id())
+    format!("{}-{}-{}", addresses::host_name(), std::process::id(), crate::pipeline::driver::random_id())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
+use crate::pipeline::calls::Service;
 use crate::role::{
     apid, audit, balance, cache, config, healthcheck, ingest, migrate, rejects, retry, send, split, status, trace, up,
     work,
@@ -93,6 +94,27 @@ impl Command {
             Self::Migrate(_) => "migrate",
             Self::Healthcheck(_) => "healthcheck",
             Self::Config(_) => "config",
+        }
+    }
+}
+
+impl Command {
+    /// The services that it calls once or for a while, for a person. Their addresses are looked up in the shared folder
+    /// where no setting names them. Daemons outlive an address: they go by their settings alone.
+    pub fn services(&self) -> &'static [Service] {
+        match self {
+            Self::Ingest(args) if args.from.is_some() => &[Service::Status],
+            Self::Split(args) if args.once => &[Service::Status],
+            Self::Send(args) if args.once => &[Service::Status],
+            Self::Work(args) if args.once || args.rebuild || !args.files.is_empty() => {
+                &[Service::Status, Service::Balance, Service::Cache]
+            }
+            Self::Status(_) | Self::Rejects(_) | Self::Retry(_) => &[Service::Status],
+            Self::Trace(_) => &[Service::Balance, Service::Cache],
+            Self::Ingest(_) | Self::Split(_) | Self::Work(_) | Self::Send(_) => &[],
+            Self::Up(_) | Self::Apid(_) | Self::Balance(_) | Self::Cache(_) => &[],
+            // These call no service, or look for the roles themselves.
+            Self::Audit(_) | Self::Migrate(_) | Self::Healthcheck(_) | Self::Config(_) => &[],
         }
     }
 }

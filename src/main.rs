@@ -7,6 +7,7 @@ use shopctl::boot::{Context, Exit, Failure};
 use shopctl::cli::{Cli, Command};
 use shopctl::config::{Loaded, Sources, load};
 use shopctl::log_format;
+use shopctl::pipeline::addresses;
 use shopctl::role;
 use shopctl::shutdown::Stop;
 
@@ -43,8 +44,9 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     if let Command::Up(_) = &cli.command {
         sources.role_defaults = role::up::defaults();
     }
-    let loaded = load::load(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
+    let mut loaded = load::load(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
     log_format::init(&loaded.settings.logging).map_err(Failure::usage)?;
+    addresses::fill(&mut loaded, cli.command.services());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let stop = Stop::new();
     let result = runtime.block_on(run(cli.command, &loaded, &stop));

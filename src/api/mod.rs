@@ -41,8 +41,7 @@ pub use wake::Wakeups;
 
 /// Bytes of a request's body (contracts 4).
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Where the calls of the pipeline are.
-pub const BASE: &str = "/api/v1/pipeline";
+pub use crate::task::wire::BASE;
 
 /// What the handlers share.
 #[derive(Clone)]

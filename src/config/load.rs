@@ -20,6 +20,8 @@ const SEED_NAMES: [(&str, &str); 3] = [
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "shopctl.toml";
 
+/// The origin of values that nothing sets.
+const DEFAULT: &str = "default";
 /// The origin of values from the command line.
 const FLAG: &str = "flag";
 
@@ -165,7 +167,7 @@ impl Values {
         for key in KEYS {
             let default = if profile == Profile::Local { key.local.unwrap_or(key.default) } else { key.default };
             if !default.is_empty() {
-                self.add_text(key.path, default.trim_matches('"'), "default", faults);
+                self.add_text(key.path, default.trim_matches('"'), DEFAULT, faults);
             }
         }
         for (path, text) in role {
@@ -272,6 +274,11 @@ impl Values {
 }
 
 impl Loaded {
+    /// Whether nothing sets this key: its value is the program's own.
+    pub fn is_default(&self, path: &str) -> bool {
+        self.values.0.get(path).is_none_or(|(_, origin)| origin == DEFAULT)
+    }
+
     /// The settings that hold a secret and were given on the command line, where every user of the machine can read it.
     pub fn exposed(&self) -> Vec<&'static str> {
         let is_secret = |value: &Typed| match value {

@@ -206,7 +206,7 @@ impl Settings {
         let first = ShardId::new(0).ok_or_else(String::new);
         faulty(faults, "database.shard", first.and_then(|first| StoreUrl::of_shard(&shard, first)));
         let mut base = |key: &str, example: &str| faulty(faults, key, api_base(values.text(key), example));
-        let url = base("pipeline.url", "http://127.0.0.1:8082/api/v1/pipeline");
+        let url = base("pipeline.url", "http://127.0.0.1:8082").map(with_base_path);
         let balance_url = base("balance.url", "http://127.0.0.1:8083");
         let cache_url = base("cache.url", "http://127.0.0.1:8084");
         let opening = Money::parse_decimal(values.text("balance.opening_balance"));
@@ -317,6 +317,12 @@ fn api_base(url: &str, example: &str) -> Result<String, String> {
         Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(url.to_owned()),
         _ => Err(format!("must be a URL such as {example}")),
     }
+}
+
+/// The stage-status API lies below a path: its bare address is enough.
+fn with_base_path(url: String) -> String {
+    let is_bare = url.split_once("://").is_some_and(|(_, rest)| !rest.contains('/'));
+    if is_bare { format!("{url}{}", crate::task::wire::BASE) } else { url }
 }
 
 fn faulty<T>(faults: &mut Vec<String>, key: &str, result: Result<T, String>) -> Option<T> {

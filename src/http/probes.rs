@@ -65,13 +65,22 @@ impl Readiness {
     }
 }
 
-/// The routes of the probes.
-pub fn routes(readiness: Readiness, metrics: Metrics, stop: Stop) -> Router {
+/// The routes of the probes; `identity` is an object that `/version` shows beside the version.
+pub fn routes(readiness: Readiness, metrics: Metrics, stop: Stop, identity: Value) -> Router {
+    let version = about(identity);
     Router::new()
         .route("/ready", get(ready).with_state((readiness, stop)))
         .route("/metrics", get(scrape).with_state(metrics))
         .route("/health", get(async || Json(json!({"status": "ok"}))))
-        .route("/version", get(async || Json(json!({"version": VERSION, "commit": COMMIT}))))
+        .route("/version", get(async move || Json(version)))
+}
+
+fn about(identity: Value) -> Value {
+    let mut about = json!({"version": VERSION, "commit": COMMIT});
+    if let (Value::Object(about), Value::Object(identity)) = (&mut about, identity) {
+        about.extend(identity);
+    }
+    about
 }
 
 /// Answers unknown paths and wrong methods with problems; call it when all routes are in.

@@ -40,6 +40,7 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
     plan: Plan,
     jobs: Vec<J>,
 ) -> Result<Exit, Failure> {
+    ctx.shard = plan.shard;
     ctx.bind(plan.port, plan.policy).await?;
     let cleaner = Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone());
     cleaner.at_start()?;

@@ -1,6 +1,7 @@
 //! The single integration binary: whole processes, real files, real databases.
 #![cfg(test)]
 
+mod addresses;
 mod api;
 mod audit;
 mod auth;
