@@ -1,17 +1,18 @@
 //! Settings: defaults, file, environment, flags, in this order; checked whole at start (contracts 7).
 //!
 //! [`schema`] is the one list of keys with their defaults, ranges and words; [`load`] layers the sources over it;
-//! [`auth`] reads the tokens, and [`secret`] keeps them from being shown.
+//! `names` knows the variables of the environment; [`auth`] reads the tokens, and [`secret`] keeps them from being shown.
 
 pub mod auth;
 pub mod load;
+mod names;
 pub mod schema;
 pub mod secret;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{Auth, Party};
+pub use auth::{Auth, Party, Tokens};
 pub use load::{Faults, Loaded, Profile, Sources};
 pub use secret::Secret;
 
@@ -216,6 +217,9 @@ impl Settings {
             opening.ok_or_else(|| "must be an amount such as 100.00".to_owned()),
         );
         let auth = Auth::from_values(values, faults);
+        let level = values.text("logging.level");
+        let filter = env_filter::Builder::new().try_parse(level).map(drop);
+        faulty(faults, "logging.level", filter.map_err(|e| format!("'{level}' is no filter: {e}")));
         if !faults.is_empty() {
             return None;
         }
