@@ -99,6 +99,18 @@ impl Command {
 }
 
 impl Command {
+    /// Whether it runs until it is stopped.
+    pub fn is_daemon(&self) -> bool {
+        match self {
+            Self::Up(_) | Self::Apid(_) | Self::Balance(_) | Self::Cache(_) => true,
+            Self::Ingest(args) => args.from.is_none(),
+            Self::Split(args) => !args.once && args.files.is_empty(),
+            Self::Send(args) => !args.once && args.files.is_empty(),
+            Self::Work(args) => !args.once && !args.rebuild && args.files.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The services that it calls once or for a while, for a person. Their addresses are looked up in the shared folder
     /// where no setting names them. Daemons outlive an address: they go by their settings alone.
     pub fn services(&self) -> &'static [Service] {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use ureq::unversioned::transport::DefaultConnector;
 
 use super::resolver::AddressesFirst;
-use crate::config::{Party, Secret, Settings};
+use crate::config::{Auth, Party, Secret, Settings};
 
 /// How long a call may take, unless it waits for work or moves much (contracts 3: 5 s).
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -115,8 +115,8 @@ pub(super) struct Caller {
     service: Service,
     base: String,
     party: Option<Party>,
-    /// What goes into the header.
-    authorization: Option<Secret>,
+    /// Where its token is, which may be replaced meanwhile.
+    auth: Auth,
 }
 
 /// An RFC 9457 document, as far as it is used.
@@ -130,9 +130,7 @@ struct Problem {
 impl Caller {
     /// Calls that speak for a party, with that party's first token if there is one.
     pub(super) fn of(service: Service, base: &str, settings: &Settings, party: Party) -> Self {
-        let token = settings.auth.token(party);
-        let authorization = token.map(|token| Secret::new(format!("Bearer {}", token.expose())));
-        Self { party: Some(party), authorization, ..Self::new(service, base) }
+        Self { party: Some(party), auth: settings.auth.clone(), ..Self::new(service, base) }
     }
 
     /// Calls that change nothing: those need no token.
@@ -148,7 +146,7 @@ impl Caller {
             .max_redirects(0)
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), AddressesFirst::default());
-        Self { agent, service, base: base.to_owned(), party: None, authorization: None }
+        Self { agent, service, base: base.to_owned(), party: None, auth: Auth::default() }
     }
 
     /// The base URL.
@@ -170,12 +168,17 @@ impl Caller {
     ) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
         let mut request = self.agent.post(&url).config().timeout_global(Some(timeout)).build();
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization.expose());
+        if let Some(token) = self.token() {
+            request = request.header("authorization", format!("Bearer {}", token.expose()));
         }
         // ureq's own send_json indents: half as many bytes again for a batch of operations.
         let body = serde_json::to_vec(body).map_err(|e| self.unavailable(format!("cannot write the call: {e}")))?;
         self.answer(request.content_type("application/json").send(body))
+    }
+
+    /// The token that is sent at this moment.
+    fn token(&self) -> Option<Secret> {
+        self.party.and_then(|party| self.auth.token(party))
     }
 
     /// An answer that does not fit what was asked: as good as none.
@@ -205,7 +208,7 @@ impl Caller {
     }
 
     fn denied(&self, status: u16) -> ClientError {
-        let sent = self.authorization.is_some();
+        let sent = self.token().is_some();
         let advice = self.party.map_or_else(
             || "this call was not expected to need one".to_owned(),
             |party| {
@@ -234,7 +237,8 @@ mod tests {
             (Service::Cache, "cache-service"),
         ] {
             let silent = Caller { party: Some(Party::ShardWorker), ..Caller::new(service, "http://127.0.0.1:1") };
-            let known = Caller { authorization: Some(Secret::new("Bearer canary".to_owned())), ..silent.clone() };
+            let auth = Auth::new(false, vec![(Party::ShardWorker, Secret::new("canary"))]);
+            let known = Caller { auth, ..silent.clone() };
             let text = |caller: &Caller| caller.denied(401).to_string();
             assert!(text(&known).ends_with(&format!("to one that the {name} knows as that of shard_worker")), "{name}");
             assert!(text(&silent).ends_with(&format!("to the token that the {name} has for shard_worker")), "{name}");

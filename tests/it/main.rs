@@ -20,6 +20,7 @@ mod pipeline;
 mod protocol;
 mod proving;
 mod rebuild;
+mod reload;
 mod shutdown;
 mod slow;
 mod store;
