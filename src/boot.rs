@@ -13,12 +13,13 @@ use crate::config::{Loaded, Settings};
 use crate::event::ShardId;
 use crate::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes};
 use crate::pipeline::addresses::{self, Identity, Published};
+use crate::pipeline::calls::{Call, CallObserver};
 use crate::pipeline::client::ClientError;
-use crate::pipeline::driver::Watch;
+use crate::pipeline::driver::{Finished, Watch};
 use crate::pipeline::fault::Fault;
 use crate::shutdown::Stop;
 use crate::store::{self, StoreUrl};
-use crate::task::{Counts, Stage};
+use crate::task::Stage;
 
 /// Bytes of a request's body where a role has no other limit: probes need none.
 const PROBE_BODY_BYTES_MAX: usize = 1024;
@@ -261,6 +262,12 @@ impl Context {
         }
     }
 
+    /// Who measures the calls of other roles.
+    pub fn call_observer(&self) -> CallObserver {
+        let metrics = self.metrics.clone();
+        Arc::new(move |call: Call| metrics.observe_call(call.service.name(), call.route, call.outcome, call.took))
+    }
+
     /// Who counts what a driver does.
     pub fn watch(&self) -> RoleWatch {
         RoleWatch {
@@ -283,15 +290,22 @@ pub struct RoleWatch {
 }
 
 impl Watch for RoleWatch {
-    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, counts: Option<&Counts>) {
+    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, finished: Option<&Finished>) {
         self.metrics.observe_task(stage.name(), outcome, took.as_secs_f64());
-        let Some(counts) = counts else {
+        let Some(finished) = finished else {
             return;
         };
+        let counts = finished.counts;
         for (outcome, lines) in
             [("written", counts.written), ("duplicate", counts.duplicate), ("rejected", counts.rejected)]
         {
             self.metrics.add_lines(stage.name(), outcome, lines);
+        }
+        for (reason, lines) in finished.reasons.iter() {
+            self.metrics.add_rejected(stage.name(), reason, lines);
+        }
+        if let Some(output) = finished.output {
+            self.metrics.add_bytes(stage.name(), output.bytes);
         }
         self.metrics.processed(stage.name(), self.clock.now().unix_ms() as f64 / 1000.0);
     }

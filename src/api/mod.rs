@@ -6,6 +6,7 @@
 
 pub mod balance;
 pub mod cache;
+mod counters;
 mod fault;
 mod files;
 mod gauges;
@@ -33,6 +34,8 @@ use crate::shutdown::Stop;
 use crate::store::Tracking;
 use crate::task::TaskKey;
 
+pub use crate::task::wire::BASE;
+use counters::Counters;
 pub use gauges::keep_gauges;
 use grace::Grace;
 use permits::Bearer;
@@ -41,7 +44,6 @@ pub use wake::Wakeups;
 
 /// Bytes of a request's body (contracts 4).
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
-pub use crate::task::wire::BASE;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -51,6 +53,7 @@ pub struct Api {
     books: files::BooksCache,
     grace: Grace,
     stop: Stop,
+    counters: Counters,
 }
 
 #[derive(utoipa::OpenApi)]
@@ -72,9 +75,10 @@ struct Document;
 
 impl Api {
     /// The API over a tracking store.
-    pub fn new(tracking: Arc<dyn Tracking>, stop: Stop) -> Self {
+    pub fn new(tracking: Arc<dyn Tracking>, stop: Stop, metrics: &Metrics) -> Self {
         let grace = Grace::begin(Duration::from_millis(tracking.lease_ms()));
-        Self { tracking, wakeups: Wakeups::default(), books: files::BooksCache::default(), grace, stop }
+        let counters = Counters::register(metrics);
+        Self { tracking, wakeups: Wakeups::default(), books: files::BooksCache::default(), grace, stop, counters }
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) async fn claim(
     let wait = Duration::from_millis(request.wait_ms.unwrap_or(0));
     let claim = checked(stage, request)?;
     let (claimed, waited) = wait_for_work(&api, &claim, wait).await?;
+    api.counters.claimed(stage, &claimed);
     let items = claimed.into_iter().map(ClaimedItem::from).collect();
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     Ok(axum::Json(ClaimResponse { stage, items, waited_ms }))

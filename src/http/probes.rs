@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::metrics::{self, Metrics};
+use super::metrics::Metrics;
 use super::problem::Problem;
 use crate::shutdown::Stop;
 
@@ -98,9 +97,9 @@ async fn ready(State((readiness, stop)): State<(Readiness, Stop)>) -> Result<Jso
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, NOT_READY, unmet.join("; ")))
 }
 
-async fn scrape(State(metrics): State<Metrics>) -> Response {
-    match metrics.encode() {
-        Ok(text) => ([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
+async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
+    match metrics.scrape(&headers) {
+        Ok(answer) => answer,
         Err(cause) => Problem::internal().because(format!("cannot write the metrics: {cause}")).into_response(),
     }
 }

@@ -1,7 +1,8 @@
 //! Calls of our own services, and what can come of one. Blocking: call from blocking threads only.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -71,6 +72,15 @@ pub enum ClientError {
 }
 
 impl Service {
+    /// What it is called in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "pipeline-apid",
+            Self::Balance => "balance-daemon",
+            Self::Cache => "cache-service",
+        }
+    }
+
     /// The subcommand that runs it.
     const fn command(self) -> &'static str {
         match self {
@@ -92,6 +102,15 @@ impl fmt::Display for Service {
 }
 
 impl ClientError {
+    /// What it is called in metrics.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Denied { .. } => "denied",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// Whether the same call may succeed later, when what is around it works again.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Denied { .. })
@@ -108,6 +127,22 @@ impl ClientError {
     }
 }
 
+/// A call that is over.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Who was called.
+    pub service: Service,
+    /// What was called, with `{n}` in place of every number.
+    pub route: String,
+    /// `ok`, `unavailable`, `denied` or `refused`.
+    pub outcome: &'static str,
+    /// How long it took, up to the end of the answer.
+    pub took: Duration,
+}
+
+/// Who is told of calls.
+pub type CallObserver = Arc<dyn Fn(Call) + Send + Sync>;
+
 /// Calls one service.
 #[derive(Clone)]
 pub(super) struct Caller {
@@ -117,6 +152,7 @@ pub(super) struct Caller {
     party: Option<Party>,
     /// Where its token is, which may be replaced meanwhile.
     auth: Auth,
+    observer: Option<CallObserver>,
 }
 
 /// An RFC 9457 document, as far as it is used.
@@ -146,7 +182,12 @@ impl Caller {
             .max_redirects(0)
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), AddressesFirst::default());
-        Self { agent, service, base: base.to_owned(), party: None, auth: Auth::default() }
+        Self { agent, service, base: base.to_owned(), party: None, auth: Auth::default(), observer: None }
+    }
+
+    /// The same calls with an observer.
+    pub(super) fn observed(self, observer: CallObserver) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// The base URL.
@@ -157,7 +198,7 @@ impl Caller {
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
         let request = self.agent.get(&url).config().timeout_global(Some(CALL_TIMEOUT)).build();
-        self.answer(request.call())
+        self.told(path, || self.answer(request.call()))
     }
 
     pub(super) fn post<T: DeserializeOwned>(
@@ -173,7 +214,17 @@ impl Caller {
         }
         // ureq's own send_json indents: half as many bytes again for a batch of operations.
         let body = serde_json::to_vec(body).map_err(|e| self.unavailable(format!("cannot write the call: {e}")))?;
-        self.answer(request.content_type("application/json").send(body))
+        self.told(path, || self.answer(request.content_type("application/json").send(body)))
+    }
+
+    fn told<T>(&self, path: &str, call: impl FnOnce() -> Result<T, ClientError>) -> Result<T, ClientError> {
+        let began = Instant::now();
+        let result = call();
+        if let Some(observer) = &self.observer {
+            let outcome = result.as_ref().map_or_else(ClientError::name, |_| "ok");
+            observer(Call { service: self.service, route: route_of(path), outcome, took: began.elapsed() });
+        }
+        result
     }
 
     /// The token that is sent at this moment.
@@ -225,9 +276,29 @@ impl Caller {
     }
 }
 
+/// The path without what differs from call to call: its query, and the numbers of files, orders and users.
+fn route_of(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = path.split('/').map(|part| if is_number(part) { "{n}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_names_no_file_and_no_order() {
+        for (path, route) in [
+            ("/files/20250101000000", "/files/{n}"),
+            ("/files?limit=10&status=failed", "/files"),
+            ("/queues/shard-worker/claim", "/queues/shard-worker/claim"),
+            ("/api/v1/pending/4711?limit=1", "/api/v1/pending/{n}"),
+        ] {
+            assert_eq!(route_of(path), route);
+        }
+    }
 
     #[test]
     fn advice_about_a_token_names_the_service_that_refused() {

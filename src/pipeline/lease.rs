@@ -150,6 +150,7 @@ mod tests {
             token: 1,
             lease_ms,
             attempt: 1,
+            taken_from: None,
             shards_count: crate::event::ShardCount::new(1).unwrap(),
             input: None,
         }]

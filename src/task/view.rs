@@ -33,6 +33,8 @@ pub struct Claimed {
     pub lease_ms: u64,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// The worker whose lease had run out, if this claim took the task over.
+    pub taken_from: Option<String>,
     /// How many shards the file was registered with.
     pub shards_count: ShardCount,
     /// What the stage before left, as it said itself.

@@ -15,6 +15,7 @@ mod hostile;
 mod imports;
 mod ingest;
 mod intruders;
+mod metrics;
 mod paused;
 mod pipeline;
 mod protocol;

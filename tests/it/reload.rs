@@ -102,7 +102,8 @@ fn the_log_level_takes_effect_and_what_needs_a_restart_is_named() {
     std::fs::write(folder.path().join("shopctl.toml"), more).unwrap();
     hang_up(&split, "logging.level is changed to DEBUG and takes effect");
     for key in ["server.read_timeout", "pipeline.claim_wait_ms"] {
-        split.wait_log(&format!("{key} is changed and needs a restart"), |line| (line["level"] == "warn").then_some(()));
+        split
+            .wait_log(&format!("{key} is changed and needs a restart"), |line| (line["level"] == "warn").then_some(()));
     }
     split.wait_log("", |line| (line["level"] == "debug").then_some(()));
     split.terminate(PATIENCE).expect_code(0);
@@ -112,7 +113,8 @@ fn the_log_level_takes_effect_and_what_needs_a_restart_is_named() {
 fn every_role_stays_after_a_hangup() {
     let folder = tempfile::tempdir().unwrap();
     let ports = ["--set", "server.port=0", "--set", "events.generate=false"];
-    for role in [&["apid"][..], &["balance"], &["cache"], &["ingest"], &["split"], &["work", "--shard", "0"], &["send"]] {
+    for role in [&["apid"][..], &["balance"], &["cache"], &["ingest"], &["split"], &["work", "--shard", "0"], &["send"]]
+    {
         let args: Vec<&str> = role.iter().chain(&ports).copied().collect();
         let process = start(folder.path(), &args);
         process.wait_port();

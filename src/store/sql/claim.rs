@@ -10,6 +10,10 @@ pub(in crate::store) const CLAIM: &str =
      WHERE filename = :filename AND shard = :shard AND {previous} = 'done'
        AND (({status} = 'new' AND (next_at IS NULL OR next_at <= {now})) OR ({status} = 'started' AND lease_until < {now} AND :takes_over))";
 
+/// Who has begun a task, as a claim finds it: column `owner`, no row if it is not begun.
+pub(in crate::store) const HOLDER: &str = "SELECT COALESCE(owner, 'unknown') AS owner FROM pipeline_tracking
+     WHERE filename = ? AND shard = ? AND {status} = 'started'";
+
 /// A claim under the same id again: what it still holds gets a fresh lease and keeps its token.
 pub(in crate::store) const REPLAY: &str = "UPDATE pipeline_tracking SET lease_until = {lease_until}
      WHERE filename = :filename AND shard = :shard AND claim_id = :claim_id AND {status} = 'started'";

@@ -7,11 +7,13 @@ mod balance;
 mod claim;
 mod moves;
 mod pending;
+mod tally;
 
 pub(super) use balance::move_money;
-pub(super) use claim::{CLAIM, REPLAY, oldest_unfinished, unfinished};
+pub(super) use claim::{CLAIM, HOLDER, REPLAY, oldest_unfinished, unfinished};
 pub(super) use moves::statement_of;
 pub(super) use pending::{CLAIM_RETURN, CONFIRM, RECORD_AWAITED};
+pub(super) use tally::{REGISTERED, SETTLED_AFTER_MS, open_tasks, status_index};
 
 use super::{FileQuery, TrackingPolicy};
 use crate::task::Stage;

@@ -238,6 +238,7 @@ impl ClaimedItem {
             token: self.token,
             lease_ms: self.lease_ms,
             attempt: self.attempt,
+            taken_from: None,
             shards_count: ShardCount::new(self.shards_count.into())?,
             input: self.input,
         })

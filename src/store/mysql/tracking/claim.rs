@@ -9,7 +9,7 @@ use super::super::database::{Tx, Work};
 use super::super::value::{count, file_name, get, output, shard, shards_count};
 use super::{for_stage, micros};
 use crate::event::ShardId;
-use crate::store::sql::{self, CLAIM, REPLAY};
+use crate::store::sql::{self, CLAIM, HOLDER, REPLAY};
 use crate::store::{Error, Result, TrackingPolicy};
 use crate::task::{Claim, Claimed, FileName, Stage, TaskKey};
 
@@ -166,12 +166,15 @@ impl Take<'_> {
     }
 
     async fn take(&self, tx: &mut Tx<'_>, key: TaskKey) -> Result<Option<Claimed>> {
+        let holder = tx.first(&for_stage(self.claim.stage, HOLDER), (key.file.as_str(), key.shard.get())).await?;
+        let holder: Option<String> = holder.map(|row| get(&row, "owner")).transpose()?;
         if tx.change(&for_stage(self.claim.stage, CLAIM), self.values(&key)).await? == 0 {
             self.has_lost.store(true, Ordering::Relaxed);
             return Ok(None);
         }
         let token = tx.last_number().ok_or_else(|| Error::Broken(format!("the claim of {key} got no token")))?;
-        self.describe(tx, key, token).await
+        let claimed = self.describe(tx, key, token).await?;
+        Ok(claimed.map(|claimed| Claimed { taken_from: holder, ..claimed }))
     }
 
     /// A task that this claim holds, with what the stage before left for it.
@@ -191,6 +194,7 @@ impl Take<'_> {
             token,
             lease_ms: u64::try_from(self.policy.moves.lease_ms).unwrap_or_default(),
             attempt: get(&row, "attempts")?,
+            taken_from: None,
             shards_count: shards_count(&row)?,
             input: output(&row)?,
         }))

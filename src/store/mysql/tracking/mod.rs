@@ -4,6 +4,7 @@
 mod claim;
 mod moves;
 mod read;
+mod tally;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +16,7 @@ use crate::clock::Clock;
 use crate::event::{Moment, ShardId};
 use crate::store::sql;
 use crate::store::url::Server;
-use crate::store::{FilePage, FileQuery, Registered, Report, Result, Tracking, TrackingPolicy};
+use crate::store::{FilePage, FileQuery, Registered, Report, Result, Tally, Tracking, TrackingPolicy};
 use crate::task::view::Queued;
 use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
 
@@ -109,6 +110,10 @@ impl Tracking for MysqlTracking {
 
     async fn oldest_open(&self) -> Result<Option<Moment>> {
         self.database.write(&read::OldestOpen).await
+    }
+
+    async fn tally(&self, mark: u64) -> Result<Tally> {
+        self.database.read(&tally::Count { mark }).await
     }
 
     async fn close(&self) {

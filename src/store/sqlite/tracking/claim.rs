@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::super::db::{file_column, file_name, moment_text, shard_column};
 use super::{Context, for_stage, read};
 use crate::event::{ShardCount, ShardId};
-use crate::store::sql::{self, CLAIM, REPLAY};
+use crate::store::sql::{self, CLAIM, HOLDER, REPLAY};
 use crate::store::{Error, Result};
 use crate::task::{Claim, Claimed, FileName, Output, Stage, TaskKey};
 
@@ -195,7 +195,15 @@ fn claim_one(transaction: &Transaction<'_>, key: &TaskKey, claim: &Claim, contex
         ":filename": key.file.as_str(), ":shard": key.shard.get(), ":owner": claim.worker, ":claim_id": claim.claim_id,
         ":now": now, ":lease_until": until, ":takes_over": claim.takes_over,
     };
-    take(transaction, &(for_stage(claim.stage, CLAIM) + RETURNING), values, key, claim.stage, context)
+    let holder = holder(transaction, key, claim.stage)?;
+    let claimed = take(transaction, &(for_stage(claim.stage, CLAIM) + RETURNING), values, key, claim.stage, context)?;
+    Ok(claimed.map(|claimed| Claimed { taken_from: holder, ..claimed }))
+}
+
+/// Who has the task now: whoever claims it takes it over from that one.
+fn holder(transaction: &Transaction<'_>, key: &TaskKey, stage: Stage) -> Result<Option<String>> {
+    let mut statement = transaction.prepare_cached(&for_stage(stage, HOLDER))?;
+    Ok(statement.query_row(params![key.file.as_str(), key.shard.get()], |row| row.get(0)).optional()?)
 }
 
 fn take(
@@ -222,6 +230,7 @@ fn take(
         token: u64::try_from(token).map_err(|_| Error::Broken(format!("token holds {token}")))?,
         lease_ms: u64::try_from(context.policy.moves.lease_ms).unwrap_or_default(),
         attempt,
+        taken_from: None,
         shards_count: ShardCount::new(count).ok_or_else(|| Error::Broken(format!("shards_count holds {count}")))?,
         input,
     }))

@@ -3,6 +3,7 @@
 mod claim;
 mod moves;
 mod read;
+mod tally;
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use crate::clock::Clock;
 use crate::event::{Moment, ShardId};
 use crate::store::Report;
 use crate::store::sql::{self, column};
-use crate::store::{FilePage, FileQuery, Registered, Result, Tracking, TrackingPolicy};
+use crate::store::{FilePage, FileQuery, Registered, Result, Tally, Tracking, TrackingPolicy};
 use crate::task::view::Queued;
 use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
 
@@ -109,5 +110,10 @@ impl Tracking for SqliteTracking {
 
     async fn oldest_open(&self) -> Result<Option<Moment>> {
         self.db.call(|connection| read::oldest_open(connection)).await
+    }
+
+    async fn tally(&self, mark: u64) -> Result<Tally> {
+        let context = self.context();
+        self.db.call(move |connection| tally::read(connection, mark, context)).await
     }
 }
