@@ -37,9 +37,11 @@ fn answer(port: u16, token: &str) -> u16 {
     agent.post(url).header("authorization", format!("Bearer {token}")).send_json(body).unwrap().status().as_u16()
 }
 
+/// Sends the signal and waits until this is said once more.
 fn hang_up(process: &Process, says: &str) {
+    let before = process.log().matches(says).count();
     process.signal(Signal::HUP);
-    process.wait_log(says, |_| Some(()));
+    eventually(says, PATIENCE, || process.log().matches(says).count() > before);
 }
 
 #[test]

@@ -79,6 +79,10 @@ impl Metrics {
             refusals: Family::default(),
             work,
         };
+        for reason in ["unauthorized", "forbidden"] {
+            // There from the beginning, so that the first one is seen as a change.
+            drop(metrics.refusals.get_or_create(&RefusalLabels { reason }));
+        }
         metrics.with_root(|root| {
             root.register_collector(Box::new(Process::new()));
             let requests = metrics.requests.clone();
