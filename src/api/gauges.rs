@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::Api;
 use super::watch::{Look, keep_looking};
-use crate::event::{Moment, ShardId};
+use crate::event::{Moment, ShardCount, ShardId};
 use crate::http::{Metrics, Readiness};
 use crate::store::{Result, Tally};
 use crate::task::{Stage, Status};
@@ -67,9 +67,11 @@ impl Registered {
 }
 
 impl Gauges {
-    /// Registers the gauges.
-    pub(super) fn register(metrics: &Metrics) -> Self {
+    /// Registers the gauges. Of these shards there are gauges before they have a task.
+    pub(super) fn register(metrics: &Metrics, shards: ShardCount) -> Self {
         let gauges = Self::default();
+        let settled = shards.shards().map(|shard| (shard, 0)).collect();
+        *gauges.registered.lock().unwrap_or_else(PoisonError::into_inner) = Registered { mark: 0, settled };
         metrics.with_registry(|registry| {
             registry.register("stage_tasks", "Tasks by stage, shard and status", gauges.tasks.clone());
             let help = "Registration of the oldest task that is neither delivered nor failed; 0 if there is none";

@@ -28,6 +28,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::event::ShardCount;
 use crate::http::Metrics;
 use crate::http::problem::ProblemBody;
 use crate::shutdown::Stop;
@@ -119,8 +120,8 @@ fn documented() -> OpenApiRouter<Api> {
 }
 
 /// Checks at start that everything a metric is made of can be registered.
-pub fn register_metrics(metrics: &Metrics) -> gauges::Gauges {
-    gauges::Gauges::register(metrics)
+pub fn register_metrics(metrics: &Metrics, shards: ShardCount) -> gauges::Gauges {
+    gauges::Gauges::register(metrics, shards)
 }
 
 fn task_key(request: &crate::task::wire::TaskRequest) -> TaskKey {

@@ -145,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = StoreUrl::Sqlite(folder.path().join("balance.sqlite"));
         let store = open_balance(&url, Clock::System, Money::from_minor(0)).await.unwrap();
-        let told: Arc<Mutex<Vec<(&str, &str, bool)>>> = Arc::default();
+        let told = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&told);
         let observer = move |timing: Timing| seen.lock().unwrap().push((timing.store, timing.operation, timing.is_ok));
         let store = balance(store, Arc::new(observer));
