@@ -65,14 +65,14 @@ impl Reload {
             Ok(loaded) => loaded,
             Err(faults) => {
                 for fault in faults.0 {
-                    log::error!("SIGHUP: the settings are not right, so all stays as it was: {fault}");
+                    log::error!("settings read again: they are not right, so all stays as it was: {fault}");
                 }
                 return;
             }
         };
         let changes = changes(&self.started, &loaded, &self.level);
         if changes.is_empty() {
-            log::info!("SIGHUP: the settings were read again; nothing is changed");
+            log::info!("settings read again: nothing is changed");
         }
         for change in changes {
             self.apply(&change, &loaded);
@@ -85,19 +85,21 @@ impl Reload {
             Change::Tokens(parties) => {
                 self.started.settings.auth.replace_tokens(&settings.auth);
                 let names: Vec<&str> = parties.iter().map(|party| party.name()).collect();
-                log::info!("SIGHUP: the tokens of {} are changed and take effect", names.join(", "));
+                log::info!("settings read again: the tokens of {} are changed and take effect", names.join(", "));
             }
             Change::LastToken => log::warn!(
-                "SIGHUP: no token is left in the settings; the ones before stay in effect, as to run without any needs a restart"
+                "settings read again: no token is left in the settings; the ones before stay in effect, as to run without any needs a restart"
             ),
             Change::Level => match self.levels.replace(&settings.logging.level) {
                 Ok(()) => {
                     self.level.clone_from(&settings.logging.level);
-                    log::info!("SIGHUP: logging.level is changed to {} and takes effect", self.level);
+                    log::info!("settings read again: logging.level is changed to {} and takes effect", self.level);
                 }
-                Err(why) => log::error!("SIGHUP: the log's level stays as it was: {why}"),
+                Err(why) => log::error!("settings read again: the log's level stays as it was: {why}"),
             },
-            Change::Restart(key) => log::warn!(setting = *key; "SIGHUP: {key} is changed and needs a restart"),
+            Change::Restart(key) => {
+                log::warn!(setting = *key; "settings read again: {key} is changed and needs a restart")
+            }
         }
     }
 }

@@ -104,7 +104,8 @@ fn a_note_that_is_stale_or_of_another_machine_is_ignored_with_a_word() {
     std::fs::write(&note, &whole).unwrap();
     ignored("has ended without removing it");
     let elsewhere = place.0.path().join("elsewhere.json");
-    std::fs::rename(&note, &elsewhere).unwrap();
+    std::fs::write(&elsewhere, &whole).unwrap();
+    std::fs::remove_file(&note).unwrap();
     std::os::unix::fs::symlink(&elsewhere, &note).unwrap();
     ignored("no plain file");
 
