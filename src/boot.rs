@@ -12,13 +12,15 @@ use crate::clock::Clock;
 use crate::config::{Loaded, Settings};
 use crate::event::ShardId;
 use crate::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes};
+use crate::pipeline::addresses::{self, Identity, Published};
+use crate::pipeline::calls::{Call, CallObserver};
 use crate::pipeline::client::ClientError;
-use crate::pipeline::driver::Watch;
+use crate::pipeline::driver::{Finished, Watch};
 use crate::pipeline::fault::Fault;
 use crate::pipeline::hold;
 use crate::shutdown::Stop;
 use crate::store::{self, StoreUrl};
-use crate::task::{Counts, Stage};
+use crate::task::Stage;
 
 /// Bytes of a request's body where a role has no other limit: probes need none.
 const PROBE_BODY_BYTES_MAX: usize = 1024;
@@ -138,6 +140,8 @@ impl From<Fault> for Failure {
 pub struct Context {
     /// The role's name, as in contracts 4 and 8.
     pub name: &'static str,
+    /// The only shard that it works for.
+    pub shard: Option<ShardId>,
     /// The settings.
     pub settings: Arc<Settings>,
     /// The clock.
@@ -157,6 +161,7 @@ impl Context {
     pub fn new(name: &'static str, settings: Arc<Settings>, stop: Stop) -> Self {
         Self {
             name,
+            shard: None,
             settings,
             clock: Clock::System,
             stop,
@@ -223,8 +228,15 @@ impl Context {
             let message = format!("'shopctl restore' is at work on {shared}; start the role when it has ended");
             return Err(Failure { exit: Exit::TryLater, message });
         };
+        let identity = Identity::new(self.name, self.shard);
+        let _noted = self.note_address(identity.clone(), &bound).await;
         log::info!(role = self.name, addr:% = bound.addr(), version = env!("CARGO_PKG_VERSION"), commit = env!("SHOPCTL_COMMIT"); "listening");
-        let probes = probes::routes(self.readiness.clone(), self.metrics.clone(), self.stop.clone());
+        let probes = probes::routes(
+            self.readiness.clone(),
+            self.metrics.clone(),
+            self.stop.clone(),
+            serde_json::json!(identity),
+        );
         let router = self.metrics.track(probes::with_fallbacks(routes.merge(probes)));
         let limits = Limits::new(&self.settings.server, body_bytes_max);
         let server_stop = Stop::new();
@@ -243,6 +255,25 @@ impl Context {
         }
         log::info!(role = self.name; "stopped");
         result.map(|()| Exit::Ok)
+    }
+
+    /// Notes the role's address in the shared folder until the note is dropped. Without it the role works as well.
+    async fn note_address(&self, identity: Identity, bound: &Bound) -> Option<Published> {
+        let (settings, clock, addr) = (Arc::clone(&self.settings), self.clock.clone(), bound.addr());
+        let publish = move || addresses::publish(&settings.shared.dir, identity, addr, &clock);
+        match tokio::task::spawn_blocking(publish).await.map_err(std::io::Error::other).flatten() {
+            Ok(published) => Some(published),
+            Err(e) => {
+                log::warn!(role = self.name; "commands on this folder cannot find this role by themselves: {e}");
+                None
+            }
+        }
+    }
+
+    /// Who measures the calls of other roles.
+    pub fn call_observer(&self) -> CallObserver {
+        let metrics = self.metrics.clone();
+        Arc::new(move |call: Call| metrics.observe_call(call.service.name(), call.route, call.outcome, call.took))
     }
 
     /// Who counts what a driver does.
@@ -267,15 +298,22 @@ pub struct RoleWatch {
 }
 
 impl Watch for RoleWatch {
-    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, counts: Option<&Counts>) {
+    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, finished: Option<&Finished>) {
         self.metrics.observe_task(stage.name(), outcome, took.as_secs_f64());
-        let Some(counts) = counts else {
+        let Some(finished) = finished else {
             return;
         };
+        let counts = finished.counts;
         for (outcome, lines) in
             [("written", counts.written), ("duplicate", counts.duplicate), ("rejected", counts.rejected)]
         {
             self.metrics.add_lines(stage.name(), outcome, lines);
+        }
+        for (reason, lines) in finished.reasons.iter() {
+            self.metrics.add_rejected(stage.name(), reason, lines);
+        }
+        if let Some(output) = finished.output {
+            self.metrics.add_bytes(stage.name(), output.bytes);
         }
         self.metrics.processed(stage.name(), self.clock.now().unix_ms() as f64 / 1000.0);
     }
@@ -300,6 +338,5 @@ impl Watch for RoleWatch {
 
 /// A name for a worker that no other has: host, process and a random part.
 pub fn worker_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
-    format!("{}-{}-{}", host.trim(), std::process::id(), crate::pipeline::driver::random_id())
+    format!("{}-{}-{}", addresses::host_name(), std::process::id(), crate::pipeline::driver::random_id())
 }

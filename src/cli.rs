@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
+use crate::pipeline::calls::Service;
 use crate::role::{
     apid, audit, backup, balance, cache, completions, config, doctor, healthcheck, ingest, man, migrate, rejects,
     restore, retry, send, split, status, trace, up, work,
@@ -108,6 +109,40 @@ impl Command {
             Self::Config(_) => "config",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
+        }
+    }
+}
+
+impl Command {
+    /// Whether it runs until it is stopped.
+    pub fn is_daemon(&self) -> bool {
+        match self {
+            Self::Up(_) | Self::Apid(_) | Self::Balance(_) | Self::Cache(_) => true,
+            Self::Ingest(args) => args.from.is_none(),
+            Self::Split(args) => !args.once && args.files.is_empty(),
+            Self::Send(args) => !args.once && args.files.is_empty(),
+            Self::Work(args) => !args.once && !args.rebuild && args.files.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The services that it calls once or for a while, for a person. Their addresses are looked up in the shared folder
+    /// where no setting names them. Daemons outlive an address: they go by their settings alone.
+    pub fn services(&self) -> &'static [Service] {
+        match self {
+            Self::Ingest(args) if args.from.is_some() => &[Service::Status],
+            Self::Split(args) if args.once => &[Service::Status],
+            Self::Send(args) if args.once => &[Service::Status],
+            Self::Work(args) if args.once || args.rebuild || !args.files.is_empty() => {
+                &[Service::Status, Service::Balance, Service::Cache]
+            }
+            Self::Status(_) | Self::Rejects(_) | Self::Retry(_) | Self::Doctor(_) => &[Service::Status],
+            Self::Trace(_) => &[Service::Balance, Service::Cache],
+            Self::Ingest(_) | Self::Split(_) | Self::Work(_) | Self::Send(_) => &[],
+            Self::Up(_) | Self::Apid(_) | Self::Balance(_) | Self::Cache(_) => &[],
+            // These call no service, or look for the roles themselves.
+            Self::Audit(_) | Self::Migrate(_) | Self::Healthcheck(_) | Self::Config(_) => &[],
+            Self::Backup(_) | Self::Restore(_) | Self::Completions(_) | Self::Man(_) => &[],
         }
     }
 }

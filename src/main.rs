@@ -8,6 +8,8 @@ use shopctl::boot::{Context, Exit, Failure};
 use shopctl::cli::{Cli, Command};
 use shopctl::config::{Loaded, Sources, load};
 use shopctl::log_format;
+use shopctl::pipeline::addresses;
+use shopctl::reload::Reload;
 use shopctl::role;
 use shopctl::shutdown::Stop;
 
@@ -47,16 +49,19 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     if let Command::Up(_) = &cli.command {
         sources.role_defaults = role::up::defaults();
     }
-    let loaded = load::load(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
-    log_format::init(&loaded.settings.logging).map_err(Failure::usage)?;
+    let mut loaded = load::load(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
+    let levels = log_format::init(&loaded.settings.logging).map_err(Failure::usage)?;
+    addresses::fill(&mut loaded, cli.command.services());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let stop = Stop::new();
-    let result = runtime.block_on(run(cli.command, &loaded, &stop));
+    let reload = cli.command.is_daemon().then(|| Reload::new(sources, loaded.clone(), levels));
+    let result = runtime.block_on(run(cli.command, &loaded, &stop, reload));
     runtime.shutdown_timeout(LAST_MOMENT);
     result
 }
 
-async fn run(command: Command, loaded: &Loaded, stop: &Stop) -> Result<Exit, Failure> {
+async fn run(command: Command, loaded: &Loaded, stop: &Stop, reload: Option<Reload>) -> Result<Exit, Failure> {
+    reload.map_or(Ok(()), Reload::on_hangup)?;
     stop.on_signals(loaded.settings.server.drain_timeout)?;
     let context = Context::of_process(command.role_name(), loaded, stop.clone());
     // Spawned, so that the second signal ends the wait whatever the role is doing.

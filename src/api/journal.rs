@@ -7,8 +7,8 @@ use crate::store::{Error, LeaseEnd, Result};
 use crate::task::{Call, Refusal, Repair, ShardView, Stage, Status, TaskKey};
 
 /// Says which leases claims of this stage found run out.
-pub(super) fn lease_ends(stage: Stage, ends: Vec<LeaseEnd>) {
-    for LeaseEnd { key, attempt, worker, taken_by } in ends {
+pub(super) fn lease_ends(ends: &[LeaseEnd]) {
+    for LeaseEnd { key, stage, attempt, worker, taken_by } in ends {
         let (file, shard, stage_name) = (key.file.as_str(), key.shard.get(), stage.name());
         let worker = worker.as_deref().unwrap_or("unknown");
         match taken_by {
@@ -16,7 +16,7 @@ pub(super) fn lease_ends(stage: Stage, ends: Vec<LeaseEnd>) {
                 log::warn!(stage = stage_name, file, shard, attempt, worker, taken_by:%; "the lease ran out, the task was taken over");
             }
             None => {
-                let repair = Repair::of(&key, stage, Some("gave up: the lease of attempt"));
+                let repair = Repair::of(key, *stage, Some("gave up: the lease of attempt"));
                 log::error!(stage = stage_name, file, shard, attempt, worker, class = repair.class.code(), repair:% = repair.advice();
                     "failed: the lease of the last attempt ran out");
             }

@@ -7,6 +7,7 @@
 mod askers;
 pub mod balance;
 pub mod cache;
+mod counters;
 mod fault;
 mod files;
 mod gauges;
@@ -30,13 +31,16 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::event::ShardCount;
 use crate::http::Metrics;
 use crate::http::problem::ProblemBody;
 use crate::shutdown::Stop;
 use crate::store::Tracking;
 use crate::task::TaskKey;
 
+pub use crate::task::wire::BASE;
 use askers::Askers;
+use counters::Counters;
 pub use gauges::keep_gauges;
 use grace::Grace;
 use permits::Bearer;
@@ -46,8 +50,6 @@ pub use wake::Wakeups;
 
 /// Bytes of a request's body (contracts 4).
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Where the calls of the pipeline are.
-pub const BASE: &str = "/api/v1/pipeline";
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -59,6 +61,7 @@ pub struct Api {
     askers: Askers,
     progress: ProgressCache,
     stop: Stop,
+    counters: Counters,
 }
 
 #[derive(utoipa::OpenApi)]
@@ -80,7 +83,7 @@ struct Document;
 
 impl Api {
     /// The API over a tracking store.
-    pub fn new(tracking: Arc<dyn Tracking>, stop: Stop) -> Self {
+    pub fn new(tracking: Arc<dyn Tracking>, stop: Stop, metrics: &Metrics) -> Self {
         let grace = Grace::begin(Duration::from_millis(tracking.lease_ms()));
         Self {
             tracking,
@@ -90,6 +93,7 @@ impl Api {
             askers: Askers::default(),
             progress: ProgressCache::default(),
             stop,
+            counters: Counters::register(metrics),
         }
     }
 }
@@ -132,8 +136,8 @@ fn documented() -> OpenApiRouter<Api> {
 }
 
 /// Checks at start that everything a metric is made of can be registered.
-pub fn register_metrics(metrics: &Metrics) -> gauges::Gauges {
-    gauges::Gauges::register(metrics)
+pub fn register_metrics(metrics: &Metrics, shards: ShardCount) -> gauges::Gauges {
+    gauges::Gauges::register(metrics, shards)
 }
 
 fn task_key(request: &crate::task::wire::TaskRequest) -> TaskKey {

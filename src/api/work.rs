@@ -47,6 +47,7 @@ pub(super) async fn claim(
     let wait = Duration::from_millis(request.wait_ms.unwrap_or(0));
     let claim = checked(stage, request)?;
     let (claimed, waited) = wait_for_work(&api, &claim, wait).await?;
+    api.counters.claimed(stage, &claimed);
     let items = claimed.into_iter().map(ClaimedItem::from).collect();
     let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
     Ok(axum::Json(ClaimResponse { stage, items, waited_ms }))
@@ -112,7 +113,9 @@ async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<(Vec<
         let takes_over = wait.is_zero() || api.grace.is_over();
         let (tracking, own) = (api.tracking.clone(), Claim { takes_over, ..claim.clone() });
         let claimed = to_the_end(async move { tracking.claim(&own).await }).await?;
-        journal::lease_ends(claim.stage, api.tracking.take_lease_ends());
+        let ends = api.tracking.take_lease_ends();
+        api.counters.expired(&ends);
+        journal::lease_ends(&ends);
         if !claimed.is_empty() || Instant::now() >= deadline || api.stop.is_requested() {
             return Ok((claimed, waited));
         }

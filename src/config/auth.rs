@@ -1,8 +1,12 @@
 //! `[auth]`: whose calls are taken, by the tokens that they bring.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sha2::{Digest, Sha256};
 
 use super::load::Values;
 use super::secret::Secret;
@@ -33,13 +37,33 @@ pub enum Party {
     Operator,
 }
 
-/// Who may call what.
+/// Who may call what. Clones share the tokens: when they are replaced, all who check or send them have the new ones.
 #[derive(Debug, Clone, Default)]
 pub struct Auth {
     /// Listen beyond loopback without tokens.
     pub insecure: bool,
-    tokens: Vec<(Party, Secret)>,
+    tokens: Arc<RwLock<Tokens>>,
     files: Vec<(String, PathBuf)>,
+}
+
+/// The tokens at one moment; each party's first one first.
+pub type Tokens = Arc<[Token]>;
+
+/// A token of a party.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Whose it is.
+    pub party: Party,
+    /// What is sent.
+    pub secret: Secret,
+    /// What presented tokens are compared with.
+    pub digest: [u8; 32],
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.party.name(), self.secret)
+    }
 }
 
 impl Party {
@@ -63,7 +87,7 @@ impl Party {
 impl Auth {
     /// Tokens of parties, each party's first one first; for tests and for roles that make their own.
     pub fn new(insecure: bool, tokens: Vec<(Party, Secret)>) -> Self {
-        Self { insecure, tokens, files: Vec::new() }
+        Self { insecure, tokens: Arc::new(RwLock::new(digested(tokens))), files: Vec::new() }
     }
 
     /// The files that tokens were read from, by the settings that name them.
@@ -71,14 +95,21 @@ impl Auth {
         &self.files
     }
 
-    /// All tokens that are accepted.
-    pub fn tokens(&self) -> impl Iterator<Item = (Party, &Secret)> {
-        self.tokens.iter().map(|(party, token)| (*party, token))
+    /// All tokens that are accepted at the moment.
+    pub fn tokens(&self) -> Tokens {
+        // What is replaced is one pointer: it is whole also after a panic elsewhere.
+        Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The token that this party sends: the first of its own.
-    pub fn token(&self, party: Party) -> Option<&Secret> {
-        self.tokens().find(|(own, _)| *own == party).map(|(_, token)| token)
+    pub fn token(&self, party: Party) -> Option<Secret> {
+        self.tokens().iter().find(|token| token.party == party).map(|token| token.secret.clone())
+    }
+
+    /// Takes the tokens of others in place of its own, in this value and all its clones at once.
+    pub fn replace_tokens(&self, others: &Self) {
+        let tokens = others.tokens();
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
 
     /// Whether there is a token of this party.
@@ -88,20 +119,21 @@ impl Auth {
 
     /// Reads the tokens from the settings and from the files that they name.
     pub(super) fn from_values(values: &Values, faults: &mut Vec<String>) -> Self {
-        let mut auth = Self::new(values.flag("auth.insecure"), Vec::new());
+        let mut tokens: Vec<(Party, Secret)> = Vec::new();
+        let mut files = Vec::new();
         for party in Party::ALL {
             let file_key = format!("auth.{}_file", party.name());
             match values.text(&file_key) {
                 "" => {}
-                file => auth.files.push((file_key, PathBuf::from(file))),
+                file => files.push((file_key, PathBuf::from(file))),
             }
             match read(values, party) {
-                Ok(tokens) => auth.tokens.extend(tokens.into_iter().map(|token| (party, token))),
+                Ok(read) => tokens.extend(read.into_iter().map(|token| (party, token))),
                 Err(fault) => faults.push(fault),
             }
         }
-        for (at, (party, token)) in auth.tokens.iter().enumerate() {
-            let before = auth.tokens[..at].iter().find(|(_, other)| other == token);
+        for (at, (party, token)) in tokens.iter().enumerate() {
+            let before = tokens[..at].iter().find(|(_, other)| other == token);
             match before {
                 Some((other, _)) if other == party => {
                     faults.push(format!("auth.{}: names one token twice", party.name()))
@@ -114,8 +146,16 @@ impl Auth {
                 None => {}
             }
         }
-        auth
+        Self { files, ..Self::new(values.flag("auth.insecure"), tokens) }
     }
+}
+
+fn digested(tokens: Vec<(Party, Secret)>) -> Tokens {
+    let digested = tokens.into_iter().map(|(party, secret)| {
+        let digest = Sha256::digest(secret.expose()).into();
+        Token { party, secret, digest }
+    });
+    digested.collect()
 }
 
 fn read(values: &Values, party: Party) -> Result<Vec<Secret>, String> {
@@ -174,8 +214,8 @@ mod tests {
         load::load(&sources).map(|loaded| loaded.settings).map_err(|faults| faults.0)
     }
 
-    fn tokens(auth: &Auth) -> Vec<(Party, &str)> {
-        auth.tokens().map(|(party, token)| (party, token.expose())).collect()
+    fn tokens(auth: &Auth) -> Vec<(Party, String)> {
+        auth.tokens().iter().map(|token| (token.party, token.secret.expose().to_owned())).collect()
     }
 
     #[test]
@@ -187,9 +227,19 @@ mod tests {
             (Party::Operator, NEW.to_owned()),
             (Party::Operator, OLD.to_owned()),
         ];
-        assert_eq!(tokens(&auth), expected.iter().map(|(party, text)| (*party, text.as_str())).collect::<Vec<_>>());
-        assert_eq!(auth.token(Party::Operator).map(Secret::expose), Some(NEW));
+        assert_eq!(tokens(&auth), expected);
+        assert_eq!(auth.token(Party::Operator), Some(Secret::new(NEW)));
         assert!(auth.has(Party::Producer) && !auth.has(Party::ShardWorker));
+    }
+
+    #[test]
+    fn replaced_tokens_are_those_of_all_clones() {
+        let auth = |token: &str| Auth::new(false, vec![(Party::Operator, Secret::new(token))]);
+        let (first, other) = (auth(OLD), auth(NEW));
+        let clone = first.clone();
+        first.replace_tokens(&other);
+        assert_eq!(clone.token(Party::Operator), Some(Secret::new(NEW)));
+        assert_eq!(format!("{clone:?}").matches("***").count(), 1, "{clone:?}");
     }
 
     #[test]
@@ -201,7 +251,10 @@ mod tests {
             load(&[("auth.shard_worker_file", path.to_str().unwrap())])
         };
         for content in [format!("{NEW}\n{OLD}\n"), format!("{NEW},{OLD}"), format!("{NEW}\r\n{OLD}\r\n")] {
-            assert_eq!(tokens(&read(&content).unwrap().auth), [(Party::ShardWorker, NEW), (Party::ShardWorker, OLD)]);
+            assert_eq!(
+                tokens(&read(&content).unwrap().auth),
+                [NEW, OLD].map(|text| (Party::ShardWorker, text.to_owned()))
+            );
         }
         let long = "x".repeat(5000);
         for (content, part) in [("", "16 to 256"), ("\n\n", "16 to 256"), ("short", "16 to 256"), (&long, "too large")]

@@ -10,6 +10,7 @@ use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 use serde_json::json;
 
 use super::Settings;
+use super::names;
 use super::schema::{KEYS, Key, Kind, find};
 use super::secret::{Secret, mask};
 
@@ -22,6 +23,10 @@ const SEED_NAMES: [(&str, &str); 3] = [
 /// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "shopctl.toml";
 
+/// The origin of values that nothing sets.
+const DEFAULT: &str = "default";
+/// The origin of values from `SHOPCTL__SECTION__KEY`.
+const ENVIRONMENT: &str = "environment";
 /// The origin of values from the command line.
 const FLAG: &str = "flag";
 
@@ -87,6 +92,16 @@ impl Sources {
         Self { file, flags, environment, role_defaults: Vec::new(), folder: PathBuf::from(".") }
     }
 
+    /// Which defaults hold here.
+    ///
+    /// # Errors
+    /// [`Faults`] when `SHOPCTL_PROFILE` names none.
+    pub fn find_profile(&self) -> Result<Profile, Faults> {
+        let mut faults = Vec::new();
+        let profile = self.profile(&mut faults);
+        if faults.is_empty() { Ok(profile) } else { Err(Faults(faults)) }
+    }
+
     fn profile(&self, faults: &mut Vec<String>) -> Profile {
         match self.environment.get("SHOPCTL_PROFILE").map(String::as_str) {
             None | Some("" | "local") => Profile::Local,
@@ -117,6 +132,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
             values.add_text(path, text, &format!("environment {name}"), &mut faults);
         }
     }
+    faults.extend(names::faults(&sources.environment));
     add_environment(sources, &mut values, &mut faults);
     for (path, text) in &sources.flags {
         values.add_text(path, text, FLAG, &mut faults);
@@ -157,7 +173,7 @@ fn add_environment(sources: &Sources, values: &mut Values, faults: &mut Vec<Stri
         .ignore_empty(true)
         .source(Some(sources.environment.clone()));
     match own.collect() {
-        Ok(table) => values.add_tree("", table.into_iter().collect(), "environment", faults),
+        Ok(table) => values.add_tree("", table.into_iter().collect(), ENVIRONMENT, faults),
         Err(e) => faults.push(format!("the environment cannot be read: {e}")),
     }
 }
@@ -165,9 +181,9 @@ fn add_environment(sources: &Sources, values: &mut Values, faults: &mut Vec<Stri
 impl Values {
     fn add_defaults(&mut self, profile: Profile, role: &[(&'static str, String)], faults: &mut Vec<String>) {
         for key in KEYS {
-            let default = if profile == Profile::Local { key.local.unwrap_or(key.default) } else { key.default };
+            let default = key.default_in(profile);
             if !default.is_empty() {
-                self.add_text(key.path, default.trim_matches('"'), "default", faults);
+                self.add_text(key.path, default.trim_matches('"'), DEFAULT, faults);
             }
         }
         for (path, text) in role {
@@ -274,6 +290,18 @@ impl Values {
 }
 
 impl Loaded {
+    /// Whether nothing sets this key: its value is the program's own.
+    pub fn is_default(&self, path: &str) -> bool {
+        self.values.0.get(path).is_none_or(|(_, origin)| origin == DEFAULT)
+    }
+
+    /// The keys whose values differ from those of other settings, in the order of the schema.
+    pub fn changes(&self, other: &Self) -> Vec<&'static str> {
+        let value = |loaded: &Self, path: &str| loaded.values.0.get(path).map(|(value, _)| value.clone());
+        let differs = |key: &&Key| value(self, key.path) != value(other, key.path);
+        KEYS.iter().filter(differs).map(|key| key.path).collect()
+    }
+
     /// The settings that hold a secret and were given on the command line, where every user of the machine can read it.
     pub fn exposed(&self) -> Vec<&'static str> {
         let is_secret = |value: &Typed| match value {
@@ -347,27 +375,24 @@ fn escaped(text: &str, also: impl Fn(char) -> bool) -> String {
     line
 }
 
+/// The value, or what is expected.
 fn read(key: &Key, text: &str) -> Result<Typed, String> {
-    match key.kind {
-        Kind::Text if text.is_empty() => Err("a text".to_owned()),
-        Kind::Text => Ok(Typed::Text(text.to_owned())),
-        Kind::Secret if text.is_empty() => Err("a token".to_owned()),
-        Kind::Secret => Ok(Typed::Secret(Secret::new(text))),
-        Kind::Choice(words) if words.contains(&text) => Ok(Typed::Text(text.to_owned())),
-        Kind::Choice(words) => Err(format!("one of {}", words.join(", "))),
-        Kind::Int(least, most) => match text.parse() {
-            Ok(number) if (least..=most).contains(&number) => Ok(Typed::Int(number)),
-            _ => Err(format!("a whole number from {least} to {most}")),
-        },
-        Kind::Rate => match text.parse::<f64>() {
-            Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(Typed::Rate(rate)),
-            _ => Err("a number from 0 to 1".to_owned()),
-        },
-        Kind::Bool => text.parse().map(Typed::Bool).map_err(|_| "true or false".to_owned()),
-    }
+    let typed = match key.kind {
+        Kind::Text => (!text.is_empty()).then(|| Typed::Text(text.to_owned())),
+        Kind::Secret => (!text.is_empty()).then(|| Typed::Secret(Secret::new(text))),
+        Kind::Choice(words) => words.contains(&text).then(|| Typed::Text(text.to_owned())),
+        Kind::Int(least, most) => text.parse().ok().filter(|number| (least..=most).contains(number)).map(Typed::Int),
+        Kind::Rate => text.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate)).map(Typed::Rate),
+        Kind::Bool => text.parse().ok().map(Typed::Bool),
+    };
+    typed.ok_or_else(|| key.expected())
 }
 
 fn unknown(path: &str, origin: &str) -> String {
+    if origin == ENVIRONMENT {
+        let variable = format!("SHOPCTL__{}", path.replace('.', "__").to_uppercase());
+        return format!("{variable} ({origin}) is no setting; {}", names::hint(&variable));
+    }
     let nearest = KEYS.iter().map(|key| (strsim::damerau_levenshtein(key.path, path), key.path)).min();
     let hint = match nearest {
         Some((distance, key)) if distance <= 3 => format!("; did you mean {key}?"),
@@ -456,12 +481,40 @@ mod tests {
         assert!(faults("x = [", &[])[0].contains("no TOML"));
     }
 
+    /// For every role, also for one that has defaults of its own, and in both profiles.
     #[test]
-    fn the_sample_file_is_the_defaults() {
-        let (sources, _folder) = sources(&super::super::schema::sample(), &[("SHOPCTL_PROFILE", "container")], &[]);
-        let from_sample = load(&sources).unwrap();
-        let defaults = load(&Sources { folder: "/nonexistent".into(), ..sources }).unwrap();
-        assert_eq!(from_sample.show(false), defaults.show(false));
+    fn the_sample_file_changes_nothing() {
+        let of_up = vec![("balance.opening_balance", "1000000".to_owned()), ("logging.level", "WARN".to_owned())];
+        for (name, profile) in [("local", Profile::Local), ("container", Profile::Container)] {
+            for role_defaults in [Vec::new(), of_up.clone()] {
+                let sample = super::super::schema::sample(profile, &role_defaults);
+                let (sources, _folder) = sources(&sample, &[("SHOPCTL_PROFILE", name)], &[]);
+                let sources = Sources { role_defaults, ..sources };
+                let defaults = load(&Sources { folder: "/nonexistent".into(), ..sources.clone() }).unwrap();
+                assert_eq!(load(&sources).unwrap().show(true), defaults.show(true));
+            }
+        }
+    }
+
+    /// What stands behind the comment signs is what holds without a file.
+    #[test]
+    fn the_sample_file_says_what_the_defaults_are() {
+        for (name, profile) in [("local", Profile::Local), ("container", Profile::Container)] {
+            let sample = super::super::schema::sample(profile, &[]);
+            let is_key = |line: &&str| line.starts_with('[') || !line.starts_with("# ") && line.contains(" = ");
+            let set = sample.lines().filter(is_key).map(|line| line.trim_start_matches('#')).collect::<Vec<_>>();
+            assert!(set.len() > KEYS.len() / 2, "{set:?}");
+            let (sources, _folder) = sources(&set.join("\n"), &[("SHOPCTL_PROFILE", name)], &[]);
+            let defaults = load(&Sources { folder: "/nonexistent".into(), ..sources.clone() }).unwrap();
+            assert_eq!(load(&sources).unwrap().show(false), defaults.show(false));
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_no_setting_is_a_fault_with_the_one_that_was_meant() {
+        let all = faults("", &[("SHOPCTL_SERVER_PORT", "1"), ("SHOPCTL__SERVER_PORT", "1"), ("SHOPCTL_BIN", "x")]);
+        assert_eq!(all.len(), 2, "{all:#?}");
+        assert!(all.iter().all(|fault| fault.ends_with("did you mean SHOPCTL__SERVER__PORT?")), "{all:#?}");
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! Settings: defaults, file, environment, flags, in this order; checked whole at start (contracts 7).
 //!
 //! [`schema`] is the one list of keys with their defaults, ranges and words; [`load`] layers the sources over it;
-//! [`auth`] reads the tokens, and [`secret`] keeps them from being shown.
+//! `names` knows the variables of the environment; [`auth`] reads the tokens, and [`secret`] keeps them from being shown.
 
 pub mod auth;
 pub mod load;
+mod names;
 pub mod schema;
 pub mod secret;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{Auth, Party};
+pub use auth::{Auth, Party, Tokens};
 pub use load::{Faults, Loaded, Profile, Sources};
 pub use secret::Secret;
 
@@ -206,7 +207,7 @@ impl Settings {
         let first = ShardId::new(0).ok_or_else(String::new);
         faulty(faults, "database.shard", first.and_then(|first| StoreUrl::of_shard(&shard, first)));
         let mut base = |key: &str, example: &str| faulty(faults, key, api_base(values.text(key), example));
-        let url = base("pipeline.url", "http://127.0.0.1:8082/api/v1/pipeline");
+        let url = base("pipeline.url", "http://127.0.0.1:8082").map(with_base_path);
         let balance_url = base("balance.url", "http://127.0.0.1:8083");
         let cache_url = base("cache.url", "http://127.0.0.1:8084");
         let opening = Money::parse_decimal(values.text("balance.opening_balance"));
@@ -216,6 +217,9 @@ impl Settings {
             opening.ok_or_else(|| "must be an amount such as 100.00".to_owned()),
         );
         let auth = Auth::from_values(values, faults);
+        let level = values.text("logging.level");
+        let filter = env_filter::Builder::new().try_parse(level).map(drop);
+        faulty(faults, "logging.level", filter.map_err(|e| format!("'{level}' is no filter: {e}")));
         if !faults.is_empty() {
             return None;
         }
@@ -317,6 +321,12 @@ fn api_base(url: &str, example: &str) -> Result<String, String> {
         Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(url.to_owned()),
         _ => Err(format!("must be a URL such as {example}")),
     }
+}
+
+/// The stage-status API lies below a path: its bare address is enough.
+fn with_base_path(url: String) -> String {
+    let is_bare = url.split_once("://").is_some_and(|(_, rest)| !rest.contains('/'));
+    if is_bare { format!("{url}{}", crate::task::wire::BASE) } else { url }
 }
 
 fn faulty<T>(faults: &mut Vec<String>, key: &str, result: Result<T, String>) -> Option<T> {

@@ -1,5 +1,7 @@
 //! Every setting there is: its key, kind, default and meaning. Documents, `config default` and checks come from here.
 
+use super::load::Profile;
+
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -250,11 +252,38 @@ pub fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
-/// A settings file with every default and what each key means.
-pub fn sample() -> String {
-    let mut text = String::from(
-        "# shopctl settings: one file for all roles. Every key is optional; these are the defaults in containers.\n\
-         # Where local runs have another default, it stands behind \"local:\".\n",
+impl Key {
+    /// The default that holds in this profile, as written in TOML; empty where there is none.
+    pub fn default_in(&self, profile: Profile) -> &'static str {
+        match (profile, self.local) {
+            (Profile::Local, Some(local)) => local,
+            _ => self.default,
+        }
+    }
+
+    /// What its values may be, for people.
+    pub fn expected(&self) -> String {
+        match self.kind {
+            Kind::Text => "a text".to_owned(),
+            Kind::Secret => "a token".to_owned(),
+            Kind::Choice(words) => format!("one of {}", words.join(", ")),
+            Kind::Int(least, most) => format!("a whole number from {least} to {most}"),
+            Kind::Rate => "a number from 0 to 1".to_owned(),
+            Kind::Bool => "true or false".to_owned(),
+        }
+    }
+}
+
+/// A settings file with every key, what it means, what it may be, and the default that holds in this profile, all of it
+/// commented out: such a file changes nothing. `of_up` are the defaults that `shopctl up` has of its own.
+pub fn sample(profile: Profile, of_up: &[(&'static str, String)]) -> String {
+    let name = match profile {
+        Profile::Local => "local",
+        Profile::Container => "container",
+    };
+    let mut text = format!(
+        "# shopctl settings: one file for all roles. Every key is optional. The values are the defaults of the profile\n\
+         # \"{name}\", which holds here (SHOPCTL_PROFILE). To change one, remove the # before its name.\n"
     );
     let mut section = "";
     for key in KEYS {
@@ -263,13 +292,12 @@ pub fn sample() -> String {
             section = own;
             text.push_str(&format!("\n[{section}]\n"));
         }
-        text.push_str(&format!("# {}\n", key.doc));
-        if let Some(local) = key.local {
-            text.push_str(&format!("# local: {local}\n"));
-        }
-        match key.default {
-            "" => text.push_str(&format!("# {name} =\n")),
-            default => text.push_str(&format!("{name} = {default}\n")),
+        text.push_str(&format!("# {}\n# {}", key.doc, key.expected()));
+        let up = of_up.iter().find(|(path, _)| *path == key.path);
+        text.push_str(&up.map_or_else(String::new, |(_, value)| format!("; 'shopctl up' has {value} by itself")));
+        match key.default_in(profile) {
+            "" => text.push_str(&format!("\n#{name} =\n")),
+            default => text.push_str(&format!("\n#{name} = {default}\n")),
         }
     }
     text

@@ -14,7 +14,7 @@ pub mod shard;
 pub use line::{LineReader, Next};
 pub use moment::Moment;
 pub use money::Money;
-pub use reject::{Reason, Reject};
+pub use reject::{Reason, Reasons, Reject};
 pub use shape::{Event, Payload};
 pub use shard::{ShardCount, ShardId};
 

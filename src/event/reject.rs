@@ -1,5 +1,6 @@
 //! Rejected lines: kept whole with the reason, one JSON object a line (contracts 2).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -214,6 +215,22 @@ fn write_head(out: &mut impl Write, origin: Origin<'_>, reject: &Reject, raw: Op
         raw,
     };
     serde_json::to_writer(out, &head).map_err(io::Error::from)
+}
+
+/// How many lines were rejected for which reason, by the reasons' codes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reasons(BTreeMap<&'static str, u64>);
+
+impl Reasons {
+    /// Counts one line.
+    pub fn add(&mut self, reason: Reason) {
+        *self.0.entry(reason.code()).or_default() += 1;
+    }
+
+    /// The counts by code.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().map(|(code, lines)| (*code, *lines))
+    }
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::metrics::Metrics;
 use super::problem::Problem;
-use crate::config::Auth;
 pub use crate::config::Party;
+use crate::config::{Auth, Tokens};
 
 /// Bytes of a token that is looked at; no configured one is longer.
 const TOKEN_BYTES_MAX: usize = 1024;
@@ -44,16 +44,16 @@ pub struct Policy {
     pub permit: fn(&Call<'_>) -> Permit,
 }
 
-/// The tokens that are accepted, as digests.
+/// The tokens that are accepted at one moment.
 #[derive(Clone, Default)]
-pub struct Keyring(Vec<(u8, [u8; 32])>);
+pub struct Keyring(Tokens);
 
 /// Lets calls through to the routes of one role, or does not.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    keyring: Keyring,
+    /// Shared with the settings: the tokens may be replaced while the role runs.
+    auth: Auth,
     policy: Policy,
-    insecure: bool,
     metrics: Metrics,
 }
 
@@ -101,15 +101,9 @@ impl Policy {
 }
 
 impl Keyring {
-    /// The keyring of these settings.
+    /// The keyring of these settings at this moment.
     pub fn new(auth: &Auth) -> Self {
-        let number = |party| Party::ALL.iter().position(|own| *own == party);
-        let keys = auth.tokens().filter_map(|(party, token)| {
-            // 0 is nobody.
-            let number = u8::try_from(number(party)? + 1).ok()?;
-            Some((number, Sha256::digest(token.expose()).into()))
-        });
-        Self(keys.collect())
+        Self(auth.tokens())
     }
 
     /// Whether there is no token at all.
@@ -119,22 +113,19 @@ impl Keyring {
 
     /// Whether there is a token of this party.
     pub fn has(&self, party: Party) -> bool {
-        self.0.iter().any(|(number, _)| party_of_number(*number) == Some(party))
+        self.0.iter().any(|token| token.party == party)
     }
 
     /// Whose token this is. It takes the same time for every token: digests are compared, all of them, to their ends.
     pub fn party_of(&self, presented: &[u8]) -> Option<Party> {
         let digest: [u8; 32] = Sha256::digest(presented).into();
-        let mut found = 0;
-        for (number, known) in &self.0 {
-            found.conditional_assign(number, known.ct_eq(&digest));
+        // 0 is no party.
+        let mut found = 0_u8;
+        for (number, token) in (1..).zip(self.0.iter()) {
+            found.conditional_assign(&number, token.digest.ct_eq(&digest));
         }
-        party_of_number(found)
+        self.0.get(usize::from(found).checked_sub(1)?).map(|token| token.party)
     }
-}
-
-fn party_of_number(number: u8) -> Option<Party> {
-    Party::ALL.get(usize::from(number).checked_sub(1)?).copied()
 }
 
 impl fmt::Debug for Keyring {
@@ -146,12 +137,17 @@ impl fmt::Debug for Keyring {
 impl Guard {
     /// The guard of a role with these settings.
     pub fn new(auth: &Auth, policy: Policy, metrics: &Metrics) -> Self {
-        Self { keyring: Keyring::new(auth), policy, insecure: auth.insecure, metrics: metrics.clone() }
+        Self { auth: auth.clone(), policy, metrics: metrics.clone() }
+    }
+
+    fn keyring(&self) -> Keyring {
+        Keyring::new(&self.auth)
     }
 
     /// Whether the role may listen beyond loopback: a token of those whom it serves is set, or the settings insist.
     pub(super) fn may_face_others(&self) -> bool {
-        self.insecure || self.policy.serves.iter().any(|party| self.keyring.has(*party))
+        let keyring = self.keyring();
+        self.auth.insecure || self.policy.serves.iter().any(|party| keyring.has(*party))
     }
 
     /// The settings of which one has to be set before the role listens beyond loopback.
@@ -162,10 +158,11 @@ impl Guard {
 
     /// Whom the role serves and who has no token here: with any token set, their calls are refused.
     pub(super) fn locked_out(&self) -> Vec<&'static str> {
-        if self.keyring.is_empty() {
+        let keyring = self.keyring();
+        if keyring.is_empty() {
             return Vec::new();
         }
-        let without = |party: &&Party| **party != Party::Operator && !self.keyring.has(**party);
+        let without = |party: &&Party| **party != Party::Operator && !keyring.has(**party);
         self.policy.serves.iter().filter(without).map(|party| party.name()).collect()
     }
 
@@ -173,7 +170,7 @@ impl Guard {
     /// its own host.
     fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let host = headers.get(HOST).map(|host| host.to_str().unwrap_or_default());
-        if !self.keyring.is_empty() || self.insecure || host.is_none_or(is_local) {
+        if !self.keyring().is_empty() || self.auth.insecure || host.is_none_or(is_local) {
             return Ok(());
         }
         let detail = "without tokens only calls to localhost are answered; set tokens ([auth]) to be called by a name";
@@ -187,11 +184,12 @@ impl Guard {
         let Some(call) = call.filter(|_| !matches!(*method, Method::GET | Method::HEAD)) else {
             return Ok(());
         };
-        if self.keyring.is_empty() {
+        let keyring = self.keyring();
+        if keyring.is_empty() {
             return Ok(());
         }
         let permit = (self.policy.permit)(call);
-        let Some(party) = presented(headers).and_then(|token| self.keyring.party_of(token)) else {
+        let Some(party) = presented(headers).and_then(|token| keyring.party_of(token)) else {
             self.metrics.refused("unauthorized");
             return Err(Problem::unauthorized(permit));
         };

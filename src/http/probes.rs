@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::metrics::{self, Metrics};
+use super::metrics::Metrics;
 use super::problem::Problem;
 use crate::shutdown::Stop;
 
@@ -65,13 +64,22 @@ impl Readiness {
     }
 }
 
-/// The routes of the probes.
-pub fn routes(readiness: Readiness, metrics: Metrics, stop: Stop) -> Router {
+/// The routes of the probes; `identity` is an object that `/version` shows beside the version.
+pub fn routes(readiness: Readiness, metrics: Metrics, stop: Stop, identity: Value) -> Router {
+    let version = about(identity);
     Router::new()
         .route("/ready", get(ready).with_state((readiness, stop)))
         .route("/metrics", get(scrape).with_state(metrics))
         .route("/health", get(async || Json(json!({"status": "ok"}))))
-        .route("/version", get(async || Json(json!({"version": VERSION, "commit": COMMIT}))))
+        .route("/version", get(async move || Json(version)))
+}
+
+fn about(identity: Value) -> Value {
+    let mut about = json!({"version": VERSION, "commit": COMMIT});
+    if let (Value::Object(about), Value::Object(identity)) = (&mut about, identity) {
+        about.extend(identity);
+    }
+    about
 }
 
 /// Answers unknown paths and wrong methods with problems; call it when all routes are in.
@@ -89,9 +97,9 @@ async fn ready(State((readiness, stop)): State<(Readiness, Stop)>) -> Result<Jso
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, NOT_READY, unmet.join("; ")))
 }
 
-async fn scrape(State(metrics): State<Metrics>) -> Response {
-    match metrics.encode() {
-        Ok(text) => ([(CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response(),
+async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
+    match metrics.scrape(&headers) {
+        Ok(answer) => answer,
         Err(cause) => Problem::internal().because(format!("cannot write the metrics: {cause}")).into_response(),
     }
 }

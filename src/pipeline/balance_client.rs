@@ -3,7 +3,7 @@
 //! Whoever does not know what came of a call, because nobody answered or because the process died, makes the same call
 //! again: the outcomes are those of the first time.
 
-use super::calls::{BATCH_TIMEOUT, Caller, ClientError, Service};
+use super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
 use crate::config::{Party, Settings};
 use crate::trade::wire::balance::{
     BalanceResponse, OperationItem, OperationsRequest, OperationsResponse, StatementResponse,
@@ -22,6 +22,11 @@ const TRANSACTIONS_PER_PAGE: u32 = 1000;
 pub struct BalanceClient(Caller);
 
 impl BalanceClient {
+    /// The same client with an observer of its calls.
+    pub fn observed(self, observer: CallObserver) -> Self {
+        Self(self.0.observed(observer))
+    }
+
     /// A client that speaks for a party, with that party's first token if there is one.
     pub fn of(settings: &Settings, party: Party) -> Self {
         Self(Caller::of(Service::Balance, &settings.balance.url, settings, party))

@@ -3,7 +3,7 @@
 //! Every call names the task, and a task that makes a call again gets the answer of the first time: whoever does not
 //! know what came of a call makes it again. When a task is done, and not before, it is confirmed.
 
-use super::calls::{BATCH_TIMEOUT, Caller, ClientError, Service};
+use super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
 use crate::config::{Party, Settings};
 use crate::task::{FileName, TaskKey};
 use crate::trade::wire::cache::{
@@ -22,6 +22,11 @@ const BYTES_PER_CALL: usize = 2 * 1024 * 1024;
 pub struct CacheClient(Caller);
 
 impl CacheClient {
+    /// The same client with an observer of its calls.
+    pub fn observed(self, observer: CallObserver) -> Self {
+        Self(self.0.observed(observer))
+    }
+
     /// A client that speaks for a party, with that party's first token if there is one.
     pub fn of(settings: &Settings, party: Party) -> Self {
         Self(Caller::of(Service::Cache, &settings.cache.url, settings, party))

@@ -1,14 +1,15 @@
 //! Calls of our own services, and what can come of one. Blocking: call from blocking threads only.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::unversioned::transport::DefaultConnector;
 
 use super::resolver::AddressesFirst;
-use crate::config::{Party, Secret, Settings};
+use crate::config::{Auth, Party, Secret, Settings};
 
 /// How long a call may take, unless it waits for work or moves much (contracts 3: 5 s).
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,6 +84,15 @@ pub enum ClientError {
 }
 
 impl Service {
+    /// What it is called in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "pipeline-apid",
+            Self::Balance => "balance-daemon",
+            Self::Cache => "cache-service",
+        }
+    }
+
     /// The subcommand that runs it.
     const fn command(self) -> &'static str {
         match self {
@@ -104,6 +114,16 @@ impl fmt::Display for Service {
 }
 
 impl ClientError {
+    /// What it is called in metrics.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::Failing { .. } => "failing",
+            Self::Denied { .. } => "denied",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
     /// Whether the same call may succeed later, when what is around it works again.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Failing { .. } | Self::Denied { .. })
@@ -125,6 +145,22 @@ impl ClientError {
     }
 }
 
+/// A call that is over.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Who was called.
+    pub service: Service,
+    /// What was called, with `{n}` in place of every number.
+    pub route: String,
+    /// `ok`, `unavailable`, `denied` or `refused`.
+    pub outcome: &'static str,
+    /// How long it took, up to the end of the answer.
+    pub took: Duration,
+}
+
+/// Who is told of calls.
+pub type CallObserver = Arc<dyn Fn(Call) + Send + Sync>;
+
 /// Calls one service.
 #[derive(Clone)]
 pub(super) struct Caller {
@@ -132,8 +168,9 @@ pub(super) struct Caller {
     service: Service,
     base: String,
     party: Option<Party>,
-    /// What goes into the header.
-    authorization: Option<Secret>,
+    /// Where its token is, which may be replaced meanwhile.
+    auth: Auth,
+    observer: Option<CallObserver>,
 }
 
 /// An RFC 9457 document, as far as it is used.
@@ -147,9 +184,7 @@ struct Problem {
 impl Caller {
     /// Calls that speak for a party, with that party's first token if there is one.
     pub(super) fn of(service: Service, base: &str, settings: &Settings, party: Party) -> Self {
-        let token = settings.auth.token(party);
-        let authorization = token.map(|token| Secret::new(format!("Bearer {}", token.expose())));
-        Self { party: Some(party), authorization, ..Self::new(service, base) }
+        Self { party: Some(party), auth: settings.auth.clone(), ..Self::new(service, base) }
     }
 
     /// Calls that change nothing: those need no token.
@@ -165,7 +200,12 @@ impl Caller {
             .max_redirects(0)
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), AddressesFirst::default());
-        Self { agent, service, base: base.to_owned(), party: None, authorization: None }
+        Self { agent, service, base: base.to_owned(), party: None, auth: Auth::default(), observer: None }
+    }
+
+    /// The same calls with an observer.
+    pub(super) fn observed(self, observer: CallObserver) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// The base URL.
@@ -176,7 +216,7 @@ impl Caller {
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
         let request = self.agent.get(&url).config().timeout_global(Some(CALL_TIMEOUT)).build();
-        self.answer(request.call())
+        self.told(path, || self.answer(request.call()))
     }
 
     pub(super) fn post<T: DeserializeOwned>(
@@ -187,12 +227,27 @@ impl Caller {
     ) -> Result<T, ClientError> {
         let url = format!("{}{path}", self.base);
         let mut request = self.agent.post(&url).config().timeout_global(Some(timeout)).build();
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization.expose());
+        if let Some(token) = self.token() {
+            request = request.header("authorization", format!("Bearer {}", token.expose()));
         }
         // ureq's own send_json indents: half as many bytes again for a batch of operations.
         let body = serde_json::to_vec(body).map_err(|e| self.unavailable(format!("cannot write the call: {e}")))?;
-        self.answer(request.content_type("application/json").send(body))
+        self.told(path, || self.answer(request.content_type("application/json").send(body)))
+    }
+
+    fn told<T>(&self, path: &str, call: impl FnOnce() -> Result<T, ClientError>) -> Result<T, ClientError> {
+        let began = Instant::now();
+        let result = call();
+        if let Some(observer) = &self.observer {
+            let outcome = result.as_ref().map_or_else(ClientError::name, |_| "ok");
+            observer(Call { service: self.service, route: route_of(path), outcome, took: began.elapsed() });
+        }
+        result
+    }
+
+    /// The token that is sent at this moment.
+    fn token(&self) -> Option<Secret> {
+        self.party.and_then(|party| self.auth.token(party))
     }
 
     /// An answer that does not fit what was asked: as good as none.
@@ -223,7 +278,7 @@ impl Caller {
     }
 
     fn denied(&self, status: u16) -> ClientError {
-        let sent = self.authorization.is_some();
+        let sent = self.token().is_some();
         let advice = self.party.map_or_else(
             || "this call was not expected to need one".to_owned(),
             |party| {
@@ -240,9 +295,29 @@ impl Caller {
     }
 }
 
+/// The path without what differs from call to call: its query, and the numbers of files, orders and users.
+fn route_of(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = path.split('/').map(|part| if is_number(part) { "{n}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_names_no_file_and_no_order() {
+        for (path, route) in [
+            ("/files/20250101000000", "/files/{n}"),
+            ("/files?limit=10&status=failed", "/files"),
+            ("/queues/shard-worker/claim", "/queues/shard-worker/claim"),
+            ("/api/v1/pending/4711?limit=1", "/api/v1/pending/{n}"),
+        ] {
+            assert_eq!(route_of(path), route);
+        }
+    }
 
     #[test]
     fn advice_about_a_token_names_the_service_that_refused() {
@@ -252,7 +327,8 @@ mod tests {
             (Service::Cache, "cache-service"),
         ] {
             let silent = Caller { party: Some(Party::ShardWorker), ..Caller::new(service, "http://127.0.0.1:1") };
-            let known = Caller { authorization: Some(Secret::new("Bearer canary".to_owned())), ..silent.clone() };
+            let auth = Auth::new(false, vec![(Party::ShardWorker, Secret::new("canary"))]);
+            let known = Caller { auth, ..silent.clone() };
             let text = |caller: &Caller| caller.denied(401).to_string();
             assert!(text(&known).ends_with(&format!("to one that the {name} knows as that of shard_worker")), "{name}");
             assert!(text(&silent).ends_with(&format!("to the token that the {name} has for shard_worker")), "{name}");

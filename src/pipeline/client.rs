@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::calls::{CALL_TIMEOUT, Caller, Service};
+use super::calls::{CALL_TIMEOUT, CallObserver, Caller, Service};
 use crate::config::{Party, Settings};
 use crate::event::ShardId;
 use crate::task::wire::{
@@ -23,6 +23,11 @@ const PAGE: u32 = 500;
 pub struct Client(Caller);
 
 impl Client {
+    /// The same client with an observer of its calls.
+    pub fn observed(self, observer: CallObserver) -> Self {
+        Self(self.0.observed(observer))
+    }
+
     /// A client that speaks for a party, with that party's first token if there is one.
     pub fn of(settings: &Settings, party: Party) -> Self {
         Self(Caller::of(Service::Status, &settings.pipeline.url, settings, party))

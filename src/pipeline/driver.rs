@@ -8,7 +8,7 @@ use super::calls::Service;
 use super::client::{Client, ClientError};
 use super::fault::Fault;
 use super::lease::{Heart, Lease};
-use crate::event::ShardId;
+use crate::event::{Reasons, ShardId};
 use crate::shutdown::Stop;
 use crate::task::wire::{ClaimRequest, ClaimResponse, TaskRequest};
 use crate::task::{Claimed, Counts, Output, Stage, TaskKey};
@@ -65,6 +65,8 @@ pub struct Finished {
     pub counts: Counts,
     /// What the next stage must find, if there is one.
     pub output: Option<Output>,
+    /// Why lines were rejected, as far as this run rejected them.
+    pub reasons: Reasons,
 }
 
 /// What a run did, for the summary line.
@@ -83,7 +85,7 @@ pub struct Tally {
 /// What the loop tells to whoever counts.
 pub trait Watch: Send + Sync {
     /// A task's work is over; `outcome` is `done`, `failed`, `released` or `stale`.
-    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, counts: Option<&Counts>);
+    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, finished: Option<&Finished>);
     /// The API answers, or why it does not.
     fn api_answers(&self, problem: Option<String>);
     /// Work succeeds, or what around us does not work.
@@ -255,7 +257,7 @@ impl Driver<'_> {
                 log::info!(stage = stage.name(), file, shard, attempt = claimed.attempt, read = counts.read,
                     written = counts.written, duplicate = counts.duplicate, rejected = counts.rejected, ms = millis(took);
                     "done");
-                self.watch.task_over(stage, "done", took, Some(&counts));
+                self.watch.task_over(stage, "done", took, Some(finished));
                 self.watch.surroundings(None);
                 true
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::artifact::{self, Draft, Taken};
 use crate::event::Reject;
-use crate::event::reject::{Origin, write_rejected, write_streamed};
+use crate::event::reject::{Origin, Reasons, write_rejected, write_streamed};
 use crate::task::{FileName, Output, Stage};
 
 /// A rejects file in the making.
@@ -15,12 +15,13 @@ pub struct RejectsDraft {
     file: FileName,
     stage: Stage,
     draft: Option<Draft>,
+    reasons: Reasons,
 }
 
 impl RejectsDraft {
     /// The rejects of a file at a stage; nothing is written yet.
     pub fn new(path: PathBuf, token: u64, file: FileName, stage: Stage) -> Self {
-        Self { path, token, file, stage, draft: None }
+        Self { path, token, file, stage, draft: None, reasons: Reasons::default() }
     }
 
     /// Keeps a line.
@@ -28,6 +29,7 @@ impl RejectsDraft {
     /// # Errors
     /// Whatever writing fails with.
     pub fn write(&mut self, line: u64, reject: &Reject, raw: &[u8]) -> io::Result<()> {
+        self.reasons.add(reject.reason);
         self.with(None, line, |draft, origin| write_rejected(draft, origin, reject, raw))
     }
 
@@ -36,6 +38,7 @@ impl RejectsDraft {
     /// # Errors
     /// Whatever writing fails with.
     pub fn write_of(&mut self, file: &FileName, line: u64, reject: &Reject, raw: &[u8]) -> io::Result<()> {
+        self.reasons.add(reject.reason);
         self.with(Some(file), line, |draft, origin| write_rejected(draft, origin, reject, raw))
     }
 
@@ -49,7 +52,13 @@ impl RejectsDraft {
         reject: &Reject,
         fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.reasons.add(reject.reason);
         self.with(None, line, |draft, origin| write_streamed(draft, origin, reject, fill))
+    }
+
+    /// How many lines were kept so far, by reason.
+    pub fn reasons(&self) -> &Reasons {
+        &self.reasons
     }
 
     /// Publishes the file, or removes the one of an earlier run if there is nothing to reject now; answers what the file

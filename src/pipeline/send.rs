@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -20,8 +21,8 @@ use super::lease::Lease;
 use super::prepared;
 use crate::clock::Clock;
 use crate::config::Database;
-use crate::event::{LineReader, Next, ShardId};
-use crate::store::{self, Delivered, Delivery, EventRow, RowSource, ShardStore};
+use crate::event::{LineReader, Next, Reasons, ShardId};
+use crate::store::{self, Delivered, Delivery, EventRow, Observer, RowSource, ShardStore, Timing};
 use crate::task::{Claimed, Counts, Output, Stage, TaskKey};
 
 /// Times a transaction is run again when the database was busy (semantics 5).
@@ -35,6 +36,7 @@ pub struct Shards {
     database: Database,
     clock: Clock,
     opened: Mutex<HashMap<ShardId, Opened>>,
+    observer: Option<Observer>,
 }
 
 /// A database that is opened, or will be.
@@ -58,7 +60,19 @@ struct Receipt<'a> {
 impl Shards {
     /// The databases that the template of the settings names; none is opened yet.
     pub fn new(database: Database, clock: Clock) -> Self {
-        Self { database, clock, opened: Mutex::default() }
+        Self { database, clock, opened: Mutex::default(), observer: None }
+    }
+
+    /// The same with an observer, who is told of deliveries.
+    pub fn observed(self, observer: Observer) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
+    /// Tells the observer of a call.
+    fn told(&self, operation: &'static str, began: Instant, is_ok: bool) {
+        if let Some(observer) = &self.observer {
+            observer(Timing { store: "shard", operation, is_ok, took: began.elapsed() });
+        }
     }
 
     /// The database of a shard. While it is being opened only those wait who need the same one.
@@ -106,11 +120,17 @@ impl Sender {
             let lines = LineReader::new(input, self.line_bytes_max);
             let source = rows(lines, task.key.clone(), lease.clone());
             let delivery = Delivery { key: task.key.clone(), sha256: found.sha256, rows: found.lines, source };
-            match Handle::current().block_on(store.deliver(delivery)) {
+            let began = Instant::now();
+            let delivered = Handle::current().block_on(store.deliver(delivery));
+            self.shards.told("deliver", began, delivered.is_ok());
+            match delivered {
                 Ok(delivered) => {
                     self.write_receipt(task, &found)?;
                     let counts = Counts { read: found.lines, written: found.lines, ..Counts::default() };
-                    return Ok((Finished { key: task.key.clone(), counts, output: None }, delivered));
+                    return Ok((
+                        Finished { key: task.key.clone(), counts, output: None, reasons: Reasons::default() },
+                        delivered,
+                    ));
                 }
                 Err(store::Error::Busy(why)) if tries < BUSY_TRIES => {
                     tries += 1;

@@ -14,7 +14,7 @@ use super::lease::Lease;
 use super::rejects::RejectsDraft;
 use crate::event::raw::{RawEvent, RawPayload};
 use crate::event::reject::require_line_feed;
-use crate::event::{LineReader, Next, Reason, Reject, ShardCount, ShardId, shard};
+use crate::event::{LineReader, Next, Reason, Reasons, Reject, ShardCount, ShardId, shard};
 use crate::task::{Claimed, Class, Counts, FileName, Output, Stage, TaskKey};
 
 /// Lines between two looks at the lease.
@@ -158,17 +158,20 @@ impl<'a> Split<'a> {
     }
 
     fn publish(self) -> Result<Vec<Finished>, Fault> {
+        let mut reasons = self.rejects.as_ref().map(|rejects| rejects.reasons().clone()).unwrap_or_default();
         let rejected = self.rejects.map_or(Ok(None), RejectsDraft::publish)?.map_or(0, |output| output.lines);
         let mut finished = Vec::new();
         for part in self.parts {
             let index = part.index.publish(Taken::Replace)?;
             let mut output = part.lines.publish(Taken::Replace)?;
             output.index_sha256 = Some(index.sha256);
-            let rejected = if part.shard.get() == 0 { rejected } else { 0 };
+            let (rejected, reasons) =
+                if part.shard.get() == 0 { (rejected, std::mem::take(&mut reasons)) } else { (0, Reasons::default()) };
             finished.push(Finished {
                 key: TaskKey { file: self.task.file.clone(), shard: part.shard },
                 counts: Counts { read: part.written + rejected, written: part.written, rejected, ..Counts::default() },
                 output: Some(output),
+                reasons,
             });
         }
         Ok(finished)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::api::{self, Api};
 use crate::boot::{Context, Exit, Failure, millis};
 use crate::config::Settings;
-use crate::store::{self, Tracking, TrackingPolicy};
+use crate::store::{self, Tracking, TrackingPolicy, timed};
 use crate::task::moves::Policy;
 
 /// The port that the API listens on by default.
@@ -30,9 +30,9 @@ pub struct Args {}
 /// [`Failure`] when the port or the database cannot be opened.
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, api::POLICY).await?;
-    let tracking = open(&ctx).await?;
-    let api = Api::new(Arc::clone(&tracking), ctx.stop.clone());
-    let gauges = api::register_metrics(&ctx.metrics);
+    let tracking = timed::tracking(open(&ctx).await?, ctx.metrics.database_observer());
+    let api = Api::new(Arc::clone(&tracking), ctx.stop.clone(), &ctx.metrics);
+    let gauges = api::register_metrics(&ctx.metrics, ctx.settings.pipeline.shards_count);
     let keep = api::keep_gauges(api.clone(), gauges, ctx.readiness.clone());
     let work = async move {
         keep.await;

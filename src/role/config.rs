@@ -9,7 +9,7 @@ use crate::output::OutputArgs;
 /// Shows and checks the settings.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
-  shopctl config default > shopctl.toml       a settings file with every key and what it means
+  shopctl config default > shopctl.toml       a settings file that changes nothing yet: every key, explained
   shopctl config check --config shopctl.toml  lists everything that is wrong
   shopctl config show --origin                what holds here, and where each value comes from")]
 pub struct Args {
@@ -29,7 +29,7 @@ enum Command {
     },
     /// Check the settings and print everything that is wrong with them
     Check,
-    /// Print a settings file with every default and what each key means
+    /// Print a settings file with every key commented out, what it means and its default here
     Default,
 }
 
@@ -39,7 +39,10 @@ enum Command {
 /// [`Failure`] when the settings are not right.
 pub fn run(sources: &Sources, args: &Args) -> Result<Exit, Failure> {
     match args.command {
-        Command::Default => say(&schema::sample())?,
+        Command::Default => {
+            let profile = sources.find_profile().map_err(|faults| Failure::usage(faults.to_string()))?;
+            say(&schema::sample(profile, &super::up::defaults()))?;
+        }
         Command::Show { origin, output } if output.is_json() => say_json(&load(sources)?.show_json(origin))?,
         Command::Show { origin, .. } => say(&load(sources)?.show(origin))?,
         Command::Check => {

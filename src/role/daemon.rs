@@ -40,6 +40,7 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
     plan: Plan,
     jobs: Vec<J>,
 ) -> Result<Exit, Failure> {
+    ctx.shard = plan.shard;
     ctx.bind(plan.port, plan.policy).await?;
     let cleaner = Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone());
     cleaner.at_start()?;
@@ -64,7 +65,8 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
 }
 
 fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context, plan: &Plan, mut job: J) {
-    let (client, stop, watch) = (Client::of(&ctx.settings, plan.party), ctx.stop.clone(), ctx.watch());
+    let client = Client::of(&ctx.settings, plan.party).observed(ctx.call_observer());
+    let (stop, watch) = (ctx.stop.clone(), ctx.watch());
     let (shard, limit, wait) = (plan.shard, plan.limit, ctx.settings.pipeline.claim_wait);
     loops.spawn_blocking(move || {
         let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };

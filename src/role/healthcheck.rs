@@ -14,6 +14,7 @@ use crate::config::Settings;
 use crate::event::ShardId;
 use crate::log_format::clean;
 use crate::output::OutputArgs;
+use crate::pipeline::addresses;
 
 /// The longest that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,7 +32,8 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1024;
   shopctl healthcheck apid --ready           whether it can do its work too
   shopctl healthcheck http://10.0.0.5:8082   a role that does not listen on 127.0.0.1
 
-It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else at the role's own port.
+It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else where the role
+has noted in the shared folder that it listens, else at the role's own port.
 Without a role all of these are asked, of the workers that of SHARD_ID or those of all shards, and
 those that answer must be well.
 Exit codes: 0 it is well, 1 it is not or does not answer within 2 s, 64 bad usage or settings.")]
@@ -54,19 +56,20 @@ pub struct Args {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Target {
-    Port(u16),
+    /// A role by its name in notes and its own port.
+    Role(&'static str, u16),
     Worker,
     Url(String),
 }
 
 fn target(text: &str) -> Result<Target, String> {
     Ok(match text {
-        "ingest" => Target::Port(ingest::PORT),
-        "apid" => Target::Port(apid::PORT),
-        "balance" => Target::Port(balance::PORT),
-        "cache" => Target::Port(cache::PORT),
-        "split" => Target::Port(split::PORT),
-        "send" => Target::Port(send::PORT),
+        "ingest" => Target::Role("event-ingest", ingest::PORT),
+        "apid" => Target::Role("pipeline-apid", apid::PORT),
+        "balance" => Target::Role("balance-daemon", balance::PORT),
+        "cache" => Target::Role("cache-service", cache::PORT),
+        "split" => Target::Role("shard-splitter", split::PORT),
+        "send" => Target::Role("mysql-sender", send::PORT),
         "work" => Target::Worker,
         url if url.starts_with("http://") => Target::Url(url.trim_end_matches('/').to_owned()),
         _ => {
@@ -82,8 +85,32 @@ fn target(text: &str) -> Result<Target, String> {
 /// [`Failure`] when a role is not well, none answers, or it cannot be found.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let path = if args.ready { "/ready" } else { "/health" };
-    let bases = bases(&args, &ctx.settings)?;
-    tokio::task::spawn_blocking(move || ask_all(&bases, path, args.output)).await?
+    tokio::task::spawn_blocking(move || {
+        let noted = noted(&args, &ctx.settings);
+        let bases = if noted.is_empty() { bases(&args, &ctx.settings)? } else { noted };
+        ask_all(&bases, path, args.output)
+    })
+    .await?
+}
+
+/// Where the role has noted that it listens, or all roles on this machine have, unless a port or a URL is named.
+fn noted(args: &Args, settings: &Settings) -> Vec<String> {
+    if args.port.or(settings.server.port).is_some() {
+        return Vec::new();
+    }
+    let (role, shard) = match args.target {
+        Some(Target::Url(_)) => return Vec::new(),
+        Some(Target::Role(name, _)) => (name, None),
+        Some(Target::Worker) if args.shard.is_none() => return Vec::new(),
+        Some(Target::Worker) => ("shard-worker", args.shard),
+        None => {
+            let here = addresses::host_name();
+            let is_here = |entry: &addresses::Entry| entry.address.host == here;
+            let entries = addresses::list(settings).into_iter().filter(is_here);
+            return entries.filter_map(|entry| entry.base.ok()).collect();
+        }
+    };
+    addresses::find(settings, role, shard).into_iter().collect()
 }
 
 /// Where the role is asked, or all roles.
@@ -93,7 +120,7 @@ fn bases(args: &Args, settings: &Settings) -> Result<Vec<String>, Failure> {
     let port = match (&args.target, args.port.or(settings.server.port)) {
         (Some(Target::Url(url)), _) => return Ok(vec![url.clone()]),
         (_, Some(port)) => port,
-        (Some(Target::Port(port)), None) => *port,
+        (Some(Target::Role(_, port)), None) => *port,
         (Some(Target::Worker), None) => match args.shard {
             Some(shard) => worker(shard),
             None => return Err(Failure::usage("which worker? say --shard N, or set SHARD_ID")),

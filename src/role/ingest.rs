@@ -4,6 +4,7 @@
 //! events into event files.
 
 mod api;
+mod arrivals;
 mod tick;
 
 use std::path::PathBuf;

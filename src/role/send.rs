@@ -56,7 +56,8 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be delivered.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
-    let shards = Arc::new(Shards::new(ctx.settings.database.clone(), ctx.clock.clone()));
+    let shards = Shards::new(ctx.settings.database.clone(), ctx.clock.clone());
+    let shards = Arc::new(shards.observed(ctx.metrics.database_observer()));
     let result = deliver(ctx, args, &shards).await;
     shards.close().await;
     result

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::event::ShardId;
 use crate::http::{Party, Policy};
+use crate::pipeline::calls::CallObserver;
 use crate::pipeline::client::{Client, ClientError};
 use crate::pipeline::driver::FileTask;
 use crate::pipeline::fault::Fault;
@@ -87,7 +88,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         party: Party::ShardWorker,
     };
     if !args.files.is_empty() {
-        let mut worker = open(&ctx.settings, &ctx.clock, args.shard, None)?;
+        let mut worker = open(&ctx.settings, &ctx.clock, args.shard, None, &ctx.call_observer())?;
         return tokio::task::spawn_blocking(move || {
             let lease = Lease::unlimited(Stage::ShardWorker, ctx.stop.clone());
             run_files(ctx.name, Stage::ShardWorker, &args.files, |path| {
@@ -104,26 +105,33 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 }
 
 /// Without `tracking` nobody knows how far the other shards are.
-fn open(settings: &Settings, clock: &Clock, shard: ShardId, tracking: Option<Client>) -> store::Result<Worker> {
+fn open(
+    settings: &Settings,
+    clock: &Clock,
+    shard: ShardId,
+    tracking: Option<Client>,
+    observer: &CallObserver,
+) -> store::Result<Worker> {
     let terms = Terms {
         line_bytes_max: settings.events.max_payload_size,
         key_retention_days: settings.worker.key_retention_days,
         policy: rules::Policy { untracked_is_none: settings.worker.untracked_is_none },
         window: WindowLimits::default(),
     };
-    let (bank, directory) = (RemoteBank::of(settings), RemoteDirectory::of(settings, tracking));
+    let bank = RemoteBank::of(settings).observed(Arc::clone(observer));
+    let directory = RemoteDirectory::of(settings, tracking).observed(observer);
     let folder = Folder::new(&settings.shared.dir);
     Worker::open(folder, shard, terms, clock.clone(), Box::new(bank), Box::new(directory))
 }
 
 /// A worker that is opened now, or with its first task where the API does not say yet whether it may be.
 async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<Starting, Failure> {
-    let (settings, clock) = (Arc::clone(&ctx.settings), ctx.clock.clone());
+    let (settings, clock, observer) = (Arc::clone(&ctx.settings), ctx.clock.clone(), ctx.call_observer());
     let mut worker = Starting::new(move || {
         if let Some(why) = find_loss(&settings, shard)? {
             return Err(Fault::Surroundings(Class::StateLost.tag(why)));
         }
-        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, Party::ShardWorker)))?)
+        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, Party::ShardWorker)), &observer)?)
     });
     let settings = Arc::clone(&ctx.settings);
     // What is wrong with the folder is said at once, also when the API does not answer.

@@ -2,13 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::task::TaskKey;
+use crate::task::{Stage, TaskKey};
 
 /// A lease that ran out before its task was finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseEnd {
     /// Which task.
     pub key: TaskKey,
+    /// The stage whose lease it was: another stage's claim may be the one that tells of it.
+    pub stage: Stage,
     /// The attempt whose lease it was.
     pub attempt: u32,
     /// Who held it.

@@ -21,6 +21,7 @@ mod shard;
 mod shelf;
 mod sql;
 mod sqlite;
+pub mod timed;
 pub mod trace;
 mod tracking;
 mod url;
@@ -39,7 +40,10 @@ pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use pending::{Forgotten, PendingPolicy, PendingStore, Take};
 pub use shard::{Delivered, Delivery, EventRow, RowSource, ShardStore};
 pub use shelf::{BookedOrder, Bought, Dated, OrderOutcome, Shelf, WorkerLook};
-pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};
+pub use timed::{Observer, Timing};
+pub use tracking::{
+    FilePage, FileQuery, NewTasks, OpenTasks, Registered, Report, Tally, Tracking, TrackingPolicy, for_each_file,
+};
 pub use url::{Server, StoreUrl, Tls};
 pub use worker::{FinishedFile, Remembered, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::{LeaseEnd, Result};
-use crate::event::ShardId;
+use crate::event::{Moment, ShardId};
 use crate::task::moves::Policy;
 use crate::task::progress::Asked;
 use crate::task::view::Queued;
@@ -69,6 +69,43 @@ pub struct Report {
     pub reason: Option<String>,
 }
 
+/// Tasks of one stage, shard and status that are not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenTasks {
+    /// The stage.
+    pub stage: Stage,
+    /// The shard.
+    pub shard: ShardId,
+    /// `new`, `started` or `failed`.
+    pub status: Status,
+    /// How many.
+    pub tasks: u64,
+    /// When the oldest of them was registered that waits for this stage or is in it.
+    pub oldest: Option<Moment>,
+}
+
+/// Tasks of one shard that were registered after a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewTasks {
+    /// The shard.
+    pub shard: ShardId,
+    /// How many.
+    pub tasks: u64,
+    /// Whether no registration with a lower number can still be on its way.
+    pub is_settled: bool,
+    /// The number of the last one's row.
+    pub last: u64,
+}
+
+/// How many tasks there are, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// What is not done, of every stage.
+    pub open: Vec<OpenTasks>,
+    /// What was registered after the row that was asked for.
+    pub registered: Vec<NewTasks>,
+}
+
 /// Hands every file with its reports to `visit`, page by page.
 ///
 /// # Errors
@@ -86,7 +123,7 @@ pub async fn for_each_file(tracking: &dyn Tracking, mut visit: impl FnMut(&FileV
 }
 
 /// The table `pipeline_tracking` and what belongs to it. Every move is one conditional UPDATE: two callers never
-/// both succeed, on whatever number of API instances.
+/// both succeed, on whatever number of API instances. A method that is added here is added in `timed` as well.
 #[async_trait]
 pub trait Tracking: Send + Sync {
     /// The length of a lease, in milliseconds.
@@ -131,7 +168,11 @@ pub trait Tracking: Send + Sync {
     async fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Result<Option<FileName>>;
 
     /// The moment at which the oldest task was registered that is neither delivered nor failed.
-    async fn oldest_open(&self) -> Result<Option<crate::event::Moment>>;
+    async fn oldest_open(&self) -> Result<Option<Moment>>;
+
+    /// What is not done, and what was registered after the row of this number: what that costs does not grow with the
+    /// history.
+    async fn tally(&self, mark: u64) -> Result<Tally>;
 
     /// How the stages get on, by stage and shard, at one moment of the store's clock. What this costs grows with what is
     /// open, not with what ever was.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use shopctl::config::schema;
+use shopctl::config::{Profile, schema};
 
 use crate::docs::is_blessed;
 
@@ -109,14 +109,45 @@ fn bad_usage_ends_with_64() {
 fn the_default_settings_are_a_settings_file() {
     let folder = tempfile::tempdir().unwrap();
     let text = stdout(&mut shopctl(folder.path(), &["config", "default"]));
-    assert_eq!(text, schema::sample());
+    let of_up = shopctl::role::up::defaults();
+    assert_eq!(text, schema::sample(Profile::Local, &of_up));
+    let container = stdout(shopctl(folder.path(), &["config", "default"]).env("SHOPCTL_PROFILE", "container"));
+    assert_eq!(container, schema::sample(Profile::Container, &of_up));
     std::fs::write(folder.path().join("shopctl.toml"), &text).unwrap();
     assert_eq!(stdout(&mut shopctl(folder.path(), &["config", "check"])), "the settings are right\n");
     for key in schema::KEYS {
         let name = key.path.split('.').nth(1).unwrap();
         assert!(text.contains(&format!("# {}\n", key.doc)), "{} is not explained", key.path);
-        assert!(text.contains(&format!("\n{name} = ")) || text.contains(&format!("\n# {name} =")), "{}", key.path);
+        assert!(text.contains(&format!("\n#{name} =")), "{}", key.path);
     }
+}
+
+/// As a new user makes it, and as it stands for every role: with the file and without it all values are the same.
+#[test]
+fn a_settings_file_of_the_defaults_changes_nothing() {
+    for profile in ["local", "container"] {
+        let (with, without) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let run = |folder: &Path, args: &[&str]| stdout(shopctl(folder, args).env("SHOPCTL_PROFILE", profile));
+        std::fs::write(with.path().join("shopctl.toml"), run(with.path(), &["config", "default"])).unwrap();
+        let show = ["config", "show", "--origin"];
+        assert_eq!(run(with.path(), &show), run(without.path(), &show));
+    }
+}
+
+/// What was meant is said at once, by every command.
+#[test]
+fn a_variable_of_ours_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [&["config", "check"][..], &["status"], &["up"]] {
+        let output = shopctl(folder.path(), args).env("SHOPCTL_SERVER_PORT", "1").output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{args:?}: {output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            text.contains("SHOPCTL_SERVER_PORT (environment) is no setting; did you mean SHOPCTL__SERVER__PORT?"),
+            "{text}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was touched");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The single integration binary: whole processes, real files, real databases.
 #![cfg(test)]
 
+mod addresses;
 mod api;
 mod audit;
 mod auth;
@@ -16,12 +17,14 @@ mod hostile;
 mod imports;
 mod ingest;
 mod intruders;
+mod metrics;
 mod mutants;
 mod paused;
 mod pipeline;
 mod protocol;
 mod proving;
 mod rebuild;
+mod reload;
 mod shutdown;
 mod slow;
 mod status;

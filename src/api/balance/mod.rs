@@ -24,6 +24,7 @@ use crate::http::auth::Call;
 use crate::http::problem::ProblemBody;
 use crate::http::{Metrics, Party, Permit, Policy, Readiness};
 use crate::shutdown::Stop;
+use crate::store::timed;
 use crate::store::{BalanceStore, Result};
 use crate::trade::Answer;
 
@@ -76,7 +77,7 @@ impl Balance {
         let operations = Family::<OutcomeLabels, Counter>::default();
         let help = "Operations by what came of them; repeated: that was decided before";
         metrics.with_registry(|registry| registry.register("operations", help, operations.clone()));
-        Self { store, operations }
+        Self { store: timed::balance(store, metrics.database_observer()), operations }
     }
 
     fn count(&self, answers: &[Answer]) {

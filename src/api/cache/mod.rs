@@ -23,6 +23,7 @@ use crate::http::problem::ProblemBody;
 use crate::http::{Metrics, Party, Permit, Policy, Problem, Readiness};
 use crate::shutdown::Stop;
 use crate::store::PendingStore;
+use crate::store::timed;
 use crate::trade::orders::ENTRIES_MAX;
 use gauges::Gauges;
 
@@ -71,7 +72,7 @@ struct Document;
 impl Cache {
     /// The API over a store.
     pub fn new(store: Arc<dyn PendingStore>, metrics: &Metrics) -> Self {
-        Self { store, gauges: Gauges::register(metrics) }
+        Self { store: timed::pending(store, metrics.database_observer()), gauges: Gauges::register(metrics) }
     }
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.

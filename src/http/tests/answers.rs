@@ -47,7 +47,7 @@ async fn panic_in_a_handler_is_a_500_and_is_counted() {
     let served = start(|_| ()).await;
     assert_problem(&served.get("/panic").await, 500, "internal");
     let scrape = served.get("/metrics").await;
-    assert!(scrape.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{scrape}");
+    assert!(scrape.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{scrape}");
     let counted = r#"http_request_duration_seconds_count{method="GET",route="/panic",status="500"} 1"#;
     assert!(scrape.contains(counted), "{scrape}");
 }

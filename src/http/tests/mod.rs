@@ -76,7 +76,7 @@ async fn start(change: impl FnOnce(&mut Limits)) -> Served {
         .route("/shop/{id}", get(async |Path(id): Path<u32>, Query(sale): Query<Sale>| (id + sale.count).to_string()))
         .route("/panic", get(async || -> &'static str { panic!("on purpose") }))
         .route("/wait", get(wait))
-        .merge(probes::routes(readiness.clone(), metrics.clone(), stop.clone()));
+        .merge(probes::routes(readiness.clone(), metrics.clone(), stop.clone(), serde_json::json!({"role": "test"})));
     let router = metrics.track(probes::with_fallbacks(router));
     let serving = tokio::spawn(serve(bound, router, limits, stop.clone()));
     Served { addr, stop, readiness, entered, go, serving }

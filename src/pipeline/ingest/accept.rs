@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::event::raw::{RawEvent, RawPayload};
-use crate::event::{Event, Reason, Reject, ShardCount};
+use crate::event::{Event, Reason, Reasons, Reject, ShardCount};
 use crate::pipeline::split::route;
 
 /// Refused lines that are answered one by one; more are only counted.
@@ -25,6 +25,8 @@ pub struct Checked {
     pub rejected: Vec<Refused>,
     /// How many were refused.
     pub rejected_count: u64,
+    /// For which reasons.
+    pub reasons: Reasons,
 }
 
 /// A line that was refused.
@@ -140,6 +142,7 @@ impl Checked {
             }
             Err(reject) => {
                 self.rejected_count += 1;
+                self.reasons.add(reject.reason);
                 if self.rejected.len() < REFUSED_MAX {
                     self.rejected.push(Refused { line: number, reason: reject.reason.code(), detail: reject.detail });
                 }
@@ -188,6 +191,7 @@ mod tests {
         let body = format!("{GOOD}\n\nnonsense\n{long}\n  {GOOD}");
         let checked = check_lines(body.into_bytes(), LIMITS).unwrap();
         assert_eq!((checked.accepted, checked.rejected_count), (2, 2));
+        assert_eq!(checked.reasons.iter().collect::<Vec<_>>(), [("bad_json", 1), ("too_long", 1)]);
         assert_eq!(String::from_utf8(checked.lines).unwrap(), format!("{GOOD}\n  {GOOD}\n"));
         assert_eq!(
             checked.rejected.iter().map(|r| (r.line, r.reason)).collect::<Vec<_>>(),

@@ -7,6 +7,7 @@ use super::publish_at_free_name;
 use crate::config::{Party, Settings};
 use crate::event::ShardCount;
 use crate::pipeline::artifact;
+use crate::pipeline::calls::CallObserver;
 use crate::pipeline::client::{Client, ClientError};
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::shutdown::Stop;
@@ -73,6 +74,11 @@ impl Announcer {
             told: BTreeSet::new(),
             unread: BTreeMap::new(),
         }
+    }
+
+    /// The same with an observer of its calls.
+    pub fn observed(self, observer: CallObserver) -> Self {
+        Self { client: self.client.observed(observer), ..self }
     }
 
     /// Notes a file that was just written.

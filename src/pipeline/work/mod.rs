@@ -52,7 +52,7 @@ use super::order::{Sorter, Spot};
 use super::split::LINES_PER_CHECK;
 use crate::clock::Clock;
 use crate::event::reject::require_line_feed;
-use crate::event::{Event, Next, Reason, Reject, ShardId};
+use crate::event::{Event, Next, Reason, Reasons, Reject, ShardId};
 use crate::rules::Policy;
 use crate::store::{self, FinishedFile, WorkerState};
 use crate::task::{Claimed, Class, Digest, Output, Stage, TaskKey};
@@ -208,10 +208,12 @@ impl Worker {
         lease.check()?;
         let kept = Kept::of(&self.folder, self.shard);
         let is_over = AtomicBool::new(false);
+        let mut reasons = Reasons::default();
         let finished = std::thread::scope(|scope| {
             let pay = |credits| deciding::pay(credits, bank, lease, &is_over);
             let mut paying = Aside::start(scope, "bank", pay)?;
             paying.ask(lists.credits);
+            reasons = outcome.reasons().clone();
             let published = publish(key, outcome, found.sha256, &kept);
             // Where the files cannot be published, the rest is paid with the next attempt.
             is_over.store(published.is_err(), Ordering::Relaxed);
@@ -219,15 +221,21 @@ impl Worker {
             published.and_then(|published| paid.map(|()| published))
         })?;
         lease.check()?;
-        self.finish(task, finished, day)
+        self.finish(task, finished, reasons, day)
     }
 
     /// Only when the files are there and everybody is paid: a crash before it repeats the same decisions from the same
     /// state.
-    fn finish(&mut self, task: &FileTask, finished: FinishedFile, day: i64) -> Result<Finished, Fault> {
+    fn finish(
+        &mut self,
+        task: &FileTask,
+        finished: FinishedFile,
+        reasons: Reasons,
+        day: i64,
+    ) -> Result<Finished, Fault> {
         self.state.put_finished(&task.key.file, &finished, day)?;
         self.state.commit()?;
-        Ok(Finished { key: task.key.clone(), counts: finished.counts, output: Some(finished.output) })
+        Ok(Finished { key: task.key.clone(), counts: finished.counts, output: Some(finished.output), reasons })
     }
 
     /// The file is worked through already, and the report of it was lost.
@@ -246,7 +254,8 @@ impl Worker {
         if let Some(rejects) = finished.rejects {
             kept.require(&Artifact::WorkRejects(file, shard), rejects)?;
         }
-        Ok(Finished { key: task.key.clone(), counts: finished.counts, output: Some(finished.output) })
+        let reasons = Reasons::default();
+        Ok(Finished { key: task.key.clone(), counts: finished.counts, output: Some(finished.output), reasons })
     }
 
     /// What could not be said when it was time.

@@ -1,6 +1,6 @@
 //! The files of one task in the making, and its counts.
 
-use crate::event::{Event, Reject, ShardId};
+use crate::event::{Event, Reasons, Reject, ShardId};
 use crate::pipeline::artifact::{Draft, Taken};
 use crate::pipeline::driver::FileTask;
 use crate::pipeline::fault::Fault;
@@ -40,6 +40,11 @@ impl Outcome {
     pub(super) fn reject(&mut self, place: Place<'_>, reject: &Reject, raw: &[u8]) -> Result<(), Fault> {
         self.counts.rejected += 1;
         Ok(self.rejects.write_of(place.file, place.line, reject, raw)?)
+    }
+
+    /// Why lines were rejected.
+    pub(super) fn reasons(&self) -> &Reasons {
+        self.rejects.reasons()
     }
 
     /// Gives both files their names; answers what they are.

@@ -1,12 +1,14 @@
 //! Bank and order directory by way of the balance-daemon and the cache-service.
 
+use std::sync::Arc;
+
 use super::bank::{Bank, Outcome, Refusal};
 use super::directory::{DecidedOrder, Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
 use crate::config::{Party, Settings};
 use crate::event::ShardId;
 use crate::pipeline::balance_client::BalanceClient;
 use crate::pipeline::cache_client::CacheClient;
-use crate::pipeline::calls::ClientError;
+use crate::pipeline::calls::{CallObserver, ClientError};
 use crate::pipeline::client::Client;
 use crate::pipeline::fault::Fault;
 use crate::rules::money::{Direction, Operation};
@@ -28,6 +30,11 @@ impl RemoteBank {
     pub fn of(settings: &Settings) -> Self {
         Self(BalanceClient::of(settings, Party::ShardWorker))
     }
+
+    /// The same with an observer of its calls.
+    pub fn observed(self, observer: CallObserver) -> Self {
+        Self(self.0.observed(observer))
+    }
 }
 
 impl RemoteDirectory {
@@ -36,6 +43,12 @@ impl RemoteDirectory {
     /// Without `tracking` nobody asks how far the other shards are: the time of a return is up when it is up.
     pub fn of(settings: &Settings, tracking: Option<Client>) -> Self {
         Self { cache: CacheClient::of(settings, Party::ShardWorker), tracking }
+    }
+
+    /// The same with an observer of its calls.
+    pub fn observed(self, observer: &CallObserver) -> Self {
+        let tracking = self.tracking.map(|tracking| tracking.observed(Arc::clone(observer)));
+        Self { cache: self.cache.observed(Arc::clone(observer)), tracking }
     }
 
     /// A purchase may still be in a file that a shard has not come to: while it lags, or its worker is away, the time

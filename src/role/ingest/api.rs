@@ -14,9 +14,10 @@ use http_body_util::BodyExt;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::arrivals::Arrivals;
 use super::tick::Ingest;
 use crate::boot::Context;
-use crate::event::Moment;
+use crate::event::{Moment, Reason};
 use crate::http::extract::body_problem;
 use crate::http::{Party, Permit, Policy, Problem};
 use crate::pipeline::artifact;
@@ -58,6 +59,7 @@ struct Shared {
     patience: Duration,
     stop: Stop,
     counted: Counted,
+    arrivals: Arrivals,
 }
 
 /// Lines and bytes of files that were counted before: event files never change.
@@ -102,6 +104,7 @@ pub(super) fn routes(ctx: &Context, ingest: &Ingest) -> Router {
         patience: ctx.settings.server.read_timeout,
         stop: ctx.stop.clone(),
         counted: Arc::default(),
+        arrivals: ingest.arrivals(),
     };
     Router::new().route(EVENTS, post(post_events)).route("/api/v1/events/stats", get(stats)).with_state(shared)
 }
@@ -115,17 +118,29 @@ async fn post_events(State(shared): State<Shared>, request: Request) -> Result<R
     let room = make_room(&shared, request.headers()).await?;
     let headers = request.headers().clone();
     let body = read_body(request).await?;
-    let (limits, unpacking) = (shared.limits, shared.unpacking);
+    let (limits, unpacking) = (shared.limits, Arc::clone(&shared.unpacking));
     let check = move || (check_body(body, &headers, limits, &unpacking), room);
     let ended = |e| Problem::internal().because(format!("checking a body ended abnormally: {e}"));
     let (checked, room) = tokio::task::spawn_blocking(check).await.map_err(ended)?;
-    let checked = checked?;
+    let mut checked = checked.inspect_err(|problem| shared.count_refused(problem))?;
+    let lines = std::mem::take(&mut checked.lines);
+    let bytes = lines.len() as u64;
     if checked.accepted > 0 {
-        shared.writer.append(checked.lines, Some(room)).await.map_err(not_durable)?;
+        shared.writer.append(lines, Some(room)).await.map_err(not_durable)?;
     }
+    shared.arrivals.posted(&checked, bytes);
     let rejected_count = (checked.rejected_count > checked.rejected.len() as u64).then_some(checked.rejected_count);
     let answer = Accepted { accepted: checked.accepted, rejected: checked.rejected, rejected_count };
     Ok((StatusCode::ACCEPTED, axum::Json(answer)).into_response())
+}
+
+impl Shared {
+    /// A single event that was refused has the reason as its problem's code.
+    fn count_refused(&self, problem: &Problem) {
+        if let Some(reason) = Reason::from_code(problem.code) {
+            self.arrivals.refused(reason.code());
+        }
+    }
 }
 
 /// Waits until there is room for a body. One that does not say its size may be as large as allowed: those have a place

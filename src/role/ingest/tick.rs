@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::daemon::{clear_at_stop, clear_until_stop};
+use super::arrivals::Arrivals;
 use crate::boot::{Context, Failure};
 use crate::clock::Clock;
 use crate::config::{Party, Settings};
@@ -68,6 +69,7 @@ pub(super) struct Ingest {
     last_tick: Arc<Mutex<Option<Moment>>>,
     /// Who knows what waits for a ride.
     cache: CacheClient,
+    arrivals: Arrivals,
     settings: Arc<Settings>,
     readiness: Readiness,
     clock: Clock,
@@ -79,7 +81,7 @@ impl Ingest {
     pub(super) fn start(ctx: &Context, folder: Folder) -> Result<Self, Failure> {
         let writer = Writer::start(folder)?;
         let (announce, files) = mpsc::channel(ANNOUNCE_QUEUE);
-        let announcer = Announcer::new(&ctx.settings);
+        let announcer = Announcer::new(&ctx.settings).observed(ctx.call_observer());
         let (readiness, stop) = (ctx.readiness.clone(), ctx.stop.clone());
         let interval = ctx.settings.events.generation_interval;
         let announcer_ended =
@@ -89,7 +91,8 @@ impl Ingest {
             announce,
             announcer_ended,
             last_tick: Arc::default(),
-            cache: CacheClient::of(&ctx.settings, Party::EventIngest),
+            cache: CacheClient::of(&ctx.settings, Party::EventIngest).observed(ctx.call_observer()),
+            arrivals: Arrivals::register(&ctx.metrics),
             settings: Arc::clone(&ctx.settings),
             readiness: ctx.readiness.clone(),
             clock: ctx.clock.clone(),
@@ -100,6 +103,11 @@ impl Ingest {
     /// The writer, for posts.
     pub(super) fn writer(&self) -> Writer {
         self.writer.clone()
+    }
+
+    /// Who counts the events that come in.
+    pub(super) fn arrivals(&self) -> Arrivals {
+        self.arrivals.clone()
     }
 
     /// The moment of the last tick, for the statistics.
@@ -196,6 +204,7 @@ impl Ingest {
         let mut lines = Vec::new();
         let count = generator.pick_count(most);
         generator.write_events(tick, count, &mut lines);
+        self.arrivals.generated(&lines);
         lines
     }
 

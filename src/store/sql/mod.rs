@@ -8,12 +8,14 @@ mod claim;
 mod moves;
 mod pending;
 mod progress;
+mod tally;
 
 pub(super) use balance::move_money;
 pub(super) use claim::{CLAIM, REPLAY, oldest_unfinished, unfinished};
 pub(super) use moves::statement_of;
 pub(super) use pending::{CLAIM_RETURN, CONFIRM, RECORD_AWAITED};
 pub(super) use progress::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, OLDEST_READY, lanes, newest_done};
+pub(super) use tally::{REGISTERED, SETTLED_AFTER_MS, open_tasks, status_index};
 
 use super::{FileQuery, TrackingPolicy};
 use crate::task::Stage;

@@ -16,6 +16,9 @@ pub use files::{
 };
 pub use progress::{AskedItem, FailedItem, LaneItem, OldestTask, ProgressResponse};
 
+/// Where the calls of the pipeline are, below the address of the API.
+pub const BASE: &str = "/api/v1/pipeline";
+
 /// Registers a file.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ use axum::http::{Request, StatusCode};
 use shopctl::api::{Api, router};
 use shopctl::event::{Moment, ShardCount, ShardId};
 use shopctl::shutdown::Stop;
-use shopctl::store::{Error, FilePage, FileQuery, LeaseEnd, Registered, Report, Result, Tracking};
+use shopctl::store::{Error, FilePage, FileQuery, LeaseEnd, Registered, Report, Result, Tally, Tracking};
 use shopctl::task::view::Queued;
 use shopctl::task::{Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey};
 use std::sync::Arc;
@@ -108,6 +108,10 @@ impl Tracking for Counting {
         not_asked()
     }
 
+    async fn tally(&self, _: u64) -> Result<Tally> {
+        not_asked()
+    }
+
     fn take_lease_ends(&self) -> Vec<LeaseEnd> {
         Vec::new()
     }
@@ -149,7 +153,7 @@ async fn take_turns() {
 /// A call on one stage must make the waiting claim of another look again.
 async fn assert_woken(claimed: &str, path: &str, body: &str) {
     let store = Arc::new(Counting::default());
-    let router = router(Api::new(Arc::clone(&store) as Arc<dyn Tracking>, Stop::new()));
+    let router = router(Api::new(Arc::clone(&store) as Arc<dyn Tracking>, Stop::new()), &shopctl::http::Metrics::new());
     let waiting = wait_for_work(&store, &router, claimed).await;
     let before = store.looks();
     assert_eq!(post(&router, path, body).await, StatusCode::OK);

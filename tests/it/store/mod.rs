@@ -21,6 +21,7 @@ mod schema;
 pub(crate) mod served;
 mod servers;
 mod shard;
+mod tally;
 mod traces;
 mod upgrades;
 mod worker;

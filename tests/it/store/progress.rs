@@ -101,6 +101,7 @@ async fn a_lease_that_ran_out_is_told_once(backend: &dyn Backend) {
     world.finish(&key(1, 0), &[SPLIT]).await;
     let end = |attempt: u32, taken_by: Option<&str>| LeaseEnd {
         key: key(1, 0),
+        stage: WORK,
         attempt,
         worker: Some(format!("worker of {attempt}")),
         taken_by: taken_by.map(|name| format!("worker of {name}")),

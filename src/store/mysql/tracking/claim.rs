@@ -114,7 +114,7 @@ impl Take<'_> {
                 values.push((b"shard".to_vec(), Value::from(key.shard.get())));
                 let changed = tx.change(&for_stage(self.claim.stage, update), Params::from(values)).await?;
                 if changed > 0 && update == &fail {
-                    self.lease_ends.push(lease_end(row, None)?);
+                    self.lease_ends.push(lease_end(row, self.claim.stage, None)?);
                 }
             }
         }
@@ -184,7 +184,7 @@ impl Take<'_> {
         }
         let token = tx.last_number().ok_or_else(|| Error::Broken(format!("the claim of {key} got no token")))?;
         if let Some(row) = &over {
-            self.lease_ends.push(lease_end(row, Some(&self.claim.worker))?);
+            self.lease_ends.push(lease_end(row, self.claim.stage, Some(&self.claim.worker))?);
         }
         self.describe(tx, key, token).await
     }
@@ -245,9 +245,10 @@ impl Work for MendWaits {
     }
 }
 
-fn lease_end(row: &mysql_async::Row, taken_by: Option<&String>) -> Result<LeaseEnd> {
+fn lease_end(row: &mysql_async::Row, stage: Stage, taken_by: Option<&String>) -> Result<LeaseEnd> {
     Ok(LeaseEnd {
         key: key_of(row)?,
+        stage,
         attempt: get(row, "attempts")?,
         worker: get(row, "owner")?,
         taken_by: taken_by.cloned(),

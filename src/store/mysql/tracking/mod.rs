@@ -5,6 +5,7 @@ mod claim;
 mod moves;
 mod progress;
 mod read;
+mod tally;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +18,7 @@ use crate::event::{Moment, ShardId};
 use crate::store::lease_end::LeaseEnds;
 use crate::store::sql;
 use crate::store::url::Server;
-use crate::store::{FilePage, FileQuery, LeaseEnd, Registered, Report, Result, Tracking, TrackingPolicy};
+use crate::store::{FilePage, FileQuery, LeaseEnd, Registered, Report, Result, Tally, Tracking, TrackingPolicy};
 use crate::task::view::Queued;
 use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey};
 
@@ -135,6 +136,10 @@ impl Tracking for MysqlTracking {
 
     async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()> {
         self.database.write(&progress::NoteAsker { stage, shard, worker }).await
+    }
+
+    async fn tally(&self, mark: u64) -> Result<Tally> {
+        self.database.read(&tally::Count { mark }).await
     }
 
     async fn close(&self) {

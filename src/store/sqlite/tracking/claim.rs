@@ -101,7 +101,7 @@ fn fail_exhausted(transaction: &Transaction<'_>, stage: Stage, context: Context)
     let mut ends = Vec::new();
     while let Some(row) = rows.next()? {
         let key = TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "shard")? };
-        ends.push(LeaseEnd { key, attempt: row.get("attempts")?, worker: row.get("owner")?, taken_by: None });
+        ends.push(LeaseEnd { key, stage, attempt: row.get("attempts")?, worker: row.get("owner")?, taken_by: None });
     }
     Ok(ends)
 }
@@ -120,7 +120,13 @@ fn lease_over(
         .query_row(params![key.file.as_str(), key.shard.get(), moment_text(context.now)], |row| {
             Ok((row.get("attempts")?, row.get("owner")?))
         });
-    let end = |(attempt, worker)| LeaseEnd { key: key.clone(), attempt, worker, taken_by: Some(claim.worker.clone()) };
+    let end = |(attempt, worker)| LeaseEnd {
+        key: key.clone(),
+        stage: claim.stage,
+        attempt,
+        worker,
+        taken_by: Some(claim.worker.clone()),
+    };
     Ok(found.optional()?.map(end))
 }
 

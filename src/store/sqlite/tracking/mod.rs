@@ -4,6 +4,7 @@ mod claim;
 mod moves;
 mod progress;
 mod read;
+mod tally;
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use crate::clock::Clock;
 use crate::event::{Moment, ShardId};
 use crate::store::lease_end::LeaseEnds;
 use crate::store::sql::{self, column};
-use crate::store::{FilePage, FileQuery, Registered, Result, Tracking, TrackingPolicy};
+use crate::store::{FilePage, FileQuery, Registered, Result, Tally, Tracking, TrackingPolicy};
 use crate::store::{LeaseEnd, Report};
 use crate::task::view::Queued;
 use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey};
@@ -129,5 +130,10 @@ impl Tracking for SqliteTracking {
     async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()> {
         let (worker, now) = (worker.to_owned(), self.clock.now());
         self.db.call(move |connection| progress::note_asker(connection, stage, shard, &worker, now)).await
+    }
+
+    async fn tally(&self, mark: u64) -> Result<Tally> {
+        let context = self.context();
+        self.db.call(move |connection| tally::read(connection, mark, context)).await
     }
 }

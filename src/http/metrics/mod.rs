@@ -1,13 +1,18 @@
-//! Metrics in the OpenMetrics text format; no global state, labels from closed sets only.
+//! Metrics in the text formats of OpenMetrics and Prometheus; no global state, labels from closed sets only.
+//!
+//! [`work`] measures what roles do, [`exposition`] writes the formats. docs/metrics.md lists all of them.
 
-use std::sync::atomic::AtomicU64;
+mod exposition;
+mod work;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
+use axum::http::header::{CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -18,17 +23,14 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
+use exposition::Format;
+use work::Work;
+
 use super::probes::{COMMIT, VERSION};
 use super::process::Process;
 
-/// The content type of the scrape.
-pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// Upper bounds in seconds; a claim that waits for work takes up to 30.
 const REQUEST_BUCKETS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 30.0];
-/// Upper bounds in seconds, from a tiny shard to a lease's length.
-const TASK_BUCKETS: [f64; 10] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
-
 /// The status under which a request is counted whose client left, or whose time was up, before an answer.
 const UNANSWERED: u16 = 499;
 
@@ -40,20 +42,12 @@ struct RequestLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    stage: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     reason: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StageLabels {
-    stage: &'static str,
-}
+/// What all names of our own begin with.
+const PREFIX: &str = "shopctl";
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -63,10 +57,8 @@ pub struct Metrics {
     registry: Arc<Mutex<Registry>>,
     requests: Histograms<RequestLabels>,
     in_flight: Gauge,
-    tasks: Histograms<OutcomeLabels>,
-    lines: Family<OutcomeLabels, Counter>,
-    processed: Family<StageLabels, Gauge<f64, AtomicU64>>,
     refusals: Family<RefusalLabels, Counter>,
+    work: Work,
 }
 
 impl Default for Metrics {
@@ -78,15 +70,19 @@ impl Default for Metrics {
 impl Metrics {
     /// The metrics every role has.
     pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let work = Work::register(registry.sub_registry_with_prefix(PREFIX));
         let metrics = Self {
-            registry: Arc::default(),
+            registry: Arc::new(Mutex::new(registry)),
             requests: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
             in_flight: Gauge::default(),
-            tasks: Family::new_with_constructor(|| Histogram::new(TASK_BUCKETS)),
-            lines: Family::default(),
-            processed: Family::default(),
             refusals: Family::default(),
+            work,
         };
+        for reason in ["unauthorized", "forbidden"] {
+            // There from the beginning, so that the first one is seen as a change.
+            drop(metrics.refusals.get_or_create(&RefusalLabels { reason }));
+        }
         metrics.with_root(|root| {
             root.register_collector(Box::new(Process::new()));
             let requests = metrics.requests.clone();
@@ -100,26 +96,12 @@ impl Metrics {
     fn register(&self, ours: &mut Registry) {
         let build = Info::new(vec![("version", VERSION), ("commit", COMMIT)]);
         ours.register("build", "What is running", build);
-        ours.register_with_unit("task_duration", "Time to do one task", Unit::Seconds, self.tasks.clone());
-        ours.register("lines", "Lines by what became of them", self.lines.clone());
         ours.register("auth_refused", "Calls refused for want of the right token", self.refusals.clone());
-        let help = "When the stage last finished a task, as Unix time";
-        ours.register_with_unit("last_processed_timestamp", help, Unit::Seconds, self.processed.clone());
     }
 
     /// Registers more; names get the prefix `shopctl_`.
     pub fn with_registry(&self, f: impl FnOnce(&mut Registry)) {
-        self.with_root(|root| f(root.sub_registry_with_prefix("shopctl")));
-    }
-
-    /// Counts one task and its time.
-    pub fn observe_task(&self, stage: &'static str, outcome: &'static str, seconds: f64) {
-        self.tasks.get_or_create(&OutcomeLabels { stage, outcome }).observe(seconds);
-    }
-
-    /// Counts lines.
-    pub fn add_lines(&self, stage: &'static str, outcome: &'static str, n: u64) {
-        self.lines.get_or_create(&OutcomeLabels { stage, outcome }).inc_by(n);
+        self.with_root(|root| f(root.sub_registry_with_prefix(PREFIX)));
     }
 
     /// Counts a call that was refused: `unauthorized` without a known token, `forbidden` with that of somebody else.
@@ -127,17 +109,22 @@ impl Metrics {
         self.refusals.get_or_create(&RefusalLabels { reason }).inc();
     }
 
-    /// Notes when a stage last finished something.
-    pub fn processed(&self, stage: &'static str, unix_seconds: f64) {
-        self.processed.get_or_create(&StageLabels { stage }).set(unix_seconds);
-    }
-
     /// Measures every request of this router; call it when all routes are in.
     pub fn track(&self, router: Router) -> Router {
         router.layer(from_fn_with_state(self.clone(), measure))
     }
 
-    /// The scrape.
+    /// The answer to a scrape, in the format that its headers ask for.
+    ///
+    /// # Errors
+    /// A registered collector failed.
+    pub fn scrape(&self, headers: &HeaderMap) -> Result<Response, std::fmt::Error> {
+        let format = Format::asked_for(headers);
+        let text = format.of(self.encode()?);
+        Ok(([(CONTENT_TYPE, format.media_type()), (VARY, "accept")], text).into_response())
+    }
+
+    /// All metrics, as OpenMetrics.
     ///
     /// # Errors
     /// A registered collector failed.
