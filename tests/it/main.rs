@@ -23,5 +23,6 @@ mod shutdown;
 mod slow;
 mod store;
 mod support;
+mod tables;
 mod trade;
 mod up;

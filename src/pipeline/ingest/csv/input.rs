@@ -1,0 +1,133 @@
+//! What is imported: event lines as they are, or a table with its map.
+
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+
+use super::events::{Events, TableError};
+use super::map::{Map, MapError};
+use super::tally::Tally;
+use crate::pipeline::ingest::import::open_input;
+
+/// Bytes of a map that are read; a table named in its place must not fill the memory.
+const MAP_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Bytes of any input.
+type Bytes = Box<dyn BufRead + Send>;
+
+/// An open input of event lines.
+pub enum Input {
+    /// A file of event lines.
+    Lines(Bytes),
+    /// A table that is read as event lines.
+    Table(Box<Events<Bytes>>),
+}
+
+/// Why an input cannot be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Its first line is none of an event.
+    #[error("{0}: this looks like CSV; give --map FILE, which says what its rows become (shopctl ingest --map-example prints one, docs/csv.md explains it)")]
+    NoMap(String),
+    /// The map cannot be used.
+    #[error("the map {path} cannot be used:\n  {fault}")]
+    Map {
+        /// Which one.
+        path: String,
+        /// Everything that is wrong.
+        fault: MapError,
+    },
+}
+
+/// Opens a file, or the standard input for `-`, with its map if it is a table; plain or gzip.
+///
+/// # Errors
+/// [`InputError`] before anything is written anywhere.
+pub fn open(from: &Path, map: Option<&Path>) -> Result<Input, InputError> {
+    // The map first: it is what has faults.
+    let map = map.map(|path| read_map(path).map(|map| (map, path))).transpose()?;
+    let mut bytes = open_input(from)?;
+    let Some((map, path)) = map else {
+        if looks_like_csv(bytes.fill_buf()?) {
+            return Err(InputError::NoMap(from.display().to_string()));
+        }
+        return Ok(Input::Lines(bytes));
+    };
+    match Events::new(bytes, map) {
+        Ok(events) => Ok(Input::Table(Box::new(events))),
+        Err(TableError::Map(fault)) => Err(InputError::Map { path: path.display().to_string(), fault }),
+        Err(TableError::Table(e)) => Err(io::Error::new(e.kind(), format!("{}: {e}", from.display())).into()),
+    }
+}
+
+/// Reads a map file.
+///
+/// # Errors
+/// [`InputError`] with everything that is wrong with it.
+pub fn read_map(path: &Path) -> Result<Map, InputError> {
+    let shown = path.display();
+    let mut text = String::new();
+    let read = open_input(path).and_then(|bytes| bytes.take(MAP_BYTES_MAX).read_to_string(&mut text));
+    read.map_err(|e| io::Error::new(e.kind(), format!("the map {shown}: {e}")))?;
+    Map::read(&text).map_err(|fault| InputError::Map { path: shown.to_string(), fault })
+}
+
+/// Whether the first line is no JSON, but has what stands between cells.
+fn looks_like_csv(start: &[u8]) -> bool {
+    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line).trim_ascii();
+    let has_cells = line.iter().any(|byte| matches!(byte, b',' | b';' | b'\t' | b'|'));
+    has_cells && !line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err()
+}
+
+impl Input {
+    /// What became of the rows so far, if it is a table.
+    pub fn tally(&self) -> Option<&Tally> {
+        match self {
+            Self::Lines(_) => None,
+            Self::Table(events) => Some(events.tally()),
+        }
+    }
+}
+
+impl BufRead for Input {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Self::Lines(bytes) => bytes.fill_buf(),
+            Self::Table(events) => events.fill_buf(),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        match self {
+            Self::Lines(bytes) => bytes.consume(amount),
+            Self::Table(events) => events.consume(amount),
+        }
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Lines(bytes) => bytes.read(buffer),
+            Self::Table(events) => events.read(buffer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_told_from_event_lines_good_and_broken() {
+        for table in ["order_id,sku\n1,A\n", "\u{feff}a;b\r\n", "InvoiceNo\tStockCode", "\"a\",\"b\"\n", "1,A\n"] {
+            assert!(looks_like_csv(table.as_bytes()), "{table}");
+        }
+        for other in ["{\"event_type\":1,", "\u{feff}{\"a\":1,\"b\":2}\n", "", "nonsense\n", "[1,2]\n", "\"a,b\"\n", "\n1,2\n"] {
+            assert!(!looks_like_csv(other.as_bytes()), "{other}");
+        }
+    }
+}
