@@ -15,7 +15,7 @@ use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
-use crate::pipeline::ingest::csv::{self, Input};
+use crate::pipeline::ingest::csv::{self, EventLines};
 use crate::pipeline::ingest::import::Importer;
 use crate::shutdown::Stop;
 
@@ -82,7 +82,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 }
 
 /// Says what an import would do.
-fn try_out(ctx: &Context, input: Input) -> Result<Exit, Failure> {
+fn try_out(ctx: &Context, input: EventLines) -> Result<Exit, Failure> {
     let trial = csv::try_out(input, ctx.settings.events.max_payload_size)?;
     for line in trial.to_string().lines() {
         say(&format!("{}\n", clean(line)))?;
@@ -106,7 +106,7 @@ async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// [`Failure`] when it cannot be opened, is a table without a map, or its map is not right.
-pub async fn open(stop: &Stop, from: PathBuf, map: Option<PathBuf>) -> Result<Input, Failure> {
+pub async fn open(stop: &Stop, from: PathBuf, map: Option<PathBuf>) -> Result<EventLines, Failure> {
     until_stop(stop, move || Ok(csv::open(&from, map.as_deref())?)).await
 }
 
@@ -115,7 +115,7 @@ pub async fn open(stop: &Stop, from: PathBuf, map: Option<PathBuf>) -> Result<In
 ///
 /// # Errors
 /// [`Failure`] when the input cannot be read, a file cannot be written, or the import was stopped before its end.
-pub async fn import(ctx: Context, input: Input, batch_lines: u64) -> Result<Exit, Failure> {
+pub async fn import(ctx: Context, input: EventLines, batch_lines: u64) -> Result<Exit, Failure> {
     let stop = ctx.stop.clone();
     until_stop(&stop, move || import_file(&ctx, input, batch_lines)).await
 }
@@ -135,7 +135,7 @@ async fn until_stop<T: Send + 'static>(
     }
 }
 
-fn import_file(ctx: &Context, mut input: Input, batch_lines: u64) -> Result<Exit, Failure> {
+fn import_file(ctx: &Context, mut input: EventLines, batch_lines: u64) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
     let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);

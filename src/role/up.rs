@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::{apid, audit, balance, cache, ingest, send, split, work};
 use crate::boot::{Context, Exit, Failure, say};
 use crate::config::Settings;
-use crate::pipeline::ingest::csv::Input;
+use crate::pipeline::ingest::csv::EventLines;
 use crate::shutdown::Stop;
 
 /// All roles in one process: event-ingest, pipeline-apid, balance-daemon, cache-service, shard-splitter, shard-workers,
@@ -261,7 +261,7 @@ fn ended_early(ended: Result<(&'static str, Result<Exit, Failure>), tokio::task:
 async fn run_file(
     stop: &Stop,
     ctx: Context,
-    input: Input,
+    input: EventLines,
     batch: u64,
     settings: &Arc<Settings>,
     roles: &mut Roles,

@@ -72,7 +72,10 @@ fn a_dry_run_says_what_would_be_rejected_and_writes_nothing() {
     assert!(said.contains("3  malformed: order_id is missing\n"), "{said}");
     assert!(said.contains("for example row ") && said.contains("no purchase above has the same"), "{said}");
     assert_nothing_was_written(&pipeline);
-    let nothing = pipeline.write("bad.csv", b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\nx,y,z,q,1,1,1,1\n");
+    let nothing = pipeline.write(
+        "bad.csv",
+        b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\nx,y,z,q,1,1,1,1\n",
+    );
     pipeline.run(&["ingest", "--from", nothing.to_str().unwrap(), "--map", &map, "--dry-run"], 1);
 }
 
@@ -97,13 +100,19 @@ fn rows_that_cannot_be_mapped_are_rejected_lines_with_their_cells_and_the_audit_
     let pipeline = Pipeline::running(&["shared.cleanup=none"]);
     let map = example_map(&pipeline);
     let imported = pipeline.run(&["ingest", "--from", TABLE, "--map", &map], 0).out;
-    assert!(imported.contains("3 that cannot be mapped + 8 left out (postage and fees 6, stock corrections 2)"), "{imported}");
+    assert!(
+        imported.contains("3 that cannot be mapped + 8 left out (postage and fees 6, stock corrections 2)"),
+        "{imported}"
+    );
     pipeline.wait_settled();
     let list = pipeline.run(&["rejects", "list", "--reason", "malformed", "--by", "detail"], 0).out;
     assert!(list.contains("order_id is missing"), "{list}");
     let example = list.split_whitespace().find(|word| word.contains(':')).unwrap();
     let shown = pipeline.run(&["rejects", "show", example, "--raw"], 0).out;
-    assert!(shown.contains(r#""unmapped":["order_id: no purchase above"#) && shown.contains(r#""cells":["C5363"#), "{shown}");
+    assert!(
+        shown.contains(r#""unmapped":["order_id: no purchase above"#) && shown.contains(r#""cells":["C5363"#),
+        "{shown}"
+    );
     pipeline.audit();
 }
 
@@ -130,7 +139,11 @@ fn one_moment_in_two_spellings_is_one_sale_and_its_row_is_written_in_the_old_for
     let pipeline = Pipeline::running(&[]);
     let sale = event(1, r#""order_id":5,"shop_id":1,"good_id":3,"qty":1,"price_at_order":5"#);
     let spelled = |at: &str| sale.replace("2025-03-01 08:00:00.001", at) + "\n";
-    let lines = [spelled("2025-03-01T09:00:00.0019+01:00"), spelled("2025-03-01 08:00:00.001"), spelled("2025-03-01T08:00:60Z")];
+    let lines = [
+        spelled("2025-03-01T09:00:00.0019+01:00"),
+        spelled("2025-03-01 08:00:00.001"),
+        spelled("2025-03-01T08:00:60Z"),
+    ];
     pipeline.import(lines.concat().as_bytes(), 100);
     pipeline.import(spelled("2025-03-01t08:00:00.001z").as_bytes(), 100);
     pipeline.wait_settled();

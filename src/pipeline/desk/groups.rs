@@ -69,14 +69,17 @@ impl Groups {
 
     /// All groups: by stage and reason, or the largest first.
     pub fn sorted(&self) -> Vec<Group> {
-        let group = |((stage, reason, detail), (lines, redriven, example)): (&(Stage, Reason, String), &(u64, u64, LineAt))| Group {
-            stage: *stage,
-            reason: *reason,
-            detail: detail.clone(),
-            lines: *lines,
-            redriven: *redriven,
-            example: example.clone(),
-        };
+        let group =
+            |((stage, reason, detail), (lines, redriven, example)): (&(Stage, Reason, String), &(u64, u64, LineAt))| {
+                Group {
+                    stage: *stage,
+                    reason: *reason,
+                    detail: detail.clone(),
+                    lines: *lines,
+                    redriven: *redriven,
+                    example: example.clone(),
+                }
+            };
         let mut groups: Vec<Group> = self.groups.iter().map(group).collect();
         if self.by == By::Detail {
             groups.sort_by_key(|group| Reverse(group.lines));
@@ -96,11 +99,12 @@ pub fn pattern(detail: &str) -> String {
         }
         text.push('#');
         while let Some(next) = chars.peek() {
-            let goes_on = next.is_ascii_digit() || *next == '.' && {
-                let mut rest = chars.clone();
-                rest.next();
-                rest.peek().is_some_and(char::is_ascii_digit)
-            };
+            let goes_on = next.is_ascii_digit()
+                || *next == '.' && {
+                    let mut rest = chars.clone();
+                    rest.next();
+                    rest.peek().is_some_and(char::is_ascii_digit)
+                };
             if !goes_on {
                 break;
             }
@@ -132,7 +136,8 @@ mod tests {
         add("qty is 0, the least is 1", 2);
         add("qty is -5, the least is 1", 3);
         add("qty is 00, the least is 1", 4);
-        let seen: Vec<_> = groups.sorted().into_iter().map(|g| (g.detail, g.lines, g.redriven, g.example.line)).collect();
+        let seen: Vec<_> =
+            groups.sorted().into_iter().map(|g| (g.detail, g.lines, g.redriven, g.example.line)).collect();
         let expected = [
             ("qty is #, the least is #", 2, 0, 2),
             ("qty is -#, the least is #", 1, 1, 3),

@@ -11,11 +11,11 @@ use crate::pipeline::ingest::import::open_input;
 /// Bytes of a map that are read; a table named in its place must not fill the memory.
 const MAP_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Bytes of any input.
-type Bytes = Box<dyn BufRead + Send>;
+/// The bytes of an input, unpacked.
+pub type Bytes = Box<dyn BufRead + Send>;
 
 /// An open input of event lines.
-pub enum Input {
+pub enum EventLines {
     /// A file of event lines.
     Lines(Bytes),
     /// A table that is read as event lines.
@@ -29,7 +29,9 @@ pub enum InputError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// Its first line is none of an event.
-    #[error("{0}: this looks like CSV; give --map FILE, which says what its rows become (shopctl ingest --map-example prints one, docs/csv.md explains it)")]
+    #[error(
+        "{0}: this looks like CSV; give --map FILE, which says what its rows become (shopctl ingest --map-example prints one, docs/csv.md explains it)"
+    )]
     NoMap(String),
     /// The map cannot be used.
     #[error("the map {path} cannot be used:\n  {fault}")]
@@ -39,25 +41,40 @@ pub enum InputError {
         /// Everything that is wrong.
         fault: MapError,
     },
+    /// The map is not one for this table.
+    #[error("the map does not fit the table {from}:\n  {fault}")]
+    OtherTable {
+        /// Which table.
+        from: String,
+        /// Everything that is missing.
+        fault: MapError,
+    },
 }
 
 /// Opens a file, or the standard input for `-`, with its map if it is a table; plain or gzip.
 ///
 /// # Errors
 /// [`InputError`] before anything is written anywhere.
-pub fn open(from: &Path, map: Option<&Path>) -> Result<Input, InputError> {
+pub fn open(from: &Path, map: Option<&Path>) -> Result<EventLines, InputError> {
     // The map first: it is what has faults.
-    let map = map.map(|path| read_map(path).map(|map| (map, path))).transpose()?;
-    let mut bytes = open_input(from)?;
-    let Some((map, path)) = map else {
+    let map = map.map(read_map).transpose()?;
+    over(open_input(from)?, from, map)
+}
+
+/// Reads the first bytes of an input that is open, and the header if it is a table; `from` is its name in messages.
+///
+/// # Errors
+/// [`InputError`] when it is a table without a map, or the map is not one for this table.
+pub fn over(mut bytes: Bytes, from: &Path, map: Option<Map>) -> Result<EventLines, InputError> {
+    let Some(map) = map else {
         if looks_like_csv(bytes.fill_buf()?) {
             return Err(InputError::NoMap(from.display().to_string()));
         }
-        return Ok(Input::Lines(bytes));
+        return Ok(EventLines::Lines(bytes));
     };
     match Events::new(bytes, map) {
-        Ok(events) => Ok(Input::Table(Box::new(events))),
-        Err(TableError::Map(fault)) => Err(InputError::Map { path: path.display().to_string(), fault }),
+        Ok(events) => Ok(EventLines::Table(Box::new(events))),
+        Err(TableError::Map(fault)) => Err(InputError::OtherTable { from: from.display().to_string(), fault }),
         Err(TableError::Table(e)) => Err(io::Error::new(e.kind(), format!("{}: {e}", from.display())).into()),
     }
 }
@@ -82,7 +99,7 @@ fn looks_like_csv(start: &[u8]) -> bool {
     has_cells && !line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err()
 }
 
-impl Input {
+impl EventLines {
     /// What became of the rows so far, if it is a table.
     pub fn tally(&self) -> Option<&Tally> {
         match self {
@@ -92,7 +109,7 @@ impl Input {
     }
 }
 
-impl BufRead for Input {
+impl BufRead for EventLines {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match self {
             Self::Lines(bytes) => bytes.fill_buf(),
@@ -108,7 +125,7 @@ impl BufRead for Input {
     }
 }
 
-impl Read for Input {
+impl Read for EventLines {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Lines(bytes) => bytes.read(buffer),
@@ -126,7 +143,9 @@ mod tests {
         for table in ["order_id,sku\n1,A\n", "\u{feff}a;b\r\n", "InvoiceNo\tStockCode", "\"a\",\"b\"\n", "1,A\n"] {
             assert!(looks_like_csv(table.as_bytes()), "{table}");
         }
-        for other in ["{\"event_type\":1,", "\u{feff}{\"a\":1,\"b\":2}\n", "", "nonsense\n", "[1,2]\n", "\"a,b\"\n", "\n1,2\n"] {
+        for other in
+            ["{\"event_type\":1,", "\u{feff}{\"a\":1,\"b\":2}\n", "", "nonsense\n", "[1,2]\n", "\"a,b\"\n", "\n1,2\n"]
+        {
             assert!(!looks_like_csv(other.as_bytes()), "{other}");
         }
     }

@@ -3,7 +3,7 @@
 use toml::Table;
 
 use super::column::{Column, ROW};
-use super::field::{NAMES, form_of, Form};
+use super::field::{Form, NAMES, form_of};
 use super::form::FileForm;
 use super::rule::{Rule, Then, sources};
 use super::section::{Faults, Section};
@@ -60,7 +60,10 @@ impl Map {
         };
         let rules: Vec<Rule> = tables.iter().enumerate().map(rule).collect();
         if rules.is_empty() && !top.has("rule") {
-            faults.push("[[rule]] is missing: at least one has to say what a row becomes, as in event = \"purchase\"".to_owned());
+            faults.push(
+                "[[rule]] is missing: at least one has to say what a row becomes, as in event = \"purchase\""
+                    .to_owned(),
+            );
         }
         top.end(&mut faults);
         let map = Self { file, time, extra, rules };
@@ -93,10 +96,13 @@ impl Map {
 
     /// The columns by which returns look for their purchases.
     pub(super) fn latest(&self) -> impl Iterator<Item = &[Column]> {
-        self.rules.iter().flat_map(|rule| match &rule.then {
-            Then::Skip(_) => [].iter(),
-            Then::Event { fields, .. } => fields.iter(),
-        }).filter_map(|(_, source)| source.latest())
+        self.rules
+            .iter()
+            .flat_map(|rule| match &rule.then {
+                Then::Skip(_) => [].iter(),
+                Then::Event { fields, .. } => fields.iter(),
+            })
+            .filter_map(|(_, source)| source.latest())
     }
 }
 

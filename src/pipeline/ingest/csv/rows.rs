@@ -113,7 +113,9 @@ impl<R: Read> Rows<R> {
             }
             Err(_) if self.reader.get_ref().is_exceeded => {
                 let (row, line) = (self.number + 1, self.reader.position().line());
-                let why = format!("row {row} of the table (line {line}) has more than {ROW_BYTES_MAX} bytes: is a quote not closed?");
+                let why = format!(
+                    "row {row} of the table (line {line}) has more than {ROW_BYTES_MAX} bytes: is a quote not closed?"
+                );
                 Err(io::Error::new(io::ErrorKind::InvalidData, why))
             }
             Err(e) => Err(match e.into_kind() {

@@ -97,13 +97,7 @@ impl Rule {
     }
 }
 
-fn event_of(
-    section: &Section<'_>,
-    name: &str,
-    common: &Common<'_>,
-    own: &Common<'_>,
-    faults: &mut Faults,
-) -> Then {
+fn event_of(section: &Section<'_>, name: &str, common: &Common<'_>, own: &Common<'_>, faults: &mut Faults) -> Then {
     let Some((_, kind)) = KINDS.into_iter().find(|(kind, _)| *kind == name) else {
         let names = KINDS.map(|(name, _)| name);
         let hint =

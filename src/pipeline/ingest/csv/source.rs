@@ -145,7 +145,8 @@ impl Source {
             }
             From::Columns(columns) => columns,
         };
-        let texts: Vec<_> = columns.iter().map(|column| row.text(column)).collect::<Result<_, _>>().map_err(unreadable)?;
+        let texts: Vec<_> =
+            columns.iter().map(|column| row.text(column)).collect::<Result<_, _>>().map_err(unreadable)?;
         if columns.iter().zip(&texts).all(|(column, text)| column.is_row() && columns.len() > 1 || text.is_empty()) {
             return Ok(self.default.clone());
         }

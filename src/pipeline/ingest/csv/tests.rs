@@ -110,7 +110,8 @@ fn columns_that_are_not_there_are_named_with_what_was_meant() {
 
 #[test]
 fn a_row_that_cannot_be_mapped_is_kept_whole_in_a_line_that_is_refused() {
-    let table = b"at,order,good,qty,price\nyesterday,7,9,six,2.50\n2026-01-01T10:00:03Z,1,2\n2026-01-01T10:00:03Z,\xff,9,1,1\n";
+    let table =
+        b"at,order,good,qty,price\nyesterday,7,9,six,2.50\n2026-01-01T10:00:03Z,1,2\n2026-01-01T10:00:03Z,\xff,9,1,1\n";
     let (lines, tally) = lines(SHORT, table);
     assert_eq!((tally.rows, tally.unmapped), (3, 3));
     let said: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -145,11 +146,14 @@ fn the_public_table_is_mapped_by_the_example() {
     let Payload::Purchase { order_id, user_id, shop_id, qty, .. } = first.payload else { panic!("{first:?}") };
     assert_eq!((user_id, shop_id, qty), (Some(17850), 1, 6));
     let returned = lines.iter().find(|line| line.contains("C536606")).unwrap();
-    let Payload::Return { order_id: bought, user_id, qty, .. } = Event::parse(returned.as_bytes()).unwrap().payload else {
+    let Payload::Return { order_id: bought, user_id, qty, .. } = Event::parse(returned.as_bytes()).unwrap().payload
+    else {
         panic!("{returned}")
     };
     assert_eq!((user_id, qty), (Some(17850), 2));
-    let purchase = lines.iter().rfind(|line| line.contains(&format!(r#""order_id":{bought},"#)) && line.contains(r#""event_type":1"#));
+    let purchase = lines
+        .iter()
+        .rfind(|line| line.contains(&format!(r#""order_id":{bought},"#)) && line.contains(r#""event_type":1"#));
     assert!(purchase.unwrap().contains("85123A") && bought != order_id, "the latest of that customer and good");
     let lost = lines.iter().find(|line| line.contains("35004C")).unwrap();
     assert!(lost.contains("order_id: no purchase above has the same CustomerID and StockCode"), "{lost}");
@@ -186,9 +190,17 @@ event = "price_change"
 "#;
     let table = b"31.12.2025;23:30;Caf\xe9;A;-1.234,50\n01.01.2026;00:30;Bar;;open\n1.1.2026;0:30;x;B;2.000\n";
     let (lines, tally) = lines(text, table);
-    assert!(lines[0].contains(r#""shop_id":7,"good_id":"#) && lines[0].contains(r#""new_price":1234.50,"shop":"Café"}"#), "{}", lines[0]);
+    assert!(
+        lines[0].contains(r#""shop_id":7,"good_id":"#) && lines[0].contains(r#""new_price":1234.50,"shop":"Café"}"#),
+        "{}",
+        lines[0]
+    );
     assert!(lines[0].contains(r#""timestamp":"2025-12-31 22:30:00.000","row":1"#), "{}", lines[0]);
-    assert!(lines[1].contains(r#"{"event_type":4,"payload":{"shop_id":-1,"active":true,"shop":"Bar"}"#), "{}", lines[1]);
+    assert!(
+        lines[1].contains(r#"{"event_type":4,"payload":{"shop_id":-1,"active":true,"shop":"Bar"}"#),
+        "{}",
+        lines[1]
+    );
     assert_eq!(tally.to_string(), "3 rows = 1 price_change + 1 shop_status + 1 left out (too dear 1)");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
-use super::input::Input;
+use super::input::EventLines;
 use super::tally::Tally;
 use crate::event::{LineReader, Next, Reason};
 use crate::pipeline::desk::groups::pattern;
@@ -39,7 +39,7 @@ struct Origin {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn run(mut input: Input, line_bytes_max: usize) -> io::Result<Trial> {
+pub fn run(mut input: EventLines, line_bytes_max: usize) -> io::Result<Trial> {
     let mut trial = Trial::default();
     let mut lines = LineReader::new(&mut input, line_bytes_max);
     while let Some(next) = lines.next_line()? {
