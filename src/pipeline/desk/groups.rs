@@ -29,7 +29,7 @@ pub struct Group {
     pub stage: Stage,
     /// Why.
     pub reason: Reason,
-    /// What the detail says, with `#` for numbers; empty if they are counted by reason.
+    /// What the detail of the first of them says; empty if they are counted by reason.
     pub detail: String,
     /// How many there are.
     pub lines: u64,
@@ -43,7 +43,7 @@ pub struct Group {
 #[derive(Debug, Default)]
 pub struct Groups {
     by: By,
-    groups: BTreeMap<(Stage, Reason, String), (u64, u64, LineAt)>,
+    groups: BTreeMap<(Stage, Reason, String), Group>,
 }
 
 impl Groups {
@@ -54,33 +54,22 @@ impl Groups {
 
     /// Counts a line.
     pub fn add(&mut self, stage: Stage, reason: Reason, detail: &str, at: &LineAt, is_redriven: bool) {
-        let detail = match self.by {
-            By::Reason => String::new(),
-            By::Detail => pattern(detail),
+        let (mut shown, mut like) = match self.by {
+            By::Reason => (String::new(), String::new()),
+            By::Detail => (detail.to_owned(), pattern(detail)),
         };
-        let mut key = (stage, reason, detail);
-        if self.groups.len() >= DETAILS_MAX && !self.groups.contains_key(&key) {
-            key.2 = OTHERS.to_owned();
+        if self.groups.len() >= DETAILS_MAX && !self.groups.contains_key(&(stage, reason, like.clone())) {
+            (shown, like) = (OTHERS.to_owned(), OTHERS.to_owned());
         }
-        let group = self.groups.entry(key).or_insert_with(|| (0, 0, at.clone()));
-        group.0 += 1;
-        group.1 += u64::from(is_redriven);
+        let first = || Group { stage, reason, detail: shown, lines: 0, redriven: 0, example: at.clone() };
+        let group = self.groups.entry((stage, reason, like)).or_insert_with(first);
+        group.lines += 1;
+        group.redriven += u64::from(is_redriven);
     }
 
     /// All groups: by stage and reason, or the largest first.
     pub fn sorted(&self) -> Vec<Group> {
-        let group =
-            |((stage, reason, detail), (lines, redriven, example)): (&(Stage, Reason, String), &(u64, u64, LineAt))| {
-                Group {
-                    stage: *stage,
-                    reason: *reason,
-                    detail: detail.clone(),
-                    lines: *lines,
-                    redriven: *redriven,
-                    example: example.clone(),
-                }
-            };
-        let mut groups: Vec<Group> = self.groups.iter().map(group).collect();
+        let mut groups: Vec<Group> = self.groups.values().cloned().collect();
         if self.by == By::Detail {
             groups.sort_by_key(|group| Reverse(group.lines));
         }
@@ -139,8 +128,8 @@ mod tests {
         let seen: Vec<_> =
             groups.sorted().into_iter().map(|g| (g.detail, g.lines, g.redriven, g.example.line)).collect();
         let expected = [
-            ("qty is #, the least is #", 2, 0, 2),
-            ("qty is -#, the least is #", 1, 1, 3),
+            ("qty is 0, the least is 1", 2, 0, 2),
+            ("qty is -5, the least is 1", 1, 1, 3),
             ("qty is missing", 1, 0, 1),
         ];
         assert_eq!(seen, expected.map(|(detail, lines, redriven, first)| (detail.to_owned(), lines, redriven, first)));

@@ -26,7 +26,7 @@ Exit codes: 0 all well, 1 a rejects file cannot be read, 64 bad usage or setting
 pub(super) struct Args {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Count the lines by their reason, or by their detail with # for any number
+    /// Count the lines by their reason, or by their detail, where any number is like another
     #[arg(long, value_enum, default_value_t, value_name = "WHAT", conflicts_with = "lines")]
     by: By,
     /// List the lines instead of counting them
@@ -134,7 +134,7 @@ impl Seen {
     }
 
     fn write_groups(&self, out: &mut dyn Write) -> io::Result<()> {
-        let more = if self.by == By::Detail { "  example, and what is wrong" } else { "" };
+        let more = if self.by == By::Detail { "  the first, and what is wrong with it" } else { "" };
         writeln!(out, "{:<16}{:<26}{:>10}{:>10}{more}", "stage", "reason", "lines", "redriven")?;
         for group in self.groups.sorted() {
             let (stage, reason) = (group.stage.name(), group.reason.code());

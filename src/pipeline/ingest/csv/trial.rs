@@ -6,9 +6,10 @@ use std::io;
 
 use super::input::EventLines;
 use super::tally::Tally;
-use crate::event::{LineReader, Next, Reason};
+use crate::event::{LineReader, Next, Reason, Reject, ShardCount};
 use crate::pipeline::desk::groups::pattern;
 use crate::pipeline::ingest::accept;
+use crate::pipeline::split::route;
 
 /// Events that are shown.
 const SHOWN: usize = 5;
@@ -22,9 +23,19 @@ pub struct Trial {
     first: Vec<String>,
     /// Lines that the check of the shape takes.
     pub accepted: u64,
-    /// Those it does not, by reason and detail, with the first of them.
-    refused: BTreeMap<(Reason, String), (u64, String)>,
+    /// Those it does not, by reason and what their details have in common, with the first of them.
+    refused: BTreeMap<(Reason, String), Refused>,
     tally: Option<Tally>,
+}
+
+/// Lines that are refused for the same.
+#[derive(Debug)]
+struct Refused {
+    lines: u64,
+    /// Of the first of them.
+    detail: String,
+    /// Where it stands.
+    example: String,
 }
 
 /// What a line says of itself.
@@ -45,7 +56,7 @@ pub fn run(mut input: EventLines, line_bytes_max: usize) -> io::Result<Trial> {
     while let Some(next) = lines.next_line()? {
         match next {
             Next::TooLong { number } => trial.refuse(Reason::TooLong, "the line is too long", format!("line {number}")),
-            Next::Line { number, bytes, .. } => match accept::check(bytes) {
+            Next::Line { number, bytes, .. } => match check(bytes) {
                 Ok(()) => trial.accept(bytes),
                 Err(reject) => trial.refuse(reject.reason, &reject.detail, origin(number, bytes)),
             },
@@ -53,6 +64,13 @@ pub fn run(mut input: EventLines, line_bytes_max: usize) -> io::Result<Trial> {
     }
     trial.tally = input.tally().cloned();
     Ok(trial)
+}
+
+/// What splitter and worker will say, in this order.
+fn check(line: &[u8]) -> Result<(), Reject> {
+    let any = ShardCount::new(1).ok_or_else(|| Reject::new(Reason::NoShardKey, "no shards"))?;
+    route(line, true, any)?;
+    accept::check(line)
 }
 
 /// Where a line came from, and what was wrong there.
@@ -74,15 +92,17 @@ impl Trial {
 
     fn refuse(&mut self, reason: Reason, detail: &str, example: String) {
         let mut key = (reason, pattern(detail));
+        let mut detail = detail.to_owned();
         if self.refused.len() >= DETAILS_MAX && !self.refused.contains_key(&key) {
-            key.1 = "(other details)".to_owned();
+            detail = "(other details)".to_owned();
+            key.1.clone_from(&detail);
         }
-        self.refused.entry(key).or_insert((0, example)).0 += 1;
+        self.refused.entry(key).or_insert(Refused { lines: 0, detail, example }).lines += 1;
     }
 
     /// Lines that would be refused.
     pub fn refused(&self) -> u64 {
-        self.refused.values().map(|(lines, _)| lines).sum()
+        self.refused.values().map(|refused| refused.lines).sum()
     }
 }
 
@@ -92,11 +112,11 @@ impl fmt::Display for Trial {
             writeln!(f, "{line}")?;
         }
         if let Some(tally) = &self.tally {
-            writeln!(f, "\ntable: {}", tally)?;
+            writeln!(f, "\ntable: {tally}")?;
         }
         writeln!(f, "\n{} events would be taken, {} rejected", self.accepted, self.refused())?;
-        for ((reason, detail), (lines, example)) in &self.refused {
-            writeln!(f, "{lines:>10}  {reason}: {}\n            for example {}", detail, example)?;
+        for ((reason, _), Refused { lines, detail, example }) in &self.refused {
+            writeln!(f, "{lines:>10}  {reason}: {detail}\n            for example {example}")?;
         }
         writeln!(f, "nothing was written; prices, stock and money are asked for at the import")
     }
