@@ -91,12 +91,16 @@ pub fn read_map(path: &Path) -> Result<Map, InputError> {
     Map::read(&text).map_err(|fault| InputError::Map { path: shown.to_string(), fault })
 }
 
-/// Whether the first line is no JSON, but has what stands between cells.
+/// Whether the first line is text with cells and no JSON, and no line of the start is one of an event. Anything else is
+/// taken as it is: broken lines among events are rejected later, with their reason.
 fn looks_like_csv(start: &[u8]) -> bool {
-    let line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let mut lines = start.split(|byte| *byte == b'\n');
+    let line = lines.next().unwrap_or_default();
     let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line).trim_ascii();
     let has_cells = line.iter().any(|byte| matches!(byte, b',' | b';' | b'\t' | b'|'));
-    has_cells && !line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err()
+    let is_text = !line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
+    let is_json = line.starts_with(b"{") || serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();
+    has_cells && is_text && !is_json && !lines.any(|line| line.starts_with(b"{"))
 }
 
 impl EventLines {
@@ -143,9 +147,17 @@ mod tests {
         for table in ["order_id,sku\n1,A\n", "\u{feff}a;b\r\n", "InvoiceNo\tStockCode", "\"a\",\"b\"\n", "1,A\n"] {
             assert!(looks_like_csv(table.as_bytes()), "{table}");
         }
-        for other in
-            ["{\"event_type\":1,", "\u{feff}{\"a\":1,\"b\":2}\n", "", "nonsense\n", "[1,2]\n", "\"a,b\"\n", "\n1,2\n"]
-        {
+        for other in [
+            "{\"event_type\":1,",
+            "\u{feff}{\"a\":1,\"b\":2}\n",
+            "",
+            "nonsense\n",
+            "[1,2]\n",
+            "\"a,b\"\n",
+            "\n1,2\n",
+            "damaged, cut\n{\"event_type\":4}\n",
+            "\u{1b}[2J,x\n",
+        ] {
             assert!(!looks_like_csv(other.as_bytes()), "{other}");
         }
     }
