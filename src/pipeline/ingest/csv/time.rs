@@ -90,10 +90,17 @@ fn moment(at: Timestamp) -> Moment {
 }
 
 /// Writes a time in the format and reads it again: what cannot be read must be found before the first row.
-fn check_format(format: &str) -> Result<(), jiff::Error> {
-    let sample = date(2010, 12, 1).at(8, 26, 30, 0).to_zoned_datetime(TimeZone::UTC)?;
-    let text = BrokenDownTime::from(&sample).to_string(format)?;
-    parse(format, &TimeZone::UTC, &text).map(drop)
+fn check_format(format: &str) -> Result<(), String> {
+    let again = || -> Result<Moment, jiff::Error> {
+        let sample = date(2010, 12, 1).at(20, 26, 30, 0).to_zoned_datetime(TimeZone::UTC)?;
+        let text = BrokenDownTime::from(&sample).to_string(format)?;
+        parse(format, &TimeZone::UTC, &text)
+    };
+    let read = again().map_err(|e| e.to_string())?.to_string();
+    if read.contains(" 08:") {
+        return Err("the hour of a 12-hour clock, %I, needs %p with it".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
