@@ -16,7 +16,7 @@ fn example_map(pipeline: &Pipeline) -> String {
 
 fn up(pipeline: &Pipeline, args: &[&str]) -> Ended {
     let args: Vec<&str> = ["up", "--any-port"].iter().chain(args).copied().collect();
-    pipeline.spawn_with(&args, &["balance.opening_balance=1000000"], None).wait_exit(PATIENCE)
+    pipeline.spawn(&args, None).wait_exit(PATIENCE)
 }
 
 fn assert_nothing_was_written(pipeline: &Pipeline) {
