@@ -23,7 +23,7 @@ use crate::shutdown::Stop;
 #[command(after_help = "Examples:
   shopctl up                                   generated events, until Ctrl-C
   shopctl up --from year.ndjson.gz             run a file through, print the audit, exit with its verdict
-  shopctl up --from sales.csv --map map.toml   the same with a table (CSV): see 'shopctl ingest --help'
+  shopctl up --from sales.csv --map map.toml   the same with a table (CSV), see docs/csv.md
   shopctl up --set events.events_per_batch=1000 --set events.duplicate_rate=0
   shopctl up --any-port                        any free ports instead of 8080, 8082, 8083, 8086, 8100, ...
 
