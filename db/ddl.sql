@@ -69,6 +69,16 @@ CREATE TABLE IF NOT EXISTS pipeline_stage_result (
     PRIMARY KEY (filename, shard, stage)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
+-- Who asked last for tasks of a stage and shard, so that a stage without a worker can be told from one that has nothing
+-- to do, through whichever instance of the API it asked. Shard -1: of any shard.
+CREATE TABLE IF NOT EXISTS pipeline_asker (
+    stage    ENUM('event-ingest', 'shard-splitter', 'shard-worker', 'mysql-sender') NOT NULL,
+    shard    TINYINT      NOT NULL,
+    worker   VARCHAR(255) NOT NULL,
+    asked_at DATETIME(3)  NOT NULL,
+    PRIMARY KEY (stage, shard)
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
 CREATE DATABASE IF NOT EXISTS shop_shard_0 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 USE shop_shard_0;
 
@@ -83,6 +93,8 @@ CREATE TABLE IF NOT EXISTS events (
     -- Where the event stood: the second guard against a second row.
     source_file VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     source_line BIGINT       NOT NULL,
+    -- The file whose delivery wrote the row. An early return is delivered with a later file than the one it came in.
+    delivered_with VARCHAR(14) CHARACTER SET ascii COLLATE ascii_bin NULL,
     PRIMARY KEY (id),
     UNIQUE KEY events_source (source_file, source_line),
     KEY events_event_type (event_type),
@@ -103,6 +115,8 @@ CREATE TABLE IF NOT EXISTS sent_file (
     sha256   CHAR(64)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     `rows`   BIGINT       NOT NULL,
     sent_at  DATETIME(3)  NOT NULL,
+    -- The digest over the rows of the delivery; docs/data-model.md says how it is made.
+    rows_sha256 CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     PRIMARY KEY (filename, shard)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
@@ -171,6 +185,8 @@ CREATE TABLE IF NOT EXISTS events (
     -- Where the event stood: the second guard against a second row.
     source_file VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     source_line BIGINT       NOT NULL,
+    -- The file whose delivery wrote the row. An early return is delivered with a later file than the one it came in.
+    delivered_with VARCHAR(14) CHARACTER SET ascii COLLATE ascii_bin NULL,
     PRIMARY KEY (id),
     UNIQUE KEY events_source (source_file, source_line),
     KEY events_event_type (event_type),
@@ -191,6 +207,8 @@ CREATE TABLE IF NOT EXISTS sent_file (
     sha256   CHAR(64)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     `rows`   BIGINT       NOT NULL,
     sent_at  DATETIME(3)  NOT NULL,
+    -- The digest over the rows of the delivery; docs/data-model.md says how it is made.
+    rows_sha256 CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     PRIMARY KEY (filename, shard)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

@@ -69,7 +69,7 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, or a file cannot be read or written.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     match args.from {
-        _ if args.map_example => say(csv::EXAMPLE).map(|()| Exit::Ok).map_err(Into::into),
+        _ if args.map_example => say(csv::EXAMPLE).map(|()| Exit::Ok),
         Some(from) => {
             let input = open(&ctx.stop, from, args.map).await?;
             match args.dry_run {

@@ -4,10 +4,10 @@
 
 use serde::Serialize;
 
-use super::found::Found;
 use super::state::{PAGE, paid_for};
 use crate::boot::{Context, Failure};
 use crate::event::ShardId;
+use crate::pipeline::audit::Found;
 use crate::rules::money::{PURCHASE, REVERSAL};
 use crate::store::{self, BalanceStore, SchemaKind, ShardStore, StoreUrl};
 

@@ -154,7 +154,7 @@ pub(super) async fn until_settled(settings: Arc<Settings>, stop: Stop) -> Result
             match client.summary() {
                 Ok(summary) if summary.open() == 0 => return Ok(()),
                 Ok(_) => {}
-                Err(e @ ClientError::Unavailable { .. }) => log::warn!("{e}"),
+                Err(e) if e.is_away() => log::warn!("{e}"),
                 Err(e) => return Err(e.into()),
             }
             if stop.wait(LOOK_EVERY) {
