@@ -18,6 +18,7 @@ use crate::pipeline::client::ClientError;
 use crate::pipeline::driver::{Finished, Watch};
 use crate::pipeline::fault::Fault;
 use crate::pipeline::hold;
+use crate::pipeline::ingest::csv::InputError;
 use crate::shutdown::Stop;
 use crate::store::{self, StoreUrl};
 use crate::task::Stage;
@@ -106,6 +107,15 @@ impl Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(error.to_string())
+    }
+}
+
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Io(e) => e.into(),
+            wrong => Self::usage(wrong.to_string()),
+        }
     }
 }
 

@@ -1,8 +1,10 @@
-//! Moments: UTC, milliseconds, written `YYYY-MM-DD HH:MM:SS.mmm` with always three digits (contracts 1).
+//! Moments: UTC, milliseconds, written `YYYY-MM-DD HH:MM:SS.mmm` with always three digits (contracts 1). An event's
+//! time may come as RFC 3339 too; it is written in that one form again.
 
 use std::fmt;
 
 use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
@@ -12,10 +14,26 @@ const WIRE: &[BorrowedFormatItem<'_>] =
 const WIRE_LEN: usize = 23;
 /// The smallest year that MySQL's DATETIME documents as supported.
 const YEAR_MIN: i32 = 1000;
+/// 1000-01-01 00:00:00.000 and 9999-12-31 23:59:59.999: what [`YEAR_MIN`] and four digits of a year allow.
+const EVENT_MS: std::ops::RangeInclusive<i64> = -30_610_224_000_000..=253_402_300_799_999;
 
 /// A moment in UTC with millisecond precision; ordered by time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(i64);
+
+/// Why a text is not the time of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MomentError {
+    /// It has none of the two forms, or names a day or an hour that no calendar has.
+    #[error("no time of the form YYYY-MM-DD HH:MM:SS.mmm (UTC) or RFC 3339 with a zone, as in 2025-10-15T17:41:40Z")]
+    Form,
+    /// The second 60: the columns of the databases know none.
+    #[error("a leap second; databases know no second 60, write 59")]
+    LeapSecond,
+    /// In UTC it is before the year 1000 or after 9999.
+    #[error("outside of the years 1000 to 9999 (UTC)")]
+    Range,
+}
 
 impl Moment {
     /// The moment so many milliseconds after 1970-01-01 00:00:00 UTC.
@@ -44,6 +62,27 @@ impl Moment {
             return None;
         }
         Some(Self::from_datetime(parsed.assume_utc()))
+    }
+
+    /// Reads the time of an event: what [`Moment::parse`] takes, or RFC 3339 with any offset, with `T`, `t` or a space
+    /// between date and time, with or without a fraction, of which milliseconds are kept.
+    ///
+    /// # Errors
+    /// [`MomentError`] with what is wrong.
+    pub fn read(text: &str) -> Result<Self, MomentError> {
+        if let Some(moment) = Self::parse(text) {
+            return Ok(moment);
+        }
+        let bytes = text.as_bytes();
+        if bytes.get(17..19) == Some(b"60") && Self::read(&format!("{}59{}", &text[..17], &text[19..])).is_ok() {
+            return Err(MomentError::LeapSecond);
+        }
+        if !matches!(bytes.get(10), Some(b'T' | b't' | b' ')) {
+            return Err(MomentError::Form);
+        }
+        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| MomentError::Form)?;
+        let moment = Self::from_datetime(at);
+        if EVENT_MS.contains(&moment.0) { Ok(moment) } else { Err(MomentError::Range) }
     }
 
     /// Reads what [`Moment::rfc3339`] writes.
@@ -102,7 +141,93 @@ impl fmt::Debug for Moment {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn read(text: &str) -> Result<String, MomentError> {
+        Moment::read(text).map(|moment| moment.to_string())
+    }
+
+    #[test]
+    fn rfc3339_is_read_with_any_zone_and_cut_to_milliseconds() {
+        for (text, expected) in [
+            ("2026-01-01T10:00:03Z", "2026-01-01 10:00:03.000"),
+            ("2026-01-01t10:00:03z", "2026-01-01 10:00:03.000"),
+            ("2026-01-01 10:00:03Z", "2026-01-01 10:00:03.000"),
+            ("2026-01-01T10:00:03.9999999999999Z", "2026-01-01 10:00:03.999"),
+            ("2026-01-01T10:00:03.1-00:00", "2026-01-01 10:00:03.100"),
+            ("2026-01-01T00:30:00+05:45", "2025-12-31 18:45:00.000"),
+            ("2026-01-01T23:59:59.5-23:59", "2026-01-02 23:58:59.500"),
+            ("1969-12-31T23:59:59.9999Z", "1969-12-31 23:59:59.999"),
+            ("1000-01-01T00:00:00Z", "1000-01-01 00:00:00.000"),
+            ("9999-12-31T23:59:59.9999Z", "9999-12-31 23:59:59.999"),
+            ("2026-01-01 10:00:03.007", "2026-01-01 10:00:03.007"),
+        ] {
+            assert_eq!(read(text), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_the_reason() {
+        for text in [
+            "2026-01-01T10:00:03",
+            "2026-01-01 10:00:03",
+            "2026-01-01T10:00Z",
+            "2026-01-01T10:00:03.Z",
+            "2026-01-01T10:00:03+24:00",
+            "2026-01-01T10:00:03+0100",
+            "2026-01-01_10:00:03Z",
+            "2026-02-30T10:00:03Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T10:00:03Z ",
+            "12/1/2010 8:26",
+            "2026-01-01T10:00:€60",
+            "",
+        ] {
+            assert_eq!(read(text), Err(MomentError::Form), "{text}");
+        }
+        assert_eq!(read("2016-12-31T23:59:60Z"), Err(MomentError::LeapSecond));
+        assert_eq!(read("2016-12-31 23:59:60.000"), Err(MomentError::LeapSecond));
+        assert_eq!(read("2016-12-31T23:59:60"), Err(MomentError::Form));
+        assert_eq!(read("0999-12-31T23:59:59Z"), Err(MomentError::Range));
+        assert_eq!(read("1000-01-01T00:00:00+00:01"), Err(MomentError::Range));
+        assert_eq!(read("9999-12-31T23:59:59-00:01"), Err(MomentError::Range));
+    }
+
+    fn event_time() -> impl Strategy<Value = Moment> {
+        EVENT_MS.prop_map(Moment::from_unix_ms)
+    }
+
+    proptest! {
+        #[test]
+        fn every_moment_is_read_as_it_was_written(moment in event_time()) {
+            prop_assert_eq!(Moment::read(&moment.to_string()), Ok(moment));
+            prop_assert_eq!(Moment::parse(&moment.to_string()), Some(moment));
+        }
+
+        #[test]
+        fn any_offset_is_the_same_moment_as_its_utc(
+            moment in event_time(),
+            minutes in -1439_i64..=1439,
+            separator in prop_oneof![Just('T'), Just('t'), Just(' ')],
+            finer in 0_u32..1_000_000,
+        ) {
+            let local = moment.plus_ms(minutes * 60_000);
+            prop_assume!(EVENT_MS.contains(&local.unix_ms()));
+            let text = local.to_string().replacen(' ', &separator.to_string(), 1);
+            let (sign, minutes) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
+            let zoned = format!("{text}{finer:06}{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+            prop_assert_eq!(Moment::read(&zoned), Ok(moment), "{}", zoned);
+        }
+
+        #[test]
+        fn whatever_is_read_is_within_what_can_be_written(text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,9})?(Z|z|[+-][0-2][0-9]:[0-6][0-9])?") {
+            if let Ok(moment) = Moment::read(&text) {
+                prop_assert_eq!(Moment::parse(&moment.to_string()), Some(moment));
+            }
+        }
+    }
 
     #[test]
     fn a_moment_comes_back_as_written() {

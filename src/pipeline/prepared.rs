@@ -117,7 +117,7 @@ pub fn read(line: &[u8], file: &FileName, shard: ShardId, position: u64) -> Resu
     if line.event_type > 4 || line.shard != shard.get() {
         return Err(format!("line {position}: event_type {} for shard {}", line.event_type, line.shard));
     }
-    let timestamp = Moment::parse(line.timestamp).ok_or_else(|| format!("line {position}: no valid timestamp"))?;
+    let timestamp = Moment::read(line.timestamp).map_err(|e| format!("line {position}: timestamp is {e}"))?;
     Ok(EventRow {
         event_type: line.event_type,
         shop_id: line.shop_id,

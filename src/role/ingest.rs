@@ -11,11 +11,14 @@ use std::path::PathBuf;
 
 use crate::boot::{Context, Exit, Failure, say};
 use crate::http::Policy;
+use crate::log_format::clean;
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
-use crate::pipeline::ingest::import::{Importer, open_input};
+use crate::pipeline::ingest::csv::{self, EventLines};
+use crate::pipeline::ingest::import::Importer;
+use crate::shutdown::Stop;
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;
@@ -35,8 +38,11 @@ pub const BATCH_LINES: u64 = 10_000;
   shopctl ingest --set events.generate=false          take posts only
   shopctl ingest --from year.ndjson.gz --batch 10000  cut a file (plain or gzip) into event files and exit
   zcat year.ndjson.gz | shopctl ingest --from -       the same from the standard input
-  curl -d '{\"event_type\":4,\"payload\":{\"shop_id\":1,\"active\":true},\"timestamp\":\"2025-01-01 00:00:00.000\"}' \\
-       -H 'content-type: application/json' http://127.0.0.1:8080/api/v1/events
+  shopctl ingest --map-example > map.toml             a map for a CSV of your own, to begin with
+  shopctl ingest --from sales.csv --map map.toml --dry-run   what its rows would become
+  shopctl ingest --from sales.csv --map map.toml      import it
+  curl -H 'content-type: application/json' http://127.0.0.1:8080/api/v1/events -d \\
+    '{\"event_type\":4,\"payload\":{\"shop_id\":1,\"active\":true},\"timestamp\":\"2025-01-01T10:00:03Z\"}'
 
 Cutting the same bytes again imports nothing twice, also after a run that was killed.
 Exit codes: 0 all well, 1 something failed, 64 bad usage or settings, 75 the files are there but not announced yet.")]
@@ -47,6 +53,15 @@ pub struct Args {
     /// Lines per event file
     #[arg(long, value_name = "N", default_value_t = BATCH_LINES, requires = "from", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub batch: u64,
+    /// The file is a table (CSV); this map says what its rows become
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub map: Option<PathBuf>,
+    /// Show the first events and what would be rejected and why; write nothing
+    #[arg(long, requires = "from")]
+    pub dry_run: bool,
+    /// Print a map with comments, to begin with
+    #[arg(long, conflicts_with = "from")]
+    pub map_example: bool,
 }
 
 /// Runs the daemon until the stop is requested, or cuts a file.
@@ -55,9 +70,25 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, or a file cannot be read or written.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     match args.from {
-        Some(from) => import(ctx, from, args.batch).await,
+        _ if args.map_example => say(csv::EXAMPLE).map(|()| Exit::Ok),
+        Some(from) => {
+            let input = open(&ctx.stop, from, args.map).await?;
+            match args.dry_run {
+                true => until_stop(&ctx.stop.clone(), move || try_out(&ctx, input)).await,
+                false => import(ctx, input, args.batch).await,
+            }
+        }
         None => daemon(ctx).await,
     }
+}
+
+/// Says what an import would do.
+fn try_out(ctx: &Context, input: EventLines) -> Result<Exit, Failure> {
+    let trial = csv::try_out(input, ctx.settings.events.max_payload_size)?;
+    for line in trial.to_string().lines() {
+        say(&format!("{}\n", clean(line)))?;
+    }
+    Ok(if trial.accepted > 0 { Exit::Ok } else { Exit::Failed })
 }
 
 async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
@@ -72,32 +103,47 @@ async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
     ctx.serve(routes, body_bytes, work).await
 }
 
-/// Cuts a file into event files and announces them. A stop is answered between two batches, or after a moment if the
+/// Opens what is imported, before anything is written or started.
+///
+/// # Errors
+/// [`Failure`] when it cannot be opened, is a table without a map, or its map is not right.
+pub async fn open(stop: &Stop, from: PathBuf, map: Option<PathBuf>) -> Result<EventLines, Failure> {
+    until_stop(stop, move || Ok(csv::open(&from, map.as_deref())?)).await
+}
+
+/// Cuts an input into event files and announces them. A stop is answered between two batches, or after a moment if the
 /// input does not move.
 ///
 /// # Errors
 /// [`Failure`] when the input cannot be read, a file cannot be written, or the import was stopped before its end.
-pub async fn import(ctx: Context, from: PathBuf, batch_lines: u64) -> Result<Exit, Failure> {
+pub async fn import(ctx: Context, input: EventLines, batch_lines: u64) -> Result<Exit, Failure> {
     let stop = ctx.stop.clone();
-    let import = tokio::task::spawn_blocking(move || import_file(&ctx, &from, batch_lines));
+    until_stop(&stop, move || import_file(&ctx, input, batch_lines)).await
+}
+
+/// Does what may wait for an input that does not move.
+async fn until_stop<T: Send + 'static>(
+    stop: &Stop,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
     let stopped = async {
         stop.requested().await;
         tokio::time::sleep(STOP_GRACE).await;
     };
     tokio::select! {
-        result = import => result?,
+        result = tokio::task::spawn_blocking(work) => result?,
         () = stopped => Err(Failure { exit: Exit::TryLater, message: STOPPED_EARLY.to_owned() }),
     }
 }
 
-fn import_file(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Result<Exit, Failure> {
+fn import_file(ctx: &Context, mut input: EventLines, batch_lines: u64) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
     let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);
     let mut announcer = Announcer::new(&ctx.settings);
     let (mut files, mut lines, mut before) = (0_u64, 0_u64, 0_u64);
     let mut trouble = None;
-    let imported = importer.import(open_input(from)?, |batch| {
+    let imported = importer.import(&mut input, |batch| {
         files += 1;
         lines += batch.lines;
         before += u64::from(batch.before);
@@ -112,6 +158,9 @@ fn import_file(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Resul
         }
     });
     let result = announcer.announce_all();
+    if let Some(tally) = input.tally() {
+        say(&format!("table: {}\n", clean(&tally.to_string())))?;
+    }
     say(&format!("ingest: {lines} lines in {files} files, {before} of them imported before\n"))?;
     match imported {
         Err(e) if matches!(e.kind(), std::io::ErrorKind::Interrupted | std::io::ErrorKind::NotConnected) => {

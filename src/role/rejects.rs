@@ -17,6 +17,7 @@ use crate::task::Stage;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   shopctl rejects list                               how many lines each stage refused, and why
+  shopctl rejects list --by detail                   the same by what is wrong with them
   shopctl rejects list --lines --reason shop_closed  which ones
   shopctl rejects show 20250101000000:17             one of them, whole
   shopctl rejects redrive --all --dry-run            what would be decided anew

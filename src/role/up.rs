@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::{apid, audit, balance, cache, ingest, send, split, work};
 use crate::boot::{Context, Exit, Failure, say};
 use crate::config::Settings;
+use crate::pipeline::ingest::csv::EventLines;
 use crate::shutdown::Stop;
 
 /// All roles in one process: event-ingest, pipeline-apid, balance-daemon, cache-service, shard-splitter, shard-workers,
@@ -22,6 +23,7 @@ use crate::shutdown::Stop;
 #[command(after_help = "Examples:
   shopctl up                                   generated events, until Ctrl-C
   shopctl up --from year.ndjson.gz             run a file through, print the audit, exit with its verdict
+  shopctl up --from sales.csv --map map.toml   the same with a table (CSV), see docs/csv.md
   shopctl up --set events.events_per_batch=1000 --set events.duplicate_rate=0
   shopctl up --any-port                        any free ports instead of 8080, 8082, 8083, 8086, 8100, ...
 
@@ -32,6 +34,9 @@ pub struct Args {
     /// Run this file (- for the standard input) through instead of generating events
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
+    /// The file is a table (CSV); this map says what its rows become
+    #[arg(long, value_name = "FILE", requires = "from")]
+    pub map: Option<PathBuf>,
     /// Lines per event file
     #[arg(long, value_name = "N", default_value_t = ingest::BATCH_LINES, requires = "from", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub batch: u64,
@@ -77,7 +82,11 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
             return Err(Failure::usage(format!("server.port is {port}, but {why}")));
         }
     };
-    settings.events.generate &= args.from.is_none();
+    let input = match args.from.clone() {
+        Some(from) => Some(ingest::open(&ctx.stop, from, args.map.clone()).await?),
+        None => None,
+    };
+    settings.events.generate &= input.is_none();
     // The services stop last: the others call them while they drain.
     let api_stop = Stop::new();
     let services = Services::bind(&mut settings, &api_stop).await?;
@@ -91,9 +100,9 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let mut roles: Roles = JoinSet::new();
     start(&mut roles, &mut contexts);
     let follower = follow::Follower::start(&settings, ctx.stop.clone());
-    let outcome = match args.from.clone() {
-        Some(from) => {
-            let through = run_file(&ctx.stop, ingest, from, args.batch, &settings, &mut roles, &mut apis).await;
+    let outcome = match input {
+        Some(input) => {
+            let through = run_file(&ctx.stop, ingest, input, args.batch, &settings, &mut roles, &mut apis).await;
             match through {
                 Ok(()) => run_rest(&ctx.stop, &ingest_stop, &settings, &mut roles, &mut apis).await,
                 failed => failed,
@@ -252,7 +261,7 @@ fn ended_early(ended: Result<(&'static str, Result<Exit, Failure>), tokio::task:
 async fn run_file(
     stop: &Stop,
     ctx: Context,
-    from: PathBuf,
+    input: EventLines,
     batch: u64,
     settings: &Arc<Settings>,
     roles: &mut Roles,
@@ -260,7 +269,7 @@ async fn run_file(
 ) -> Result<(), Failure> {
     let settled = follow::until_settled(Arc::clone(settings), stop.clone());
     let whole = async {
-        ingest::import(ctx, from, batch).await?;
+        ingest::import(ctx, input, batch).await?;
         settled.await
     };
     tokio::select! {

@@ -30,5 +30,6 @@ mod slow;
 mod status;
 mod store;
 mod support;
+mod tables;
 mod trade;
 mod up;

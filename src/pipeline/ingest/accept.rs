@@ -153,7 +153,10 @@ impl Checked {
 }
 
 /// What splitter and worker would refuse for its shape is refused here already.
-fn check(line: &[u8]) -> Result<(), Reject> {
+///
+/// # Errors
+/// The [`Reject`] of the line.
+pub fn check(line: &[u8]) -> Result<(), Reject> {
     Event::parse(line)?;
     let any = ShardCount::new(1).ok_or_else(|| Reject::new(Reason::NoShardKey, "no shards"))?;
     route(line, true, any).map(|_| ())

@@ -201,8 +201,8 @@ impl Importer {
 ///
 /// # Errors
 /// When it cannot be opened or read.
-pub fn open_input(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    let raw: Box<dyn Read> = if path == Path::new("-") {
+pub fn open_input(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
+    let raw: Box<dyn Read + Send> = if path == Path::new("-") {
         Box::new(io::stdin())
     } else {
         Box::new(

@@ -1,11 +1,13 @@
 //! The first stage: where event lines come from, how they become durable, and how their files are announced.
 //!
 //! [`generator`] makes events up; [`accept`] checks posted ones; [`spool`] makes them durable until [`writer`] turns
-//! them into the tick's file; [`import`] cuts a file of events into event files; [`announce`] tells the API. [`ride`] says when a
+//! them into the tick's file; [`import`] cuts a file of events into event files, and
+//! [`mod@csv`] reads a table as one; [`announce`] tells the API. [`ride`] says when a
 //! file without lines is made for what waits.
 
 pub mod accept;
 pub mod announce;
+pub mod csv;
 pub mod generator;
 pub mod import;
 pub mod ride;

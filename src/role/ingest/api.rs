@@ -130,8 +130,15 @@ async fn post_events(State(shared): State<Shared>, request: Request) -> Result<R
     }
     shared.arrivals.posted(&checked, bytes);
     let rejected_count = (checked.rejected_count > checked.rejected.len() as u64).then_some(checked.rejected_count);
+    let status = status(checked.accepted, checked.rejected_count);
     let answer = Accepted { accepted: checked.accepted, rejected: checked.rejected, rejected_count };
-    Ok((StatusCode::ACCEPTED, axum::Json(answer)).into_response())
+    Ok((status, axum::Json(answer)).into_response())
+}
+
+/// A body of which everything was refused is an error for clients that look at the status alone. An empty one asked for
+/// nothing and got it.
+fn status(accepted: u64, rejected: u64) -> StatusCode {
+    if accepted == 0 && rejected > 0 { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::ACCEPTED }
 }
 
 impl Shared {

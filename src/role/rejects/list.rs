@@ -1,25 +1,24 @@
 //! `shopctl rejects list`: how many lines were rejected, and which.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde_json::json;
 
 use super::{FilterArgs, text};
 use crate::boot::{Context, Exit, Failure, say_much};
-use crate::event::Reason;
 use crate::log_format::clean;
 use crate::output::OutputArgs;
+use crate::pipeline::desk::groups::{By, Groups};
 use crate::pipeline::desk::notes::Redriven;
 use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
 use crate::pipeline::desk::{Filter, Notes, Raw, Rejected};
 use crate::pipeline::folder::{Artifact, Folder};
-use crate::task::Stage;
 
-/// Counts rejected lines by stage and reason, or lists them.
+/// Counts rejected lines by stage and reason, or by what is wrong with them, or lists them.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   shopctl rejects list                              counts by stage and reason
+  shopctl rejects list --by detail                  counts by what is wrong, with an example of each
   shopctl rejects list --since 2025-01-01 --lines   every line since that day
   shopctl rejects list --reason bad_json --reason bad_utf8 --lines --json | jq .raw
 
@@ -28,6 +27,9 @@ Exit codes: 0 all well, 1 a rejects file cannot be read, 64 bad usage or setting
 pub(super) struct Args {
     #[command(flatten)]
     filter: FilterArgs,
+    /// Count the lines by their reason, or by their detail, where any number is like another
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT", conflicts_with = "lines")]
+    by: By,
     /// List the lines instead of counting them
     #[arg(long)]
     lines: bool,
@@ -36,10 +38,9 @@ pub(super) struct Args {
 }
 
 /// What was seen.
-#[derive(Default)]
 struct Seen {
-    /// Lines, and those of them that were redriven.
-    counts: BTreeMap<(Stage, Reason), (u64, u64)>,
+    groups: Groups,
+    by: By,
     lines: u64,
     extent: Extent,
     unreadable: u64,
@@ -50,7 +51,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let files = RejectsFiles::new(folder.clone(), ctx.settings.events.max_payload_size);
     let redriven = Notes::new(folder).redriven()?;
-    let mut seen = Seen::default();
+    let mut seen = Seen::new(args.by);
     say_much(|out| {
         seen.read(
             &files,
@@ -75,6 +76,10 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
 }
 
 impl Seen {
+    fn new(by: By) -> Self {
+        Self { groups: Groups::new(by), by, lines: 0, extent: Extent::default(), unreadable: 0, first: None }
+    }
+
     fn read(
         &mut self,
         files: &RejectsFiles,
@@ -87,9 +92,8 @@ impl Seen {
                 match &found.line {
                     Ok(line) if filter.takes(artifact, line) => {
                         self.lines += 1;
-                        let count = self.counts.entry((line.stage, line.reason)).or_default();
-                        count.0 += 1;
-                        count.1 += u64::from(redriven.holds(&line.at));
+                        let is_redriven = redriven.holds(&line.at);
+                        self.groups.add(line.stage, line.reason, &line.detail, &line.at, is_redriven);
                         each(artifact, line)?;
                     }
                     Ok(_) => {}
@@ -108,8 +112,13 @@ impl Seen {
     }
 
     fn write_counts_json(&self, out: &mut dyn Write) -> io::Result<()> {
-        for ((stage, reason), (lines, redriven)) in &self.counts {
-            let count = json!({"stage": stage, "reason": reason.code(), "lines": lines, "redriven": redriven});
+        for group in self.groups.sorted() {
+            let (reason, lines, redriven) = (group.reason.code(), group.lines, group.redriven);
+            let mut count = json!({"stage": group.stage, "reason": reason, "lines": lines, "redriven": redriven});
+            if self.by == By::Detail {
+                count["detail"] = group.detail.into();
+                count["example"] = group.example.to_string().into();
+            }
             writeln!(out, "{count}")?;
         }
         Ok(())
@@ -118,13 +127,24 @@ impl Seen {
     fn write_table(&self, out: &mut dyn Write, after_lines: bool) -> io::Result<()> {
         let (lines, files) = (self.lines, self.extent.files);
         if !after_lines && lines > 0 {
-            writeln!(out, "{:<16}{:<26}{:>10}{:>10}", "stage", "reason", "lines", "redriven")?;
-            for ((stage, reason), (lines, redriven)) in &self.counts {
-                writeln!(out, "{:<16}{:<26}{lines:>10}{redriven:>10}", stage.name(), reason.code())?;
-            }
+            self.write_groups(out)?;
             writeln!(out)?;
         }
         writeln!(out, "{lines} rejected lines; {files} rejects files, {} bytes read", self.extent.bytes)
+    }
+
+    fn write_groups(&self, out: &mut dyn Write) -> io::Result<()> {
+        let more = if self.by == By::Detail { "  the first, and what is wrong with it" } else { "" };
+        writeln!(out, "{:<16}{:<26}{:>10}{:>10}{more}", "stage", "reason", "lines", "redriven")?;
+        for group in self.groups.sorted() {
+            let (stage, reason) = (group.stage.name(), group.reason.code());
+            write!(out, "{stage:<16}{reason:<26}{:>10}{:>10}", group.lines, group.redriven)?;
+            if self.by == By::Detail {
+                write!(out, "  {}  {}", group.example, clean(&group.detail))?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,24 @@ fn the_same_order_at_the_same_moment_is_a_duplicate() {
 }
 
 #[test]
+fn the_same_moment_in_another_spelling_is_the_same_key_with_the_same_content() {
+    let mut memory = Memory::new();
+    let order = buys(1, r#","price_at_order":1"#);
+    let first = memory.feed_when(1, &order, "2025-01-01 00:00:00.007", 1).decision;
+    assert!(matches!(first, Decision::Accept(_)));
+    for (line, spelling) in [
+        (2, "2025-01-01T00:00:00.007Z"),
+        (3, "2025-01-01t05:45:00.0079999+05:45"),
+        (4, "2024-12-31 23:00:00.007-01:00"),
+    ] {
+        let again = memory.feed_when(1, &order, spelling, line).decision;
+        assert!(matches!(again, Decision::Duplicate { line: 1, .. }), "{spelling}: {again:?}");
+    }
+    let other = memory.feed_when(1, &buys(1, r#","price_at_order":2"#), "2025-01-01T00:00:00.007Z", 5).decision;
+    assert!(matches!(&other, Decision::Reject(Reject { reason: Reason::KeyConflict, .. })), "{other:?}");
+}
+
+#[test]
 fn the_same_key_with_other_content_is_a_conflict() {
     let mut memory = Memory::new();
     let status = |active: bool, key: &str| format!(r#""shop_id":1,"active":{active},"idempotency_key":"{key}""#);

@@ -99,8 +99,11 @@ impl Memory {
     }
 
     fn feed_at(&mut self, kind: u8, payload: &str, millis: u32, line: u64) -> Verdict {
-        let text =
-            format!(r#"{{"event_type":{kind},"payload":{{{payload}}},"timestamp":"2025-01-01 00:00:00.{millis:03}"}}"#);
+        self.feed_when(kind, payload, &format!("2025-01-01 00:00:00.{millis:03}"), line)
+    }
+
+    fn feed_when(&mut self, kind: u8, payload: &str, timestamp: &str, line: u64) -> Verdict {
+        let text = format!(r#"{{"event_type":{kind},"payload":{{{payload}}},"timestamp":"{timestamp}"}}"#);
         let event = Event::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e:?}"));
         let file = self.file.clone();
         let place = Place { file: &file, line };

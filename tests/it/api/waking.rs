@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use shopctl::api::{Api, router};
 use shopctl::event::{Moment, ShardCount, ShardId};
+use shopctl::http::Metrics;
 use shopctl::shutdown::Stop;
 use shopctl::store::{Error, FilePage, FileQuery, LeaseEnd, Registered, Report, Result, Tally, Tracking};
 use shopctl::task::view::Queued;
@@ -153,7 +154,7 @@ async fn take_turns() {
 /// A call on one stage must make the waiting claim of another look again.
 async fn assert_woken(claimed: &str, path: &str, body: &str) {
     let store = Arc::new(Counting::default());
-    let router = router(Api::new(Arc::clone(&store) as Arc<dyn Tracking>, Stop::new()), &shopctl::http::Metrics::new());
+    let router = router(Api::new(Arc::clone(&store) as Arc<dyn Tracking>, Stop::new(), &Metrics::new()));
     let waiting = wait_for_work(&store, &router, claimed).await;
     let before = store.looks();
     assert_eq!(post(&router, path, body).await, StatusCode::OK);

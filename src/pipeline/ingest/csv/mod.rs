@@ -1,0 +1,33 @@
+//! Tables (CSV) as event lines: a map file says what the rows become.
+//!
+//! `input` opens what is imported; `map` reads the map; `events` turns row after row into lines; `trial` is the dry
+//! run. Beneath them: `section` reads TOML with all faults, `form` says how the table is written, `rows` reads it,
+//! `rule` decides what a row becomes, `source` where a field comes from, `time` and `number` read cells, `hash`
+//! makes ids of texts, `latest` remembers purchases for returns, `line` writes the event, `tally` counts.
+
+mod column;
+mod events;
+mod field;
+mod form;
+mod hash;
+mod input;
+mod latest;
+mod line;
+mod map;
+mod number;
+mod rows;
+mod rule;
+mod section;
+mod source;
+mod tally;
+mod time;
+mod trial;
+
+#[cfg(test)]
+mod tests;
+
+pub use events::{Events, TableError};
+pub use input::{Bytes, EventLines, InputError, open, over, read_map};
+pub use map::{EXAMPLE, Map, MapError};
+pub use tally::Tally;
+pub use trial::{Trial, run as try_out};

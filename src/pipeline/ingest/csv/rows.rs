@@ -1,0 +1,199 @@
+//! The rows of a table, one at a time and with a limit: a quote that is never closed must not take all memory.
+
+use std::borrow::Cow;
+use std::io::{self, Read};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
+use encoding_rs::Encoding;
+use serde_json::{Value, json};
+
+use super::column::Column;
+use super::form::FileForm;
+
+/// Bytes of one row: as many as an event line may have by default.
+const ROW_BYTES_MAX: usize = 1024 * 1024;
+
+/// Reads rows.
+pub(super) struct Rows<R> {
+    reader: Reader<Bounded<R>>,
+    record: ByteRecord,
+    encoding: &'static Encoding,
+    /// The names of the columns.
+    header: Vec<String>,
+    /// Rows so far; the header counts as one.
+    number: u64,
+    /// The first row was read for its columns, and is none of names.
+    is_first_unread: bool,
+}
+
+/// A row.
+pub(super) struct Row<'a> {
+    pub(super) number: u64,
+    cells: &'a ByteRecord,
+    encoding: &'static Encoding,
+    /// How many cells it should have.
+    width: usize,
+}
+
+/// An input with an allowance of bytes.
+struct Bounded<R> {
+    inner: R,
+    left: usize,
+    is_exceeded: bool,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            self.is_exceeded = true;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let room = buffer.len().min(self.left);
+        let read = self.inner.read(&mut buffer[..room])?;
+        self.left -= read;
+        Ok(read)
+    }
+}
+
+impl<R: Read> Rows<R> {
+    /// Reads the first row for the names of the columns, or for how many there are.
+    ///
+    /// # Errors
+    /// When the input cannot be read, or is empty.
+    pub(super) fn new(input: R, form: &FileForm) -> io::Result<Self> {
+        let input = Bounded { inner: input, left: ROW_BYTES_MAX, is_exceeded: false };
+        let mut builder = ReaderBuilder::new();
+        builder.has_headers(false).flexible(true).delimiter(form.delimiter).quote(form.quote);
+        let mut rows = Self {
+            reader: builder.from_reader(input),
+            record: ByteRecord::new(),
+            encoding: form.encoding,
+            header: Vec::new(),
+            number: 0,
+            is_first_unread: false,
+        };
+        if !rows.advance()? {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the table is empty: there is not even a header"));
+        }
+        rows.is_first_unread = !form.header;
+        rows.header = if form.header {
+            let names = rows.record.iter().map(|cell| form.encoding.decode_with_bom_removal(cell).0);
+            names.map(|name| name.trim().to_owned()).collect()
+        } else {
+            (1..=rows.record.len()).map(|number| number.to_string()).collect()
+        };
+        Ok(rows)
+    }
+
+    /// The names of the columns.
+    pub(super) fn header(&self) -> &[String] {
+        &self.header
+    }
+
+    /// The next row.
+    ///
+    /// # Errors
+    /// When the input cannot be read, or a row has too many bytes.
+    pub(super) fn next_row(&mut self) -> io::Result<Option<Row<'_>>> {
+        if !std::mem::take(&mut self.is_first_unread) && !self.advance()? {
+            return Ok(None);
+        }
+        let (number, width) = (self.number, self.header.len());
+        Ok(Some(Row { number, cells: &self.record, encoding: self.encoding, width }))
+    }
+
+    fn advance(&mut self) -> io::Result<bool> {
+        self.reader.get_mut().left = ROW_BYTES_MAX;
+        match self.reader.read_byte_record(&mut self.record) {
+            Ok(is_row) => {
+                self.number += u64::from(is_row);
+                Ok(is_row)
+            }
+            Err(_) if self.reader.get_ref().is_exceeded => {
+                let (row, line) = (self.number + 1, self.reader.position().line());
+                let why = format!(
+                    "row {row} of the table (line {line}) has more than {ROW_BYTES_MAX} bytes: is a quote not closed?"
+                );
+                Err(io::Error::new(io::ErrorKind::InvalidData, why))
+            }
+            Err(e) => Err(match e.into_kind() {
+                ErrorKind::Io(e) => e,
+                other => io::Error::other(format!("the table cannot be read: {other:?}")),
+            }),
+        }
+    }
+}
+
+impl Row<'_> {
+    /// The text of a cell without the white space around it.
+    ///
+    /// # Errors
+    /// A sentence, when its bytes are none of the encoding's.
+    pub(super) fn text(&self, column: &Column) -> Result<Cow<'_, str>, String> {
+        if column.is_row() {
+            return Ok(Cow::Owned(self.number.to_string()));
+        }
+        let cell = self.cells.get(column.at).unwrap_or_default();
+        let text = self.encoding.decode_without_bom_handling_and_without_replacement(cell).ok_or_else(|| {
+            let encoding = self.encoding.name();
+            format!("the column '{}' is not {encoding}; say file.encoding, as in \"windows-1252\"", column.name)
+        })?;
+        Ok(match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        })
+    }
+
+    /// What is wrong with the row as a whole.
+    pub(super) fn fault(&self) -> Option<String> {
+        let (cells, width) = (self.cells.len(), self.width);
+        (cells != width).then(|| format!("the row has {cells} cells, the first one {width}"))
+    }
+
+    /// All cells as they are, for whoever mends the row: texts, or their bytes where they are none.
+    pub(super) fn cells(&self) -> Value {
+        let cell = |cell| match self.encoding.decode_without_bom_handling_and_without_replacement(cell) {
+            Some(text) => Value::from(text.as_ref()),
+            None => json!({"base64": BASE64_STANDARD.encode(cell)}),
+        };
+        self.cells.iter().map(cell).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(table: &[u8]) -> Rows<&[u8]> {
+        Rows::new(table, &FileForm::default()).unwrap()
+    }
+
+    #[test]
+    fn rows_are_numbered_as_spreadsheets_do_and_lose_a_byte_order_mark() {
+        let mut rows = rows("\u{feff}A, B\r\n1,\" 2 \"\r\n\r\n\"x\ny\",\n".as_bytes());
+        assert_eq!(rows.header(), ["A", "B"]);
+        let (mut a, mut b) = (Column::new("A"), Column::new("B"));
+        let header = rows.header().to_vec();
+        let mut faults = Vec::new();
+        a.bind(&header, &mut faults);
+        b.bind(&header, &mut faults);
+        let mut seen = Vec::new();
+        while let Some(row) = rows.next_row().unwrap() {
+            seen.push((row.number, row.text(&a).unwrap().into_owned(), row.text(&b).unwrap().into_owned()));
+        }
+        assert_eq!(seen, [(2, "1".into(), "2".into()), (3, "x\ny".into(), String::new())]);
+        assert!(faults.is_empty(), "{faults:?}");
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_ends_the_import_and_names_its_row() {
+        let mut endless = b"A,B\n1,2\n3,\"open".to_vec();
+        endless.resize(3 * ROW_BYTES_MAX, b'x');
+        let mut rows = rows(&endless);
+        assert_eq!(rows.next_row().unwrap().map(|row| row.number), Some(2));
+        let error = rows.next_row().map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with("row 3 of the table (line 3) has more than 1048576 bytes"), "{error}");
+    }
+}
