@@ -15,6 +15,8 @@ use crate::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes
 use crate::pipeline::client::ClientError;
 use crate::pipeline::driver::Watch;
 use crate::pipeline::fault::Fault;
+use crate::pipeline::ingest::once::OnceError;
+use crate::pipeline::ingest::settle::SettleError;
 use crate::shutdown::Stop;
 use crate::store::{self, StoreUrl};
 use crate::task::{Counts, Stage};
@@ -121,6 +123,24 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = if matches!(error, ClientError::Unavailable { .. }) { Exit::TryLater } else { Exit::Failed };
         Self { exit, message: error.to_string() }
+    }
+}
+
+impl From<OnceError> for Failure {
+    fn from(error: OnceError) -> Self {
+        match error {
+            OnceError::Call(e) => e.into(),
+            other => Self::new(other.to_string()),
+        }
+    }
+}
+
+impl From<SettleError> for Failure {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Once(e) => e.into(),
+            other => Self::new(other.to_string()),
+        }
     }
 }
 

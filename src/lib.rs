@@ -4,7 +4,8 @@
 //! pending returns are; [`store`] where state lives;
 //! [`rules`] what the worker decides; [`pipeline`] how events travel from stage to stage; [`http`] serving;
 //! [`api`] the stage-status API; [`role`] one file per subcommand, started by [`boot`] with the settings of
-//! [`config`] and the words of [`cli`]; [`log_format`], [`clock`] and [`shutdown`] serve them all.
+//! [`config`] and the words of [`cli`]; [`log_format`], [`text`], [`progress`], [`clock`] and
+//! [`shutdown`] serve them all.
 
 pub mod api;
 pub mod boot;
@@ -15,9 +16,11 @@ pub mod event;
 pub mod http;
 pub mod log_format;
 pub mod pipeline;
+pub mod progress;
 pub mod role;
 pub mod rules;
 pub mod shutdown;
 pub mod store;
 pub mod task;
+pub mod text;
 pub mod trade;

@@ -40,8 +40,8 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     if let Command::Config(args) = &cli.command {
         return role::config::run(&sources, args);
     }
-    if let Command::Up(_) = &cli.command {
-        sources.role_defaults = role::up::defaults();
+    if let Command::Up(args) = &cli.command {
+        sources.role_defaults = args.defaults();
     }
     let loaded = load::load(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
     log_format::init(&loaded.settings.logging).map_err(Failure::usage)?;

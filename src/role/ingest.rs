@@ -14,7 +14,10 @@ use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
-use crate::pipeline::ingest::import::{Importer, open_input};
+use crate::pipeline::ingest::import::{Imported, Importer, Input};
+use crate::pipeline::ingest::once::{Once, OnceError};
+use crate::progress::Progress;
+use crate::text::count;
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;
@@ -34,6 +37,7 @@ pub const BATCH_LINES: u64 = 10_000;
   shopctl ingest --set events.generate=false          take posts only
   shopctl ingest --from year.ndjson.gz --batch 10000  cut a file (plain or gzip) into event files and exit
   zcat year.ndjson.gz | shopctl ingest --from -       the same from the standard input
+  shopctl ingest --once                               announce and cut what waits, make a flush file if returns are due, and exit
   curl -d '{\"event_type\":4,\"payload\":{\"shop_id\":1,\"active\":true},\"timestamp\":\"2025-01-01 00:00:00.000\"}' \\
        -H 'content-type: application/json' http://127.0.0.1:8080/api/v1/events
 
@@ -46,6 +50,12 @@ pub struct Args {
     /// Lines per event file
     #[arg(long, value_name = "N", default_value_t = BATCH_LINES, requires = "from", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub batch: u64,
+    /// Do what is to be done now, and exit; says 'nothing to do' when no stage has anything left either
+    #[arg(long, conflicts_with = "from")]
+    pub once: bool,
+    /// Whether somebody else makes the flush files.
+    #[arg(skip)]
+    pub is_flushed: bool,
 }
 
 /// Runs the daemon until the stop is requested, or cuts a file.
@@ -54,17 +64,29 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, or a file cannot be read or written.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     match args.from {
-        Some(from) => import(ctx, from, args.batch).await,
-        None => daemon(ctx).await,
+        Some(from) => {
+            let (input, progress) = (Input::open(&from)?, Progress::of(&ctx.settings.logging));
+            import(ctx, input, args.batch, progress).await.map(|_| Exit::Ok)
+        }
+        None if args.once => tokio::task::spawn_blocking(move || once(&ctx)).await?,
+        None => daemon(ctx, !args.is_flushed).await,
     }
 }
 
-async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
+/// Does what is to be done now, and says in one line what that was.
+fn once(ctx: &Context) -> Result<Exit, Failure> {
+    Cleaner::new(Folder::new(&ctx.settings.shared.dir).events(), &ctx.settings, ctx.clock.clone()).at_start()?;
+    let made = Once::new(&ctx.settings, ctx.clock.clone(), ctx.stop.clone()).run()?;
+    say(&format!("ingest: {made}\n"))?;
+    Ok(Exit::Ok)
+}
+
+async fn daemon(mut ctx: Context, is_flushing: bool) -> Result<Exit, Failure> {
     ctx.bind(PORT, POLICY).await?;
     let folder = Folder::new(&ctx.settings.shared.dir);
     let cleaner = Cleaner::new(folder.events(), &ctx.settings, ctx.clock.clone());
     cleaner.at_start()?;
-    let ingest = tick::Ingest::start(&ctx, folder)?;
+    let ingest = tick::Ingest::start(&ctx, folder, is_flushing)?;
     let routes = api::routes(&ctx, &ingest);
     let body_bytes = ctx.settings.events.max_body_size;
     let work = ingest.run(cleaner);
@@ -76,9 +98,14 @@ async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// [`Failure`] when the input cannot be read, a file cannot be written, or the import was stopped before its end.
-pub async fn import(ctx: Context, from: PathBuf, batch_lines: u64) -> Result<Exit, Failure> {
+pub async fn import(
+    ctx: Context,
+    input: Input,
+    batch_lines: u64,
+    progress: Progress,
+) -> Result<Imported, Failure> {
     let stop = ctx.stop.clone();
-    let import = tokio::task::spawn_blocking(move || import_file(&ctx, &from, batch_lines));
+    let import = tokio::task::spawn_blocking(move || import_file(&ctx, input, batch_lines, &progress));
     let stopped = async {
         stop.requested().await;
         tokio::time::sleep(STOP_GRACE).await;
@@ -89,17 +116,17 @@ pub async fn import(ctx: Context, from: PathBuf, batch_lines: u64) -> Result<Exi
     }
 }
 
-fn import_file(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Result<Exit, Failure> {
+fn import_file(ctx: &Context, input: Input, batch_lines: u64, progress: &Progress) -> Result<Imported, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
     let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);
     let mut announcer = Announcer::new(&ctx.settings);
-    let (mut files, mut lines, mut before) = (0_u64, 0_u64, 0_u64);
-    let mut trouble = None;
-    let imported = importer.import(open_input(from)?, |batch| {
-        files += 1;
-        lines += batch.lines;
-        before += u64::from(batch.before);
+    let (mut sum, mut trouble) = (Imported::default(), None);
+    let mut bar = progress.bytes("importing", input.bytes());
+    let moved = bar.inner();
+    let imported = importer.import(input.read(move |bytes| moved.inc(bytes))?, |batch| {
+        sum.add(batch);
+        bar.say(count(sum.lines, "line"));
         if batch.before {
             announcer.add_known(batch.file.clone());
         } else {
@@ -111,7 +138,9 @@ fn import_file(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Resul
         }
     });
     let result = announcer.announce_all();
-    say(&format!("ingest: {lines} lines in {files} files, {before} of them imported before\n"))?;
+    drop(bar);
+    let (lines, files) = (count(sum.lines, "line"), count(sum.files.len() as u64, "file"));
+    progress.suspend(|| say(&format!("ingest: {lines} in {files}, {} of them imported before\n", sum.before)))?;
     match imported {
         Err(e) if matches!(e.kind(), std::io::ErrorKind::Interrupted | std::io::ErrorKind::NotConnected) => {
             return Err(Failure { exit: Exit::TryLater, message: e.to_string() });
@@ -121,11 +150,11 @@ fn import_file(ctx: &Context, from: &std::path::Path, batch_lines: u64) -> Resul
     let waiting = announcer.pending();
     let advice = "run the same command again, or start 'shopctl ingest'";
     match result {
-        Ok(()) if waiting == 0 => Ok(Exit::Ok),
-        Ok(()) => Err(Failure::new(format!("{waiting} files are written but could not be announced, see above"))),
+        Ok(()) if waiting == 0 => Ok(sum),
+        Ok(()) => Err(OnceError::Unannounced(waiting).into()),
         Err(e) => Err(Failure {
             exit: Exit::TryLater,
-            message: format!("{waiting} files are written but not announced: {e}; {advice}"),
+            message: format!("{} written but not announced: {e}; {advice}", count(waiting as u64, "file")),
         }),
     }
 }
