@@ -98,12 +98,7 @@ async fn daemon(mut ctx: Context, is_flushing: bool) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// [`Failure`] when the input cannot be read, a file cannot be written, or the import was stopped before its end.
-pub async fn import(
-    ctx: Context,
-    input: Input,
-    batch_lines: u64,
-    progress: Progress,
-) -> Result<Imported, Failure> {
+pub async fn import(ctx: Context, input: Input, batch_lines: u64, progress: Progress) -> Result<Imported, Failure> {
     let stop = ctx.stop.clone();
     let import = tokio::task::spawn_blocking(move || import_file(&ctx, input, batch_lines, &progress));
     let stopped = async {

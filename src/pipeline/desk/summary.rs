@@ -6,10 +6,8 @@ use std::io;
 use super::rejected::{LineAt, Rejected};
 use super::scan::{Go, RejectsFiles};
 use crate::event::Reason;
-use crate::log_format::clean;
 use crate::pipeline::folder::Artifact;
 use crate::task::FileName;
-use crate::text::count;
 
 /// Rejected lines by reason. Memory: one example per reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +45,8 @@ impl Summary {
     /// The first line in the order of the files is the example, whichever shard is read first.
     fn add(&mut self, line: Rejected) {
         let Rejected { at, reason, detail, .. } = line;
-        let (lines, example) = self.0.entry(reason).or_insert_with(|| (0, Example { at: at.clone(), detail: detail.clone() }));
+        let (lines, example) =
+            self.0.entry(reason).or_insert_with(|| (0, Example { at: at.clone(), detail: detail.clone() }));
         *lines += 1;
         if at < example.at {
             *example = Example { at, detail };
@@ -59,22 +58,9 @@ impl Summary {
         self.0.values().map(|(lines, _)| lines).sum()
     }
 
-    /// The summary as a person reads it, with the commands that go on from here; empty if nothing was rejected.
-    pub fn text(&self, files: &BTreeSet<FileName>) -> String {
-        let (Some(first), Some(last), true) = (files.first(), files.last(), self.lines() > 0) else {
-            return String::new();
-        };
-        let mut text = format!("{} of this import rejected, by reason, with the first of each:\n", count(self.lines(), "line"));
-        for (reason, (lines, Example { at, detail })) in &self.0 {
-            text.push_str(&format!("{lines:>10}  {:<26}{at}  {}\n", reason.code(), clean(detail)));
-        }
-        let range = if first == last { first.to_string() } else { format!("{first}..{last}") };
-        text.push_str(&format!(
-            "see them:         shopctl rejects list --lines --file {range}\n\
-             what they mean:   docs/runbook.md#rejected-lines\n\
-             then, once more:  shopctl rejects redrive --file {range} --dry-run\n"
-        ));
-        text
+    /// Every reason with its number of lines, and place and detail of the first of them.
+    pub fn reasons(&self) -> impl Iterator<Item = (Reason, u64, &LineAt, &str)> {
+        self.0.iter().map(|(reason, (lines, example))| (*reason, *lines, &example.at, example.detail.as_str()))
     }
 }
 
@@ -101,14 +87,17 @@ mod tests {
         };
         let (one, two, flush) = ("20250101000001", "20250101000002", "20250101000009");
         write(&format!("{two}.shard-worker.0.rejects.txt"), &[(two, 7, Reason::ShopClosed)]);
-        let late = [(one, 3, Reason::ShopClosed), ("20240101000000", 1, Reason::ShopClosed), (two, 1, Reason::OrphanReturn)];
+        let late =
+            [(one, 3, Reason::ShopClosed), ("20240101000000", 1, Reason::ShopClosed), (two, 1, Reason::OrphanReturn)];
         write(&format!("{flush}.shard-worker.1.rejects.txt"), &late);
         let files = BTreeSet::from([one, two].map(|file| file.parse().unwrap()));
         let summary = Summary::of(&rejects, &files).unwrap();
         assert_eq!(summary.lines(), 3, "a line of another import is none of this one");
-        let text = summary.text(&files);
-        assert!(text.contains("         2  shop_closed               20250101000001:3  why 3\n"), "{text}");
-        assert!(text.contains("--lines --file 20250101000001..20250101000002\n"), "{text}");
-        assert_eq!(Summary::of(&rejects, &BTreeSet::new()).unwrap().text(&files), "");
+        let found: Vec<_> =
+            summary.reasons().map(|(reason, lines, at, why)| (reason, lines, at.to_string(), why)).collect();
+        let (closed, orphan) = ("20250101000001:3".to_owned(), "20250101000002:1".to_owned());
+        let expected = [(Reason::ShopClosed, 2, closed, "why 3"), (Reason::OrphanReturn, 1, orphan, "why 1")];
+        assert!(expected.iter().all(|of| found.contains(of)) && found.len() == 2, "{found:?}");
+        assert_eq!(Summary::of(&rejects, &BTreeSet::new()).unwrap(), Summary::default());
     }
 }

@@ -242,7 +242,8 @@ impl Input {
         let file = File::open(path).map_err(cannot)?;
         let about = file.metadata().map_err(cannot)?;
         if about.is_dir() {
-            let why = format!("cannot open {}: it is a directory; name a file, or - for the standard input", path.display());
+            let why =
+                format!("cannot open {}: it is a directory; name a file, or - for the standard input", path.display());
             return Err(io::Error::new(io::ErrorKind::IsADirectory, why));
         }
         Ok(Self { file: Some(file), bytes: about.is_file().then_some(about.len()) })
@@ -353,7 +354,11 @@ mod tests {
         let why = |path: &Path| Input::open(path).unwrap_err().to_string();
         let (nope, folder) = (temp.path().join("nope"), temp.path());
         assert!(why(&nope).starts_with(&format!("cannot open {}: No such file", nope.display())), "{}", why(&nope));
-        assert!(why(folder).starts_with(&format!("cannot open {}: it is a directory", folder.display())), "{}", why(folder));
+        assert!(
+            why(folder).starts_with(&format!("cannot open {}: it is a directory", folder.display())),
+            "{}",
+            why(folder)
+        );
         assert_eq!(Input::open(Path::new("-")).unwrap().bytes(), None);
     }
 }

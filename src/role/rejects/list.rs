@@ -14,6 +14,7 @@ use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
 use crate::pipeline::desk::{Filter, Notes, Raw, Rejected};
 use crate::pipeline::folder::{Artifact, Folder};
 use crate::task::Stage;
+use crate::text::count;
 
 /// Counts rejected lines by stage and reason, or lists them.
 #[derive(Debug, Clone, clap::Args)]
@@ -70,7 +71,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     })?;
     match seen.first {
         None => Ok(Exit::Ok),
-        Some(first) => Err(Failure::new(format!("{} lines of rejects files cannot be read: {first}", seen.unreadable))),
+        Some(first) => {
+            Err(Failure::new(format!("{} of rejects files cannot be read: {first}", count(seen.unreadable, "line"))))
+        }
     }
 }
 
@@ -124,7 +127,8 @@ impl Seen {
             }
             writeln!(out)?;
         }
-        writeln!(out, "{lines} rejected lines; {files} rejects files, {} bytes read", self.extent.bytes)
+        let (lines, files) = (count(lines, "rejected line"), count(files, "rejects file"));
+        writeln!(out, "{lines}; {files}, {} read", count(self.extent.bytes, "byte"))
     }
 }
 

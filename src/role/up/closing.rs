@@ -1,15 +1,18 @@
 //! What `up --from` says at its end: what was rejected, and what waits for a purchase that never came.
 
+use std::collections::BTreeSet;
+
+use super::super::cache;
 use crate::boot::{Context, Failure};
 use crate::event::Moment;
+use crate::log_format::clean;
 use crate::pipeline::desk::scan::RejectsFiles;
 use crate::pipeline::desk::summary::Summary;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::import::Imported;
 use crate::store::{self, SchemaKind};
+use crate::task::FileName;
 use crate::text::count;
-
-use super::super::cache;
 
 /// Returns per page.
 const PAGE: u32 = 1000;
@@ -47,12 +50,13 @@ impl Closing {
 
     /// The closing lines; none if there is nothing to say.
     pub(super) fn text(&self, imported: &Imported) -> String {
-        let mut text = self.rejected.text(&imported.files);
-        if let Some(until) = self.waiting.until {
+        let mut text = rejected(&self.rejected, &imported.files);
+        let Waiting { all, until, .. } = self.waiting;
+        if let Some(until) = until {
+            let (returns, verb) = (count(all, "return"), if all == 1 { "waits" } else { "wait" });
             text.push_str(&format!(
-                "{} for a purchase that never came, until {until} UTC at the latest (cache.pending_ttl): \
-                 docs/runbook.md#pending-returns\n",
-                if self.waiting.all == 1 { "1 return waits".to_owned() } else { format!("{} wait", count(self.waiting.all, "return")) }
+                "{returns} {verb} for a purchase that never came, until {until} UTC at the latest (cache.pending_ttl): \
+                 docs/runbook.md#pending-returns\n"
             ));
         }
         text
@@ -63,6 +67,25 @@ impl Closing {
         let rejected = self.rejected.lines();
         rejected > 0 && rejected + self.waiting.own >= imported.lines
     }
+}
+
+/// What was rejected, with the commands that go on from here; empty if nothing was.
+fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
+    let (Some(first), Some(last), true) = (files.first(), files.last(), summary.lines() > 0) else {
+        return String::new();
+    };
+    let lines = count(summary.lines(), "line");
+    let mut text = format!("{lines} of this import rejected, by reason, with the first of each:\n");
+    for (reason, lines, at, detail) in summary.reasons() {
+        text.push_str(&format!("{lines:>10}  {:<26}{at}  {}\n", reason.code(), clean(detail)));
+    }
+    let range = if first == last { first.to_string() } else { format!("{first}..{last}") };
+    text.push_str(&format!(
+        "see them:         shopctl rejects list --lines --file {range}\n\
+         what they mean:   docs/runbook.md#rejected-lines\n\
+         then, once more:  shopctl rejects redrive --file {range} --dry-run\n"
+    ));
+    text
 }
 
 impl Waiting {
