@@ -229,7 +229,8 @@ fn files_of_the_shared_folder_are_reached_in_one_place() {
         // The file that a person names for an import is that person's, links and all.
         let allowed = match name.as_str() {
             "pipeline/plain.rs" => continue,
-            "pipeline/ingest/import.rs" => 1,
+            // It is opened, and asked whether it is a folder, and whether its size is known.
+            "pipeline/ingest/import.rs" => 3,
             _ => 0,
         };
         if module(&name) == "pipeline" && !is_test(&name) {

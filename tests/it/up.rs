@@ -87,7 +87,7 @@ fn an_import_of_which_nothing_is_accepted_fails_and_says_why() {
         "2 lines of this import rejected, by reason",
         &format!("         1  bad_json                  {file}:1  expected value"),
         &format!("shopctl rejects list --lines --file {file}\n"),
-        &format!("shopctl rejects redrive --file {file} --dry-run\n"),
+        &format!("shopctl rejects redrive --file {file} --dry-run"),
     ] {
         assert!(ended.out.contains(said), "{said}: {}", ended.out);
     }

@@ -153,7 +153,7 @@ fn a_loop_of_one_shot_runs_comes_to_the_same_end() {
 
     let once = |pipeline: &Pipeline| pipeline.run(&["ingest", "--once"], 0).out;
     let said = once(&pipeline);
-    assert_eq!(said, "ingest: 1 file announced, 1 file cut from posts, no flush file, 4 tasks open\n");
+    assert_eq!(said, "ingest: 1 file announced, 1 file cut from posts, no flush file, 4 tasks open");
     let (mut rounds, mut flushes) = (0, 0);
     while rounds < 10 {
         rounds += 1;
