@@ -1,5 +1,5 @@
 # One image for every role; the word behind its name is the role, as in: docker run shopctl split
-# The bases by tag; to pin one, name it with its digest (docs/operating.md, "Pinning").
+# The bases by tag; to pin one, name it with its digest (docs/deploy.md, "Pinning").
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
 ARG DEBIAN_IMAGE=debian:bookworm-slim
 

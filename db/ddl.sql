@@ -83,6 +83,8 @@ CREATE TABLE IF NOT EXISTS events (
     -- Where the event stood: the second guard against a second row.
     source_file VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     source_line BIGINT       NOT NULL,
+    -- The file whose delivery wrote the row. An early return is delivered with a later file than the one it came in.
+    delivered_with VARCHAR(14) CHARACTER SET ascii COLLATE ascii_bin NULL,
     PRIMARY KEY (id),
     UNIQUE KEY events_source (source_file, source_line),
     KEY events_event_type (event_type),
@@ -103,6 +105,8 @@ CREATE TABLE IF NOT EXISTS sent_file (
     sha256   CHAR(64)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     `rows`   BIGINT       NOT NULL,
     sent_at  DATETIME(3)  NOT NULL,
+    -- The digest over the rows of the delivery; docs/data-model.md says how it is made.
+    rows_sha256 CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     PRIMARY KEY (filename, shard)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
@@ -171,6 +175,8 @@ CREATE TABLE IF NOT EXISTS events (
     -- Where the event stood: the second guard against a second row.
     source_file VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     source_line BIGINT       NOT NULL,
+    -- The file whose delivery wrote the row. An early return is delivered with a later file than the one it came in.
+    delivered_with VARCHAR(14) CHARACTER SET ascii COLLATE ascii_bin NULL,
     PRIMARY KEY (id),
     UNIQUE KEY events_source (source_file, source_line),
     KEY events_event_type (event_type),
@@ -191,6 +197,8 @@ CREATE TABLE IF NOT EXISTS sent_file (
     sha256   CHAR(64)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     `rows`   BIGINT       NOT NULL,
     sent_at  DATETIME(3)  NOT NULL,
+    -- The digest over the rows of the delivery; docs/data-model.md says how it is made.
+    rows_sha256 CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NULL,
     PRIMARY KEY (filename, shard)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 

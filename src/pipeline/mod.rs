@@ -7,6 +7,7 @@
 //! with rejected lines, [`trace`] follows one event.
 
 pub mod artifact;
+pub mod audit;
 pub mod balance_client;
 pub mod cache_client;
 pub mod calls;

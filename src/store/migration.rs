@@ -27,7 +27,7 @@ macro_rules! schemas {
             /// The schema of the tracking database.
             TRACKING = "tracking": "0001_tracking";
             /// The schema of a shard's database.
-            SHARD = "shard": "0001_shard", "0002_books";
+            SHARD = "shard": "0001_shard", "0002_books", "0003_row_digests";
             /// The schema of the balance database.
             BALANCE = "balance": "0001_balance";
             /// The schema of the order directory and the pending returns.

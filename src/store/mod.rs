@@ -8,10 +8,12 @@
 
 mod balance;
 mod books;
+mod census;
 mod error;
 mod migration;
 mod mysql;
 mod pending;
+mod rows_digest;
 mod shard;
 mod shelf;
 mod sql;
@@ -25,11 +27,12 @@ use std::sync::Arc;
 
 pub use balance::BalanceStore;
 pub use books::Entry;
+pub use census::{Census, RowDigests, SentFile};
 pub use error::{Error, Result};
 pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use pending::{Forgotten, PendingPolicy, PendingStore, Take};
-pub use shard::{Census, Delivered, Delivery, EventRow, RowSource, SentFile, ShardStore};
-pub use shelf::{BookedOrder, Bought, Dated, Shelf, WorkerLook};
+pub use shard::{Delivered, Delivery, EventRow, RowSource, ShardStore};
+pub use shelf::{BookedOrder, Bought, Dated, OrderOutcome, Shelf, WorkerLook};
 pub use tracking::{FilePage, FileQuery, Registered, Report, Tracking, TrackingPolicy, for_each_file};
 pub use url::{Server, StoreUrl, Tls};
 pub use worker::{FinishedFile, Remembered, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState};

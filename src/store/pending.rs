@@ -67,6 +67,9 @@ pub trait PendingStore: Send + Sync {
     /// These orders, as far as they are known, by number.
     async fn look_up(&self, orders: &[OrderId]) -> Result<Vec<Order>>;
 
+    /// The orders that are known, by number, beginning after that one.
+    async fn list_orders(&self, after: Option<OrderId>, limit: u32) -> Result<Vec<Order>>;
+
     /// Keeps returns whose order is not known, or belongs to another shard; one outcome per return.
     ///
     /// Declined if a line was handed in before with other content, or if more would be pending than is allowed. Nothing

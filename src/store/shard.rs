@@ -5,7 +5,7 @@ use std::io;
 use async_trait::async_trait;
 
 use super::trace::{Answer, Question};
-use super::{BookedOrder, Dated, Entry, Result, Shelf};
+use super::{BookedOrder, Census, Dated, Entry, Result, Shelf};
 use crate::event::{Moment, ShardId};
 use crate::task::{Digest, FileName, TaskKey};
 
@@ -52,39 +52,19 @@ pub enum Delivered {
     Before,
 }
 
-/// A delivered file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SentFile {
-    /// Which file.
-    pub file: FileName,
-    /// Rows that were delivered with it.
-    pub rows: u64,
-    /// Rows of it that are in `events` now.
-    pub present: u64,
-}
-
-/// What is in a shard's database at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Census {
-    /// Rows in `events`.
-    pub rows: u64,
-    /// The delivered files, by name.
-    pub sent: Vec<SentFile>,
-}
-
 /// One shard's database.
 #[async_trait]
 pub trait ShardStore: Send + Sync {
     /// Whether the database takes changes.
     async fn ping(&self) -> Result<()>;
 
-    /// Writes the marker, the rows and what they do to the books in one transaction.
+    /// Writes the marker with the digest over the rows, the rows, and what they do to the books, in one transaction.
     ///
     /// Broken if the marker is there with another digest, or a row or an order stands there already; Input if the source fails or
     /// has another number of rows than promised. Nothing is written then.
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered>;
 
-    /// What is in the database, all of one moment.
+    /// What is in the database, all of one moment: it reads every row.
     async fn census(&self, shard: ShardId) -> Result<Census>;
 
     /// What is there about some lines, an order or a file, all of one moment.

@@ -51,6 +51,17 @@ pub struct BookedOrder {
     pub returned: i64,
 }
 
+/// What became of an order, as its worker knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderOutcome {
+    /// Which order.
+    pub order_id: i64,
+    /// Where it was to be bought.
+    pub shop_id: i64,
+    /// Whether the purchase was made.
+    pub is_accepted: bool,
+}
+
 /// When something was bought or came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dated {
@@ -73,4 +84,7 @@ pub trait WorkerLook: Send + Sync {
 
     /// Accepted orders by number, beginning after that one.
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>>;
+
+    /// All orders that were decided, rejected ones too, by number, beginning after that one.
+    async fn list_outcomes(&self, after: Option<i64>, limit: u32) -> Result<Vec<OrderOutcome>>;
 }

@@ -157,6 +157,13 @@ pub struct Backlog {
     pub oldest: Option<Moment>,
 }
 
+impl Backlog {
+    /// Returns whose order is known and that no task has taken up: the next task of the order's shard does.
+    pub fn decided(&self) -> u64 {
+        self.due.saturating_sub(self.overdue)
+    }
+}
+
 impl OrderState {
     /// The word in columns and bodies.
     pub const fn name(self) -> &'static str {

@@ -2,6 +2,10 @@
 //!
 //! After a change that is meant, `SHOPCTL_BLESS=1 cargo test --test it docs` writes the answers into the document.
 
+mod commands;
+mod links;
+mod settings;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

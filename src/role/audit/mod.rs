@@ -4,7 +4,7 @@
 //! compared in `reports`, every other check has a file of its own.
 //! Run: `shopctl audit`, `shopctl audit --settled`, `shopctl audit --json`.
 
-mod found;
+mod directory;
 mod money;
 mod pairs;
 mod pending;
@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use self::found::Check;
 pub use self::money::Accounts;
 pub use self::pending::Pending;
 use self::reports::Reports;
@@ -25,6 +24,7 @@ pub use self::table::table;
 use super::apid;
 use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::event::ShardId;
+pub use crate::pipeline::audit::Check;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::spool;
 use crate::store::{self, Census, SchemaKind, ShardStore, Tracking};
@@ -38,8 +38,8 @@ use crate::task::Ledger;
   shopctl audit --json     the same for programs
 
 Lines in = rows + duplicates + rejected + pending + lines still in flight.
-Every balance is its opening and its transactions; the books of a shard say what its worker
-knows; early returns are kept as the tasks say.
+Every row is as it was delivered; every balance is its opening and its transactions; the books of
+a shard and the order directory say what its worker knows; early returns are kept as the tasks say.
 Exit codes: 0 everything adds up, 1 something does not, 64 bad usage or settings, 75 a database does not answer.")]
 pub struct Args {
     /// Count unfinished work as a difference
@@ -65,6 +65,8 @@ pub struct Audit {
     pub stock: BTreeMap<ShardId, Check>,
     /// Orders and their returns: the books beside the worker's state.
     pub orders: BTreeMap<ShardId, Check>,
+    /// The order directory beside the workers' states.
+    pub directory: Check,
     /// Early returns: the reports beside what is kept.
     pub pending: Pending,
     /// Event files that are not announced yet: they are safe, and not counted above.
@@ -132,6 +134,8 @@ async fn audit_tracked(ctx: &Context, tracking: &dyn Tracking, settled: bool) ->
     reports.note(None, &accounts.found);
     let pending = pending::check(ctx, &reports, tracking).await?;
     reports.note(None, &pending.found);
+    let directory = directory::check(ctx, &reports).await?;
+    reports.note(None, &directory);
     let unannounced_files = reports.check_event_files(&folder)?;
     let spooled_bytes = spool::waiting_bytes(&folder)?;
     let mut ledger = reports.ledger;
@@ -140,6 +144,9 @@ async fn audit_tracked(ctx: &Context, tracking: &dyn Tracking, settled: bool) ->
         let what = format!(
             "{open} tasks are not finished, {unannounced_files} files not announced, {spooled_bytes} posted bytes in no file yet"
         );
+        ledger.differ(None, None, what);
+    }
+    if let Some(what) = pending.pending.unfinished().filter(|_| settled) {
         ledger.differ(None, None, what);
     }
     let lines_in_flight = ledger.lines_in_flight();
@@ -153,6 +160,7 @@ async fn audit_tracked(ctx: &Context, tracking: &dyn Tracking, settled: bool) ->
         accounts: accounts.accounts,
         stock: shards.stock,
         orders: shards.orders,
+        directory: directory.check(),
         pending: pending.pending,
         unannounced_files,
         spooled_bytes,

@@ -4,10 +4,10 @@
 
 use serde::Serialize;
 
-use super::found::Found;
 use super::state::{PAGE, paid_for};
 use crate::boot::{Context, Failure};
 use crate::event::ShardId;
+use crate::pipeline::audit::Found;
 use crate::rules::money::{PURCHASE, REVERSAL};
 use crate::store::{self, BalanceStore, SchemaKind, ShardStore, StoreUrl};
 
@@ -81,7 +81,7 @@ async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> store::Result<Op
     Ok((taken != paid).then(|| {
         format!(
             "{taken_text} was taken from the accounts for purchases and not given back, but the orders of users come to \
-             {paid_text}: a purchase was paid and not made, or the other way round; see 'Paid, and no order' in docs/operating.md"
+             {paid_text}: a purchase was paid and not made, or the other way round; see docs/runbook.md#audit-difference"
         )
     }))
 }

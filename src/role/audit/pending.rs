@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::super::cache;
-use super::found::Found;
 use super::money::is_used;
 use super::reports::Reports;
 use super::state::PAGE;
 use crate::boot::{Context, Failure};
+use crate::pipeline::audit::Found;
 use crate::store::{self, PendingStore, SchemaKind, Tracking};
 use crate::task::{FileName, Ledger, TaskKey};
 
@@ -27,6 +27,8 @@ pub struct Pending {
     pub reported: i64,
     /// How many are kept.
     pub kept: i64,
+    /// Those that no task has taken up although their purchase is decided.
+    pub decided: u64,
     /// 1 if these differ.
     pub differences: u64,
     /// Why they were not compared, if so.
@@ -42,12 +44,12 @@ pub(super) struct Checked {
 /// Compares the returns that are kept with the reports.
 pub(super) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Tracking) -> Result<Checked, Failure> {
     let (url, reported) = (&ctx.settings.database.cache, pending_of(&reports.ledger));
-    let (mut found, mut kept) = (Found::default(), 0);
+    let (mut found, mut kept, mut decided) = (Found::default(), 0, 0);
     if is_used(url, SchemaKind::Cache).await? {
         let store = store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
-        let counted = count_kept(store.as_ref(), &reports.released).await;
+        let counted = count(store.as_ref(), &reports.released).await;
         store.close().await;
-        found.compared = counted?;
+        (found.compared, decided) = counted?;
         kept = number(found.compared);
     } else {
         found.note = Some("not used".to_owned());
@@ -61,8 +63,26 @@ pub(super) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Track
             found.note = Some("tasks were done meanwhile".to_owned());
         }
     }
-    let pending = Pending { reported, kept, differences: found.differences, note: found.note.clone() };
+    let pending = Pending { reported, kept, decided, differences: found.differences, note: found.note.clone() };
     Ok(Checked { pending, found })
+}
+
+impl Pending {
+    /// What is left to do about early returns, if anything is.
+    pub(super) fn unfinished(&self) -> Option<String> {
+        let decided = self.decided;
+        (decided > 0).then(|| {
+            format!(
+                "{decided} early returns wait although their purchase is decided; a flush file takes them up: \
+                 'shopctl ingest --once' makes it (docs/runbook.md#pending-returns)"
+            )
+        })
+    }
+}
+
+/// How many are kept for reported tasks, and how many wait for no purchase any more.
+async fn count(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> store::Result<(u64, u64)> {
+    Ok((count_kept(store, reported).await?, store.backlog().await?.decided()))
 }
 
 /// Held less released.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use super::found::Found;
 use crate::event::{Moment, ShardId};
 use crate::pipeline::artifact;
+use crate::pipeline::audit::Found;
+use crate::pipeline::audit::rows::{self, Difference, Reported};
 use crate::pipeline::folder::{self, Artifact, Folder};
 use crate::store::{self, Census, SentFile, Tracking};
 use crate::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
@@ -98,56 +99,34 @@ impl Reports {
         Ok(())
     }
 
+    /// Compares the rows of a shard with its markers and the reports.
     pub(super) async fn compare_rows(
         &mut self,
         shard: ShardId,
         census: &Census,
         tracking: &dyn Tracking,
     ) -> store::Result<()> {
-        let (mut marked, mut present, mut is_named) = (0, 0, false);
-        let mut seen = BTreeSet::new();
-        for file in &census.sent {
-            marked += file.rows;
-            present += file.present;
-            seen.insert(file.file.clone());
-            let key = TaskKey { file: file.file.clone(), shard };
-            match self.delivered.get(&key) {
-                Some(reported) if *reported != file.rows => {
-                    let what = format!("mysql-sender reported {reported} rows, the marker says {}", file.rows);
-                    self.ledger.differ(Some(&file.file), Some(shard), what);
-                }
-                // It may have been registered after its turn in the tracking database.
-                None if !self.delivering.contains(&key) && tracking.find_file(&file.file).await?.is_none() => {
-                    let what = "its rows are in the database, but its task is unknown".to_owned();
-                    self.ledger.differ(Some(&file.file), Some(shard), what);
-                }
-                _ => {}
-            }
-            if !self.may_be_present(&key, file) {
-                is_named = true;
-                let what = format!("{} rows were delivered, {} are in the database", file.rows, file.present);
-                self.ledger.differ(Some(&file.file), Some(shard), what);
-            }
+        let Self { delivered, released, held, .. } = self;
+        let found = rows::compare(census, &Reported { shard, delivered, released, held });
+        for Difference { file, what } in found {
+            self.ledger.differ(file.as_ref(), Some(shard), what);
         }
-        for (key, reported) in self.delivered.iter().filter(|(key, _)| key.shard == shard && !seen.contains(&key.file))
-        {
-            let what = format!("mysql-sender reported {reported} rows, the database knows nothing of them");
-            self.ledger.differ(Some(&key.file), Some(shard), what);
-        }
-        // Rows that are missing from a file were named with it; here are those that no file brought.
-        if census.rows != present || (census.rows != marked && !is_named) {
-            let what = format!("{marked} rows were delivered, {} are in the database", census.rows);
-            self.ledger.differ(None, Some(shard), what);
+        for SentFile { file, .. } in &census.sent {
+            let key = TaskKey { file: file.clone(), shard };
+            let is_known = self.delivered.contains_key(&key) || self.delivering.contains(&key);
+            // It may have been registered after its turn in the tracking database.
+            if !is_known && tracking.find_file(file).await?.is_none() {
+                let what = "its rows are in the database, but its task is unknown".to_owned();
+                self.ledger.differ(Some(file), Some(shard), what);
+            }
         }
         Ok(())
     }
 
-    /// A row bears the name of the event file that its line came in. An early return is delivered with a later file, of
-    /// whatever shard its purchase is: so many rows may be with other files than they were delivered with.
-    fn may_be_present(&self, key: &TaskKey, file: &SentFile) -> bool {
-        let of_others = self.released.get(key).copied().unwrap_or(u64::MAX);
-        let with_others = self.held.get(&key.file).copied().flatten().unwrap_or(u64::MAX);
-        (file.rows.saturating_sub(of_others)..=file.rows.saturating_add(with_others)).contains(&file.present)
+    /// Whether the worker was done with a task when these were read; or its file is known and has no such task.
+    pub(super) fn is_worked(&self, key: &TaskKey) -> bool {
+        let is_task = || self.delivered.contains_key(key) || self.delivering.contains(key);
+        self.released.contains_key(key) || (self.held.contains_key(&key.file) && !is_task())
     }
 
     /// Counts the event files that the API was not told of, those that were put aside at a stop included. One that is

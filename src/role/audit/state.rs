@@ -8,9 +8,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::found::Found;
 use super::pairs::{Keyed, Pairs};
 use crate::event::{Money, ShardId};
+use crate::pipeline::audit::Found;
 use crate::store::{self, BookedOrder, Bought, Census, ShardStore, Shelf, WorkerLook};
 use crate::task::FileName;
 

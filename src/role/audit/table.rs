@@ -1,6 +1,6 @@
 //! The audit as a person reads it.
 
-use super::{Accounts, Audit};
+use super::{Accounts, Audit, Check};
 use crate::log_format::clean;
 use crate::task::FileName;
 
@@ -80,7 +80,7 @@ fn trade(audit: &Audit) -> String {
     for (what, unit, checks) in [("stock", "goods and shops", &audit.stock), ("orders", "orders", &audit.orders)] {
         for (shard, check) in checks {
             let name = format!("shard {shard} {what}");
-            let agree = check.compared - check.differences.min(check.compared);
+            let agree = agreeing(check);
             text.push_str(&match &check.note {
                 Some(note) if check.compared == 0 => line(&name, &format!("not compared: {note}")),
                 Some(note) => line_of(&name, agree, &format!("{unit} agree ({note})")),
@@ -88,12 +88,27 @@ fn trade(audit: &Audit) -> String {
             });
         }
     }
+    let directory = &audit.directory;
+    text.push_str(&match &directory.note {
+        Some(note) => line("order directory", note),
+        None => line_of("order directory", agreeing(directory), "orders agree"),
+    });
     let pending = &audit.pending;
     text.push_str(&match &pending.note {
         Some(note) => line("early returns", note),
-        None => line_of("early returns", pending.kept, &format!("kept, {} by the reports", pending.reported)),
+        None => {
+            let mut kept = format!("kept, {} by the reports", pending.reported);
+            if pending.decided > 0 {
+                kept.push_str(&format!(", {} of a decided purchase", pending.decided));
+            }
+            line_of("early returns", pending.kept, &kept)
+        }
     });
     text
+}
+
+fn agreeing(check: &Check) -> u64 {
+    check.compared - check.differences.min(check.compared)
 }
 
 fn line_of(name: &str, number: impl std::fmt::Display, what: &str) -> String {

@@ -86,23 +86,28 @@ impl Database {
     /// Runs `work` in a transaction and commits it; again, if it lost a race or its connection. Every work must bear
     /// being run after a commit whose answer was lost.
     pub(super) async fn write<W: Work>(&self, work: &W) -> Result<W::Out> {
-        self.tries(work, &TxOpts::default()).await
+        self.tries(work, &TxOpts::default(), Some(self.limit(ANSWER_MAX))).await
     }
 
     /// Runs `work` on the state of one moment.
     pub(super) async fn read<W: Work>(&self, work: &W) -> Result<W::Out> {
-        let mut options = TxOpts::default();
-        options.with_consistent_snapshot(true).with_isolation_level(IsolationLevel::RepeatableRead);
-        self.tries(work, &options).await
+        self.tries(work, &snapshot(), Some(self.limit(ANSWER_MAX))).await
     }
 
-    async fn tries<W: Work>(&self, work: &W, options: &TxOpts) -> Result<W::Out> {
+    /// The same for `work` that goes through a whole table in many statements: each has its limit, all of them have none.
+    pub(super) async fn scan<W: Work>(&self, work: &W) -> Result<W::Out> {
+        self.tries(work, &snapshot(), None).await
+    }
+
+    async fn tries<W: Work>(&self, work: &W, options: &TxOpts, limit_of_all: Option<Duration>) -> Result<W::Out> {
         let mut tries = 1;
         loop {
             let mut connection = self.connection().await?;
-            let limit = self.limit(ANSWER_MAX);
-            let run = timeout(limit, self.run_once(&mut connection, work, options, limit));
-            let result = run.await.unwrap_or_else(|_| Err(no_answer(limit)));
+            let run = self.run_once(&mut connection, work, options, self.limit(ANSWER_MAX));
+            let result = match limit_of_all {
+                Some(limit) => timeout(limit, run).await.unwrap_or_else(|_| Err(no_answer(limit))),
+                None => run.await,
+            };
             match result {
                 Err(Error::Busy(why)) if tries < TRIES => {
                     log::debug!(place = self.place.as_str(), tries; "the transaction is run again: {why}");
@@ -200,6 +205,13 @@ impl Database {
             Err(_) => log::debug!(place = self.place.as_str(); "the connections did not close in time"),
         }
     }
+}
+
+/// A transaction that sees the state of one moment.
+fn snapshot() -> TxOpts {
+    let mut options = TxOpts::default();
+    options.with_consistent_snapshot(true).with_isolation_level(IsolationLevel::RepeatableRead);
+    options
 }
 
 /// What a server comes to that accepts and never answers.

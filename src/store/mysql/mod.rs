@@ -3,6 +3,7 @@
 mod balance;
 mod books;
 mod bulk;
+mod census;
 mod database;
 mod fault;
 mod look;

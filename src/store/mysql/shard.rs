@@ -7,25 +7,27 @@ use mysql_async::{Conn, TxOpts, Value};
 
 use super::books;
 use super::bulk;
+use super::census::TakeCensus;
 use super::database::{Database, Tx, Work};
 use super::look;
 use super::migrate::SHARD;
 use super::trace::Ask;
-use super::value::{count, count_value, file_name, get, moment_value};
+use super::value::{count, count_value, get, moment_value};
 use crate::clock::Clock;
 use crate::event::ShardId;
 use crate::store::books::Page;
+use crate::store::rows_digest::{RowImage, RowsDigest};
 use crate::store::trace::{Answer, Question};
 use crate::store::url::Server;
 use crate::store::{
-    BookedOrder, Census, Dated, Delivered, Delivery, Error, EventRow, Result, RowSource, SentFile, ShardStore, Shelf,
+    BookedOrder, Census, Dated, Delivered, Delivery, Error, EventRow, Result, RowSource, ShardStore, Shelf,
 };
 use crate::task::{Digest, FileName, TaskKey};
 
 /// Rows that are read at once and go into one INSERT, at the most.
 const ROWS_MAX: usize = 1000;
-/// The bytes of a row in a statement, at the most: eight values with their types, or a good of the books.
-const ROW_BYTES_MAX: usize = 128;
+/// The bytes of a row in a statement, at the most: nine values with their types, or a good of the books.
+const ROW_BYTES_MAX: usize = 160;
 /// How long one statement of a delivery may take.
 const STATEMENT_MAX: Duration = Duration::from_secs(60);
 
@@ -53,7 +55,7 @@ impl MysqlShard {
         }
         // The books of so many rows go into one statement too.
         let at_once = (tx.bytes_max() / ROW_BYTES_MAX).clamp(1, ROWS_MAX);
-        let mut written = 0;
+        let (mut written, mut digest) = (0, RowsDigest::default());
         loop {
             let (rest, chunk) = next_rows(source, at_once).await?;
             source = rest;
@@ -61,6 +63,7 @@ impl MysqlShard {
                 break;
             }
             written += chunk.len() as u64;
+            chunk.iter().for_each(|row| digest.add(&RowImage::of(row, key.shard)));
             insert(tx, &key, &chunk).await?;
             let page = Page::of(chunk.iter().filter_map(|row| row.entry));
             books::write(tx, page, &key).await?;
@@ -69,6 +72,7 @@ impl MysqlShard {
             let why = format!("the prepared file of {key} has {written} lines, {rows} were announced");
             return Err(Error::Input(std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
         }
+        keep_digest(tx, &key, &digest.digest()).await?;
         Ok(Delivered::Now)
     }
 
@@ -118,7 +122,7 @@ impl ShardStore for MysqlShard {
     }
 
     async fn census(&self, shard: ShardId) -> Result<Census> {
-        self.database.read(&TakeCensus(shard)).await
+        self.database.scan(&TakeCensus(shard)).await
     }
 
     async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer> {
@@ -183,6 +187,12 @@ async fn mark(tx: &mut Tx<'_>, key: &TaskKey, sha256: &Digest, rows: u64) -> Res
     }
 }
 
+/// Writes into the marker what its rows are.
+async fn keep_digest(tx: &mut Tx<'_>, key: &TaskKey, digest: &Digest) -> Result<()> {
+    let update = "UPDATE sent_file SET rows_sha256 = ? WHERE filename = ? AND shard = ?";
+    tx.change(update, (digest.to_string(), key.file.as_str(), key.shard.get())).await.map(drop)
+}
+
 async fn marker(tx: &mut Tx<'_>, key: &TaskKey) -> Result<Option<String>> {
     let select = "SELECT sha256 FROM sent_file WHERE filename = ? AND shard = ? LOCK IN SHARE MODE";
     let row = tx.first(select, (key.file.as_str(), key.shard.get())).await?;
@@ -191,8 +201,9 @@ async fn marker(tx: &mut Tx<'_>, key: &TaskKey) -> Result<Option<String>> {
 
 async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Result<()> {
     let columns = (
-        "INSERT INTO events (event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file, source_line)",
-        "(?, ?, ?, ?, ?, UTC_TIMESTAMP(3), ?, ?)",
+        "INSERT INTO events (event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file, source_line,
+           delivered_with)",
+        "(?, ?, ?, ?, ?, UTC_TIMESTAMP(3), ?, ?, ?)",
         "",
     );
     let values = rows.iter().map(|row| {
@@ -204,6 +215,7 @@ async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Result<()>
             Value::from(key.shard.get()),
             Value::from(row.source_file.as_str()),
             Value::from(count_value(row.source_line)),
+            Value::from(key.file.as_str()),
         ]
     });
     if bulk::insert_by(tx, ROWS_MAX, columns, values.collect()).await? {
@@ -222,31 +234,6 @@ impl Work for Ping {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
         // Matches nothing; a server that is read-only refuses it all the same.
         tx.change("UPDATE sent_file SET sha256 = sha256 WHERE filename = ''", ()).await.map(drop)
-    }
-}
-
-/// What is in the database, all of one moment: a delivery between two looks would seem to be a difference.
-struct TakeCensus(ShardId);
-
-#[async_trait]
-impl Work for TakeCensus {
-    type Out = Census;
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Census> {
-        let rows = tx.first("SELECT COUNT(*) AS n FROM events", ()).await?;
-        let rows = rows.map_or(Ok(0), |row| count(&row, "n"))?;
-        let select = "SELECT s.filename, s.`rows`,
-               (SELECT COUNT(*) FROM events e WHERE e.source_file = s.filename) AS present
-             FROM sent_file s WHERE s.shard = ? ORDER BY s.filename";
-        let found = tx.rows(select, (self.0.get(),)).await?;
-        let sent = found.iter().map(|row| {
-            Ok(SentFile {
-                file: file_name(row, "filename")?,
-                rows: count(row, "rows")?,
-                present: count(row, "present")?,
-            })
-        });
-        Ok(Census { rows, sent: sent.collect::<Result<_>>()? })
     }
 }
 

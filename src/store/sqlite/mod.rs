@@ -2,6 +2,7 @@
 
 mod balance;
 mod books;
+mod census;
 mod db;
 mod migrate;
 mod pending;

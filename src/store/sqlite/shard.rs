@@ -5,16 +5,16 @@ use std::path::Path;
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::books;
 use super::db::{Db, count_column, count_value, moment_text};
 use super::migrate::SHARD;
-use super::trace;
+use super::{books, census, trace};
 use crate::clock::Clock;
 use crate::event::ShardId;
 use crate::store::books::Page;
+use crate::store::rows_digest::{RowImage, RowsDigest};
 use crate::store::trace::{Answer, Question};
-use crate::store::{BookedOrder, Census, Dated, Delivered, Delivery, Error, Result, SentFile, ShardStore, Shelf};
-use crate::task::FileName;
+use crate::store::{BookedOrder, Census, Dated, Delivered, Delivery, Error, Result, ShardStore, Shelf};
+use crate::task::{Digest, FileName, TaskKey};
 
 /// Entries that are gathered before they are written into the books.
 const ENTRIES_PER_PAGE: usize = 1000;
@@ -48,9 +48,7 @@ impl ShardStore for SqliteShard {
             .call(move |connection| {
                 // One read transaction: a delivery between two looks would seem to be a difference.
                 let snapshot = connection.transaction()?;
-                let rows = snapshot
-                    .query_row_and_then("SELECT COUNT(*) AS n FROM events", [], |row| count_column(row, "n"))?;
-                Ok(Census { rows, sent: sent_files(&snapshot, shard)? })
+                census::take(&snapshot, shard)
             })
             .await
     }
@@ -95,11 +93,12 @@ fn deliver(connection: &mut Connection, delivery: Delivery, now: &str) -> Result
         return Ok(Delivered::Before);
     }
     let Delivery { key, rows, source, .. } = delivery;
-    let mut written = 0;
+    let (mut written, mut digest) = (0, RowsDigest::default());
     {
         let mut insert = transaction.prepare_cached(
-            "INSERT INTO events (event_type, shop_id, user_id, timestamp, shard, created_at, source_file, source_line)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO events (event_type, shop_id, user_id, timestamp, shard, created_at, source_file, source_line,
+               delivered_with)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         let mut entries = Vec::new();
         for row in source {
@@ -108,6 +107,7 @@ fn deliver(connection: &mut Connection, delivery: Delivery, now: &str) -> Result
             if entries.len() >= ENTRIES_PER_PAGE {
                 books::write(&transaction, Page::of(entries.drain(..)), &key)?;
             }
+            digest.add(&RowImage::of(&row, key.shard));
             insert.execute(params![
                 row.event_type,
                 row.shop_id,
@@ -116,7 +116,8 @@ fn deliver(connection: &mut Connection, delivery: Delivery, now: &str) -> Result
                 key.shard.get(),
                 now,
                 row.source_file.as_str(),
-                count_value(row.source_line)
+                count_value(row.source_line),
+                key.file.as_str()
             ])?;
             written += 1;
         }
@@ -126,8 +127,17 @@ fn deliver(connection: &mut Connection, delivery: Delivery, now: &str) -> Result
         let why = format!("the prepared file of {key} has {written} lines, {rows} were announced");
         return Err(Error::Input(std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
     }
+    keep_digest(&transaction, &key, &digest.digest())?;
     transaction.commit()?;
     Ok(Delivered::Now)
+}
+
+/// Writes into the marker what its rows are.
+fn keep_digest(transaction: &Transaction<'_>, key: &TaskKey, digest: &Digest) -> Result<()> {
+    transaction
+        .prepare_cached("UPDATE sent_file SET rows_sha256 = ?3 WHERE filename = ?1 AND shard = ?2")?
+        .execute(params![key.file.as_str(), key.shard.get(), digest.to_string()])?;
+    Ok(())
 }
 
 /// Writes the marker; false if it was there.
@@ -149,19 +159,4 @@ fn mark(transaction: &Transaction<'_>, delivery: &Delivery, now: &str) -> Result
         return Ok(false);
     }
     Err(Error::Broken(format!("{} was delivered before with other content (SHA-256 {present})", delivery.key)))
-}
-
-fn sent_files(connection: &Connection, shard: ShardId) -> Result<Vec<SentFile>> {
-    let mut statement = connection.prepare(
-        "SELECT s.filename, s.rows, (SELECT COUNT(*) FROM events e WHERE e.source_file = s.filename) AS present
-         FROM sent_file s WHERE s.shard = ?1 ORDER BY s.filename",
-    )?;
-    let mut rows = statement.query([shard.get()])?;
-    let mut files = Vec::new();
-    while let Some(row) = rows.next()? {
-        let name: String = row.get("filename")?;
-        let file = name.parse().map_err(|_| Error::Broken(format!("sent_file.filename holds '{name}'")))?;
-        files.push(SentFile { file, rows: count_column(row, "rows")?, present: count_column(row, "present")? });
-    }
-    Ok(files)
 }

@@ -9,8 +9,11 @@ use super::db::{Db, file_column};
 use super::migrate::WORKER;
 use crate::event::Money;
 use crate::store::shelf::FIRST_SHELF;
-use crate::store::{BookedOrder, Bought, Result, Shelf, WorkerLook};
+use crate::store::{BookedOrder, Bought, OrderOutcome, Result, Shelf, WorkerLook};
 use crate::task::FileName;
+
+/// Page cache of a look, in KiB.
+const LOOK_CACHE_KIB: i64 = 1024;
 
 /// [`WorkerLook`] at a worker's SQLite file.
 pub(in crate::store) struct SqliteWorkerLook {
@@ -22,6 +25,8 @@ impl SqliteWorkerLook {
     pub(in crate::store) async fn open(path: &Path) -> Result<Self> {
         let db = Db::open(path, &WORKER).await?;
         db.call(|connection| {
+            // Whoever looks goes through it once: pages are not met again, and all shards are looked at together.
+            connection.pragma_update(None, "cache_size", -LOOK_CACHE_KIB)?;
             connection.execute_batch("BEGIN")?;
             // The moment is that of the first look.
             finished(connection, None, 1).map(drop)
@@ -43,6 +48,10 @@ impl WorkerLook for SqliteWorkerLook {
 
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
         self.db.call(move |connection| orders(connection, after, limit)).await
+    }
+
+    async fn list_outcomes(&self, after: Option<i64>, limit: u32) -> Result<Vec<OrderOutcome>> {
+        self.db.call(move |connection| outcomes(connection, after, limit)).await
     }
 }
 
@@ -100,6 +109,20 @@ fn orders(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec
         orders.push(order_of(row)?);
     }
     Ok(orders)
+}
+
+fn outcomes(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec<OrderOutcome>> {
+    let mut select = connection.prepare_cached(
+        "SELECT order_id, shop_id, state = 'accepted' AS is_accepted FROM orders
+         WHERE order_id > ?1 ORDER BY order_id LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![after.unwrap_or(i64::MIN), limit])?;
+    let mut outcomes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (order_id, shop_id) = (row.get("order_id")?, row.get("shop_id")?);
+        outcomes.push(OrderOutcome { order_id, shop_id, is_accepted: row.get("is_accepted")? });
+    }
+    Ok(outcomes)
 }
 
 /// An order; without a quantity nothing is known of its purchase.

@@ -1,5 +1,9 @@
 //! What the audit has to find, and what names and files that come again must not do.
 
+mod chain;
+mod damage;
+mod model;
+mod services;
 mod trade;
 
 use crate::support::events::{MISHAPS, event, generated};

@@ -22,6 +22,7 @@ on_every_backend! {
     another_content_of_a_line_is_refused
     a_whole_call_is_held_in_order
     what_no_task_is_done_with_is_listed_page_by_page
+    known_orders_are_listed_page_by_page_and_awaited_ones_are_not
 }
 
 pub(super) const TTL_MS: i64 = 300_000;
@@ -365,4 +366,39 @@ async fn what_no_task_is_done_with_is_listed_page_by_page(backend: &dyn Backend)
         }
         assert_eq!(all, expected, "{limit}");
     }
+}
+
+async fn known_orders_are_listed_page_by_page_and_awaited_ones_are_not(backend: &dyn Backend) {
+    let shop = Shop::open(backend).await;
+    shop.put_one(&key(1, 0), 1, 4).await;
+    for (by, of) in [(key(1, 0), 7), (key(1, 1), 2), (key(2, 0), 9)] {
+        shop.record(&by, of).await;
+    }
+    let rejected = NewOrder { state: OrderState::Rejected, ..bought(5) };
+    shop.store.record_orders(&key(2, 1), &[rejected]).await.unwrap();
+    let (mut seen, mut after) = (Vec::new(), None);
+    while let page = shop.store.list_orders(after, 2).await.unwrap()
+        && let Some(last) = page.last()
+    {
+        assert!(page.len() <= 2);
+        after = Some(last.order);
+        seen.extend(page.into_iter().map(|order| (order.order.get(), order.shard, order.state, order.file)));
+    }
+    let accepted = OrderState::Accepted;
+    let expected = [
+        (2, shard(1), accepted, file(1)),
+        (5, shard(1), OrderState::Rejected, file(2)),
+        (7, shard(0), accepted, file(1)),
+        (9, shard(0), accepted, file(2)),
+    ];
+    assert_eq!(seen, expected);
+    // Its purchase came: what waits for it is a decided one, and no other.
+    assert_eq!(shop.store.backlog().await.unwrap().decided(), 0);
+    shop.store.record_orders(&key(2, 0), &[bought(4)]).await.unwrap();
+    assert_eq!(shop.store.backlog().await.unwrap().decided(), 1);
+    shop.clock.advance_ms(TTL_MS + 1);
+    shop.put_one(&key(3, 0), 1, 44).await;
+    shop.clock.advance_ms(TTL_MS + 1);
+    let backlog = shop.store.backlog().await.unwrap();
+    assert_eq!((backlog.due, backlog.overdue, backlog.decided()), (2, 1, 1), "an overdue one has no purchase");
 }

@@ -30,7 +30,7 @@ fn migrations_of(dialect: &str, kind: &str) -> String {
     paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
 }
 
-/// The CREATE TABLE statements by (database, table), each whole.
+/// The CREATE TABLE statements by (database, table), each whole, with the columns that were added later.
 fn tables(sql: &str) -> BTreeMap<(String, String), String> {
     let mut tables = BTreeMap::new();
     let mut database = String::new();
@@ -42,10 +42,24 @@ fn tables(sql: &str) -> BTreeMap<(String, String), String> {
         if let Some(create) = rest.strip_prefix("CREATE TABLE ") {
             let name = create.trim_start_matches("IF NOT EXISTS ").split_whitespace().next().unwrap();
             let whole = create.split(";\n").next().unwrap();
-            tables.insert((database.clone(), name.to_owned()), whole.to_owned());
+            tables.insert((database.clone(), name.to_owned()), plain(whole));
+        }
+        if let Some(alter) = rest.strip_prefix("ALTER TABLE ") {
+            let (name, column) = alter.split(";\n").next().unwrap().split_once(" ADD COLUMN ").unwrap();
+            let create = tables.get_mut(&(database.clone(), name.to_owned())).unwrap();
+            // A later column stands before the keys, as in a table that is made at once.
+            let is_key = |line: &&str| NO_COLUMN.iter().any(|word| line.starts_with(word)) || line.starts_with(')');
+            let key = create.lines().find(is_key).unwrap().to_owned();
+            *create = create.replacen(&format!("\n{key}"), &format!("\n{column},\n{key}"), 1);
         }
     }
     tables
+}
+
+/// A statement without its comments and with single spaces.
+fn plain(statement: &str) -> String {
+    let lines = statement.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n")
 }
 
 fn columns(create: &str) -> BTreeSet<String> {

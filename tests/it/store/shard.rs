@@ -16,6 +16,8 @@ on_every_backend! {
     shards_are_told_apart
     values_are_stored_as_they_are
     a_big_file_is_delivered_whole
+    the_digest_of_the_rows_is_the_same_on_every_database
+    a_row_that_was_changed_is_told_by_its_delivery
 }
 
 fn row(number: u32, line: u64) -> EventRow {
@@ -136,4 +138,84 @@ async fn a_big_file_is_delivered_whole(backend: &dyn Backend) {
     let sums =
         "SELECT concat_ws(' ', count(*), count(DISTINCT source_line), min(source_line), max(source_line)) FROM events";
     assert_eq!(backend.texts(&backend.shard(shard(0)), sums).await, ["2777 2777 1 2777"]);
+}
+
+/// Every value that a column takes: what is written is what is read, whatever the dialect.
+fn wide_rows() -> Vec<EventRow> {
+    let moment = |text: &str| Moment::parse(text).unwrap();
+    vec![
+        EventRow { event_type: 0, shop_id: Some(i64::MIN), user_id: Some(i64::MAX), ..row(1, 1) },
+        EventRow {
+            event_type: 3,
+            shop_id: None,
+            user_id: None,
+            timestamp: moment("1969-12-31 23:59:59.999"),
+            ..row(1, 2)
+        },
+        EventRow { event_type: 4, shop_id: Some(0), user_id: Some(0), ..row(1, 9_007_199_254_740_993) },
+        EventRow { timestamp: moment("1000-01-01 00:00:00.000"), ..row(1, 3) },
+        EventRow { timestamp: moment("9999-12-31 23:59:59.999"), ..row(1, 4) },
+        // An early return of an earlier file.
+        EventRow { event_type: 3, ..row(0, 7) },
+    ]
+}
+
+/// It stands in databases, and rows are moved from one to another: the value is part of the format.
+async fn the_digest_of_the_rows_is_the_same_on_every_database(backend: &dyn Backend) {
+    let store = open_one_shard(backend, 5).await;
+    let rows = wide_rows();
+    let of_rows = |number: u32, rows: Vec<EventRow>| Delivery {
+        key: key(number, 5),
+        rows: rows.len() as u64,
+        source: Box::new(rows.into_iter().map(Ok)),
+        sha256: Digest::new([7; 32]),
+    };
+    store.deliver(of_rows(1, rows)).await.unwrap();
+    store.deliver(of_rows(2, Vec::new())).await.unwrap();
+    let census = store.census(shard(5)).await.unwrap();
+    assert_eq!((census.rows, census.unmarked.len(), census.unattributed.len()), (6, 0, 0));
+    assert!(census.sent.iter().all(shopctl::store::SentFile::is_as_delivered), "{census:?}");
+    let url = backend.shard(shard(5));
+    let markers = backend.texts(&url, "SELECT rows_sha256 FROM sent_file ORDER BY filename").await;
+    assert_eq!(
+        markers,
+        ["8d2c3cb74354a1594918d44d58c473d7d10f752498b2c4fd18e52ca9d0c738a3".to_owned(), "0".repeat(64)]
+    );
+    let deliveries = "SELECT DISTINCT concat_ws(' ', source_file, delivered_with) AS names FROM events ORDER BY names";
+    assert_eq!(
+        backend.texts(&url, deliveries).await,
+        ["20250101000000 20250101000001", "20250101000001 20250101000001"]
+    );
+}
+
+async fn a_row_that_was_changed_is_told_by_its_delivery(backend: &dyn Backend) {
+    let (store, url) = (open_one_shard(backend, 0).await, backend.shard(shard(0)));
+    for (number, byte) in [(1, 1), (2, 2)] {
+        store.deliver(delivery(number, 3, byte)).await.unwrap();
+    }
+    let as_delivered = async || {
+        let census = store.census(shard(0)).await.unwrap();
+        census.sent.iter().map(|sent| (sent.present, sent.is_as_delivered())).collect::<Vec<_>>()
+    };
+    assert_eq!(as_delivered().await, [(3, true), (3, true)]);
+    let of_second = "WHERE source_file = '20250101000002' AND source_line = 2";
+    let changes = [
+        ("shop_id = 4", "shop_id = 3"),
+        ("shop_id = NULL", "shop_id = 3"),
+        ("user_id = 0", "user_id = NULL"),
+        ("event_type = 2", "event_type = 1"),
+        ("shard = 1", "shard = 0"),
+        ("`timestamp` = '2025-01-01 00:00:00.008'", "`timestamp` = '2025-01-01 00:00:00.007'"),
+    ];
+    for (change, back) in changes {
+        backend.change(&url, &format!("UPDATE events SET {change} {of_second}")).await;
+        assert_eq!(as_delivered().await, [(3, true), (3, false)], "{change}");
+        backend.change(&url, &format!("UPDATE events SET {back} {of_second}")).await;
+        assert_eq!(as_delivered().await, [(3, true), (3, true)], "{back}");
+    }
+    // A row that is put back is the same row, whatever its id is now.
+    backend.change(&url, &format!("UPDATE events SET id = id + 100 {of_second}")).await;
+    assert_eq!(as_delivered().await, [(3, true), (3, true)]);
+    backend.change(&url, &format!("UPDATE events SET delivered_with = '20250101000001' {of_second}")).await;
+    assert_eq!(as_delivered().await, [(4, false), (2, false)]);
 }

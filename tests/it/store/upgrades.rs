@@ -18,6 +18,7 @@ mod of_rows {
 
     on_every_backend! {
         a_shard_of_the_first_version_keeps_its_rows_and_gets_its_books
+        code_of_the_second_version_works_on_the_digests_schema
     }
 }
 
@@ -28,6 +29,8 @@ on_every_server! {
 
 /// What the shards' second migration is called.
 const BOOKS: &str = "0002_books";
+/// How many migrations a shard's database has.
+const KNOWN: usize = 3;
 /// How a program notes on a server what it has applied.
 const NOTES: &str = "CREATE TABLE schema_migration (
     number INT NOT NULL, name VARCHAR(255) NOT NULL, statements INT NOT NULL, finished_at DATETIME(3) NULL, PRIMARY KEY (number)
@@ -59,7 +62,16 @@ fn every_later_migration_has_its_test_here() {
         }
     }
     later.sort();
-    assert_eq!(later, ["mysql/shard/0002_books.sql", "sqlite/shard/0002_books.sql", "sqlite/worker/0002_trade.sql"]);
+    assert_eq!(
+        later,
+        [
+            "mysql/shard/0002_books.sql",
+            "mysql/shard/0003_row_digests.sql",
+            "sqlite/shard/0002_books.sql",
+            "sqlite/shard/0003_row_digests.sql",
+            "sqlite/worker/0002_trade.sql"
+        ]
+    );
 }
 
 /// A shard's database as the program left it that knew the first migration only.
@@ -121,11 +133,12 @@ async fn a_shard_of_the_first_version_keeps_its_rows_and_gets_its_books(backend:
     assert_eq!((before.0.len(), before.1.len()), (3, 1));
 
     let behind = schema_state(&url, SchemaKind::Shard).await.unwrap();
-    assert_eq!(behind, Some(SchemaState { applied: 1, known: 2 }));
+    assert_eq!(behind, Some(SchemaState { applied: 1, known: KNOWN }));
     // The role itself migrates, when it first needs the database.
     let store = open_shard(&url, Clock::System).await.unwrap();
     store.ping().await.unwrap();
-    assert_eq!(schema_state(&url, SchemaKind::Shard).await.unwrap(), Some(SchemaState { applied: 2, known: 2 }));
+    let current = Some(SchemaState { applied: KNOWN, known: KNOWN });
+    assert_eq!(schema_state(&url, SchemaKind::Shard).await.unwrap(), current);
     assert_eq!((backend.texts(&url, events).await, backend.texts(&url, markers).await), before);
 
     assert_eq!(store.deliver(delivery(1, 0xab, Vec::new())).await.unwrap(), Delivered::Before);
@@ -136,7 +149,34 @@ async fn a_shard_of_the_first_version_keeps_its_rows_and_gets_its_books(backend:
     let census = store.census(shard(0)).await.unwrap();
     let sent: Vec<_> = census.sent.iter().map(|sent| (sent.file.clone(), sent.rows, sent.present)).collect();
     assert_eq!((census.rows, sent), (4, vec![(file(1), 3, 3), (file(3), 1, 1)]));
+    assert!(census.sent[0].is_undigested() && !census.sent[1].is_undigested(), "the rows of before have no digest");
+    assert!(census.sent[1].is_as_delivered(), "{census:?}");
     assert_eq!(store.list_shelves(None, 9).await.unwrap()[0].count, Some(7));
+    store.close().await;
+}
+
+/// A sender that knows neither of the new columns goes on beside one that does: its rows and markers are as they were.
+async fn code_of_the_second_version_works_on_the_digests_schema(backend: &dyn Backend) {
+    let url = backend.shard(shard(0));
+    migrate(&url, SchemaKind::Shard).await.unwrap();
+    let old_marker = "INSERT INTO sent_file (filename, shard, sha256, `rows`, sent_at)
+         VALUES ('20250101000001', 0, '{sha256}', 2, '2025-01-01 00:00:01.000')";
+    let old_rows =
+        "INSERT INTO events (event_type, shop_id, user_id, `timestamp`, shard, created_at, source_file, source_line)
+         VALUES (0, 3, NULL, '2025-01-01 00:00:00.007', 0, '2025-01-01 00:00:01.000', '20250101000001', 1),
+                (3, NULL, 5, '2025-01-01 00:00:00.007', 0, '2025-01-01 00:00:01.000', '20250101000000', 9)";
+    backend.change(&url, &old_marker.replace("{sha256}", &"ab".repeat(32))).await;
+    backend.change(&url, old_rows).await;
+    let store = open_shard(&url, Clock::System).await.unwrap();
+    assert_eq!(store.deliver(delivery(1, 0xab, Vec::new())).await.unwrap(), Delivered::Before);
+    let rows = vec![row(2, 1, None), row(1, 2, None)];
+    assert_eq!(store.deliver(delivery(2, 1, rows)).await.unwrap(), Delivered::Now);
+    let census = store.census(shard(0)).await.unwrap();
+    let sent: Vec<_> = census.sent.iter().map(|sent| (sent.rows, sent.present, sent.is_undigested())).collect();
+    assert_eq!(sent, [(2, 1, true), (2, 2, false)]);
+    assert!(census.sent[1].is_as_delivered(), "{census:?}");
+    let of_earlier = census.unattributed.into_iter().collect::<Vec<_>>();
+    assert_eq!((of_earlier, census.unmarked.len()), (vec![("20250101000000".to_owned(), 1)], 0));
     store.close().await;
 }
 
@@ -186,10 +226,13 @@ async fn a_migration_waits_for_the_one_that_is_at_it(backend: &Served) {
         }
     };
     tokio::time::timeout(WAIT_MAX, waits).await.unwrap();
-    assert_eq!(schema_state(&url, SchemaKind::Shard).await.unwrap(), Some(SchemaState { applied: 1, known: 2 }));
+    assert_eq!(schema_state(&url, SchemaKind::Shard).await.unwrap(), Some(SchemaState { applied: 1, known: KNOWN }));
     other.query_drop(format!("DO RELEASE_LOCK({lock})")).await.unwrap();
     tokio::time::timeout(WAIT_MAX, migrating).await.unwrap().unwrap().unwrap();
-    assert_eq!(schema_state(&url, SchemaKind::Shard).await.unwrap(), Some(SchemaState { applied: 2, known: 2 }));
+    assert_eq!(
+        schema_state(&url, SchemaKind::Shard).await.unwrap(),
+        Some(SchemaState { applied: KNOWN, known: KNOWN })
+    );
 }
 
 #[test]

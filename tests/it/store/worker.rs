@@ -128,7 +128,12 @@ async fn a_look_at_the_state_is_of_one_moment() {
     finish(&mut *state, 3);
     state.commit().unwrap();
 
+    let outcomes = look.list_outcomes(None, 10).await.unwrap();
+    assert!(outcomes.is_sorted_by_key(|outcome| outcome.order_id), "{outcomes:?}");
+    assert_eq!(outcomes[1..], look.list_outcomes(Some(outcomes[0].order_id), 10).await.unwrap());
     let orders = look.list_orders(None, 10).await.unwrap();
+    let accepted = outcomes.iter().filter(|outcome| outcome.is_accepted).map(|outcome| outcome.order_id);
+    assert!(accepted.eq(orders.iter().map(|order| order.order_id)) && outcomes.len() > orders.len(), "{outcomes:?}");
     let bought = Bought { user_id: Some(7), shop_id: 2, good_id: 3, qty: 2, price: Money::from_minor(150) };
     assert_eq!(orders.len(), 1, "what was rejected is no order: {orders:?}");
     assert_eq!((orders[0].order_id, orders[0].bought, orders[0].returned), (4, Some(bought), 1));

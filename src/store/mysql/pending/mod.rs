@@ -48,6 +48,10 @@ impl PendingStore for MysqlPending {
         self.database.write(&read::LookUp(orders)).await
     }
 
+    async fn list_orders(&self, after: Option<OrderId>, limit: u32) -> Result<Vec<Order>> {
+        self.database.read(&read::ListOrders { after, limit }).await
+    }
+
     async fn put(&self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<PutOutcome>> {
         self.database.write(&write::Put { by, returns, policy: self.policy }).await
     }

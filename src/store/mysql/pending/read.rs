@@ -61,6 +61,24 @@ impl Work for LookUp<'_> {
     }
 }
 
+/// The orders that are known, by number.
+pub(super) struct ListOrders {
+    pub(super) after: Option<OrderId>,
+    pub(super) limit: u32,
+}
+
+#[async_trait]
+impl Work for ListOrders {
+    type Out = Vec<Order>;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Order>> {
+        let select = "SELECT order_id, shop_id, shard, state, filename FROM order_directory
+             WHERE order_id > ? AND state <> 'awaited' ORDER BY order_id LIMIT ?";
+        let rows = tx.rows(select, (self.after.map_or(i64::MIN, OrderId::get), self.limit)).await?;
+        rows.iter().map(order_of).collect()
+    }
+}
+
 /// The kept returns of an order, the oldest first.
 pub(super) struct ListHeld {
     pub(super) order: OrderId,

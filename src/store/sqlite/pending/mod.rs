@@ -89,6 +89,10 @@ impl PendingStore for SqlitePending {
         .await
     }
 
+    async fn list_orders(&self, after: Option<OrderId>, limit: u32) -> Result<Vec<Order>> {
+        self.db.call(move |connection| read::list_orders(connection, after, limit)).await
+    }
+
     async fn put(&self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<PutOutcome>> {
         let (by, returns, policy) = (by.clone(), returns.to_vec(), self.policy);
         self.write(move |tx, now| put(tx, &by, &returns, policy, now)).await

@@ -16,17 +16,32 @@ pub(super) fn standing(connection: &Connection, order: OrderId) -> Result<Option
         "SELECT order_id, shop_id, shard, state, filename FROM order_directory WHERE order_id = ?1 AND state <> 'awaited'",
     )?;
     let mut rows = select.query([order.get()])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
+    rows.next()?.map(order_of).transpose()
+}
+
+/// The orders that are known, by number.
+pub(super) fn list_orders(connection: &Connection, after: Option<OrderId>, limit: u32) -> Result<Vec<Order>> {
+    let mut select = connection.prepare_cached(
+        "SELECT order_id, shop_id, shard, state, filename FROM order_directory
+         WHERE order_id > ?1 AND state <> 'awaited' ORDER BY order_id LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![after.map_or(i64::MIN, OrderId::get), limit])?;
+    let mut orders = Vec::new();
+    while let Some(row) = rows.next()? {
+        orders.push(order_of(row)?);
+    }
+    Ok(orders)
+}
+
+fn order_of(row: &Row<'_>) -> Result<Order> {
     let state: String = row.get("state")?;
-    Ok(Some(Order {
+    Ok(Order {
         order: order_column(row)?,
         shop_id: row.get("shop_id")?,
         shard: shard_column(row, "shard")?,
         state: OrderState::from_name(&state).ok_or_else(|| Error::Broken(format!("column state holds '{state}'")))?,
         file: file_column(row, "filename")?,
-    }))
+    })
 }
 
 /// Whether this very return is kept already.

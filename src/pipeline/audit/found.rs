@@ -20,32 +20,32 @@ pub struct Check {
 
 /// A check that goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct Found {
     /// Entries that were compared.
-    pub(super) compared: u64,
+    pub compared: u64,
     /// Entries that differ.
-    pub(super) differences: u64,
+    pub differences: u64,
     /// The first of them in words.
-    pub(super) named: Vec<String>,
+    pub named: Vec<String>,
     /// Why not everything was compared.
-    pub(super) note: Option<String>,
+    pub note: Option<String>,
     /// Whether that was because work was under way.
-    pub(super) is_under_way: bool,
+    pub is_under_way: bool,
 }
 
 impl Found {
     /// Nothing was compared, for this reason.
-    pub(super) fn nothing(why: impl Into<String>) -> Self {
+    pub fn nothing(why: impl Into<String>) -> Self {
         Self { note: Some(why.into()), ..Self::default() }
     }
 
     /// Nothing was compared, because this is under way.
-    pub(super) fn under_way(why: impl Into<String>) -> Self {
+    pub fn under_way(why: impl Into<String>) -> Self {
         Self { is_under_way: true, ..Self::nothing(why) }
     }
 
     /// Notes a difference.
-    pub(super) fn differ(&mut self, what: String) {
+    pub fn differ(&mut self, what: String) {
         self.differences += 1;
         if self.named.len() < KEPT {
             self.named.push(what);
@@ -53,7 +53,7 @@ impl Found {
     }
 
     /// What is told of it beside the differences themselves.
-    pub(super) fn check(&self) -> Check {
+    pub fn check(&self) -> Check {
         let Self { compared, differences, ref note, is_under_way, .. } = *self;
         Check { compared, differences, note: note.clone(), is_under_way }
     }
