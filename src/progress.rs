@@ -15,6 +15,13 @@ const CALM_EVERY: Duration = Duration::from_secs(10);
 /// Between two movements of a bar that is not moved otherwise.
 const BREATH: Duration = Duration::from_millis(250);
 
+/// Work of so many bytes.
+const BYTES: &str = "{prefix} {wide_bar} {percent:>3}%  {bytes_per_sec}  {eta} left  {msg}";
+/// Work of an unknown number of bytes.
+const STREAM: &str = "{prefix} {spinner} {bytes}  {bytes_per_sec}  {msg}";
+/// Work of so many pieces.
+const PIECES: &str = "{prefix} {wide_bar} {pos} of {len}  {per_sec}  {eta} left";
+
 /// The bars of a process.
 #[derive(Debug, Clone)]
 pub struct Progress(MultiProgress);
@@ -40,16 +47,12 @@ impl Progress {
 
     /// A bar for work of so many bytes; without, what was done and how fast is all that can be shown.
     pub fn bytes(&self, what: &'static str, bytes: Option<u64>) -> Bar {
-        let style = match bytes {
-            Some(_) => "{prefix} {wide_bar} {percent:>3}%  {bytes_per_sec}  {eta} left  {msg}",
-            None => "{prefix} {spinner} {bytes}  {bytes_per_sec}  {msg}",
-        };
-        self.bar(what, bytes, style)
+        self.bar(what, bytes, if bytes.is_some() { BYTES } else { STREAM })
     }
 
     /// A bar for so many pieces of work.
     pub fn pieces(&self, what: &'static str, pieces: u64) -> Bar {
-        self.bar(what, Some(pieces), "{prefix} {wide_bar} {pos} of {len}  {per_sec}  {eta} left")
+        self.bar(what, Some(pieces), PIECES)
     }
 
     fn bar(&self, what: &'static str, length: Option<u64>, style: &str) -> Bar {
@@ -133,7 +136,7 @@ mod tests {
 
     #[test]
     fn every_style_is_one() {
-        for style in ["{prefix} {wide_bar} {percent:>3}%  {bytes_per_sec}  {eta} left  {msg}"] {
+        for style in [BYTES, STREAM, PIECES] {
             assert!(ProgressStyle::with_template(style).is_ok());
         }
         let progress = Progress(MultiProgress::with_draw_target(ProgressDrawTarget::hidden()));

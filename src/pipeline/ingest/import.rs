@@ -343,7 +343,9 @@ mod tests {
         let input = Input::open(&path).unwrap();
         let (size, read) = (input.bytes(), Arc::new(AtomicU64::new(0)));
         let counter = Arc::clone(&read);
-        let count = move |bytes| drop(counter.fetch_add(bytes, Ordering::Relaxed));
+        let count = move |bytes| {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        };
         assert_eq!(io::read_to_string(input.read(count).unwrap()).unwrap(), "a\n");
         assert_eq!(size, Some(read.load(Ordering::Relaxed)), "counted as they lie there");
     }

@@ -48,7 +48,7 @@ fn small() -> Vec<u8> {
     // An order that is refused, and its return.
     lines.push_str(&bought(300, 5).replace("2.50", "-1"));
     lines.push_str(&returned(300, "refused"));
-    while lines.lines().count() % 100 != 0 {
+    while !lines.lines().count().is_multiple_of(100) {
         lines.push_str(&(event(4, r#""shop_id":2,"active":true"#) + "\n"));
     }
     lines.extend((0..150).step_by(2).map(|order| returned(order, "handed over")));
