@@ -51,6 +51,10 @@ image:
 chaos *ARGS:
     tests/chaos {{ARGS}}
 
+# Makes faults on purpose, one at a time, and sees whether a test fails, as in: just mutants --embedded fsync
+mutants *ARGS:
+    tests/mutants {{ARGS}}
+
 # Everything in one process on ./shared
 up *ARGS:
     cargo run --release --locked -- up {{ARGS}}

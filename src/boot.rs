@@ -15,6 +15,7 @@ use crate::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes
 use crate::pipeline::client::ClientError;
 use crate::pipeline::driver::Watch;
 use crate::pipeline::fault::Fault;
+use crate::pipeline::hold;
 use crate::pipeline::ingest::once::OnceError;
 use crate::pipeline::ingest::settle::SettleError;
 use crate::shutdown::Stop;
@@ -72,6 +73,8 @@ pub enum Exit {
     Ok = 0,
     /// Something failed; the last message says what.
     Failed = 1,
+    /// `status`: something waits and nothing moves.
+    Stuck = 2,
     /// Bad usage or settings; nothing was touched.
     Usage = 64,
     /// Something that is needed does not answer: try again later.
@@ -121,7 +124,7 @@ impl From<store::Error> for Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let exit = if matches!(error, ClientError::Unavailable { .. }) { Exit::TryLater } else { Exit::Failed };
+        let exit = if error.is_away() { Exit::TryLater } else { Exit::Failed };
         Self { exit, message: error.to_string() }
     }
 }
@@ -234,6 +237,11 @@ impl Context {
     ) -> Result<Exit, Failure> {
         let Some(bound) = self.bound.take() else {
             return Err(Failure::new("there is no listener"));
+        };
+        let Some(_held) = hold::while_running(&self.settings.shared.dir) else {
+            let shared = self.settings.shared.dir.display();
+            let message = format!("'shopctl restore' is at work on {shared}; start the role when it has ended");
+            return Err(Failure { exit: Exit::TryLater, message });
         };
         log::info!(role = self.name, addr:% = bound.addr(), version = env!("CARGO_PKG_VERSION"), commit = env!("SHOPCTL_COMMIT"); "listening");
         let probes = probes::routes(self.readiness.clone(), self.metrics.clone(), self.stop.clone());

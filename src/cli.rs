@@ -6,8 +6,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::role::{
-    apid, audit, balance, cache, config, healthcheck, ingest, migrate, rejects, retry, send, split, status, trace, up,
-    work,
+    apid, audit, backup, balance, cache, completions, config, doctor, healthcheck, ingest, man, migrate, rejects,
+    restore, retry, send, split, status, trace, up, work,
 };
 
 /// The version with the commit it was built from.
@@ -67,10 +67,20 @@ pub enum Command {
     Retry(retry::Args),
     /// Create databases and bring their schemas up to date
     Migrate(migrate::Args),
+    /// Copy the shared folder and the embedded databases while the roles run
+    Backup(backup::Args),
+    /// Put a backup in the place of the shared folder
+    Restore(restore::Args),
+    /// Look for what may be wrong around the roles, and say what to do
+    Doctor(doctor::Args),
     /// Ask a role on this machine whether it is well
     Healthcheck(healthcheck::Args),
     /// Show and check the settings
     Config(config::Args),
+    /// Print what a shell needs to complete commands and flags
+    Completions(completions::Args),
+    /// Print the manual page, or write all pages into a folder
+    Man(man::Args),
 }
 
 impl Command {
@@ -92,7 +102,12 @@ impl Command {
             Self::Retry(_) => "retry",
             Self::Migrate(_) => "migrate",
             Self::Healthcheck(_) => "healthcheck",
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
+            Self::Doctor(_) => "doctor",
             Self::Config(_) => "config",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
         }
     }
 }

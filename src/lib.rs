@@ -3,18 +3,20 @@
 //! The map, in reading order: [`event`] what an event is; [`task`] what a task is; [`trade`] what money, orders and
 //! pending returns are; [`store`] where state lives;
 //! [`rules`] what the worker decides; [`pipeline`] how events travel from stage to stage; [`http`] serving;
-//! [`api`] the stage-status API; [`role`] one file per subcommand, started by [`boot`] with the settings of
-//! [`config`] and the words of [`cli`]; [`log_format`], [`text`], [`progress`], [`clock`] and
-//! [`shutdown`] serve them all.
+//! [`api`] the stage-status API; [`doctor`] what may be wrong around the roles; [`role`] one file per subcommand,
+//! started by [`boot`] with the settings of [`config`] and the words of [`cli`]; [`log_format`], [`output`], [`text`],
+//! [`progress`], [`clock`] and [`shutdown`] serve them all.
 
 pub mod api;
 pub mod boot;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod event;
 pub mod http;
 pub mod log_format;
+pub mod output;
 pub mod pipeline;
 pub mod progress;
 pub mod role;

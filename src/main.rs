@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::CommandFactory;
 use shopctl::boot::{Context, Exit, Failure};
 use shopctl::cli::{Cli, Command};
 use shopctl::config::{Loaded, Sources, load};
@@ -37,8 +38,11 @@ fn code(exit: Exit) -> ExitCode {
 
 fn start(cli: Cli) -> Result<Exit, Failure> {
     let mut sources = Sources::of_process(cli.config, cli.set);
-    if let Command::Config(args) = &cli.command {
-        return role::config::run(&sources, args);
+    match &cli.command {
+        Command::Config(args) => return role::config::run(&sources, args),
+        Command::Completions(args) => return role::completions::run(Cli::command(), args),
+        Command::Man(args) => return role::man::run(Cli::command(), args),
+        _ => {}
     }
     if let Command::Up(args) = &cli.command {
         sources.role_defaults = args.defaults();
@@ -80,7 +84,10 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Retry(args) => role::retry::run(context, args).await,
         Command::Migrate(args) => role::migrate::run(context, args).await,
         Command::Healthcheck(args) => role::healthcheck::run(context, args).await,
-        // Handled before the settings were loaded: it has to work when they are wrong.
-        Command::Config(_) => Ok(Exit::Ok),
+        Command::Backup(args) => role::backup::run(context, args).await,
+        Command::Restore(args) => role::restore::run(context, args).await,
+        Command::Doctor(args) => role::doctor::run(context, args).await,
+        // Handled before the settings were loaded: they have to work when those are wrong.
+        Command::Config(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Ok),
     }
 }

@@ -4,14 +4,17 @@
 //!
 //! [`routes`](router) is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
+mod askers;
 pub mod balance;
 pub mod cache;
 mod fault;
 mod files;
 mod gauges;
 mod grace;
+mod journal;
 mod page;
 mod permits;
+mod progress;
 mod refused;
 mod stages;
 mod wake;
@@ -33,10 +36,12 @@ use crate::shutdown::Stop;
 use crate::store::Tracking;
 use crate::task::TaskKey;
 
+use askers::Askers;
 pub use gauges::keep_gauges;
 use grace::Grace;
 use permits::Bearer;
 pub use permits::POLICY;
+use progress::ProgressCache;
 pub use wake::Wakeups;
 
 /// Bytes of a request's body (contracts 4).
@@ -51,6 +56,8 @@ pub struct Api {
     wakeups: Wakeups,
     books: files::BooksCache,
     grace: Grace,
+    askers: Askers,
+    progress: ProgressCache,
     stop: Stop,
 }
 
@@ -75,7 +82,15 @@ impl Api {
     /// The API over a tracking store.
     pub fn new(tracking: Arc<dyn Tracking>, stop: Stop) -> Self {
         let grace = Grace::begin(Duration::from_millis(tracking.lease_ms()));
-        Self { tracking, wakeups: Wakeups::default(), books: files::BooksCache::default(), grace, stop }
+        Self {
+            tracking,
+            wakeups: Wakeups::default(),
+            books: files::BooksCache::default(),
+            grace,
+            askers: Askers::default(),
+            progress: ProgressCache::default(),
+            stop,
+        }
     }
 }
 
@@ -111,7 +126,8 @@ fn documented() -> OpenApiRouter<Api> {
         .routes(routes!(files::list_files))
         .routes(routes!(files::get_file))
         .routes(routes!(files::summary))
-        .routes(routes!(files::audit));
+        .routes(routes!(files::audit))
+        .routes(routes!(progress::status));
     OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, calls)
 }
 

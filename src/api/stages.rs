@@ -3,16 +3,17 @@
 use axum::extract::State;
 
 use super::fault::to_the_end;
+use super::journal::{self, Before};
 use super::refused::Refused;
 use super::{Api, task_key};
 use crate::http::Problem;
 use crate::http::extract::{Json, Path};
 use crate::http::problem::ProblemBody;
-use crate::store::Report;
+use crate::store::{self, Report};
 use crate::task::counts::COUNT_MAX;
 use crate::task::stage::UnknownName;
 use crate::task::wire::{IngestDoneRequest, IngestDoneResponse, TaskRequest, TaskResponse};
-use crate::task::{Call, Counts, Output, Stage};
+use crate::task::{Call, Counts, Output, Stage, Status, TaskKey};
 
 /// Characters of a reason.
 const REASON_CHARS_MAX: usize = 1000;
@@ -70,12 +71,26 @@ pub(super) async fn transition(
     if request.reason.as_ref().is_some_and(|reason| reason.chars().count() > REASON_CHARS_MAX) {
         return Err(Problem::invalid(format!("reason has more than {REASON_CHARS_MAX} characters")));
     }
-    let (tracking, key) = (api.tracking.clone(), task_key(&request));
+    let key = task_key(&request);
     let report = Report { counts: request.counts, output: request.output, reason: request.reason };
-    let status = to_the_end(async move { tracking.apply(&key, stage, call, report).await }).await;
-    // Also a refusal can change something: the last shard of a file whose shards do not add up is failed.
-    api.wakeups.changed(stage);
-    Ok(axum::Json(TaskResponse { filename: request.filename, shard: request.shard, stage, status: status? }))
+    let status = to_the_end(async move { api.apply(&key, stage, call, report).await }).await?;
+    Ok(axum::Json(TaskResponse { filename: request.filename, shard: request.shard, stage, status }))
+}
+
+impl Api {
+    /// Moves one task, and says in the log what is worth a line.
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> store::Result<Status> {
+        let before = Before::look(self, key, stage, call).await;
+        let reason = report.reason.clone();
+        let result = self.tracking.apply(key, stage, call, report).await;
+        // Also a refusal can change something: the last shard of a file whose shards do not add up is failed.
+        self.wakeups.changed(stage);
+        if let (Some(before), Ok(after)) = (before, &result) {
+            before.tell(*after, reason.as_deref());
+        }
+        journal::tell_loss(self, key, stage, &result).await;
+        result
+    }
 }
 
 /// Refuses numbers over the bound.

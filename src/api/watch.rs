@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::http::Readiness;
 use crate::shutdown::Stop;
 use crate::store::Result;
+use crate::task::Class;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -43,7 +44,7 @@ async fn look_on(at: &dyn Look, readiness: Readiness) {
             log::warn!("the {} does not answer: {problem}", at.name());
         }
         let answers = problem.is_none();
-        readiness.set("database", problem);
+        readiness.set("database", problem.map(|why| Class::DatabaseAway.tag(why)));
         if answers && let Err(e) = at.measure().await {
             log::warn!("cannot look at the {}: {e}", at.name());
         }

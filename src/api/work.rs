@@ -5,11 +5,11 @@ use std::time::Duration;
 use axum::extract::State;
 use tokio::time::{Instant, sleep_until};
 
-use super::Api;
 use super::fault::to_the_end;
 use super::refused::Refused;
 use super::stages::stage_of;
 use super::wake::LOOK_AGAIN;
+use super::{Api, journal};
 use crate::http::Problem;
 use crate::http::extract::{Json, Path};
 use crate::http::problem::ProblemBody;
@@ -107,10 +107,12 @@ async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<(Vec<
         tokio::pin!(bell);
         // From here on a ring is noticed, also one between the look and the wait.
         bell.as_mut().enable();
+        api.askers.note(api.tracking.as_ref(), claim).await;
         // Who does not wait runs once and would leave behind what he does not get now.
         let takes_over = wait.is_zero() || api.grace.is_over();
         let (tracking, own) = (api.tracking.clone(), Claim { takes_over, ..claim.clone() });
         let claimed = to_the_end(async move { tracking.claim(&own).await }).await?;
+        journal::lease_ends(claim.stage, api.tracking.take_lease_ends());
         if !claimed.is_empty() || Instant::now() >= deadline || api.stop.is_requested() {
             return Ok((claimed, waited));
         }

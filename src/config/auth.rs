@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 
 use super::load::Values;
 use super::secret::Secret;
@@ -38,6 +39,7 @@ pub struct Auth {
     /// Listen beyond loopback without tokens.
     pub insecure: bool,
     tokens: Vec<(Party, Secret)>,
+    files: Vec<(String, PathBuf)>,
 }
 
 impl Party {
@@ -61,7 +63,12 @@ impl Party {
 impl Auth {
     /// Tokens of parties, each party's first one first; for tests and for roles that make their own.
     pub fn new(insecure: bool, tokens: Vec<(Party, Secret)>) -> Self {
-        Self { insecure, tokens }
+        Self { insecure, tokens, files: Vec::new() }
+    }
+
+    /// The files that tokens were read from, by the settings that name them.
+    pub fn files(&self) -> &[(String, PathBuf)] {
+        &self.files
     }
 
     /// All tokens that are accepted.
@@ -83,6 +90,11 @@ impl Auth {
     pub(super) fn from_values(values: &Values, faults: &mut Vec<String>) -> Self {
         let mut auth = Self::new(values.flag("auth.insecure"), Vec::new());
         for party in Party::ALL {
+            let file_key = format!("auth.{}_file", party.name());
+            match values.text(&file_key) {
+                "" => {}
+                file => auth.files.push((file_key, PathBuf::from(file))),
+            }
             match read(values, party) {
                 Ok(tokens) => auth.tokens.extend(tokens.into_iter().map(|token| (party, token))),
                 Err(fault) => faults.push(fault),

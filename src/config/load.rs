@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 
+use serde_json::json;
+
 use super::Settings;
 use super::schema::{KEYS, Key, Kind, find};
 use super::secret::{Secret, mask};
@@ -304,6 +306,24 @@ impl Loaded {
             }
         }
         text
+    }
+
+    /// The same as [`Loaded::show`] for programs: the value of every key, or with `origins` an object of value and origin.
+    pub fn show_json(&self, origins: bool) -> serde_json::Value {
+        let mut sections = serde_json::Map::new();
+        for (path, (value, origin)) in &self.values.0 {
+            let (section, name) = path.split_once('.').unwrap_or(("", path));
+            let value = match value {
+                Typed::Text(text) => json!(mask(text)),
+                Typed::Secret(secret) => json!(secret.to_string()),
+                Typed::Int(number) => json!(number),
+                Typed::Rate(rate) => json!(rate),
+                Typed::Bool(flag) => json!(flag),
+            };
+            let shown = if origins { json!({"value": value, "origin": origin}) } else { value };
+            sections.entry(section).or_insert_with(|| json!({}))[name] = shown;
+        }
+        serde_json::Value::Object(sections)
     }
 }
 

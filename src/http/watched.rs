@@ -211,6 +211,14 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    /// Far above every limit below: a read that waits so long waits for ever.
+    const FAILED: Duration = Duration::from_secs(60);
+
+    /// The next byte, or why there is none.
+    async fn next_byte(io: &mut Watched<tokio::io::DuplexStream>) -> io::Result<u8> {
+        tokio::time::timeout(FAILED, io.read_u8()).await.expect("the limits must end this read")
+    }
+
     fn watched(io: tokio::io::DuplexStream, activity: &Arc<Activity>) -> Watched<tokio::io::DuplexStream> {
         let patience = Patience {
             read: Duration::from_millis(50),
@@ -223,7 +231,9 @@ mod tests {
     #[tokio::test]
     async fn write_without_progress_is_given_up() {
         let (io, _reader_that_never_reads) = tokio::io::duplex(64);
-        let fault = watched(io, &Arc::default()).write_all(&[0; 1024]).await.unwrap_err();
+        let mut io = watched(io, &Arc::default());
+        let written = tokio::time::timeout(FAILED, io.write_all(&[0; 1024])).await;
+        let fault = written.expect("the limits must end this write").unwrap_err();
         assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
     }
 
@@ -237,7 +247,7 @@ mod tests {
         assert!(patient.is_err(), "the read must still be waiting: {patient:?}");
         drop(in_flight);
         peer.write_all(b"G").await.unwrap();
-        assert_eq!(io.read_u8().await.unwrap(), b'G');
-        assert_eq!(io.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(next_byte(&mut io).await.unwrap(), b'G');
+        assert_eq!(next_byte(&mut io).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

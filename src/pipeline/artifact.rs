@@ -358,6 +358,58 @@ pub fn list(folder: &Path) -> io::Result<Vec<String>> {
     }
 }
 
+/// What a name in a folder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A plain file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, a pipe or anything else that is never read.
+    Other,
+}
+
+/// What this name stands for; a link is not followed.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn kind(path: &Path) -> io::Result<Kind> {
+    use rustix::fs::FileType;
+    Ok(match FileType::from_raw_mode(plain::stat(path)?.st_mode) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Folder,
+        _ => Kind::Other,
+    })
+}
+
+/// Copies an open file to a new name, and makes the content durable; the folder is the caller's to sync.
+///
+/// # Errors
+/// `AlreadyExists` if the name is taken, else whatever reading, writing or syncing fails with.
+pub fn copy_new(source: &mut File, to: &Path) -> io::Result<Output> {
+    let mut hashed = Hashed::new(create_new(to)?);
+    io::copy(&mut BufReader::with_capacity(BUFFER_BYTES, source), &mut hashed)
+        .map_err(|e| io::Error::new(e.kind(), format!("cannot write {}: {e}", to.display())))?;
+    hashed.inner.sync_all().map_err(|e| io::Error::new(e.kind(), format!("cannot sync {}: {e}", to.display())))?;
+    Ok(hashed.output())
+}
+
+/// Changes the names of two folders, or two files, in one step, and makes that durable.
+///
+/// # Errors
+/// `InvalidInput` or `Unsupported` where the file system knows no such step, else whatever the system says.
+pub fn swap(one: &Path, other: &Path) -> io::Result<()> {
+    plain::rename(one, other, RenameFlags::EXCHANGE)
+}
+
+/// Gives a folder the name of an empty one, or a new name, and makes that durable.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn take_name(from: &Path, to: &Path) -> io::Result<()> {
+    plain::rename(from, to, RenameFlags::empty())
+}
+
 /// The size of a file in bytes.
 ///
 /// # Errors

@@ -41,6 +41,18 @@ pub enum ClientError {
         /// What happened.
         why: String,
     },
+    /// The service is there and cannot help now: try again later.
+    #[error("{service} at {url} answers {status}: {}", if .detail.is_empty() { "it says no more; read its log" } else { .detail })]
+    Failing {
+        /// Who was called.
+        service: Service,
+        /// The base that was called.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it says.
+        detail: String,
+    },
     /// The service does not take our token, or wants one. A matter of settings, not of the call: the same call succeeds
     /// when they are right.
     #[error("{service} at {url} refuses {} ({status}): {}", if *.sent { "our token" } else { "calls without a token" }, .advice)]
@@ -94,7 +106,12 @@ impl fmt::Display for Service {
 impl ClientError {
     /// Whether the same call may succeed later, when what is around it works again.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Denied { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Failing { .. } | Self::Denied { .. })
+    }
+
+    /// Whether there was no answer, or none that helps: the service may have to be started, or to come back.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Failing { .. })
     }
 
     /// Whether another worker has the task by now.
@@ -196,7 +213,8 @@ impl Caller {
         let problem: Problem = body.read_json().unwrap_or_default();
         // 408, 429 and everything from 500: the request is not at fault.
         if status >= 500 || matches!(status, 408 | 429) {
-            return Err(self.unavailable(format!("status {status} {}", problem.detail)));
+            let (service, url) = (self.service, self.base.clone());
+            return Err(ClientError::Failing { service, url, status, detail: problem.detail });
         }
         if matches!(problem.code.as_str(), "unauthorized" | "forbidden") || status == 401 {
             return Err(self.denied(status));

@@ -9,6 +9,7 @@ use super::artifact;
 use super::client::Client;
 use super::fault::Fault;
 use super::folder::{Artifact, UNDELIVERED};
+use super::hold;
 use crate::clock::Clock;
 use crate::config::{Cleanup, Settings};
 use crate::shutdown::Stop;
@@ -125,6 +126,11 @@ impl Cleaner {
 
     /// Removes what is delivered, file by file, until it is over; then, if the rest is to go `aside`, moves that.
     fn clear(&self, aside: bool, is_over: &dyn Fn() -> bool) -> Result<Cleared, Fault> {
+        // What a backup has yet to copy stays where it is.
+        let Some(_held) = hold::while_clearing(&self.own)? else {
+            log::info!(folder:% = self.own.display(); "not cleared: a backup is being made; the next clearing takes it");
+            return Ok(Cleared::default());
+        };
         let mut present: BTreeMap<FileName, Vec<Artifact>> = BTreeMap::new();
         for name in artifact::list(&self.own)? {
             if let Some(found) = Artifact::from_file_name(&name) {

@@ -9,7 +9,7 @@ use crate::config::{Party, Settings};
 use crate::event::ShardId;
 use crate::task::wire::{
     ClaimRequest, ClaimResponse, FileResponse, FilesResponse, HeartbeatResponse, IngestDoneRequest, IngestDoneResponse,
-    OldestResponse, RegisterRequest, RegisterResponse, SummaryResponse, TaskRequest, TaskResponse,
+    OldestResponse, ProgressResponse, RegisterRequest, RegisterResponse, SummaryResponse, TaskRequest, TaskResponse,
 };
 use crate::task::{FileName, Output, Stage, Status};
 
@@ -168,6 +168,14 @@ impl Client {
             next = page.next_cursor.and_then(|last| files.range((Bound::Excluded(last), Bound::Unbounded)).next());
         }
         Ok(())
+    }
+
+    /// How the stages get on, by stage and shard.
+    ///
+    /// # Errors
+    /// [`ClientError`], as for all calls.
+    pub fn progress(&self) -> Result<ProgressResponse, ClientError> {
+        self.0.get("/status")
     }
 
     /// The state of everything in numbers.

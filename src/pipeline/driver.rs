@@ -162,7 +162,7 @@ impl Driver<'_> {
                 }
                 Err(e) if !patient => return Err(e),
                 Err(e) => {
-                    self.watch.api_answers(Some(e.to_string()));
+                    self.watch.api_answers(Some(Fault::from(e.clone()).to_string()));
                     log::warn!(stage = stage.name(), retry_ms = millis(backoff); "{e}");
                     if self.stop.wait(jittered(backoff)) {
                         return Ok((Vec::new(), sent));
@@ -323,7 +323,7 @@ impl Driver<'_> {
                     return other.map(|_| ());
                 }
             };
-            self.watch.api_answers(Some(unanswered.to_string()));
+            self.watch.api_answers(Some(Fault::from(unanswered.clone()).to_string()));
             let is_over = self.stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > patience;
             if is_over || self.stop.is_ended() || began.elapsed() > REPORT_PATIENCE {
                 return Err(unanswered);

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::artifact;
 use super::client::ClientError;
 use crate::store;
+use crate::task::Class;
 
 /// Why a task was not finished.
 #[derive(Debug, thiserror::Error)]
@@ -36,29 +37,43 @@ impl Fault {
         let folder = path.parent().unwrap_or(path);
         if error.kind() == io::ErrorKind::NotFound && artifact::open_folder(folder).is_err() {
             let folder = folder.display();
-            return Self::Surroundings(format!("{error}; the folder {folder} is not there: is it mounted?"));
+            let why = format!("{error}; the folder {folder} is not there: is it mounted?");
+            return Self::Surroundings(Class::DiskAway.tag(why));
         }
         let of_the_file = error.kind() == io::ErrorKind::PermissionDenied
             || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
-        if of_the_file { Self::Attempt(error.to_string()) } else { Self::from(error) }
+        match error.kind() {
+            // A file that is not there may be a file that another machine's mount does not show yet.
+            io::ErrorKind::NotFound => Self::Attempt(Class::Missing.tag(error)),
+            _ if of_the_file => Self::Attempt(Class::Unreadable.tag(error)),
+            _ => Self::from(error),
+        }
     }
 
     /// A panic is a failed attempt: one file must not end the worker of all others.
     pub fn panicked(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Self::Attempt(format!("the stage panicked: {}", text.as_deref().unwrap_or("no text")))
+        let text = text.as_deref().unwrap_or("no text");
+        Self::Attempt(Class::Panicked.tag(format!("the stage panicked: {text}")))
+    }
+}
+
+/// Whether a disk is full, or something else is wrong with it.
+pub fn class_of_disk(error: &io::Error) -> Class {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Class::DiskFull,
+        _ => Class::DiskAway,
     }
 }
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::InvalidData => Self::Corrupt(error.to_string()),
-            // A file that is not there may be a file that another machine's mount does not show yet.
+            io::ErrorKind::InvalidData => Self::Corrupt(Class::Corrupt.tag(error)),
             // A link or a pipe in its place is that file's fault alone.
-            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Self::Attempt(error.to_string()),
-            _ => Self::Surroundings(error.to_string()),
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Self::Attempt(Class::Unreadable.tag(error)),
+            _ => Self::Surroundings(class_of_disk(&error).tag(error)),
         }
     }
 }
@@ -67,8 +82,8 @@ impl From<store::Error> for Fault {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Input(e) => Self::from(e),
-            e if e.is_temporary() => Self::Surroundings(e.to_string()),
-            e => Self::Attempt(e.to_string()),
+            e if e.is_temporary() => Self::Surroundings(Class::DatabaseAway.tag(e)),
+            e => Self::Attempt(Class::DatabaseBroken.tag(e)),
         }
     }
 }
@@ -77,8 +92,9 @@ impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Self {
         match error {
             e if e.is_conflict() => Self::Stale(e.to_string()),
-            e if e.is_temporary() => Self::Surroundings(e.to_string()),
-            e => Self::Attempt(e.to_string()),
+            e @ ClientError::Denied { .. } => Self::Surroundings(Class::TokenRefused.tag(e)),
+            e if e.is_temporary() => Self::Surroundings(Class::ServiceAway.tag(e)),
+            e => Self::Attempt(Class::ServiceRefused.tag(e)),
         }
     }
 }

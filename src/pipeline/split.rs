@@ -15,7 +15,7 @@ use super::rejects::RejectsDraft;
 use crate::event::raw::{RawEvent, RawPayload};
 use crate::event::reject::require_line_feed;
 use crate::event::{LineReader, Next, Reason, Reject, ShardCount, ShardId, shard};
-use crate::task::{Claimed, Counts, FileName, Output, Stage, TaskKey};
+use crate::task::{Claimed, Class, Counts, FileName, Output, Stage, TaskKey};
 
 /// Lines between two looks at the lease.
 pub(super) const LINES_PER_CHECK: u64 = 4096;
@@ -105,7 +105,8 @@ impl<'a> Split<'a> {
         for (shard, token) in &task.shards {
             let Some(place) = places.get_mut(usize::from(shard.get())) else {
                 let (file, count) = (&task.file, task.count.get());
-                return Err(Fault::Corrupt(format!("{file} has {count} shards, shard {shard} is none of them")));
+                let why = format!("{file} has {count} shards, shard {shard} is none of them");
+                return Err(Fault::Corrupt(Class::Internal.tag(why)));
             };
             *place = Some(parts.len());
             let draft = |artifact: Artifact| Draft::create(&folder.path_of(&artifact), *token);

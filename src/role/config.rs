@@ -2,8 +2,9 @@
 //!
 //! Reads the settings as every role does. Run: `shopctl config show`.
 
-use crate::boot::{Exit, Failure, say};
+use crate::boot::{Exit, Failure, say, say_json};
 use crate::config::{Sources, load, schema};
+use crate::output::OutputArgs;
 
 /// Shows and checks the settings.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,6 +24,8 @@ enum Command {
         /// Add where each value comes from
         #[arg(long)]
         origin: bool,
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Check the settings and print everything that is wrong with them
     Check,
@@ -37,7 +40,8 @@ enum Command {
 pub fn run(sources: &Sources, args: &Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Default => say(&schema::sample())?,
-        Command::Show { origin } => say(&load(sources)?.show(origin))?,
+        Command::Show { origin, output } if output.is_json() => say_json(&load(sources)?.show_json(origin))?,
+        Command::Show { origin, .. } => say(&load(sources)?.show(origin))?,
         Command::Check => {
             load(sources)?;
             say("the settings are right\n")?;

@@ -2,14 +2,18 @@
 //!
 //! Sends one GET to the role's probes and waits 2 s at the most. Run: `shopctl healthcheck apid`.
 
+use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::time::Duration;
+
+use serde_json::json;
 
 use super::{apid, balance, cache, ingest, send, split, work};
 use crate::boot::{Context, Exit, Failure, say};
 use crate::config::Settings;
 use crate::event::ShardId;
 use crate::log_format::clean;
+use crate::output::OutputArgs;
 
 /// The longest that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,7 +32,8 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1024;
   shopctl healthcheck http://10.0.0.5:8082   a role that does not listen on 127.0.0.1
 
 It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else at the role's own port.
-Without a role all of these are asked, of the workers that of SHARD_ID or shard 0, and those that answer must be well.
+Without a role all of these are asked, of the workers that of SHARD_ID or those of all shards, and
+those that answer must be well.
 Exit codes: 0 it is well, 1 it is not or does not answer within 2 s, 64 bad usage or settings.")]
 pub struct Args {
     /// The role (ingest, apid, balance, cache, split, work, send), or the URL where it listens
@@ -43,6 +48,8 @@ pub struct Args {
     /// Ask whether it is ready for work, not only whether it lives
     #[arg(long)]
     ready: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +83,7 @@ fn target(text: &str) -> Result<Target, String> {
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let path = if args.ready { "/ready" } else { "/health" };
     let bases = bases(&args, &ctx.settings)?;
-    tokio::task::spawn_blocking(move || ask_all(&bases, path)).await?
+    tokio::task::spawn_blocking(move || ask_all(&bases, path, args.output)).await?
 }
 
 /// Where the role is asked, or all roles.
@@ -92,8 +99,11 @@ fn bases(args: &Args, settings: &Settings) -> Result<Vec<String>, Failure> {
             None => return Err(Failure::usage("which worker? say --shard N, or set SHARD_ID")),
         },
         (None, None) => {
-            let own = args.shard.map_or(work::PORT, worker);
-            return Ok(PORTS.into_iter().chain([own]).map(here).collect());
+            let shards = settings.pipeline.shards_count.shards();
+            let workers = shards.filter(|shard| args.shard.is_none_or(|own| own == *shard)).map(worker);
+            let own = args.shard.map(worker).into_iter();
+            let ports: BTreeSet<u16> = PORTS.into_iter().chain(workers).chain(own).collect();
+            return Ok(ports.into_iter().map(here).collect());
         }
     };
     if port == 0 {
@@ -103,9 +113,9 @@ fn bases(args: &Args, settings: &Settings) -> Result<Vec<String>, Failure> {
 }
 
 /// Asks them; where there are several, those that do not answer at all are not here.
-fn ask_all(bases: &[String], path: &str) -> Result<Exit, Failure> {
+fn ask_all(bases: &[String], path: &str, output: OutputArgs) -> Result<Exit, Failure> {
     if let [only] = bases {
-        return ask(&format!("{only}{path}"));
+        return ask(&format!("{only}{path}"), output);
     }
     let is_here = |base: &&String| TcpStream::connect(base.trim_start_matches("http://")).is_ok();
     let here: Vec<&String> = bases.iter().filter(is_here).collect();
@@ -113,11 +123,11 @@ fn ask_all(bases: &[String], path: &str) -> Result<Exit, Failure> {
         let bases = bases.join(", ");
         return Err(Failure::new(format!("no role answers at {bases}; name it, or say its port with --port N")));
     }
-    here.into_iter().try_for_each(|base| ask(&format!("{base}{path}")).map(drop))?;
+    here.into_iter().try_for_each(|base| ask(&format!("{base}{path}"), output).map(drop))?;
     Ok(Exit::Ok)
 }
 
-fn ask(url: &str) -> Result<Exit, Failure> {
+fn ask(url: &str, output: OutputArgs) -> Result<Exit, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(TIMEOUT))
@@ -125,10 +135,15 @@ fn ask(url: &str) -> Result<Exit, Failure> {
         .proxy(None)
         .build()
         .into();
-    let not_well = |why: String| Failure::new(format!("{url} is not well: {}", clean(&why)));
+    let not_well = |why: String| {
+        let failure = Failure::new(format!("{url} is not well: {}", clean(&why)));
+        let line = json!({"url": url, "is_well": false, "why": why});
+        if output.is_json() { say(&format!("{line}\n")).err().unwrap_or(failure) } else { failure }
+    };
     let mut response = agent.get(url).call().map_err(|e| not_well(e.to_string()))?;
     if response.status().is_success() {
-        say(&format!("{url} is well\n"))?;
+        let line = json!({"url": url, "is_well": true});
+        say(&if output.is_json() { format!("{line}\n") } else { format!("{url} is well\n") })?;
         return Ok(Exit::Ok);
     }
     let status = response.status().as_u16();
@@ -149,7 +164,7 @@ mod tests {
 
     fn args(word: &str, port: Option<u16>, shard: Option<u64>) -> Args {
         let target = (!word.is_empty()).then(|| target(word).unwrap());
-        Args { target, port, shard: shard.and_then(ShardId::new), ready: false }
+        Args { target, port, shard: shard.and_then(ShardId::new), ready: false, output: OutputArgs::default() }
     }
 
     #[test]
@@ -171,6 +186,10 @@ mod tests {
         }
         let all = bases(&args("", None, Some(3)), &own).unwrap();
         assert!(all.contains(&"http://127.0.0.1:8082".to_owned()) && all.contains(&"http://127.0.0.1:8103".to_owned()));
+        let every = bases(&args("", None, None), &settings(&[("pipeline.shards_count", "3")])).unwrap();
+        for port in [8100, 8101, 8102] {
+            assert!(every.contains(&format!("http://127.0.0.1:{port}")), "the worker at {port} is not asked");
+        }
         assert!(target("juggle").is_err());
     }
 }

@@ -3,9 +3,12 @@
 //! Every role brings the databases it opens up to date by itself; this does it beforehand, as a user who may, and
 //! creates databases that are missing. Run: `shopctl migrate up`, `shopctl migrate status`.
 
-use crate::boot::{Context, Exit, Failure, say};
+use serde_json::json;
+
+use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::config::Settings;
-use crate::store::{self, SchemaKind, StoreUrl};
+use crate::output::OutputArgs;
+use crate::store::{self, SchemaKind, SchemaState, StoreUrl};
 
 /// Creates missing databases, applies what is missing in them, or shows how far they are.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,9 +31,9 @@ pub struct Args {
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Action {
     /// Create missing databases and apply missing migrations
-    Up,
+    Up(OutputArgs),
     /// Show how far each database is; changes nothing
-    Status,
+    Status(OutputArgs),
 }
 
 /// Migrates, or shows how far the databases are.
@@ -38,29 +41,46 @@ pub enum Action {
 /// # Errors
 /// [`Failure`] when a database does not answer or cannot be migrated.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
-    let mut exit = Exit::Ok;
+    let (is_up, output) = match args.action {
+        Action::Up(output) => (true, output),
+        Action::Status(output) => (false, output),
+    };
+    let (mut exit, mut lines) = (Exit::Ok, Vec::new());
     for (url, kind) in databases(&ctx.settings)? {
-        if matches!(args.action, Action::Up) {
+        if is_up {
             store::migrate(&url, kind).await?;
         }
-        let line = match store::schema_state(&url, kind).await? {
-            Some(state) if state.is_current() => format!("{url}: schema {}, up to date", state.applied),
-            Some(state) if state.applied > state.known => {
-                exit = Exit::Failed;
-                format!("{url}: schema {}, newer than this program, which knows {}", state.applied, state.known)
-            }
-            Some(state) => {
-                exit = Exit::Failed;
-                format!("{url}: schema {} of {}; run 'shopctl migrate up'", state.applied, state.known)
-            }
-            None => {
-                exit = Exit::Failed;
-                format!("{url}: there is no such database; run 'shopctl migrate up'")
-            }
-        };
-        say(&format!("{line}\n"))?;
+        let state = store::schema_state(&url, kind).await?;
+        let (is_current, text) = describe(state);
+        if !is_current {
+            exit = Exit::Failed;
+        }
+        if output.is_json() {
+            let (applied, known) = state.map_or((None, None), |state| (Some(state.applied), Some(state.known)));
+            let url = url.to_string();
+            lines.push(
+                json!({"database": url, "applied": applied, "known": known, "is_current": is_current, "state": text}),
+            );
+        } else {
+            say(&format!("{url}: {text}\n"))?;
+        }
+    }
+    if output.is_json() {
+        say_json(&json!({"databases": lines}))?;
     }
     Ok(exit)
+}
+
+/// Whether a database is as it must be, and how far it is.
+fn describe(state: Option<SchemaState>) -> (bool, String) {
+    match state {
+        Some(state) if state.is_current() => (true, format!("schema {}, up to date", state.applied)),
+        Some(state) if state.applied > state.known => {
+            (false, format!("schema {}, newer than this program, which knows {}", state.applied, state.known))
+        }
+        Some(state) => (false, format!("schema {} of {}; run 'shopctl migrate up'", state.applied, state.known)),
+        None => (false, "there is no such database; run 'shopctl migrate up'".to_owned()),
+    }
 }
 
 fn databases(settings: &Settings) -> Result<Vec<(StoreUrl, SchemaKind)>, Failure> {

@@ -3,13 +3,18 @@
 
 pub mod apid;
 pub mod audit;
+pub mod backup;
 pub mod balance;
 pub mod cache;
+pub mod completions;
 pub mod config;
+pub mod doctor;
 pub mod healthcheck;
 pub mod ingest;
+pub mod man;
 pub mod migrate;
 pub mod rejects;
+pub mod restore;
 pub mod retry;
 pub mod send;
 pub mod split;

@@ -2,10 +2,13 @@
 //!
 //! Talks to the API. Run: `shopctl retry 20250101000000`.
 
+use serde_json::json;
+
 use crate::boot::{Context, Exit, Failure, say};
 use crate::config::Party;
 use crate::event::ShardId;
 use crate::log_format::clean;
+use crate::output::OutputArgs;
 use crate::pipeline::client::Client;
 use crate::task::wire::TaskRequest;
 use crate::task::{FileName, Stage, TaskKey};
@@ -37,6 +40,8 @@ pub struct Args {
     /// Say what would be done and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Asks for the retries.
@@ -64,20 +69,32 @@ fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {
         let key = TaskKey { file: args.file.clone(), shard: shard.shard };
         if args.dry_run {
             let why = clean(shard.last_error.as_deref().unwrap_or("no reason given"));
-            say(&format!("would retry {stage} of {key}: {why}\n"))?;
+            tell(args, &key, stage, "would_retry", &format!("would retry {stage} of {key}: {why}"))?;
             continue;
         }
         let request = TaskRequest { cascade: args.cascade, ..TaskRequest::new(&key) };
         match client.transition(stage, "retry", &request) {
-            Ok(_) => say(&format!("retrying {stage} of {key}\n"))?,
+            Ok(_) => tell(args, &key, stage, "retrying", &format!("retrying {stage} of {key}"))?,
             Err(e) => {
                 refused += 1;
+                if args.output.is_json() {
+                    tell(args, &key, stage, "refused", "")?;
+                }
                 eprintln!("shopctl: {stage} of {key}: {e}");
             }
         }
     }
-    if asked == 0 {
+    if asked == 0 && !args.output.is_json() {
         say(&format!("nothing of {} has failed\n", args.file))?;
     }
     Ok(if refused == 0 { Exit::Ok } else { Exit::Failed })
+}
+
+/// One line, or one object a line, for what is done with a task.
+fn tell(args: &Args, key: &TaskKey, stage: Stage, what: &str, line: &str) -> Result<(), Failure> {
+    if args.output.is_json() {
+        let told = json!({"file": key.file, "shard": key.shard, "stage": stage, "action": what});
+        return say(&format!("{told}\n"));
+    }
+    say(&format!("{line}\n"))
 }

@@ -16,7 +16,7 @@ use crate::pipeline::folder::{Artifact, Folder};
 use crate::pipeline::lease::Lease;
 use crate::pipeline::send::{Sender, Shards};
 use crate::store::{self, Delivered};
-use crate::task::{Stage, TaskKey};
+use crate::task::{Class, Stage, TaskKey};
 
 /// The port that the sender's probes listen on by default.
 pub const PORT: u16 = 8086;
@@ -98,7 +98,7 @@ async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit,
 async fn keep_looking(shards: Arc<Shards>, watched: Vec<ShardId>, readiness: Readiness) {
     let mut known = None;
     loop {
-        let problem = look(&shards, &watched).await.err().map(|e| e.to_string());
+        let problem = look(&shards, &watched).await.err().map(|e| Class::DatabaseAway.tag(e));
         if let Some(problem) = problem.as_ref().filter(|problem| known.as_ref() != Some(*problem)) {
             log::warn!(stage = Stage::MysqlSender.name(); "a shard database does not answer: {problem}");
         }

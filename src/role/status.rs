@@ -1,27 +1,44 @@
 //! `shopctl status`: the state of the pipeline on one screen.
 //!
-//! Talks to the API. Run: `shopctl status`, `shopctl status --json`.
+//! Talks to the API, and asks the roles that it can find whether they are ready. Run: `shopctl status`,
+//! `shopctl status --json`, `shopctl status --watch`.
+
+mod places;
+mod report;
+mod text;
+
+use std::io::IsTerminal;
+use std::time::Duration;
 
 use crate::boot::{Context, Exit, Failure, say, say_json};
-use crate::log_format::clean;
+use crate::output::OutputArgs;
 use crate::pipeline::client::Client;
-use crate::task::wire::{FileResponse, ShardItem, SummaryResponse};
-use crate::task::{Stage, Status};
+use crate::pipeline::probe;
+use report::Report;
 
-/// Failed tasks that are shown one by one.
-const FAILED_SHOWN: u32 = 10;
+/// Puts the cursor into the first corner and clears the screen.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Shows the state of the pipeline on one screen.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(after_help = "Examples:
   shopctl status
-  shopctl status --json | jq .by_stage
+  shopctl status --watch            again every 2 seconds, until Ctrl-C
+  shopctl status --json | jq .health
+  shopctl status --json | jq '.failed_tasks[].repair.commands'
 
-Exit codes: 0 nothing has failed, 1 there are failed tasks, 64 bad usage or settings, 75 the API does not answer.")]
+What is wrong comes first, each with what to do. Per stage and shard: what waits, is under way
+and failed, the oldest file with its age, who holds it, what is left of the lease, and why nothing
+moves.
+Exit codes: 0 well, 1 there are failed tasks, 2 stuck: something waits and nothing moved for two
+leases (whether tasks have failed or not), 64 bad usage or settings, 75 the API does not answer.")]
 pub struct Args {
-    /// Print the API's numbers as JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Print it again and again, every so many seconds
+    #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub watch: Option<u64>,
 }
 
 /// Prints the state.
@@ -29,56 +46,46 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when the API does not answer.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
-    tokio::task::spawn_blocking(move || {
-        let client = Client::new(&ctx.settings.pipeline.url);
-        let summary = client.summary()?;
-        let failed = client.files_page(Some((Status::Failed, None)), None, FAILED_SHOWN)?;
-        if args.json {
-            say_json(&summary)?;
-        } else {
-            say(&screen(&summary, &failed.items, failed.next_cursor.is_some()))?;
-        }
-        let any_failed = Stage::ALL.into_iter().any(|stage| summary.by_stage.of(stage).failed > 0);
-        Ok(if any_failed { Exit::Failed } else { Exit::Ok })
+    tokio::task::spawn_blocking(move || match args.watch {
+        Some(secs) => watch(&ctx, args.output.is_json(), Duration::from_secs(secs)),
+        None => show(&ctx, args.output.is_json()),
     })
     .await?
 }
 
-/// What to do about a failed task. An artifact that is not what was reported has to be made again by the stage before;
-/// where something else is wrong, the same would come of it.
-fn advice(file: &str, shard: &ShardItem, stage: Stage) -> String {
-    let is_other = |why: &str| why.starts_with("corrupt") && why.contains("reported");
-    let is_other = shard.last_error.as_deref().is_some_and(is_other);
-    match stage.previous().filter(|previous| is_other && *previous != Stage::EventIngest) {
-        Some(previous) => {
-            format!("to make the file again: shopctl retry {file} --shard {} --stage {previous} --cascade", shard.shard)
+fn watch(ctx: &Context, json: bool, every: Duration) -> Result<Exit, Failure> {
+    let clears = std::io::stdout().is_terminal() && !json;
+    loop {
+        if clears {
+            say(CLEAR)?;
         }
-        None => format!("after repair: shopctl retry {file}"),
+        // An API that is away is shown, and may come back.
+        let shown = show(ctx, json);
+        if let Err(failure) = &shown {
+            say(&format!("{failure}\n"))?;
+        }
+        if ctx.stop.wait(every) {
+            return Ok(shown.unwrap_or_else(|failure| failure.exit));
+        }
     }
 }
 
-fn screen(summary: &SummaryResponse, failed: &[FileResponse], is_more: bool) -> String {
-    let mut text = format!("{:<16}{:>10}{:>10}{:>10}{:>10}\n", "stage", "new", "started", "done", "failed");
-    for stage in Stage::ALL {
-        let n = summary.by_stage.of(stage);
-        text.push_str(&format!("{:<16}{:>10}{:>10}{:>10}{:>10}\n", stage.name(), n.new, n.started, n.done, n.failed));
-    }
-    text.push('\n');
-    for shard in &summary.by_shard {
-        let name = format!("shard {}", shard.shard);
-        text.push_str(&format!("{name:<16}{} of {} tasks delivered\n", shard.done, shard.total));
-    }
-    for file in failed {
-        for shard in &file.shards {
-            if let Some(stage) = shard.failed() {
-                let why = clean(shard.last_error.as_deref().unwrap_or("no reason given"));
-                text.push_str(&format!("\nfailed: {} shard {} {stage}: {why}\n", file.filename, shard.shard));
-                text.push_str(&format!("        {}\n", advice(file.filename.as_str(), shard, stage)));
-            }
+fn show(ctx: &Context, json: bool) -> Result<Exit, Failure> {
+    let client = Client::new(&ctx.settings.pipeline.url);
+    let roles = probe::ask_all(&places::role_addresses(&ctx.settings));
+    let answers = client.summary().and_then(|summary| Ok((summary, client.progress()?)));
+    let (summary, progress) = match answers {
+        Ok(answers) => answers,
+        Err(e) => {
+            say(&text::of_roles(&roles))?;
+            return Err(e.into());
         }
+    };
+    let report = Report::new(summary, progress, roles);
+    if json {
+        say_json(&report)?;
+    } else {
+        say(&text::screen(&report))?;
     }
-    if is_more {
-        text.push_str("\nand more files with failed tasks: GET /api/v1/files?status=failed lists all\n");
-    }
-    text
+    Ok(report.exit())
 }

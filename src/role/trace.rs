@@ -9,6 +9,7 @@ mod order;
 mod text;
 
 use crate::boot::{Context, Exit, Failure};
+use crate::output::OutputArgs;
 use crate::task::FileName;
 
 /// Follows one order or one file on its way.
@@ -30,9 +31,8 @@ pub struct Args {
     /// It is an order, also if it looks like a file
     #[arg(long)]
     order: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// What is followed.
@@ -56,8 +56,8 @@ fn what(text: &str) -> Result<What, String> {
 /// [`Failure`] when something cannot be read, or was not found.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     match args.what {
-        What::File(file, _) if !args.order => file::run(&ctx, file, args.json).await,
-        What::File(_, order) | What::Order(order) => order::run(&ctx, order, args.json).await,
+        What::File(file, _) if !args.order => file::run(&ctx, file, args.output.is_json()).await,
+        What::File(_, order) | What::Order(order) => order::run(&ctx, order, args.output.is_json()).await,
     }
 }
 

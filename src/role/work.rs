@@ -22,7 +22,7 @@ use crate::pipeline::work::remote::{RemoteBank, RemoteDirectory};
 use crate::pipeline::work::{Starting, Terms, WindowLimits, Worker, find_decided};
 use crate::rules;
 use crate::store;
-use crate::task::{Stage, TaskKey};
+use crate::task::{Class, Stage, TaskKey};
 
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
 pub const PORT: u16 = 8100;
@@ -121,7 +121,7 @@ async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<Starting, Fa
     let (settings, clock) = (Arc::clone(&ctx.settings), ctx.clock.clone());
     let mut worker = Starting::new(move || {
         if let Some(why) = find_loss(&settings, shard)? {
-            return Err(Fault::Surroundings(why));
+            return Err(Fault::Surroundings(Class::StateLost.tag(why)));
         }
         Ok(open(&settings, &clock, shard, Some(Client::of(&settings, Party::ShardWorker)))?)
     });

@@ -25,7 +25,7 @@ macro_rules! schemas {
     ($dialect:literal) => {
         $crate::store::migration::schemas! { $dialect:
             /// The schema of the tracking database.
-            TRACKING = "tracking": "0001_tracking";
+            TRACKING = "tracking": "0001_tracking", "0002_askers";
             /// The schema of a shard's database.
             SHARD = "shard": "0001_shard", "0002_books", "0003_row_digests";
             /// The schema of the balance database.

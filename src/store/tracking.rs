@@ -1,12 +1,17 @@
 //! The tracking store: tasks, leases, results (contracts 4 and 6, semantics 2).
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
-use super::Result;
+use super::{LeaseEnd, Result};
 use crate::event::ShardId;
 use crate::task::moves::Policy;
+use crate::task::progress::Asked;
 use crate::task::view::Queued;
-use crate::task::{Call, Claim, Claimed, Counts, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
+use crate::task::{
+    Call, Claim, Claimed, Counts, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+};
 
 /// Files per page when all are read.
 const PAGE: u32 = 500;
@@ -106,6 +111,9 @@ pub trait Tracking: Send + Sync {
     /// as far as it is still held.
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>>;
 
+    /// The leases that claims through this handle found run out, each once.
+    fn take_lease_ends(&self) -> Vec<LeaseEnd>;
+
     /// Ready tasks, oldest first.
     async fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Result<Vec<Queued>>;
 
@@ -125,6 +133,30 @@ pub trait Tracking: Send + Sync {
     /// The moment at which the oldest task was registered that is neither delivered nor failed.
     async fn oldest_open(&self) -> Result<Option<crate::event::Moment>>;
 
+    /// How the stages get on, by stage and shard, at one moment of the store's clock. What this costs grows with what is
+    /// open, not with what ever was.
+    async fn progress(&self) -> Result<Progress>;
+
+    /// Notes who asks for tasks of a stage, of one shard or of any.
+    async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()>;
+
     /// Closes its connections, if it has any. Nothing can be asked afterwards.
     async fn close(&self) {}
+}
+
+/// Those who asked last, by stage and shard; nothing for those who ask for any shard.
+#[derive(Debug, Default)]
+pub(super) struct Askers(BTreeMap<(Stage, Option<ShardId>), Asked>);
+
+impl Askers {
+    /// Notes one.
+    pub(super) fn add(&mut self, stage: Stage, shard: Option<ShardId>, asked: Asked) {
+        self.0.insert((stage, shard), asked);
+    }
+
+    /// The last one that would have taken a task of this shard.
+    pub(super) fn of(&self, stage: Stage, shard: ShardId) -> Option<Asked> {
+        let found = [Some(shard), None].into_iter().filter_map(|shard| self.0.get(&(stage, shard)));
+        found.max_by_key(|asked| asked.at).cloned()
+    }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::view::StatusCounts;
-use super::{Counts, FileName, FileView, ShardView, Stage, Status};
+use super::{Counts, FileName, FileView, Repair, ShardView, Stage, Status, TaskKey};
 use crate::event::ShardId;
 
 /// Differences that are kept with their words; all are counted.
@@ -117,8 +117,10 @@ impl Ledger {
                 });
             }
             if status == Status::Failed {
+                let key = TaskKey { file: file.clone(), shard: shard.shard };
+                let advice = Repair::of(&key, stage, shard.last_error.as_deref()).advice();
                 let why = shard.last_error.as_deref().unwrap_or("no reason given");
-                self.differ(Some(file), Some(shard.shard), format!("{stage} failed: {why}"));
+                self.differ(Some(file), Some(shard.shard), format!("{stage} failed: {why}; {advice}"));
             }
             self.check_hand_over(file, shard, stage, counts);
         }
@@ -200,7 +202,8 @@ mod tests {
         failed.shards[0].results.pop();
         let mut ledger = Ledger::default();
         ledger.add(&failed);
-        assert_eq!(ledger.differences[0].what, "mysql-sender failed: disk on fire");
+        let what = &ledger.differences[0].what;
+        assert!(what.starts_with("mysql-sender failed: disk on fire; shopctl retry "), "{what}");
         assert_eq!(ledger.lines_in_flight(), 7);
     }
 }

@@ -6,6 +6,8 @@ pub mod counts;
 pub mod ledger;
 pub mod moves;
 pub mod name;
+pub mod progress;
+pub mod repair;
 pub mod stage;
 pub mod view;
 pub mod wire;
@@ -14,6 +16,8 @@ pub use counts::{Counts, Digest, Output};
 pub use ledger::Ledger;
 pub use moves::{Call, Refusal, Row, Verdict};
 pub use name::FileName;
+pub use progress::Progress;
+pub use repair::{Class, Repair};
 pub use stage::{Stage, Status};
 pub use view::{Claim, Claimed, FileView, ShardView, StageResult, Summary};
 

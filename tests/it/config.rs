@@ -29,11 +29,16 @@ const HELPS: &[&[&str]] = &[
     &["trace"],
     &["retry"],
     &["migrate"],
+    &["backup"],
+    &["restore"],
+    &["doctor"],
     &["healthcheck"],
     &["config"],
     &["config", "show"],
     &["config", "check"],
     &["config", "default"],
+    &["completions"],
+    &["man"],
 ];
 
 /// The program with these arguments in a folder, and nothing of our environment.
@@ -172,4 +177,50 @@ fn a_settings_file_that_is_named_must_be_there() {
     let output = shopctl(folder.path(), &["config", "check", "--config", "nowhere.toml"]).output().unwrap();
     assert_eq!(output.status.code(), Some(64));
     assert!(String::from_utf8(output.stderr).unwrap().contains("cannot read nowhere.toml"));
+}
+
+#[test]
+fn shells_and_manuals_know_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&mut shopctl(folder.path(), &["completions", shell]));
+        for command in HELPS.iter().filter_map(|words| words.first()) {
+            assert!(script.contains(command), "{shell} does not know {command}");
+        }
+    }
+    let script = stdout(&mut shopctl(folder.path(), &["completions", "bash"]));
+    let taken = std::process::Command::new("bash").args(["-n", "-c", &script]).status().unwrap();
+    assert!(taken.success(), "bash does not take the script");
+    let page = stdout(&mut shopctl(folder.path(), &["man"]));
+    assert!(page.contains(".TH shopctl 1") && page.contains("backup"), "{page}");
+    stdout(&mut shopctl(folder.path(), &["man", "pages"]));
+    for words in HELPS {
+        let name = [&["shopctl"][..], words].concat().join("-");
+        assert!(folder.path().join(format!("pages/{name}.1")).is_file(), "there is no page {name}.1");
+    }
+}
+
+#[test]
+fn every_output_is_json_by_three_spellings() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked = |words: &[&str], code: i32| {
+        let outputs = [&["-o", "json"][..], &["--output=json"], &["--json"]].map(|flag| {
+            let output = shopctl(folder.path(), &[words, flag].concat()).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{words:?}: {output:?}");
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+        });
+        assert!(outputs.iter().all(|output| *output == outputs[0]), "{words:?}: {outputs:?}");
+        outputs[0].clone()
+    };
+    assert_eq!(asked(&["migrate", "status"], 1)["databases"][0]["is_current"], false);
+    assert_eq!(asked(&["migrate", "up"], 0)["databases"][0]["is_current"], true);
+    assert_eq!(asked(&["config", "show"], 0)["pipeline"]["shards_count"], 2);
+    assert_eq!(asked(&["config", "show", "--origin"], 0)["server"]["host"]["origin"], "default");
+    assert_eq!(asked(&["audit"], 0)["rejects"], 0);
+    assert_eq!(asked(&["healthcheck", "http://127.0.0.1:1"], 1)["is_well"], false);
+    assert_eq!(asked(&["backup", "../backup", "--dry-run"], 0)["databases"], 5);
+    // One object a line, and there is none.
+    for flag in ["-ojson", "--json"] {
+        assert_eq!(stdout(&mut shopctl(folder.path(), &["rejects", "list", flag])), "");
+    }
 }

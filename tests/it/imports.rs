@@ -36,10 +36,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clock",
             "shutdown",
             "log_format",
+            "output",
+            "doctor",
             "progress",
             "text",
         ],
     ),
+    ("output", &[]),
+    ("doctor", &["pipeline", "store", "task", "event", "config", "clock"]),
     ("cli", &["role"]),
     ("main", &["boot", "cli", "config", "log_format", "role", "shutdown"]),
 ];
@@ -161,7 +165,7 @@ fn roles_do_not_know_each_other() {
         for other in others.iter().filter(|other| *other != own && !shared.contains(&other.as_str())) {
             let policy = other == "apid" && matches!(own, "audit" | "trace");
             // Both know where everything listens.
-            let knows_all = matches!(own, "up" | "healthcheck");
+            let knows_all = matches!(own, "up" | "healthcheck" | "doctor");
             if !knows_all && !policy && root_module(other) {
                 wrong.push(format!("{name} uses the role {other}"));
             }

@@ -78,7 +78,7 @@ impl Settler<'_> {
                         return Ok(());
                     }
                 }
-                Err(e @ ClientError::Unavailable { .. }) => log::warn!("{e}"),
+                Err(e) if e.is_away() => log::warn!("{e}"),
                 Err(e) => return Err(e),
             }
             if self.stop.wait(pause) {

@@ -23,7 +23,7 @@ use crate::pipeline::fault::Fault;
 use crate::pipeline::lease::Lease;
 use crate::rules::money::{Direction, Funds, Operation};
 use crate::rules::{self, Ahead, Decision, Place, Plan, Planned, Policy, Verdict};
-use crate::task::{FileName, TaskKey};
+use crate::task::{Class, FileName, TaskKey};
 
 /// Bytes of the operations or returns of one call.
 pub(super) const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -155,7 +155,9 @@ impl<'a> Deciding<'a> {
             let read = |lines| {
                 window.items(lines).map_err(|reject| {
                     let why = reject.detail;
-                    Fault::Attempt(format!("a line that was well-formed a moment ago is not any more: {why}"))
+                    Fault::Attempt(
+                        Class::Internal.tag(format!("a line that was well-formed a moment ago is not any more: {why}")),
+                    )
                 })
             };
             let (mut read, mut unread) = (Aside::start(scope, "lines", read)?, window.chunks());
@@ -180,7 +182,9 @@ impl<'a> Deciding<'a> {
                     (Some(chunk), _) => self.settle_chunk(chunk, services)?,
                     (None, None) => break,
                     (None, Some(item)) => {
-                        return Err(Fault::Attempt(format!("line {} can never be decided", item.line)));
+                        return Err(Fault::Attempt(
+                            Class::Internal.tag(format!("line {} can never be decided", item.line)),
+                        ));
                     }
                 }
                 self.lease.check()?;
@@ -233,7 +237,9 @@ impl<'a> Deciding<'a> {
                 services.orders.extend(order_of(item, &verdict.decision));
                 verdict
             }
-            Planned::TooEarly => return Err(Fault::Attempt(format!("line {} was not planned", item.line))),
+            Planned::TooEarly => {
+                return Err(Fault::Attempt(Class::Internal.tag(format!("line {} was not planned", item.line))));
+            }
         };
         if let Some(credit) = &verdict.credit {
             self.owe(credit)?;
@@ -322,7 +328,9 @@ fn ask(bank: &mut dyn Bank, mut debits: Vec<Operation>, lease: &Lease) -> Result
             // Nothing was done: again without this one, which can never be paid.
             Err(Refusal::Conflict(key)) => {
                 let Some(at) = debits.iter().position(|debit| debit.key == key) else {
-                    return Err(Fault::Attempt(format!("the bank refuses the key '{key}', which was not asked")));
+                    return Err(Fault::Attempt(
+                        Class::Internal.tag(format!("the bank refuses the key '{key}', which was not asked")),
+                    ));
                 };
                 asked.remove(at);
                 debits.remove(at);
@@ -359,10 +367,14 @@ pub(super) fn pay(
             }
             Ok(answers) => match answers.iter().position(|answer| *answer != Answer::Applied) {
                 None => Ok(()),
-                Some(at) => Err(Fault::Attempt(format!("the bank refuses the credit '{}'", operations[at].key))),
+                Some(at) => {
+                    let why = format!("the bank refuses the credit '{}'", operations[at].key);
+                    Err(Fault::Attempt(Class::ServiceRefused.tag(why)))
+                }
             },
             Err(Refusal::Conflict(key)) => {
-                Err(Fault::Attempt(format!("the bank knows the credit '{key}' with another amount or user")))
+                let why = format!("the bank knows the credit '{key}' with another amount or user");
+                Err(Fault::Attempt(Class::KeyConflict.tag(why)))
             }
             Err(Refusal::Fault(fault)) => Err(fault),
         }
@@ -371,5 +383,5 @@ pub(super) fn pay(
 
 /// Somebody answered something else than was asked.
 pub(super) fn wrong_count(who: &str, answers: usize, asked: usize) -> Fault {
-    Fault::Surroundings(format!("the {who} gave {answers} answers to {asked} questions"))
+    Fault::Surroundings(Class::ServiceAway.tag(format!("the {who} gave {answers} answers to {asked} questions")))
 }

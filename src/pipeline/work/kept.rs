@@ -47,7 +47,7 @@ impl Kept {
         let found = found.map_or_else(|| "is gone".to_owned(), |found| format!("has SHA-256 {found}"));
         let path = path.display();
         Err(Fault::Corrupt(format!(
-            "corrupt: {path} {found}, was published with {expected}, and no copy is left; put it back from a backup"
+            "copy_lost: {path} {found}, was published with {expected}, and no copy is left; put it back from a backup"
         )))
     }
 

@@ -55,7 +55,7 @@ use crate::event::reject::require_line_feed;
 use crate::event::{Event, Next, Reason, Reject, ShardId};
 use crate::rules::Policy;
 use crate::store::{self, FinishedFile, WorkerState};
-use crate::task::{Claimed, Digest, Output, Stage, TaskKey};
+use crate::task::{Claimed, Class, Digest, Output, Stage, TaskKey};
 
 /// Earlier tasks that are confirmed to the directory before the next one begins.
 const CONFIRM_MAX: u32 = 64;
@@ -235,7 +235,7 @@ impl Worker {
         let (file, shard) = (task.key.file.clone(), self.shard);
         if found.sha256 != finished.input {
             return Err(Fault::Corrupt(format!(
-                "corrupt: {} has SHA-256 {}, but was worked through with {}; put repaired lines into a new event file",
+                "input_changed: {} has SHA-256 {}, but was worked through with {}; put repaired lines into a new event file",
                 task.source.display(),
                 found.sha256,
                 finished.input
@@ -278,7 +278,7 @@ impl Worker {
 fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Kept) -> Result<FinishedFile, Fault> {
     let counts = outcome.counts;
     if !counts.balanced() {
-        return Err(Fault::Attempt(format!("lines were lost or made in {key}: {counts:?}")));
+        return Err(Fault::Attempt(Class::Conservation.tag(format!("lines were lost or made in {key}: {counts:?}"))));
     }
     let (output, rejects) = outcome.publish()?;
     kept.keep(&Artifact::Prepared(key.file.clone(), key.shard))?;

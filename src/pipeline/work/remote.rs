@@ -11,7 +11,7 @@ use crate::pipeline::client::Client;
 use crate::pipeline::fault::Fault;
 use crate::rules::money::{Direction, Operation};
 use crate::task::wire::{FileResponse, ShardItem};
-use crate::task::{FileName, Output, Stage, Status, TaskKey};
+use crate::task::{Class, FileName, Output, Stage, Status, TaskKey};
 use crate::trade::{self, Amount, NewOrder, OperationKey, OperationKind, OrderId, OrderState, PutOutcome, UserId};
 
 /// The balance-daemon.
@@ -115,7 +115,8 @@ impl Directory for RemoteDirectory {
 }
 
 fn operation(asked: &Operation) -> Result<trade::Operation, Fault> {
-    let cannot = || Fault::Attempt(format!("no bank can be asked for '{}': {}", asked.key, asked.amount));
+    let cannot =
+        || Fault::Attempt(Class::Internal.tag(format!("no bank can be asked for '{}': {}", asked.key, asked.amount)));
     Ok(trade::Operation {
         key: OperationKey::new(asked.key.as_str()).ok_or_else(cannot)?,
         user: UserId::new(asked.user_id).ok_or_else(cannot)?,
@@ -140,7 +141,7 @@ fn refusal(error: ClientError, operations: &[Operation]) -> Refusal {
 }
 
 fn order_id(number: i64) -> Result<OrderId, Fault> {
-    OrderId::new(number).ok_or_else(|| Fault::Attempt(format!("{number} is no order_id")))
+    OrderId::new(number).ok_or_else(|| Fault::Attempt(Class::Internal.tag(format!("{number} is no order_id"))))
 }
 
 fn taken_return(taken: trade::Taken) -> TakenReturn {

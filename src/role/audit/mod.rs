@@ -24,6 +24,7 @@ pub use self::table::table;
 use super::apid;
 use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::event::ShardId;
+use crate::output::OutputArgs;
 pub use crate::pipeline::audit::Check;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::spool;
@@ -45,9 +46,8 @@ pub struct Args {
     /// Count unfinished work as a difference
     #[arg(long)]
     pub settled: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// What the audit found.
@@ -90,7 +90,7 @@ impl Audit {
 /// [`Failure`] when a database cannot be opened.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let audit = audit(&ctx, args.settled).await?;
-    if args.json {
+    if args.output.is_json() {
         say_json(&audit)?;
     } else {
         say(&table(&audit))?;

@@ -15,6 +15,7 @@ use crate::http::Readiness;
 use crate::pipeline::cache_client::CacheClient;
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::ClientError;
+use crate::pipeline::fault::class_of_disk;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::flush::FlushTimer;
@@ -150,7 +151,8 @@ impl Ingest {
 
     /// Publishes what was posted; answers how many files that made.
     async fn publish(&self, tick: Moment, more: Vec<u8>) -> Result<usize, Failure> {
-        let published = self.writer.publish(FileName::of(tick), more).await?;
+        let published = self.writer.publish(FileName::of(tick), more).await;
+        let published = published.map_err(|e| Failure::new(class_of_disk(&e).tag(&e)))?;
         *self.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Some(tick);
         self.announce(published)
     }

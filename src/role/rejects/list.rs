@@ -9,6 +9,7 @@ use super::{FilterArgs, text};
 use crate::boot::{Context, Exit, Failure, say_much};
 use crate::event::Reason;
 use crate::log_format::clean;
+use crate::output::OutputArgs;
 use crate::pipeline::desk::notes::Redriven;
 use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
 use crate::pipeline::desk::{Filter, Notes, Raw, Rejected};
@@ -31,9 +32,8 @@ pub(super) struct Args {
     /// List the lines instead of counting them
     #[arg(long)]
     lines: bool,
-    /// Print JSON, one object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// What was seen.
@@ -56,14 +56,14 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
         seen.read(
             &files,
             &Filter::from(&args.filter),
-            &mut |artifact, line| match (args.lines, args.json) {
+            &mut |artifact, line| match (args.lines, args.output.is_json()) {
                 (true, true) => write_json(out, artifact, line, &redriven),
                 (true, false) => write_text(out, line, &redriven),
                 (false, _) => Ok(()),
             },
             &redriven,
         )?;
-        match (args.json, args.lines) {
+        match (args.output.is_json(), args.lines) {
             (true, true) => Ok(()),
             (true, false) => seen.write_counts_json(out),
             (false, lines) => seen.write_table(out, lines),

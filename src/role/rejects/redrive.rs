@@ -6,6 +6,7 @@ use super::FilterArgs;
 use crate::boot::{Context, Exit, Failure, say};
 use crate::config::Party;
 use crate::log_format::clean;
+use crate::output::OutputArgs;
 use crate::pipeline::client::Client;
 use crate::pipeline::desk::Filter;
 use crate::pipeline::desk::redrive::{Plan, RedriveError, Redriver, Sent, Wish};
@@ -41,9 +42,8 @@ pub(super) struct Args {
     /// Take lines too that will be refused again as they stand
     #[arg(long)]
     include_hopeless: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
@@ -68,7 +68,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let mut announcer = Announcer::of(settings, party(ctx));
     let mut sent = redriver.recover().map_err(failure)?;
     let recovered = sent.iter().map(|sent| sent.lines).sum::<u64>();
-    if recovered > 0 && !args.json {
+    if recovered > 0 && !args.output.is_json() {
         let lines = count(recovered, "line");
         say(&format!("of a redrive that was interrupted, {lines} got into event files now\n\n"))?;
     }
@@ -76,7 +76,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
         announcer.add_known(file);
     }
     let plan = redriver.plan(&wish).map_err(failure)?;
-    if !args.json {
+    if !args.output.is_json() {
         say(&table(&plan, args))?;
     }
     let done = redriver.send(&wish, &plan, &mut |file| sent.push(file));
@@ -100,8 +100,8 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
 fn dry_run(redriver: &Redriver, wish: &Wish, args: &Args) -> Result<Exit, Failure> {
     let waiting = redriver.interrupted()?;
     let plan = redriver.plan(wish).map_err(failure)?;
-    let mut text = if args.json { report(&plan, &[], args) } else { table(&plan, args) };
-    if waiting > 0 && !args.json {
+    let mut text = if args.output.is_json() { report(&plan, &[], args) } else { table(&plan, args) };
+    if waiting > 0 && !args.output.is_json() {
         text.push_str(&format!(
             "the next redrive also publishes {} of one that was interrupted\n",
             count(waiting, "line")
@@ -178,7 +178,7 @@ fn table(plan: &Plan, args: &Args) -> String {
 }
 
 fn report(plan: &Plan, sent: &[Sent], args: &Args) -> String {
-    if !args.json {
+    if !args.output.is_json() {
         return sent.iter().map(|sent| format!("{}: {}\n", sent.file, count(sent.lines, "line"))).collect();
     }
     let groups = plan.tallies.iter().map(|((stage, reason), t)| {

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::text;
 use crate::boot::{Context, Exit, Failure, say_much};
 use crate::log_format::clean;
+use crate::output::OutputArgs;
 use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
 use crate::pipeline::desk::{LineAt, Notes, Raw, Rejected};
 use crate::pipeline::folder::{Artifact, Folder};
@@ -28,11 +29,10 @@ pub(super) struct Args {
     #[arg(value_name = "FILE:LINE")]
     at: LineAt,
     /// Print its bytes as they came, with a line feed behind them, and nothing else
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "format"])]
     raw: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// A place that the line has, or had.
@@ -61,7 +61,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let notes = Notes::new(folder);
     let (from, to) = (came_from(&notes, &args.at)?, went_to(&notes, &files, &args.at)?);
     say_much(|out| {
-        if args.json {
+        if args.output.is_json() {
             let (artifact, _, line) = &found;
             let mut value = text::json(artifact, line, !to.is_empty());
             let step = |step: &Step| {

@@ -7,7 +7,7 @@ use super::database::Tx;
 use super::value::{get, moment_value};
 use crate::store::books::{Entry, Page};
 use crate::store::{Error, Result};
-use crate::task::TaskKey;
+use crate::task::{Class, TaskKey};
 
 /// The page's goods as a table: bound as one JSON text, because neither server binds arrays.
 const GOODS: &str = "JSON_TABLE(?, '$[*]' COLUMNS (id BIGINT PATH '$[0]', good_id BIGINT PATH '$[1]',
@@ -32,7 +32,8 @@ pub(super) async fn write(tx: &mut Tx<'_>, page: Page, key: &TaskKey) -> Result<
         write_status(tx, *shop_id, *active, key).await?;
     }
     if !bulk::insert_by(tx, ENTRIES_MAX, PURCHASE, page.purchases.iter().map(values_of).collect()).await? {
-        return Err(Error::Broken(format!("an order of {key} stands in purchase_history already")));
+        let what = format!("an order of {key} stands in purchase_history already");
+        return Err(Error::Broken(Class::MarkerConflict.tag(what)));
     }
     bulk::insert_by(tx, ENTRIES_MAX, RETURN, page.returns.iter().map(values_of).collect()).await.map(drop)
 }

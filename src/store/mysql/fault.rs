@@ -3,6 +3,7 @@
 use mysql_async::{Error as Driver, ServerError};
 
 use crate::store::Error;
+use crate::task::Class;
 
 /// A key stands there already.
 const DUPLICATE_KEY: u16 = 1062;
@@ -16,17 +17,15 @@ const NO_SUCH_TABLE: u16 = 1146;
 const AGAIN: [u16; 15] = [1205, 1206, 1213, 1020, 1317, 1969, 3024, 1243, 1615, 1180, 3101, 1927, 2006, 2013, 4031];
 
 /// Nothing is wrong with the statement, something is with the server or our place on it: wait.
-const UNAVAILABLE: [&[u16]; 8] = [
+const UNAVAILABLE: [&[u16]; 7] = [
     // Connections, prepared statements, transactions: too many.
     &[1040, 1203, 1226, 1129, 1130, 1461, 1637],
     // Memory and disk, binary log.
-    &[3, 28, 1021, 1026, 1030, 1037, 1038, 1041, 1114, 1135, 1197, 1598],
+    &[3, 1026, 1030, 1037, 1038, 1041, 1135, 1197, 1598],
     // Who we are.
     &[1044, 1045, 1049, 1142, 1143, 1227, 1251, 1698, 1820, 1862, 3118],
     // Going down, offline, locked for a backup.
     &[1053, 1077, 1079, 1223, 3032],
-    // Read-only.
-    &[1036, 1290, 1792, 1836, 1874, 1881],
     // Not part of its cluster just now.
     &[1047, 3100],
     // The network.
@@ -34,6 +33,11 @@ const UNAVAILABLE: [&[u16]; 8] = [
     // Another one migrates.
     &[1684],
 ];
+
+/// No room: on the disk, or in the table's file.
+const DISK_FULL: [u16; 3] = [28, 1021, 1114];
+/// The server, its engine or the transaction takes no changes.
+const READ_ONLY: [u16; 6] = [1036, 1290, 1792, 1836, 1874, 1881];
 
 /// What a statement on an open connection failed with.
 pub(super) fn of_statement(error: Driver) -> Error {
@@ -72,6 +76,10 @@ fn of_server(error: &ServerError) -> Error {
     let said = format!("{} (error {})", error.message, error.code);
     if AGAIN.contains(&error.code) {
         Error::Busy(said)
+    } else if DISK_FULL.contains(&error.code) {
+        Error::Unavailable(Class::DiskFull.tag(said))
+    } else if READ_ONLY.contains(&error.code) {
+        Error::Unavailable(Class::DatabaseReadOnly.tag(said))
     } else if UNAVAILABLE.iter().any(|codes| codes.contains(&error.code)) {
         Error::Unavailable(said)
     } else {

@@ -175,7 +175,7 @@ async fn enter(connection: &mut Conn, server: &Server) -> Result<()> {
 }
 
 /// A connection to no database.
-async fn connect(server: &Server) -> Result<Conn> {
+pub(super) async fn connect(server: &Server) -> Result<Conn> {
     let (options, place) = (session::options(server, 1, None), server.to_string());
     match timeout(CONNECT_MAX, Conn::new(options)).await {
         Ok(connected) => connected.map_err(|e| fault::of_connect(e, &place)),

@@ -5,6 +5,7 @@ mod books;
 mod bulk;
 mod census;
 mod database;
+mod facts;
 mod fault;
 mod look;
 mod migrate;
@@ -18,6 +19,7 @@ mod tracking;
 mod value;
 
 pub(super) use balance::MysqlBalance;
+pub(super) use facts::facts;
 pub(super) use migrate::{schema_of, status, up};
 pub(super) use pending::MysqlPending;
 pub(super) use shard::MysqlShard;

@@ -22,7 +22,7 @@ use crate::store::url::Server;
 use crate::store::{
     BookedOrder, Census, Dated, Delivered, Delivery, Error, EventRow, Result, RowSource, ShardStore, Shelf,
 };
-use crate::task::{Digest, FileName, TaskKey};
+use crate::task::{Class, Digest, FileName, TaskKey};
 
 /// Rows that are read at once and go into one INSERT, at the most.
 const ROWS_MAX: usize = 1000;
@@ -181,7 +181,8 @@ async fn mark(tx: &mut Tx<'_>, key: &TaskKey, sha256: &Digest, rows: u64) -> Res
     match marker(tx, key).await? {
         Some(present) if present == sha256.to_string() => Ok(false),
         Some(present) => {
-            Err(Error::Broken(format!("{key} was delivered before with other content (SHA-256 {present})")))
+            let what = format!("{key} was delivered before with other content (SHA-256 {present})");
+            Err(Error::Broken(Class::MarkerConflict.tag(what)))
         }
         None => Err(Error::Busy(format!("the marker of {key} was there and is gone"))),
     }
@@ -221,7 +222,8 @@ async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Result<()>
     if bulk::insert_by(tx, ROWS_MAX, columns, values.collect()).await? {
         return Ok(());
     }
-    Err(Error::Broken(format!("a row of {key} stands in events already, although its file was never delivered")))
+    let what = format!("a row of {key} stands in events already, although its file was never delivered");
+    Err(Error::Broken(Class::MarkerConflict.tag(what)))
 }
 
 /// Whether the schema is there and may be written.

@@ -7,11 +7,13 @@ mod balance;
 mod claim;
 mod moves;
 mod pending;
+mod progress;
 
 pub(super) use balance::move_money;
 pub(super) use claim::{CLAIM, REPLAY, oldest_unfinished, unfinished};
 pub(super) use moves::statement_of;
 pub(super) use pending::{CLAIM_RETURN, CONFIRM, RECORD_AWAITED};
+pub(super) use progress::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, OLDEST_READY, lanes, newest_done};
 
 use super::{FileQuery, TrackingPolicy};
 use crate::task::Stage;

@@ -8,7 +8,7 @@ use crate::event::Money;
 use crate::store::books::{Change, Entry, Page};
 use crate::store::shelf::FIRST_SHELF;
 use crate::store::{BookedOrder, Dated, Error, Result, Shelf};
-use crate::task::{FileName, TaskKey};
+use crate::task::{Class, FileName, TaskKey};
 
 /// Writes a page.
 pub(super) fn write(transaction: &Transaction<'_>, page: Page, key: &TaskKey) -> Result<()> {
@@ -54,7 +54,8 @@ fn order(transaction: &Transaction<'_>, entry: &Entry, key: &TaskKey) -> Result<
             let values = params![order_id, user_id, good_id, shop_id, qty, price.minor(), moment_text(at)];
             match transaction.prepare_cached(insert)?.execute(values) {
                 Err(e) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-                    Err(Error::Broken(format!("order {order_id} of {key} stands in purchase_history already")))
+                    let what = format!("order {order_id} of {key} stands in purchase_history already");
+                    Err(Error::Broken(Class::MarkerConflict.tag(what)))
                 }
                 result => Ok(result.map(drop)?),
             }

@@ -1,5 +1,7 @@
 //! A SQLite file behind async calls: one connection, used by one blocking call at a time.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use super::migrate;
 use crate::event::{Moment, ShardId};
 use crate::store::migration::Schema;
 use crate::store::{Error, Result};
-use crate::task::FileName;
+use crate::task::{Class, FileName};
 
 /// How long a call waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,8 +78,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 /// Opens, configures and migrates a database file. The folder is created where it is missing.
 pub(super) fn connect(path: &Path, schema: &Schema) -> Result<Connection> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| Error::Unavailable(format!("cannot create {}: {e}", folder.display())))?;
+        create_folder(folder).map_err(|e| Error::Unavailable(format!("cannot create {}: {e}", folder.display())))?;
     }
     let named = |e: rusqlite::Error| match Error::from(e) {
         Error::Unavailable(why) => Error::Unavailable(format!("{}: {why}", path.display())),
@@ -99,6 +100,22 @@ pub(super) fn connect(path: &Path, schema: &Schema) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Creates a folder, and those above it as far as they are new, and makes their names durable: SQLite syncs the folder
+/// of a database, not the name of that folder.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().unwrap_or(folder);
+    create_folder(above)?;
+    match std::fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists || !folder.is_dir() => return Err(e),
+        _ => {}
+    }
+    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+    File::open(above)?.sync_all()
+}
+
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     keep_a_log(connection)?;
@@ -115,10 +132,10 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error.to_string()),
+            Some(ErrorCode::DiskFull) => Self::Unavailable(Class::DiskFull.tag(error)),
+            Some(ErrorCode::ReadOnly) => Self::Unavailable(Class::DatabaseReadOnly.tag(error)),
             Some(
-                ErrorCode::DiskFull
-                | ErrorCode::ReadOnly
-                | ErrorCode::CannotOpen
+                ErrorCode::CannotOpen
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::PermissionDenied
                 | ErrorCode::OutOfMemory,
@@ -217,6 +234,15 @@ mod tests {
         db.call(|connection| Ok(connection.pragma_update(None, "query_only", true)?)).await.unwrap();
         let refused = db.ping("seen").await;
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn a_commit_that_was_reported_survives_a_power_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = connect(&folder.path().join("synced.sqlite"), &WORKER).unwrap();
+        let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        // FULL: the log is synced by every commit; NORMAL would sync it only when it is moved into the database.
+        assert_eq!(synchronous, 2);
     }
 
     #[test]

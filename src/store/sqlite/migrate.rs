@@ -16,6 +16,11 @@ schemas! { "sqlite":
     WORKER = "worker": "0001_worker", "0002_trade";
 }
 
+/// The schema of a worker's state.
+pub(in crate::store) fn worker_schema() -> &'static Schema {
+    &WORKER
+}
+
 /// Brings a database up to date. The number of the last migration is kept in `user_version`.
 pub(super) fn run(connection: &mut Connection, schema: &Schema) -> Result<()> {
     let (found, known) = (version(connection)?, schema.migrations.len());
@@ -56,7 +61,7 @@ pub(in crate::store) fn up(path: &Path, schema: &Schema) -> Result<()> {
     connect(path, schema).map(drop)
 }
 
-fn version(connection: &Connection) -> Result<usize> {
+pub(super) fn version(connection: &Connection) -> Result<usize> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     usize::try_from(version).map_err(|_| Error::Broken(format!("user_version is {version}")))
 }

@@ -3,6 +3,7 @@
 mod balance;
 mod books;
 mod census;
+mod copy;
 mod db;
 mod migrate;
 mod pending;
@@ -13,7 +14,8 @@ mod worker;
 mod worker_look;
 
 pub(super) use balance::SqliteBalance;
-pub(super) use migrate::{schema_of, state, up};
+pub(super) use copy::{check, copy, is_in_use};
+pub(super) use migrate::{schema_of, state, up, worker_schema};
 pub(super) use pending::SqlitePending;
 pub(super) use shard::SqliteShard;
 pub(super) use tracking::SqliteTracking;

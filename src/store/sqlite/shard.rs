@@ -14,7 +14,7 @@ use crate::store::books::Page;
 use crate::store::rows_digest::{RowImage, RowsDigest};
 use crate::store::trace::{Answer, Question};
 use crate::store::{BookedOrder, Census, Dated, Delivered, Delivery, Error, Result, ShardStore, Shelf};
-use crate::task::{Digest, FileName, TaskKey};
+use crate::task::{Class, Digest, FileName, TaskKey};
 
 /// Entries that are gathered before they are written into the books.
 const ENTRIES_PER_PAGE: usize = 1000;
@@ -158,5 +158,6 @@ fn mark(transaction: &Transaction<'_>, delivery: &Delivery, now: &str) -> Result
     if present == digest {
         return Ok(false);
     }
-    Err(Error::Broken(format!("{} was delivered before with other content (SHA-256 {present})", delivery.key)))
+    let what = format!("{} was delivered before with other content (SHA-256 {present})", delivery.key);
+    Err(Error::Broken(Class::MarkerConflict.tag(what)))
 }

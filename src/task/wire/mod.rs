@@ -2,6 +2,7 @@
 //! fields is the order in the JSON, and what the seed fixed stands first.
 
 mod files;
+mod progress;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,6 +14,7 @@ pub use files::{
     ByStage, FileResponse, FilesParams, FilesResponse, LeaseItem, OldestParams, OldestResponse, QueueItem, QueueParams,
     QueueResponse, ResultItem, ShardItem, SummaryResponse,
 };
+pub use progress::{AskedItem, FailedItem, LaneItem, OldestTask, ProgressResponse};
 
 /// Registers a file.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]

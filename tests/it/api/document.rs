@@ -75,6 +75,7 @@ fn every_route_is_in_the_document() {
         ("GET", "/files/{filename}"),
         ("GET", "/metrics/summary"),
         ("GET", "/audit"),
+        ("GET", "/status"),
     ] {
         routed.insert((method.to_owned(), format!("{BASE}{path}")));
     }

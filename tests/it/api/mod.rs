@@ -3,6 +3,7 @@
 mod document;
 pub(crate) mod process;
 mod waiting;
+mod waking;
 
 use process::{Answer, Apid, call};
 

@@ -14,6 +14,7 @@ mod poster;
 mod power;
 mod recovery;
 mod replies;
+mod synced;
 mod zombies;
 
 use std::collections::BTreeMap;

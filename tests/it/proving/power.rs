@@ -12,6 +12,7 @@ use std::time::Instant;
 use rand::RngExt;
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
+use shopctl::pipeline::artifact::{self, Draft, Taken};
 
 use super::poster::{Poster, assert_posts_are_there_once};
 use super::{Class, Size, aim, assert_imported};
@@ -103,12 +104,7 @@ fn control(care: Care) -> usize {
             File::open(&folder).unwrap().sync_all().unwrap();
         }
     }
-    let copy = disk.freeze(1);
-    disk.restart_from(copy);
-    let is_whole = |number: &usize| {
-        std::fs::read_to_string(folder.join(format!("{number}.txt"))).is_ok_and(|found| found == content(*number))
-    };
-    (0..CONTROL_FILES).filter(is_whole).count()
+    survivors(&mut disk, 1, |number| (folder.join(format!("{number}.txt")), content(number)))
 }
 
 fn rename(from: &Path, to: &Path) {
@@ -123,6 +119,41 @@ fn a_power_cut_takes_what_was_not_synced() {
     );
     assert!(survivors[0] < CONTROL_FILES && survivors[1] < CONTROL_FILES, "{survivors:?}: this cut cuts nothing");
     assert_eq!(survivors[2], CONTROL_FILES);
+}
+
+/// The program's own way to publish, and no database on the disk whose commits would make the names durable as well.
+#[test]
+fn what_the_program_published_survives_a_power_cut() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut disk = Disk::new(temp.path(), IMAGE_MIB.0);
+    let content = |number: usize| format!("event {number}\n").repeat(50);
+    // Links on the way to a file are refused.
+    let folder = disk.path().canonicalize().unwrap();
+    let name = |way: &str, number: usize| folder.join(format!("{way}-{number}.txt"));
+    for number in 0..CONTROL_FILES {
+        let mut draft = Draft::create(&name("draft", number), 1).unwrap();
+        draft.write_all(content(number).as_bytes()).unwrap();
+        draft.publish(Taken::Refuse).unwrap();
+    }
+    let drafts = survivors(&mut disk, 1, |number| (name("draft", number), content(number)));
+    for number in 0..CONTROL_FILES {
+        let source = temp.path().canonicalize().unwrap().join("source");
+        std::fs::write(&source, content(number)).unwrap();
+        artifact::copy(&source, &name("copy", number)).unwrap();
+    }
+    let copies = survivors(&mut disk, 2, |number| (name("copy", number), content(number)));
+    assert_eq!((drafts, copies), (CONTROL_FILES, CONTROL_FILES), "drafts and copies that are whole after a cut");
+}
+
+/// Cuts the power; answers how many of the files are there with what was written.
+fn survivors(disk: &mut Disk, cut: usize, file: impl Fn(usize) -> (PathBuf, String)) -> usize {
+    let copy = disk.freeze(cut);
+    disk.restart_from(copy);
+    let is_whole = |number: &usize| {
+        let (path, content) = file(*number);
+        std::fs::read_to_string(path).is_ok_and(|found| found == content)
+    };
+    (0..CONTROL_FILES).filter(is_whole).count()
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod moves;
 mod order;
 mod pairs;
 mod pending;
+mod progress;
 mod schema;
 pub(crate) mod served;
 mod servers;

@@ -10,6 +10,7 @@ on_every_backend! {
     rows_and_marker_come_together
     delivered_twice_adds_nothing
     a_failing_source_writes_nothing
+    a_marker_that_cannot_be_written_leaves_no_row
     another_number_of_rows_writes_nothing
     another_content_is_refused
     a_row_that_stands_there_already_writes_nothing
@@ -65,6 +66,23 @@ async fn a_failing_source_writes_nothing(backend: &dyn Backend) {
     assert_eq!(store.census(shard(0)).await.unwrap().sent, []);
     assert_eq!(store.deliver(delivery(1, 4, 1)).await.unwrap(), Delivered::Now, "the next try is whole");
     assert_eq!(store.census(shard(0)).await.unwrap().rows, 4);
+}
+
+/// Rows that were committed without their marker would be delivered again.
+async fn a_marker_that_cannot_be_written_leaves_no_row(backend: &dyn Backend) {
+    let store = open_one_shard(backend, 0).await;
+    let url = backend.shard(shard(0));
+    let refuse = match url {
+        StoreUrl::Sqlite(_) => "BEGIN SELECT RAISE(ABORT, 'no marker'); END",
+        StoreUrl::Mysql(_) => "FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no marker'",
+    };
+    backend.change(&url, &format!("CREATE TRIGGER no_marker BEFORE INSERT ON sent_file {refuse}")).await;
+    let refused = store.deliver(delivery(1, 3, 1)).await.unwrap_err();
+    assert!(refused.to_string().contains("no marker"), "{refused}");
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 0);
+    backend.change(&url, "DROP TRIGGER no_marker").await;
+    assert_eq!(store.deliver(delivery(1, 3, 1)).await.unwrap(), Delivered::Now);
+    assert_eq!(store.census(shard(0)).await.unwrap().rows, 3);
 }
 
 async fn another_number_of_rows_writes_nothing(backend: &dyn Backend) {

@@ -9,6 +9,7 @@ pub(crate) mod oracle;
 pub(crate) mod pipeline;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod syscalls;
 pub(crate) mod trade;
 
 use std::time::{Duration, Instant};

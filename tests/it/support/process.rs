@@ -174,6 +174,11 @@ impl Process {
         self.log.text()
     }
 
+    /// Everything it printed so far.
+    pub(crate) fn out_so_far(&self) -> String {
+        self.out.text()
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

@@ -94,7 +94,7 @@ fn until_answered<T>(lost: &AtomicUsize, call: impl Fn() -> Result<T, ClientErro
             answer = Some(value);
             true
         }
-        Err(ClientError::Unavailable { .. }) => {
+        Err(e) if e.is_away() => {
             lost.fetch_add(1, Ordering::SeqCst);
             false
         }

@@ -54,6 +54,16 @@ fn a_return_whose_purchase_never_comes_is_an_orphan_once_its_time_is_up() {
 }
 
 #[test]
+fn a_return_whose_time_is_up_at_once_is_settled_by_the_task_that_handed_it_in() {
+    let floor = Floor::new(1_000);
+    floor.world.let_nothing_wait();
+    let left = floor.work(1, 0, &[give_back(1, 1, 1)]);
+    assert_eq!(left.counts, Counts { read: 1, rejected: 1, held: 1, released: 1, ..Counts::default() });
+    assert_eq!(left.reasons(), [(1, "orphan_return")]);
+    assert_eq!(floor.world.waiting(), 0, "it does not wait for a file that may never come");
+}
+
+#[test]
 fn a_rejected_purchase_releases_its_returns_too() {
     let floor = Floor::new(0);
     floor.work(1, 0, &[give_back(1, 1, 1)]);

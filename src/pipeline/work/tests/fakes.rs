@@ -60,6 +60,11 @@ impl World {
         self.0.lock().unwrap().patience.take().is_none()
     }
 
+    /// Returns that are handed in from now on do not wait: their time is up at once.
+    pub(super) fn let_nothing_wait(&self) {
+        self.0.lock().unwrap().ttl = 0;
+    }
+
     pub(super) fn pass(&self, ms: i64) {
         self.0.lock().unwrap().now += ms;
     }

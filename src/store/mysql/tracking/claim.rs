@@ -9,8 +9,9 @@ use super::super::database::{Tx, Work};
 use super::super::value::{count, file_name, get, output, shard, shards_count};
 use super::{for_stage, micros};
 use crate::event::ShardId;
+use crate::store::lease_end::LeaseEnds;
 use crate::store::sql::{self, CLAIM, REPLAY};
-use crate::store::{Error, Result, TrackingPolicy};
+use crate::store::{Error, LeaseEnd, Result, TrackingPolicy};
 use crate::task::{Claim, Claimed, FileName, Stage, TaskKey};
 
 /// The oldest file after a name that is ready. The index has status, status before and filename, in this order.
@@ -30,6 +31,8 @@ pub(super) struct Take<'a> {
     pub(super) policy: TrackingPolicy,
     /// Whether somebody else won a task that this claim was tried on.
     pub(super) has_lost: AtomicBool,
+    /// The leases that were found run out.
+    pub(super) lease_ends: LeaseEnds,
 }
 
 #[async_trait]
@@ -37,6 +40,8 @@ impl Work for Take<'_> {
     type Out = Vec<Claimed>;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>> {
+        // The transaction may be run again; then what the first run found was not so yet.
+        drop(self.lease_ends.take());
         let held = self.replay(tx).await?;
         if !held.is_empty() {
             return Ok(held);
@@ -80,7 +85,8 @@ impl Take<'_> {
         let exhausted = "lease_until < UTC_TIMESTAMP(3) AND attempts >= :attempts_max";
         let too_late = "lease_until > UTC_TIMESTAMP(3) + INTERVAL 2 * :lease_us MICROSECOND";
         let select = format!(
-            "SELECT filename, shard FROM pipeline_tracking WHERE {{status}} = 'started' AND (({exhausted}) OR {too_late})"
+            "SELECT filename, shard, attempts, owner FROM pipeline_tracking
+             WHERE {{status}} = 'started' AND (({exhausted}) OR {too_late})"
         );
         // One by one by their keys: an UPDATE over the status would lock what others hold, in another order.
         let fail = format!(
@@ -106,7 +112,10 @@ impl Take<'_> {
                 let mut values = limits();
                 values.push((b"filename".to_vec(), Value::from(key.file.as_str())));
                 values.push((b"shard".to_vec(), Value::from(key.shard.get())));
-                tx.change(&for_stage(self.claim.stage, update), Params::from(values)).await?;
+                let changed = tx.change(&for_stage(self.claim.stage, update), Params::from(values)).await?;
+                if changed > 0 && update == &fail {
+                    self.lease_ends.push(lease_end(row, None)?);
+                }
             }
         }
         Ok(())
@@ -166,11 +175,17 @@ impl Take<'_> {
     }
 
     async fn take(&self, tx: &mut Tx<'_>, key: TaskKey) -> Result<Option<Claimed>> {
+        let over = "SELECT filename, shard, attempts, owner FROM pipeline_tracking
+             WHERE filename = ? AND shard = ? AND {status} = 'started' AND lease_until < UTC_TIMESTAMP(3)";
+        let over = tx.first(&for_stage(self.claim.stage, over), (key.file.as_str(), key.shard.get())).await?;
         if tx.change(&for_stage(self.claim.stage, CLAIM), self.values(&key)).await? == 0 {
             self.has_lost.store(true, Ordering::Relaxed);
             return Ok(None);
         }
         let token = tx.last_number().ok_or_else(|| Error::Broken(format!("the claim of {key} got no token")))?;
+        if let Some(row) = &over {
+            self.lease_ends.push(lease_end(row, Some(&self.claim.worker))?);
+        }
         self.describe(tx, key, token).await
     }
 
@@ -230,6 +245,15 @@ impl Work for MendWaits {
     }
 }
 
+fn lease_end(row: &mysql_async::Row, taken_by: Option<&String>) -> Result<LeaseEnd> {
+    Ok(LeaseEnd {
+        key: key_of(row)?,
+        attempt: get(row, "attempts")?,
+        worker: get(row, "owner")?,
+        taken_by: taken_by.cloned(),
+    })
+}
+
 fn key_of(row: &mysql_async::Row) -> Result<TaskKey> {
     Ok(TaskKey { file: file_name(row, "filename")?, shard: shard(row, "shard")? })
 }
@@ -272,7 +296,7 @@ async fn shards(tx: &mut Tx<'_>, only: Option<ShardId>) -> Result<Vec<ShardId>> 
     }
 }
 
-async fn oldest_unfinished(
+pub(super) async fn oldest_unfinished(
     tx: &mut Tx<'_>,
     stage: Stage,
     shard: ShardId,

@@ -3,6 +3,7 @@
 
 mod claim;
 mod moves;
+mod progress;
 mod read;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,24 +14,27 @@ use super::database::Database;
 use super::migrate::TRACKING;
 use crate::clock::Clock;
 use crate::event::{Moment, ShardId};
+use crate::store::lease_end::LeaseEnds;
 use crate::store::sql;
 use crate::store::url::Server;
-use crate::store::{FilePage, FileQuery, Registered, Report, Result, Tracking, TrackingPolicy};
+use crate::store::{FilePage, FileQuery, LeaseEnd, Registered, Report, Result, Tracking, TrackingPolicy};
 use crate::task::view::Queued;
-use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
+use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey};
 
 /// [`Tracking`] in a database of a server.
 pub(in crate::store) struct MysqlTracking {
     database: Database,
     policy: TrackingPolicy,
     waits_are_mended: AtomicBool,
+    lease_ends: LeaseEnds,
 }
 
 impl MysqlTracking {
     /// The tracking database at this place; it is not asked anything yet.
     pub(in crate::store) fn new(server: &Server, clock: Clock, policy: TrackingPolicy) -> Self {
         let waits_are_mended = AtomicBool::new(false);
-        Self { database: Database::new(server, &TRACKING, clock), policy, waits_are_mended }
+        let (database, lease_ends) = (Database::new(server, &TRACKING, clock), LeaseEnds::default());
+        Self { database, policy, waits_are_mended, lease_ends }
     }
 }
 
@@ -41,7 +45,13 @@ fn for_stage(stage: Stage, statement: &str) -> String {
         Stage::MysqlSender => "FORCE INDEX (pipeline_tracking_mysql_sender) ",
         Stage::EventIngest | Stage::ShardSplitter => "FORCE INDEX (pipeline_tracking_shard_splitter) ",
     };
+    let by_queue = match stage {
+        Stage::ShardWorker => "FORCE INDEX (pipeline_tracking_shard_worker_queue) ",
+        Stage::MysqlSender => "FORCE INDEX (pipeline_tracking_mysql_sender_queue) ",
+        Stage::EventIngest | Stage::ShardSplitter => by_order,
+    };
     let statement = statement
+        .replace("{by_queue}", by_queue)
         .replace("{lease_until}", "UTC_TIMESTAMP(3) + INTERVAL :lease_us MICROSECOND")
         .replace("{backoff}", "UTC_TIMESTAMP(3) + INTERVAL :backoff_us MICROSECOND")
         .replace("{now}", "UTC_TIMESTAMP(3)")
@@ -83,7 +93,15 @@ impl Tracking for MysqlTracking {
             self.waits_are_mended.store(true, Ordering::Relaxed);
         }
         let has_lost = AtomicBool::new(false);
-        self.database.write(&claim::Take { claim, policy: self.policy, has_lost }).await
+        let lease_ends = LeaseEnds::default();
+        let take = claim::Take { claim, policy: self.policy, has_lost, lease_ends };
+        let claimed = self.database.write(&take).await?;
+        self.lease_ends.extend(take.lease_ends.take());
+        Ok(claimed)
+    }
+
+    fn take_lease_ends(&self) -> Vec<LeaseEnd> {
+        self.lease_ends.take()
     }
 
     async fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Result<Vec<Queued>> {
@@ -109,6 +127,14 @@ impl Tracking for MysqlTracking {
 
     async fn oldest_open(&self) -> Result<Option<Moment>> {
         self.database.write(&read::OldestOpen).await
+    }
+
+    async fn progress(&self) -> Result<Progress> {
+        self.database.read(&progress::ReadProgress(self.policy)).await
+    }
+
+    async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()> {
+        self.database.write(&progress::NoteAsker { stage, shard, worker }).await
     }
 
     async fn close(&self) {

@@ -201,7 +201,7 @@ impl Work for OldestOpen {
     }
 }
 
-fn shard_view(row: &SqlRow) -> Result<ShardView> {
+pub(super) fn shard_view(row: &SqlRow) -> Result<ShardView> {
     let mut statuses = [Status::New; 4];
     for stage in Stage::ALL {
         statuses[stage.index()] = status(row, column(stage))?;

@@ -6,7 +6,7 @@ use super::super::db::{file_column, file_name, moment_text, shard_column};
 use super::{Context, for_stage, read};
 use crate::event::{ShardCount, ShardId};
 use crate::store::sql::{self, CLAIM, REPLAY};
-use crate::store::{Error, Result};
+use crate::store::{Error, LeaseEnd, Result};
 use crate::task::{Claim, Claimed, FileName, Output, Stage, TaskKey};
 
 /// The oldest file after a name that is ready, or whose lease ran out. The index has status, status before and filename,
@@ -26,23 +26,30 @@ const NEXT_SHARD: &str = "SELECT MIN(shard) FROM pipeline_tracking WHERE shard >
 /// What a claim has to know of each task it got.
 const RETURNING: &str = " RETURNING token, attempts, shards_count";
 
+/// What a claim brought.
+#[derive(Default)]
+pub(super) struct Handout {
+    pub(super) claimed: Vec<Claimed>,
+    pub(super) lease_ends: Vec<LeaseEnd>,
+}
+
 /// Hands out tasks.
-pub(super) fn claim(connection: &mut Connection, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
+pub(super) fn claim(connection: &mut Connection, claim: &Claim, context: Context) -> Result<Handout> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut claimed = replay(&transaction, claim, context)?;
-    if claimed.is_empty() {
+    let mut handout = Handout { claimed: replay(&transaction, claim, context)?, ..Handout::default() };
+    if handout.claimed.is_empty() {
         shorten_leases(&transaction, claim.stage, context)?;
         if claim.takes_over {
-            fail_exhausted(&transaction, claim.stage, context)?;
+            handout.lease_ends = fail_exhausted(&transaction, claim.stage, context)?;
         }
-        claimed = if claim.stage.in_file_order() {
-            claim_in_order(&transaction, claim, context)?
+        if claim.stage.in_file_order() {
+            claim_in_order(&transaction, claim, context, &mut handout)?;
         } else {
-            claim_files(&transaction, claim, context)?
-        };
+            claim_files(&transaction, claim, context, &mut handout)?;
+        }
     }
     transaction.commit()?;
-    Ok(claimed)
+    Ok(handout)
 }
 
 /// What this claim id got before and still holds, with a fresh lease: the first answer was lost.
@@ -84,22 +91,44 @@ pub(super) fn shorten_waits(connection: &mut Connection, context: Context) -> Re
 }
 
 /// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt.
-fn fail_exhausted(transaction: &Transaction<'_>, stage: Stage, context: Context) -> Result<()> {
+fn fail_exhausted(transaction: &Transaction<'_>, stage: Stage, context: Context) -> Result<Vec<LeaseEnd>> {
     let update = "UPDATE pipeline_tracking SET {status} = 'failed', claim_id = NULL, lease_until = NULL, updated_at = ?1,
          last_error = 'gave up: the lease of attempt ' || attempts || ' ran out (worker ' || COALESCE(owner, 'unknown') || ')'
-         WHERE {status} = 'started' AND lease_until < ?1 AND attempts >= ?2";
-    transaction
-        .prepare_cached(&for_stage(stage, update))?
-        .execute(params![moment_text(context.now), context.policy.moves.attempts_max])?;
-    Ok(())
+         WHERE {status} = 'started' AND lease_until < ?1 AND attempts >= ?2
+         RETURNING filename, shard, attempts, owner";
+    let mut statement = transaction.prepare_cached(&for_stage(stage, update))?;
+    let mut rows = statement.query(params![moment_text(context.now), context.policy.moves.attempts_max])?;
+    let mut ends = Vec::new();
+    while let Some(row) = rows.next()? {
+        let key = TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "shard")? };
+        ends.push(LeaseEnd { key, attempt: row.get("attempts")?, worker: row.get("owner")?, taken_by: None });
+    }
+    Ok(ends)
+}
+
+/// The lease of a task, if it ran out.
+fn lease_over(
+    transaction: &Transaction<'_>,
+    key: &TaskKey,
+    claim: &Claim,
+    context: Context,
+) -> Result<Option<LeaseEnd>> {
+    let select = "SELECT attempts, owner FROM pipeline_tracking
+         WHERE filename = ?1 AND shard = ?2 AND {status} = 'started' AND lease_until < ?3";
+    let found = transaction
+        .prepare_cached(&for_stage(claim.stage, select))?
+        .query_row(params![key.file.as_str(), key.shard.get(), moment_text(context.now)], |row| {
+            Ok((row.get("attempts")?, row.get("owner")?))
+        });
+    let end = |(attempt, worker)| LeaseEnd { key: key.clone(), attempt, worker, taken_by: Some(claim.worker.clone()) };
+    Ok(found.optional()?.map(end))
 }
 
 /// The splitter's way: all ready shards of a file together, file by file until the limit is reached.
-fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
+fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context, handout: &mut Handout) -> Result<()> {
     let select = for_stage(claim.stage, NEXT_FILE);
-    let mut claimed: Vec<Claimed> = Vec::new();
     let mut after = String::new();
-    while claimed.len() < claim.limit as usize {
+    while handout.claimed.len() < claim.limit as usize {
         let next: Option<String> = transaction
             .prepare_cached(&select)?
             .query_row(params![moment_text(context.now), after], |row| row.get(0))
@@ -109,16 +138,16 @@ fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context) -
         };
         for key in keys(transaction, OF_FILE, params![file])? {
             if claim.shard.is_none_or(|shard| shard == key.shard) {
-                claimed.extend(claim_one(transaction, &key, claim, context)?);
+                claim_one(transaction, &key, claim, context, handout)?;
             }
         }
         after = file;
     }
-    Ok(claimed)
+    Ok(())
 }
 
 /// The way of worker and sender: per shard only the oldest unfinished file.
-fn claim_in_order(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
+fn claim_in_order(transaction: &Transaction<'_>, claim: &Claim, context: Context, handout: &mut Handout) -> Result<()> {
     let mut candidates = Vec::new();
     for shard in shards(transaction, claim.shard)? {
         if let Some(file) = oldest_unfinished(transaction, claim.stage, shard, context.policy.strict_order, None)? {
@@ -127,14 +156,13 @@ fn claim_in_order(transaction: &Transaction<'_>, claim: &Claim, context: Context
     }
     // The oldest file first, so that a shard with much to do does not keep the others waiting.
     candidates.sort();
-    let mut claimed = Vec::new();
     for key in candidates {
-        if claimed.len() >= claim.limit as usize {
+        if handout.claimed.len() >= claim.limit as usize {
             break;
         }
-        claimed.extend(claim_one(transaction, &key, claim, context)?);
+        claim_one(transaction, &key, claim, context, handout)?;
     }
-    Ok(claimed)
+    Ok(())
 }
 
 /// The shards there are. Each is found by one step in the index, not by reading all rows.
@@ -170,7 +198,7 @@ pub(super) fn oldest_besides(
 
 /// The oldest file of a shard that this stage has neither done nor given up. Files that an earlier stage gave up, or
 /// whose event file was registered but never completed, do not block the others, unless the order is strict.
-fn oldest_unfinished(
+pub(super) fn oldest_unfinished(
     transaction: &Transaction<'_>,
     stage: Stage,
     shard: ShardId,
@@ -188,14 +216,26 @@ fn oldest_unfinished(
 }
 
 /// The claim itself: zero rows mean that the task is not ready, or that somebody else won.
-fn claim_one(transaction: &Transaction<'_>, key: &TaskKey, claim: &Claim, context: Context) -> Result<Option<Claimed>> {
+fn claim_one(
+    transaction: &Transaction<'_>,
+    key: &TaskKey,
+    claim: &Claim,
+    context: Context,
+    handout: &mut Handout,
+) -> Result<()> {
+    let over = lease_over(transaction, key, claim, context)?;
     let now = moment_text(context.now);
     let until = moment_text(context.now.plus_ms(context.policy.moves.lease_ms));
     let values = named_params! {
         ":filename": key.file.as_str(), ":shard": key.shard.get(), ":owner": claim.worker, ":claim_id": claim.claim_id,
         ":now": now, ":lease_until": until, ":takes_over": claim.takes_over,
     };
-    take(transaction, &(for_stage(claim.stage, CLAIM) + RETURNING), values, key, claim.stage, context)
+    let update = for_stage(claim.stage, CLAIM) + RETURNING;
+    if let Some(claimed) = take(transaction, &update, values, key, claim.stage, context)? {
+        handout.claimed.push(claimed);
+        handout.lease_ends.extend(over);
+    }
+    Ok(())
 }
 
 fn take(

@@ -2,6 +2,7 @@
 
 mod claim;
 mod moves;
+mod progress;
 mod read;
 
 use std::path::Path;
@@ -12,17 +13,19 @@ use super::db::Db;
 use super::migrate::TRACKING;
 use crate::clock::Clock;
 use crate::event::{Moment, ShardId};
-use crate::store::Report;
+use crate::store::lease_end::LeaseEnds;
 use crate::store::sql::{self, column};
 use crate::store::{FilePage, FileQuery, Registered, Result, Tracking, TrackingPolicy};
+use crate::store::{LeaseEnd, Report};
 use crate::task::view::Queued;
-use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey};
+use crate::task::{Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey};
 
 /// [`Tracking`] in one SQLite file.
 pub(in crate::store) struct SqliteTracking {
     db: Db,
     clock: Clock,
     policy: TrackingPolicy,
+    lease_ends: LeaseEnds,
 }
 
 /// What every statement needs: the moment of the call and the numbers that moves depend on.
@@ -35,7 +38,8 @@ struct Context {
 impl SqliteTracking {
     /// Opens the database, creating it where needed.
     pub(in crate::store) async fn open(path: &Path, clock: Clock, policy: TrackingPolicy) -> Result<Self> {
-        let store = Self { db: Db::open(path, &TRACKING).await?, clock, policy };
+        let db = Db::open(path, &TRACKING).await?;
+        let store = Self { db, clock, policy, lease_ends: LeaseEnds::default() };
         let context = store.context();
         store.db.call(move |connection| claim::shorten_waits(connection, context)).await?;
         Ok(store)
@@ -51,7 +55,7 @@ impl SqliteTracking {
 fn for_stage(stage: Stage, statement: &str) -> String {
     let statement = statement.replace("{now}", ":now").replace("{lease_until}", ":lease_until");
     let statement = statement.replace("{backoff}", ":backoff").replace("{next_token}", "token + 1");
-    sql::for_stage(stage, &statement.replace("{by_order}", ""))
+    sql::for_stage(stage, &statement.replace("{by_order}", "").replace("{by_queue}", ""))
 }
 
 #[async_trait]
@@ -81,7 +85,13 @@ impl Tracking for SqliteTracking {
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>> {
         let (claim, context) = (claim.clone(), self.context());
-        self.db.call(move |connection| claim::claim(connection, &claim, context)).await
+        let handout = self.db.call(move |connection| claim::claim(connection, &claim, context)).await?;
+        self.lease_ends.extend(handout.lease_ends);
+        Ok(handout.claimed)
+    }
+
+    fn take_lease_ends(&self) -> Vec<LeaseEnd> {
+        self.lease_ends.take()
     }
 
     async fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Result<Vec<Queued>> {
@@ -109,5 +119,15 @@ impl Tracking for SqliteTracking {
 
     async fn oldest_open(&self) -> Result<Option<Moment>> {
         self.db.call(|connection| read::oldest_open(connection)).await
+    }
+
+    async fn progress(&self) -> Result<Progress> {
+        let context = self.context();
+        self.db.call(move |connection| progress::read(connection, context)).await
+    }
+
+    async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()> {
+        let (worker, now) = (worker.to_owned(), self.clock.now());
+        self.db.call(move |connection| progress::note_asker(connection, stage, shard, &worker, now)).await
     }
 }

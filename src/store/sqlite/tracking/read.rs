@@ -140,7 +140,7 @@ fn shards_of(connection: &Connection, file: &FileName, with_results: bool) -> Re
     Ok(views)
 }
 
-fn shard_view(row: &SqlRow<'_>) -> Result<ShardView> {
+pub(super) fn shard_view(row: &SqlRow<'_>) -> Result<ShardView> {
     let mut statuses = [Status::New; 4];
     for stage in Stage::ALL {
         statuses[stage.index()] = status(&row.get::<_, String>(column(stage))?)?;

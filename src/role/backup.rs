@@ -1,0 +1,97 @@
+//! `shopctl backup DIR`: a copy of the shared folder and the embedded databases, made while roles run.
+//!
+//! Reads the shared folder, writes the named folder. The work is in [`crate::pipeline::backup`].
+//! Run: `shopctl backup /backups/monday`.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::boot::{Context, Exit, Failure, say, say_json};
+use crate::output::OutputArgs;
+use crate::pipeline::backup::take::{Backup, Extent};
+use crate::pipeline::backup::{Error, servers};
+
+/// Makes a backup of the shared folder and of the embedded databases.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  shopctl backup /backups/monday             while the roles run, or while they do not
+  shopctl backup /backups/monday --dry-run   what would be copied, and the commands for databases on servers
+  shopctl restore /backups/monday            put it back
+
+Roles go on meanwhile; they clear no delivered files until the backup is made. manifest.json is
+written last: a folder without it is no backup. Databases on servers are not in it; the commands
+that dump them are printed. With such, stop every shard-worker and mysql-sender, run the commands,
+make the backup, and start them again.
+Exit codes: 0 done, 1 failed, 64 bad usage or settings, 75 no room, stopped, or something is in the way now.")]
+pub struct Args {
+    /// A folder that is new or empty, outside the shared folder
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Say what would be copied and copy nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Makes the backup.
+///
+/// # Errors
+/// [`Failure`] when it is not whole.
+pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    tokio::task::spawn_blocking(move || backup(&ctx, &args)).await?
+}
+
+fn backup(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
+    let backup = Backup::new(&ctx.settings, &ctx.stop, &args.dir)?;
+    let (dir, on_servers) = (backup.dir().to_owned(), backup.servers().to_vec());
+    let commands = if on_servers.is_empty() { String::new() } else { servers::dumps(&on_servers, &dir) };
+    let extent = if args.dry_run { backup.extent()? } else { backup.make(&ctx.clock)? };
+    if args.output.is_json() {
+        let Extent { databases, files, bytes, left_out } = extent;
+        say_json(&json!({"dir": dir, "dry_run": args.dry_run, "databases": databases, "files": files, "bytes": bytes,
+            "left_out": left_out, "commands": commands.lines().collect::<Vec<_>>()}))?;
+        return Ok(Exit::Ok);
+    }
+    if !commands.is_empty() {
+        say(&format!("{}{commands}\n", about_servers(&servers::variables(&on_servers))))?;
+    }
+    say(&summary(&extent, args, &dir.display().to_string()))?;
+    Ok(Exit::Ok)
+}
+
+fn about_servers(variables: &[String]) -> String {
+    let passwords = match variables.join(", ") {
+        none if none.is_empty() => String::new(),
+        names => format!("# The passwords are expected in {names}.\n"),
+    };
+    format!(
+        "# Databases on servers are not in the backup. Stop every shard-worker and mysql-sender, run these commands\n\
+         # in this order (on MariaDB: mariadb-dump), then make the backup, and start them again.\n{passwords}"
+    )
+}
+
+fn summary(extent: &Extent, args: &Args, dir: &str) -> String {
+    let Extent { databases, files, bytes, left_out } = extent;
+    let what = format!("{databases} databases and {files} files, {bytes} bytes");
+    let mut text = match args.dry_run {
+        true => format!("would copy {what} to {dir}\n"),
+        false => format!("{what} in {dir}\nput it back with: shopctl restore {dir}\n"),
+    };
+    if *left_out > 0 {
+        text.push_str(&format!("{left_out} links or other things that are no plain files are left out\n"));
+    }
+    text
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match error {
+            Error::Usage(_) => Exit::Usage,
+            Error::Failed(_) => Exit::Failed,
+            Error::TryLater(_) => Exit::TryLater,
+        };
+        Self { exit, message: error.to_string() }
+    }
+}

@@ -1,0 +1,56 @@
+//! Where the roles may be asked.
+
+use super::super::{apid, balance, cache, ingest, send, split, work};
+use crate::config::Settings;
+use crate::pipeline::probe::Place;
+
+/// The services where the settings name them, and the other roles at their own ports on this machine.
+pub(super) fn role_addresses(settings: &Settings) -> Vec<Place> {
+    let named = |role: &str, url: &str| Place { role: role.to_owned(), base: origin(url), is_named: true };
+    let here = |role: &str, port: u16| Place {
+        role: role.to_owned(),
+        base: format!("http://127.0.0.1:{port}"),
+        is_named: false,
+    };
+    let mut places = vec![
+        named("pipeline-apid", &settings.pipeline.url),
+        named("balance-daemon", &settings.balance.url),
+        named("cache-service", &settings.cache.url),
+        here("event-ingest", ingest::PORT),
+        here("shard-splitter", split::PORT),
+        here("mysql-sender", send::PORT),
+    ];
+    let shards = settings.pipeline.shards_count.shards();
+    places.extend(shards.map(|shard| here(&format!("shard-worker-{shard}"), work::PORT + u16::from(shard.get()))));
+    // A service at its own port is one of those that may run elsewhere.
+    let defaults = [apid::PORT, balance::PORT, cache::PORT].map(|port| format!("http://127.0.0.1:{port}"));
+    for place in &mut places {
+        place.is_named &= !defaults.contains(&place.base) || place.role == "pipeline-apid";
+    }
+    places
+}
+
+/// The URL without its path.
+fn origin(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    format!("{scheme}://{}", rest.split('/').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{Sources, load};
+
+    #[test]
+    fn services_are_asked_where_the_settings_say_and_workers_of_all_shards_at_their_ports() {
+        let flags = [("pipeline.url", "http://h:1/api/v1/pipeline"), ("pipeline.shards_count", "3")];
+        let flags = flags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let sources = Sources { flags, folder: "/nonexistent".into(), ..Sources::default() };
+        let places = role_addresses(&load(&sources).unwrap().settings);
+        let base = |role: &str| places.iter().find(|place| place.role == role).map(|place| place.base.as_str());
+        assert_eq!(base("pipeline-apid"), Some("http://h:1"));
+        assert_eq!(base("shard-worker-2"), Some("http://127.0.0.1:8102"));
+        assert_eq!(base("shard-worker-3"), None);
+        assert!(places.iter().all(|place| place.is_named == (place.role == "pipeline-apid")));
+    }
+}

@@ -1,0 +1,151 @@
+//! `shopctl doctor`: what is broken for real is found, named, and left as it is.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::support::PATIENCE;
+use crate::support::events::{MISHAPS, generated};
+use crate::support::mariadb::Mariadb;
+use crate::support::mount::Mount;
+use crate::support::pipeline::{Pipeline, Role};
+
+/// Runs it; answers its findings that are not well, as `level check: found`.
+fn troubles(pipeline: &Pipeline, more: &[&str], code: i32) -> Vec<String> {
+    let ended = pipeline.spawn_with(&["doctor", "-o", "json"], more, None).wait_exit(PATIENCE).expect_code(code);
+    let answer: Value = serde_json::from_str(&ended.out).unwrap();
+    let findings = answer["findings"].as_array().unwrap();
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    let bad = findings.iter().filter(|finding| finding["level"] != "ok");
+    bad.map(|finding| {
+        assert!(!text(finding, "todo").is_empty(), "{finding}");
+        format!("{} {}: {}", text(finding, "level"), text(finding, "check"), text(finding, "found"))
+    })
+    .collect()
+}
+
+fn assert_found(troubles: &[String], expected: &str) {
+    assert!(troubles.iter().any(|trouble| trouble.contains(expected)), "{expected}: {troubles:#?}");
+}
+
+/// Disks and limits are those of the machine; the leases of these tests are short.
+fn of_the_folder(troubles: Vec<String>) -> Vec<String> {
+    let is_other = |text: &String| text.contains(" disk ") || text.contains(" open files");
+    troubles.into_iter().filter(|text| !is_other(text)).collect()
+}
+
+#[test]
+fn a_store_that_is_well_has_no_trouble_and_is_left_as_it_is() {
+    let pipeline = Pipeline::new(&[]);
+    assert_found(&troubles(&pipeline, &[], 1), "fail folder:");
+    assert!(!pipeline.shared().exists(), "it makes nothing");
+    let path = pipeline.write("input.ndjson", &generated(3, MISHAPS, 200));
+    pipeline.run(&["up", "--any-port", "--from", path.to_str().unwrap()], 0);
+    assert_eq!(of_the_folder(troubles(&pipeline, &[], 0)), [] as [String; 0]);
+    let shown = pipeline.run(&["doctor"], 0).out;
+    assert!(shown.contains("ok    database.tracking") && shown.contains(" 0 failures"), "{shown}");
+}
+
+#[test]
+fn what_was_left_behind_is_named_and_stays() {
+    let mut pipeline = Pipeline::new(&[]);
+    pipeline.start(Role::Apid);
+    pipeline.import(&generated(3, MISHAPS, 200), 100);
+    let shared = pipeline.shared();
+    std::fs::remove_file(&pipeline.list("events")[0]).unwrap();
+    std::fs::write(shared.join("events/20200101000000.event-ingest.txt"), "").unwrap();
+    let temporary = shared.join("events/.x.t1.tmp");
+    std::fs::write(&temporary, "half").unwrap();
+    File::options().write(true).open(&temporary).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+    std::fs::create_dir_all(shared.join("run")).unwrap();
+    std::fs::write(shared.join("run/shard-splitter.json"), r#"{"addr":"127.0.0.1:1"}"#).unwrap();
+    std::fs::create_dir_all(shared.join("mysql-sender")).unwrap();
+    std::os::unix::fs::symlink("/tmp", shared.join("shard-splitter")).unwrap();
+    let found = troubles(&pipeline, &[], 1);
+    for expected in [
+        "warn temporary files: 1 left behind: ",
+        "warn event files: 1 left behind: 20200101000000",
+        "fail tasks: 2 left behind: ",
+        "shard 0 at shard-splitter",
+        "run/shard-splitter.json (127.0.0.1:1)",
+        "shard-splitter is a link, or no folder",
+    ] {
+        assert_found(&found, expected);
+    }
+    assert!(temporary.exists() && shared.join("run/shard-splitter.json").exists());
+}
+
+#[test]
+fn an_old_schema_is_named_and_not_migrated() {
+    let pipeline = Pipeline::new(&[]);
+    pipeline.run(&["migrate", "up"], 0);
+    let path = pipeline.shared().join("db/pipeline_db.sqlite");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("DROP TABLE pipeline_tracking; PRAGMA user_version = 0").unwrap();
+    drop(old);
+    assert_found(&troubles(&pipeline, &[], 1), "fail database.tracking: ");
+    let version: i64 =
+        Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, 0);
+    std::fs::write(&path, "no database at all, but a text of some length").unwrap();
+    assert_found(&troubles(&pipeline, &[], 1), "fail database.tracking: ");
+}
+
+#[test]
+fn a_port_is_ours_or_its_holder_is_named() {
+    let mut pipeline = Pipeline::new(&[]);
+    pipeline.run(&["migrate", "up"], 0);
+    let foreign = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = foreign.local_addr().unwrap().port();
+    let found = troubles(&pipeline, &[&format!("server.port={port}")], 1);
+    assert_found(&found, &format!("fail port {port}: process {} (", std::process::id()));
+    pipeline.start(Role::Balance);
+    let port = pipeline.role(Role::Balance).wait_port();
+    assert_eq!(of_the_folder(troubles(&pipeline, &[&format!("server.port={port}")], 0)), [] as [String; 0]);
+}
+
+#[test]
+fn settings_and_secrets_are_looked_at() {
+    let pipeline = Pipeline::new(&[]);
+    pipeline.run(&["migrate", "up"], 0);
+    let token = pipeline.write("token", b"0123456789abcdef");
+    std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let file = format!("auth.operator_file={}", token.display());
+    let found = troubles(&pipeline, &[&file, "pipeline.claim_wait_ms=1500"], 0);
+    assert_found(&found, "warn auth.operator_file: ");
+    assert_found(&found, "is not below pipeline.lease_ms");
+    assert_found(&found, "none for producer");
+}
+
+#[test]
+fn a_disk_with_little_room_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = Mount::tmpfs(&folder.path().join("small"), "size=8m,nr_inodes=100");
+    let pipeline = Pipeline::on(&mount.path().join("shared"), &[]);
+    pipeline.run(&["migrate", "up"], 0);
+    let found = troubles(&pipeline, &[], 1);
+    assert_found(&found, "fail disk room: ");
+    assert_found(&found, "fail disk files: ");
+    assert!(Path::new(mount.path()).exists());
+}
+
+#[test]
+fn a_server_that_may_forget_or_does_not_answer_is_named() {
+    let mut server = Mariadb::start();
+    let pipeline = Pipeline::served(server.databases(server.ports()), &[]);
+    std::fs::create_dir_all(pipeline.shared()).unwrap();
+    assert_eq!(of_the_folder(troubles(&pipeline, &[], 0)), [] as [String; 0]);
+    server.root().run(&["SET GLOBAL innodb_flush_log_at_trx_commit = 2", "SET GLOBAL max_allowed_packet = 65536"]);
+    let found = troubles(&pipeline, &[], 1);
+    assert_found(&found, "warn database.tracking: innodb_flush_log_at_trx_commit is 2");
+    assert_found(&found, "fail database.cache: max_allowed_packet is 65536");
+    server.root().run(&["DROP DATABASE balance_db"]);
+    assert_found(&troubles(&pipeline, &[], 1), "fail database.balance: ");
+    server.kill9();
+    assert_found(&troubles(&pipeline, &[], 75), "fail database.tracking: ");
+}
