@@ -19,6 +19,8 @@ use crate::pipeline::driver::{Finished, Watch};
 use crate::pipeline::fault::Fault;
 use crate::pipeline::hold;
 use crate::pipeline::ingest::csv::InputError;
+use crate::pipeline::ingest::once::OnceError;
+use crate::pipeline::ingest::settle::SettleError;
 use crate::shutdown::Stop;
 use crate::store::{self, StoreUrl};
 use crate::task::Stage;
@@ -136,6 +138,24 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let exit = if error.is_away() { Exit::TryLater } else { Exit::Failed };
         Self { exit, message: error.to_string() }
+    }
+}
+
+impl From<OnceError> for Failure {
+    fn from(error: OnceError) -> Self {
+        match error {
+            OnceError::Call(e) => e.into(),
+            other => Self::new(other.to_string()),
+        }
+    }
+}
+
+impl From<SettleError> for Failure {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Once(e) => e.into(),
+            other => Self::new(other.to_string()),
+        }
     }
 }
 

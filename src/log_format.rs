@@ -240,6 +240,6 @@ mod tests {
 
     #[test]
     fn a_level_that_is_none_is_refused() {
-        assert!(init(&Logging { level: "shop=loud".to_owned(), json: true }).is_err());
+        assert!(init(&Logging { level: "shop=loud".to_owned(), json: true, is_plain: false }).is_err());
     }
 }

@@ -46,8 +46,8 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
         Command::Man(args) => return role::man::run(Cli::command(), args),
         _ => {}
     }
-    if let Command::Up(_) = &cli.command {
-        sources.role_defaults = role::up::defaults();
+    if let Command::Up(args) = &cli.command {
+        sources.role_defaults = args.defaults();
     }
     let mut loaded = load::load(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
     let levels = log_format::init(&loaded.settings.logging).map_err(Failure::usage)?;

@@ -139,7 +139,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     }
     let settings = if faults.is_empty() { Settings::from_values(&values, &mut faults) } else { None };
     match settings {
-        Some(settings) => Ok(Loaded { settings, values }),
+        Some(mut settings) => {
+            settings.logging.is_plain = sources.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+            Ok(Loaded { settings, values })
+        }
         None => Err(Faults(faults.iter().map(|fault| escaped(fault, |_| false)).collect())),
     }
 }

@@ -98,6 +98,8 @@ pub struct Logging {
     pub level: String,
     /// JSON lines instead of text.
     pub json: bool,
+    /// Whether the environment asks for plain output, by `NO_COLOR`.
+    pub is_plain: bool,
 }
 
 /// The pipeline and its tracking API.
@@ -229,6 +231,7 @@ impl Settings {
             logging: Logging {
                 level: values.text("logging.level").to_owned(),
                 json: values.text("logging.format") == "json",
+                is_plain: false,
             },
             pipeline: Self::pipeline(values, url?)?,
             balance: Balance { url: balance_url?, opening: opening? },

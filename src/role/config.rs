@@ -41,7 +41,7 @@ pub fn run(sources: &Sources, args: &Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Default => {
             let profile = sources.find_profile().map_err(|faults| Failure::usage(faults.to_string()))?;
-            say(&schema::sample(profile, &super::up::defaults()))?;
+            say(&schema::sample(profile, &super::up::Args::default().defaults()))?;
         }
         Command::Show { origin, output } if output.is_json() => say_json(&load(sources)?.show_json(origin))?,
         Command::Show { origin, .. } => say(&load(sources)?.show(origin))?,

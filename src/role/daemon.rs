@@ -11,9 +11,11 @@ use crate::http::{Party, Policy};
 use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
 use crate::pipeline::driver::{Driver, Finished, Job, Tally};
+use crate::pipeline::fault::Fault;
 use crate::pipeline::folder::{Artifact, resolve};
 use crate::shutdown::Stop;
 use crate::task::Stage;
+use crate::text::count;
 
 /// Between two clearings of delivered artifacts while a role runs.
 const CLEAR_EVERY: Duration = Duration::from_secs(600);
@@ -86,8 +88,11 @@ pub(super) fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
 
 /// Clears once more when everything else of the role has ended.
 pub(super) async fn clear_at_stop(cleaner: Cleaner, stop: Stop) -> Result<(), Failure> {
-    if let Err(e) = tokio::task::spawn_blocking(move || cleaner.at_stop(&stop)).await? {
-        log::warn!("nothing was cleared: {e}");
+    match tokio::task::spawn_blocking(move || cleaner.at_stop(&stop)).await? {
+        // Where all roles stop together the API may be gone before the others: no fault, and nothing is lost by it.
+        Err(Fault::Surroundings(e)) => log::info!("nothing was cleared, the next run does it: {e}"),
+        Err(e) => log::warn!("nothing was cleared: {e}"),
+        Ok(_) => {}
     }
     Ok(())
 }
@@ -142,10 +147,14 @@ pub(super) fn run_files(
 /// The summary line of a run, and its exit code.
 fn summarize(name: &str, stage: Stage, tally: Tally) -> Result<Exit, Failure> {
     let Tally { done, failed, counts, .. } = tally;
-    let passed_on = if stage == Stage::MysqlSender { "rows" } else { "written" };
+    let written = counts.written;
+    let written = if stage == Stage::MysqlSender { count(written, "row") } else { format!("{written} written") };
     say(&format!(
-        "{name}: {done} tasks done, {failed} not; {} lines read, {} {passed_on}, {} duplicates, {} rejected\n",
-        counts.read, counts.written, counts.duplicate, counts.rejected
+        "{name}: {} done, {failed} not; {} read, {written}, {}, {} rejected\n",
+        count(done, "task"),
+        count(counts.read, "line"),
+        count(counts.duplicate, "duplicate"),
+        counts.rejected
     ))?;
     Ok(if failed == 0 { Exit::Ok } else { Exit::Failed })
 }

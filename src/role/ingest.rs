@@ -8,6 +8,7 @@ mod arrivals;
 mod tick;
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use crate::boot::{Context, Exit, Failure, say};
 use crate::http::Policy;
@@ -16,9 +17,12 @@ use crate::pipeline::cleanup::Cleaner;
 use crate::pipeline::client::Client;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
-use crate::pipeline::ingest::csv::{self, EventLines};
-use crate::pipeline::ingest::import::Importer;
+use crate::pipeline::ingest::csv::{self, Opened};
+use crate::pipeline::ingest::import::{Imported, Importer};
+use crate::pipeline::ingest::once::{Once, OnceError};
+use crate::progress::Progress;
 use crate::shutdown::Stop;
+use crate::text::count;
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;
@@ -41,6 +45,7 @@ pub const BATCH_LINES: u64 = 10_000;
   shopctl ingest --map-example > map.toml             a map for a CSV of your own, to begin with
   shopctl ingest --from sales.csv --map map.toml --dry-run   what its rows would become
   shopctl ingest --from sales.csv --map map.toml      import it
+  shopctl ingest --once                               announce and cut what waits, flush what is due
   curl -H 'content-type: application/json' http://127.0.0.1:8080/api/v1/events -d \\
     '{\"event_type\":4,\"payload\":{\"shop_id\":1,\"active\":true},\"timestamp\":\"2025-01-01T10:00:03Z\"}'
 
@@ -62,6 +67,12 @@ pub struct Args {
     /// Print a map with comments, to begin with
     #[arg(long, conflicts_with = "from")]
     pub map_example: bool,
+    /// Do what is to be done now, and exit; says 'nothing to do' when no stage has anything left either
+    #[arg(long, conflicts_with = "from")]
+    pub once: bool,
+    /// Whether somebody else makes the flush files.
+    #[arg(skip)]
+    pub is_flushed: bool,
 }
 
 /// Runs the daemon until the stop is requested, or cuts a file.
@@ -73,30 +84,40 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         _ if args.map_example => say(csv::EXAMPLE).map(|()| Exit::Ok),
         Some(from) => {
             let input = open(&ctx.stop, from, args.map).await?;
-            match args.dry_run {
-                true => until_stop(&ctx.stop.clone(), move || try_out(&ctx, input)).await,
-                false => import(ctx, input, args.batch).await,
+            if args.dry_run {
+                return until_stop(&ctx.stop.clone(), move || try_out(&ctx, input)).await;
             }
+            let progress = Progress::of(&ctx.settings.logging);
+            import(ctx, input, args.batch, progress).await.map(|_| Exit::Ok)
         }
-        None => daemon(ctx).await,
+        None if args.once => tokio::task::spawn_blocking(move || once(&ctx)).await?,
+        None => daemon(ctx, !args.is_flushed).await,
     }
 }
 
 /// Says what an import would do.
-fn try_out(ctx: &Context, input: EventLines) -> Result<Exit, Failure> {
-    let trial = csv::try_out(input, ctx.settings.events.max_payload_size)?;
+fn try_out(ctx: &Context, input: Opened) -> Result<Exit, Failure> {
+    let trial = csv::try_out(input.lines, ctx.settings.events.max_payload_size)?;
     for line in trial.to_string().lines() {
         say(&format!("{}\n", clean(line)))?;
     }
     Ok(if trial.accepted > 0 { Exit::Ok } else { Exit::Failed })
 }
 
-async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
+/// Does what is to be done now, and says in one line what that was.
+fn once(ctx: &Context) -> Result<Exit, Failure> {
+    Cleaner::new(Folder::new(&ctx.settings.shared.dir).events(), &ctx.settings, ctx.clock.clone()).at_start()?;
+    let made = Once::new(&ctx.settings, ctx.clock.clone(), ctx.stop.clone()).run()?;
+    say(&format!("ingest: {made}\n"))?;
+    Ok(Exit::Ok)
+}
+
+async fn daemon(mut ctx: Context, is_flushing: bool) -> Result<Exit, Failure> {
     ctx.bind(PORT, POLICY).await?;
     let folder = Folder::new(&ctx.settings.shared.dir);
     let cleaner = Cleaner::new(folder.events(), &ctx.settings, ctx.clock.clone());
     cleaner.at_start()?;
-    let ingest = tick::Ingest::start(&ctx, folder)?;
+    let ingest = tick::Ingest::start(&ctx, folder, is_flushing)?;
     let routes = api::routes(&ctx, &ingest);
     let body_bytes = ctx.settings.events.max_body_size;
     let work = ingest.run(cleaner);
@@ -107,7 +128,7 @@ async fn daemon(mut ctx: Context) -> Result<Exit, Failure> {
 ///
 /// # Errors
 /// [`Failure`] when it cannot be opened, is a table without a map, or its map is not right.
-pub async fn open(stop: &Stop, from: PathBuf, map: Option<PathBuf>) -> Result<EventLines, Failure> {
+pub async fn open(stop: &Stop, from: PathBuf, map: Option<PathBuf>) -> Result<Opened, Failure> {
     until_stop(stop, move || Ok(csv::open(&from, map.as_deref())?)).await
 }
 
@@ -116,9 +137,9 @@ pub async fn open(stop: &Stop, from: PathBuf, map: Option<PathBuf>) -> Result<Ev
 ///
 /// # Errors
 /// [`Failure`] when the input cannot be read, a file cannot be written, or the import was stopped before its end.
-pub async fn import(ctx: Context, input: EventLines, batch_lines: u64) -> Result<Exit, Failure> {
+pub async fn import(ctx: Context, input: Opened, batch_lines: u64, progress: Progress) -> Result<Imported, Failure> {
     let stop = ctx.stop.clone();
-    until_stop(&stop, move || import_file(&ctx, input, batch_lines)).await
+    until_stop(&stop, move || import_file(&ctx, input, batch_lines, &progress)).await
 }
 
 /// Does what may wait for an input that does not move.
@@ -136,17 +157,18 @@ async fn until_stop<T: Send + 'static>(
     }
 }
 
-fn import_file(ctx: &Context, mut input: EventLines, batch_lines: u64) -> Result<Exit, Failure> {
+fn import_file(ctx: &Context, input: Opened, batch_lines: u64, progress: &Progress) -> Result<Imported, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
     let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);
     let mut announcer = Announcer::new(&ctx.settings);
-    let (mut files, mut lines, mut before) = (0_u64, 0_u64, 0_u64);
-    let mut trouble = None;
-    let imported = importer.import(&mut input, |batch| {
-        files += 1;
-        lines += batch.lines;
-        before += u64::from(batch.before);
+    let Opened { mut lines, bytes, read } = input;
+    let (mut sum, mut trouble) = (Imported::default(), None);
+    let mut bar = progress.bytes("importing", bytes);
+    let imported = importer.import(&mut lines, |batch| {
+        sum.add(batch);
+        bar.inner().set_position(read.load(Ordering::Relaxed));
+        bar.say(count(sum.lines, "line"));
         if batch.before {
             announcer.add_known(batch.file.clone());
         } else {
@@ -158,10 +180,12 @@ fn import_file(ctx: &Context, mut input: EventLines, batch_lines: u64) -> Result
         }
     });
     let result = announcer.announce_all();
-    if let Some(tally) = input.tally() {
-        say(&format!("table: {}\n", clean(&tally.to_string())))?;
+    drop(bar);
+    if let Some(tally) = lines.tally() {
+        progress.suspend(|| say(&format!("table: {}\n", clean(&tally.to_string()))))?;
     }
-    say(&format!("ingest: {lines} lines in {files} files, {before} of them imported before\n"))?;
+    let (lines, files) = (count(sum.lines, "line"), count(sum.files.len() as u64, "file"));
+    progress.suspend(|| say(&format!("ingest: {lines} in {files}, {} of them imported before\n", sum.before)))?;
     match imported {
         Err(e) if matches!(e.kind(), std::io::ErrorKind::Interrupted | std::io::ErrorKind::NotConnected) => {
             return Err(Failure { exit: Exit::TryLater, message: e.to_string() });
@@ -171,11 +195,11 @@ fn import_file(ctx: &Context, mut input: EventLines, batch_lines: u64) -> Result
     let waiting = announcer.pending();
     let advice = "run the same command again, or start 'shopctl ingest'";
     match result {
-        Ok(()) if waiting == 0 => Ok(Exit::Ok),
-        Ok(()) => Err(Failure::new(format!("{waiting} files are written but could not be announced, see above"))),
+        Ok(()) if waiting == 0 => Ok(sum),
+        Ok(()) => Err(OnceError::Unannounced(waiting).into()),
         Err(e) => Err(Failure {
             exit: Exit::TryLater,
-            message: format!("{waiting} files are written but not announced: {e}; {advice}"),
+            message: format!("{} written but not announced: {e}; {advice}", count(waiting as u64, "file")),
         }),
     }
 }

@@ -108,3 +108,18 @@ fn what_is_only_registered_and_what_is_only_there_is_found() {
     std::fs::remove_file(pipeline.shared().join(format!("events/{name}.event-ingest.txt"))).unwrap();
     expect(0, 1);
 }
+
+#[test]
+fn that_nothing_is_cleared_where_all_roles_stop_at_once_is_no_warning() {
+    let mut pipeline = Pipeline::running(&[]);
+    pipeline.start(Role::Ingest);
+    pipeline.import(&generated(33, MISHAPS, 100), 100);
+    pipeline.wait_settled();
+    // The API is gone before the others have cleared.
+    pipeline.terminate(Role::Apid);
+    for role in [Role::Ingest, Role::Split, Role::Work0, Role::Work1, Role::Send] {
+        let log = pipeline.terminate(role);
+        let said: Vec<&str> = log.lines().filter(|line| line.contains("nothing was cleared")).collect();
+        assert!(said.len() == 1 && said[0].contains(r#""level":"info""#), "{role:?}: {said:?}");
+    }
+}

@@ -109,7 +109,7 @@ fn bad_usage_ends_with_64() {
 fn the_default_settings_are_a_settings_file() {
     let folder = tempfile::tempdir().unwrap();
     let text = stdout(&mut shopctl(folder.path(), &["config", "default"]));
-    let of_up = shopctl::role::up::defaults();
+    let of_up = shopctl::role::up::Args::default().defaults();
     assert_eq!(text, schema::sample(Profile::Local, &of_up));
     let container = stdout(shopctl(folder.path(), &["config", "default"]).env("SHOPCTL_PROFILE", "container"));
     assert_eq!(container, schema::sample(Profile::Container, &of_up));

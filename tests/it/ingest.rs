@@ -45,12 +45,12 @@ fn a_missing_cache_service_is_said_once_until_it_is_there() {
     pipeline.start(Role::Apid);
     pipeline.start(Role::Ingest);
     let port = pipeline.role(Role::Ingest).wait_port();
-    let missing = "no files are made for returns that wait";
+    let missing = "no flush files are made";
     let level = pipeline.role(Role::Ingest).wait_log(missing, |line| line["level"].as_str().map(str::to_owned));
     assert_eq!(level, "warn");
     (0..3).for_each(|_| wait_tick(port));
     pipeline.start(Role::Cache);
-    pipeline.role(Role::Ingest).wait_log("says again whether returns wait", |_| Some(()));
+    pipeline.role(Role::Ingest).wait_log("says again whether returns are due", |_| Some(()));
     let log = pipeline.terminate(Role::Ingest);
     assert_eq!(count(&log, missing), 1, "{log}");
 }

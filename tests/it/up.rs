@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::support::PATIENCE;
-use crate::support::events::{MISHAPS, event, generated};
+use crate::support::events::{MISHAPS, event, generated, purchase};
 use crate::support::oracle::Known;
 use crate::support::pipeline::Pipeline;
 use crate::support::process::Process;
@@ -54,14 +54,64 @@ fn what_was_left_undone_is_done_after_the_next_start() {
 }
 
 #[test]
-fn a_file_is_through_although_files_are_made_for_returns_that_wait() {
-    let pipeline = Pipeline::new(&["pipeline.shards_count=8", "cache.pending_ttl=1"]);
+fn returns_whose_time_is_up_are_given_up_with_a_flush_file_and_those_in_time_wait() {
+    let pipeline = Pipeline::new(&["pipeline.shards_count=8"]);
     let orphan = |order: u32| event(3, &format!(r#""order_id":{order},"good_id":3,"qty":1"#)) + "\n";
-    let path = pipeline.write("input.ndjson", (1..=400).map(orphan).collect::<String>().as_bytes());
-    let ended = up(&pipeline, &["--from", path.to_str().unwrap(), "--batch", "10"], &[]).wait_exit(PATIENCE);
-    assert!(ended.log.contains("made a file without lines"), "{}", ended.log);
-    let ended = ended.expect_code(0);
-    assert!(ended.out.contains("\n0 differences"), "{}", ended.out);
+    let lines = format!("{}{}\n", (1..=40).map(orphan).collect::<String>(), purchase(41, 1));
+    let path = pipeline.write("input.ndjson", lines.as_bytes());
+    let from = ["--from", path.to_str().unwrap(), "--batch", "10"];
+    let first = up(&pipeline, &from, &[]).wait_exit(PATIENCE).expect_code(0);
+    assert!(first.out.contains("40 returns wait for a purchase that never came, until "), "{}", first.out);
+    assert!(!first.log.contains("made a flush file"), "none of them is due: {}", first.log);
+    let cache = Connection::open(pipeline.shared().join("db/cache_db.sqlite")).unwrap();
+    let days = "SELECT MIN(julianday(expires_at) - julianday(put_at)) FROM pending_return";
+    let days: f64 = cache.query_row(days, [], |row| row.get(0)).unwrap();
+    assert!(days > 29.9, "nothing expires while a file is run through: {days}");
+    cache.execute("UPDATE pending_return SET expires_at = put_at", []).unwrap();
+    drop(cache);
+    let again = up(&pipeline, &from, &[]).wait_exit(PATIENCE).expect_code(0);
+    assert!(again.log.contains("made a flush file"), "{}", again.log);
+    assert!(again.out.contains("        40  orphan_return  "), "{}", again.out);
+    assert!(again.out.contains("\n0 differences") && !again.out.contains("never came"), "{}", again.out);
+}
+
+#[test]
+fn an_import_of_which_nothing_is_accepted_fails_and_says_why() {
+    let pipeline = Pipeline::new(&[]);
+    let path = pipeline.write("m.csv", b"order_id,sku\n1,A\n");
+    let ended = up(&pipeline, &["--from", path.to_str().unwrap()], &[]).wait_exit(PATIENCE).expect_code(1);
+    assert!(ended.log.contains("nothing of the input was accepted"), "{}", ended.log);
+    let file = &pipeline.event_files()[0].0;
+    for said in [
+        "ingest: 2 lines in 1 file, 0 of them imported before",
+        "2 lines of this import rejected, by reason",
+        &format!("         1  bad_json                  {file}:1  expected value"),
+        &format!("shopctl rejects list --lines --file {file}\n"),
+        &format!("shopctl rejects redrive --file {file} --dry-run"),
+    ] {
+        assert!(ended.out.contains(said), "{said}: {}", ended.out);
+    }
+    pipeline.run(&["rejects", "list", "--lines", "--file", file], 0);
+    pipeline.run(&["rejects", "redrive", "--file", file, "--dry-run"], 0);
+    // One line of it that is accepted is enough.
+    let path = pipeline.write("mixed", format!("nonsense\n{}\n", purchase(1, 1)).as_bytes());
+    let ended = up(&pipeline, &["--from", path.to_str().unwrap()], &[]).wait_exit(PATIENCE).expect_code(0);
+    assert!(ended.out.contains("1 line of this import rejected"), "{}", ended.out);
+}
+
+#[test]
+fn an_input_that_cannot_be_opened_is_named_before_anything_starts() {
+    let pipeline = Pipeline::new(&[]);
+    let (nope, folder) = (pipeline.beside("nope"), pipeline.beside(""));
+    for (path, why) in [(nope, "No such file"), (folder, "it is a directory")] {
+        let path = path.to_str().unwrap();
+        let why = format!("cannot open {path}: {why}");
+        let ended = up(&pipeline, &["--from", path], &[]).wait_exit(PATIENCE).expect_code(1);
+        assert!(ended.log.contains(&why) && !ended.log.contains("listening") && ended.out.is_empty(), "{}", ended.log);
+        let ended = pipeline.run(&["ingest", "--from", path], 1);
+        assert!(ended.log.contains(&why), "{}", ended.log);
+        assert!(!pipeline.shared().exists(), "nothing was touched");
+    }
 }
 
 #[test]

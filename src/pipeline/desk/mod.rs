@@ -2,7 +2,7 @@
 //!
 //! [`rejected`] reads a line of a rejects file back, [`filter`] says which are meant, [`groups`] counts them, [`scan`] goes through the files,
 //! [`outlook`] says what would be refused again, [`notes`] remembers what was redriven into which file, [`redrive`]
-//! does it. Rejects files themselves are never changed.
+//! does it; [`summary`] tells what of an import was rejected. Rejects files themselves are never changed.
 
 pub mod filter;
 pub mod groups;
@@ -11,6 +11,7 @@ pub mod outlook;
 pub mod redrive;
 pub mod rejected;
 pub mod scan;
+pub mod summary;
 
 pub use filter::{FileRange, Filter, Prefix};
 pub use notes::{Note, Notes};

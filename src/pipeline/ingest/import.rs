@@ -1,6 +1,7 @@
 //! Cuts a file of events into event files. Running it again over the same bytes imports nothing twice, also when the
 //! first run was killed: every batch is known by a digest of everything up to and including it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use crate::task::{Digest, FileName, Output};
 
 /// Lines up to this many bytes are copied by way of memory, longer ones are streamed.
 const LINE_BUFFER_BYTES: usize = 1024 * 1024;
+/// Bytes that are read at once.
+const READ_BYTES: usize = 256 * 1024;
 /// The first bytes of a gzip file.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -41,6 +44,26 @@ pub struct Batch {
     pub lines: u64,
     /// Whether an earlier run had published it.
     pub before: bool,
+}
+
+/// What an import came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Imported {
+    /// All lines, those included that an earlier run imported.
+    pub lines: u64,
+    /// The event files that they are in.
+    pub files: BTreeSet<FileName>,
+    /// How many of these an earlier run had published.
+    pub before: u64,
+}
+
+impl Imported {
+    /// Counts a batch.
+    pub fn add(&mut self, batch: &Batch) {
+        self.lines += batch.lines;
+        self.before += u64::from(batch.before);
+        self.files.insert(batch.file.clone());
+    }
 }
 
 /// What is noted of a batch before it is published, and again after.
@@ -197,27 +220,76 @@ impl Importer {
     }
 }
 
-/// Opens a file or, for `-`, the standard input; gzip is recognised by its first bytes.
-///
-/// # Errors
-/// When it cannot be opened or read.
-pub fn open_input(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
-    let raw: Box<dyn Read + Send> = if path == Path::new("-") {
-        Box::new(io::stdin())
-    } else {
-        Box::new(
-            File::open(path).map_err(|e| io::Error::new(e.kind(), format!("cannot open {}: {e}", path.display())))?,
-        )
-    };
-    let mut input = BufReader::with_capacity(256 * 1024, raw);
-    if input.fill_buf()?.starts_with(&GZIP_MAGIC) {
-        return Ok(Box::new(BufReader::with_capacity(256 * 1024, MultiGzDecoder::new(input))));
+/// An input that is open, and not read yet.
+#[derive(Debug)]
+pub struct Input {
+    /// The file; none for the standard input.
+    file: Option<File>,
+    /// Its size, where that is known before it is read.
+    bytes: Option<u64>,
+}
+
+impl Input {
+    /// Opens a file or, for `-`, the standard input, of which nothing is read yet.
+    ///
+    /// # Errors
+    /// When it cannot be opened, with its name.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self { file: None, bytes: None });
+        }
+        let cannot = |e: io::Error| io::Error::new(e.kind(), format!("cannot open {}: {e}", path.display()));
+        let file = File::open(path).map_err(cannot)?;
+        let about = file.metadata().map_err(cannot)?;
+        if about.is_dir() {
+            let why =
+                format!("cannot open {}: it is a directory; name a file, or - for the standard input", path.display());
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, why));
+        }
+        Ok(Self { file: Some(file), bytes: about.is_file().then_some(about.len()) })
     }
-    Ok(Box::new(input))
+
+    /// Its size as it lies there, packed or not, where that is known before it is read.
+    pub fn bytes(&self) -> Option<u64> {
+        self.bytes
+    }
+
+    /// Its lines; gzip is recognised by its first bytes. `count` is told of all bytes as they lie there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(self, count: impl Fn(u64) + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
+        let raw: Box<dyn Read + Send> = match self.file {
+            Some(file) => Box::new(file),
+            None => Box::new(io::stdin()),
+        };
+        let mut input = BufReader::with_capacity(READ_BYTES, Counting { raw, count });
+        if input.fill_buf()?.starts_with(&GZIP_MAGIC) {
+            return Ok(Box::new(BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(input))));
+        }
+        Ok(Box::new(input))
+    }
+}
+
+/// Tells how much was read.
+struct Counting<F> {
+    raw: Box<dyn Read + Send>,
+    count: F,
+}
+
+impl<F: Fn(u64)> Read for Counting<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.raw.read(buffer)?;
+        (self.count)(bytes as u64);
+        Ok(bytes)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     fn importer(folder: &Folder, batch_lines: u64) -> Importer {
@@ -268,6 +340,27 @@ mod tests {
         let mut packed = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::fast());
         packed.write_all(b"a\n").unwrap();
         packed.finish().unwrap();
-        assert_eq!(io::read_to_string(open_input(&path).unwrap()).unwrap(), "a\n");
+        let input = Input::open(&path).unwrap();
+        let (size, read) = (input.bytes(), Arc::new(AtomicU64::new(0)));
+        let counter = Arc::clone(&read);
+        let count = move |bytes| {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        };
+        assert_eq!(io::read_to_string(input.read(count).unwrap()).unwrap(), "a\n");
+        assert_eq!(size, Some(read.load(Ordering::Relaxed)), "counted as they lie there");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let why = |path: &Path| Input::open(path).unwrap_err().to_string();
+        let (nope, folder) = (temp.path().join("nope"), temp.path());
+        assert!(why(&nope).starts_with(&format!("cannot open {}: No such file", nope.display())), "{}", why(&nope));
+        assert!(
+            why(folder).starts_with(&format!("cannot open {}: it is a directory", folder.display())),
+            "{}",
+            why(folder)
+        );
+        assert_eq!(Input::open(Path::new("-")).unwrap().bytes(), None);
     }
 }

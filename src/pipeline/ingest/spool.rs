@@ -152,7 +152,7 @@ impl Spool {
     ///
     /// # Errors
     /// As for [`Self::publish`].
-    pub fn publish_ride(&mut self, name: &FileName) -> io::Result<Published> {
+    pub fn publish_flush(&mut self, name: &FileName) -> io::Result<Published> {
         if self.is_empty() {
             self.current = Some(self.begin()?);
         }

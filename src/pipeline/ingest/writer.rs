@@ -20,7 +20,7 @@ pub type Room = Option<OwnedSemaphorePermit>;
 enum Order {
     Append { lines: Vec<u8>, room: Room, done: oneshot::Sender<io::Result<()>> },
     Publish { name: FileName, more: Vec<u8>, done: oneshot::Sender<io::Result<Published>> },
-    PublishRide { name: FileName, done: oneshot::Sender<io::Result<Published>> },
+    PublishFlush { name: FileName, done: oneshot::Sender<io::Result<Published>> },
 }
 
 /// Gives orders to the writer; cloning shares it. The writer ends when the last of them is dropped.
@@ -61,13 +61,13 @@ impl Writer {
         answer.await.map_err(|_| ended())?
     }
 
-    /// Publishes a file without lines, for what waits for a task; or what was posted meanwhile, which is as good.
+    /// Publishes a flush file; or what was posted meanwhile, which is as good.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn publish_ride(&self, name: FileName) -> io::Result<Published> {
+    pub async fn publish_flush(&self, name: FileName) -> io::Result<Published> {
         let (done, answer) = oneshot::channel();
-        self.0.send(Order::PublishRide { name, done }).await.map_err(|_| ended())?;
+        self.0.send(Order::PublishFlush { name, done }).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 }
@@ -85,7 +85,7 @@ fn run(mut spool: Spool, mut inbox: mpsc::Receiver<Order>) {
             }
             // A caller that went away does not need the answer; the effect is there.
             Order::Publish { name, more, done } => drop(done.send(spool.publish(&name, &more))),
-            Order::PublishRide { name, done } => drop(done.send(spool.publish_ride(&name))),
+            Order::PublishFlush { name, done } => drop(done.send(spool.publish_flush(&name))),
         }
         if next.is_none() {
             next = inbox.blocking_recv();

@@ -64,7 +64,7 @@ impl RemoteDirectory {
     }
 }
 
-/// Whether a file has lines that another shard may not have decided. One without lines, a ride, has none for anybody.
+/// Whether a file has lines that another shard may not have decided. A flush file has none.
 fn is_undecided_beside(file: &FileResponse, shard: ShardId) -> bool {
     let has_lines = |output: Option<Output>| output.is_none_or(|output| output.lines > 0);
     let is_open = |of: &ShardItem| {

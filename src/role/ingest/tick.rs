@@ -19,8 +19,8 @@ use crate::pipeline::client::ClientError;
 use crate::pipeline::fault::class_of_disk;
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
+use crate::pipeline::ingest::flush::FlushTimer;
 use crate::pipeline::ingest::generator::{Generator, Rates};
-use crate::pipeline::ingest::ride::Timetable;
 use crate::pipeline::ingest::spool::Published;
 use crate::pipeline::ingest::writer::Writer;
 use crate::shutdown::Stop;
@@ -32,15 +32,15 @@ const ANNOUNCE_QUEUE: usize = 4096;
 /// the API knows it, at every tick; the comparison finds what others wrote.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 
-/// The rides for returns that wait.
+/// The flush files for returns that are due.
 #[derive(Default)]
-struct Rides {
-    timetable: Timetable,
+struct Flushes {
+    timer: FlushTimer,
     /// Whether the cache-service did not answer when it was asked last.
     is_unanswered: bool,
 }
 
-impl Rides {
+impl Flushes {
     /// How many returns are due, if the cache-service says so. Where it may be missing, because there are no early
     /// returns, one line is enough.
     fn due_of(&mut self, answer: Result<u64, ClientError>) -> Option<u64> {
@@ -48,13 +48,13 @@ impl Rides {
         match answer {
             Ok(due) => {
                 if was_unanswered {
-                    log::info!("the cache-service says again whether returns wait for a ride");
+                    log::info!("the cache-service says again whether returns are due");
                 }
                 Some(due)
             }
             Err(e) => {
                 let level = if was_unanswered { log::Level::Debug } else { log::Level::Warn };
-                log::log!(level, "no files are made for returns that wait: {e}; is cache.url right?");
+                log::log!(level, "no flush files are made: {e}; is cache.url right?");
                 None
             }
         }
@@ -67,9 +67,11 @@ pub(super) struct Ingest {
     announce: mpsc::Sender<FileName>,
     announcer_ended: JoinHandle<()>,
     last_tick: Arc<Mutex<Option<Moment>>>,
-    /// Who knows what waits for a ride.
+    /// Who knows how many returns are due.
     cache: CacheClient,
     arrivals: Arrivals,
+    /// Whether flush files are made by the timer.
+    is_flushing: bool,
     settings: Arc<Settings>,
     readiness: Readiness,
     clock: Clock,
@@ -78,7 +80,7 @@ pub(super) struct Ingest {
 
 impl Ingest {
     /// Takes over what an earlier run left and starts the writer and the announcer.
-    pub(super) fn start(ctx: &Context, folder: Folder) -> Result<Self, Failure> {
+    pub(super) fn start(ctx: &Context, folder: Folder, is_flushing: bool) -> Result<Self, Failure> {
         let writer = Writer::start(folder)?;
         let (announce, files) = mpsc::channel(ANNOUNCE_QUEUE);
         let announcer = Announcer::new(&ctx.settings).observed(ctx.call_observer());
@@ -93,6 +95,7 @@ impl Ingest {
             last_tick: Arc::default(),
             cache: CacheClient::of(&ctx.settings, Party::EventIngest).observed(ctx.call_observer()),
             arrivals: Arrivals::register(&ctx.metrics),
+            is_flushing,
             settings: Arc::clone(&ctx.settings),
             readiness: ctx.readiness.clone(),
             clock: ctx.clock.clone(),
@@ -126,7 +129,7 @@ impl Ingest {
         let mut generator = events.generate.then(|| Generator::new(events.seed, rates, self.clock.now()));
         let stop = self.stop.clone();
         let ticker = tokio::task::spawn_blocking(move || clear_until_stop(cleaner, &stop));
-        let (mut failures, mut rides) = (0, Rides::default());
+        let (mut failures, mut flushes) = (0, Flushes::default());
         while let Some(tick) = self.next_tick().await {
             let more = generator.as_mut().map_or_else(Vec::new, |generator| self.generate(generator, tick));
             let published = self.publish(tick, more).await;
@@ -134,11 +137,11 @@ impl Ingest {
             match published {
                 Ok(0) => {
                     failures = 0;
-                    self.ride(&mut rides, tick).await;
+                    self.flush(&mut flushes, tick).await;
                 }
                 Ok(_) => {
                     failures = 0;
-                    rides.timetable.went();
+                    flushes.timer.file_made();
                 }
                 // What was posted is kept for the next tick. A disk that refuses for long is a person's business.
                 Err(e) => {
@@ -162,24 +165,24 @@ impl Ingest {
         self.announce(published)
     }
 
-    /// Makes a file without lines if returns wait for a task and none has come for a while.
-    async fn ride(&self, rides: &mut Rides, tick: Moment) {
-        if !rides.timetable.is_time(self.settings.events.generation_interval) {
+    /// Makes a flush file if returns are due and no file was made for a while.
+    async fn flush(&self, flushes: &mut Flushes, tick: Moment) {
+        if !self.is_flushing || !flushes.timer.is_time(self.settings.events.generation_interval) {
             return;
         }
         let cache = self.cache.clone();
         let asked = tokio::task::spawn_blocking(move || cache.backlog().map(|backlog| backlog.due)).await;
         let due = match asked {
-            Ok(answer) => rides.due_of(answer),
-            Err(e) => return log::error!("asking for the returns that wait ended abnormally: {e}"),
+            Ok(answer) => flushes.due_of(answer),
+            Err(e) => return log::error!("asking for the returns that are due ended abnormally: {e}"),
         };
-        let Some(due) = due.filter(|due| rides.timetable.goes(*due)) else {
+        let Some(due) = due.filter(|due| flushes.timer.is_wanted(*due)) else {
             return;
         };
-        let published = self.writer.publish_ride(FileName::of(tick)).await.map_err(Failure::from);
+        let published = self.writer.publish_flush(FileName::of(tick)).await.map_err(Failure::from);
         match published.and_then(|published| self.announce(published)) {
-            Ok(_) => log::info!(due; "returns wait for a task: made a file without lines for them"),
-            Err(e) => log::error!("a file without lines could not be made: {e}"),
+            Ok(_) => log::info!(due; "returns are due: made a flush file for them"),
+            Err(e) => log::error!("a flush file could not be made: {e}"),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::pipeline::desk::notes::Redriven;
 use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
 use crate::pipeline::desk::{Filter, Notes, Raw, Rejected};
 use crate::pipeline::folder::{Artifact, Folder};
+use crate::text::count;
 
 /// Counts rejected lines by stage and reason, or by what is wrong with them, or lists them.
 #[derive(Debug, Clone, clap::Args)]
@@ -71,7 +72,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     })?;
     match seen.first {
         None => Ok(Exit::Ok),
-        Some(first) => Err(Failure::new(format!("{} lines of rejects files cannot be read: {first}", seen.unreadable))),
+        Some(first) => {
+            Err(Failure::new(format!("{} of rejects files cannot be read: {first}", count(seen.unreadable, "line"))))
+        }
     }
 }
 
@@ -130,7 +133,8 @@ impl Seen {
             self.write_groups(out)?;
             writeln!(out)?;
         }
-        writeln!(out, "{lines} rejected lines; {files} rejects files, {} bytes read", self.extent.bytes)
+        let (lines, files) = (count(lines, "rejected line"), count(files, "rejects file"));
+        writeln!(out, "{lines}; {files}, {} read", count(self.extent.bytes, "byte"))
     }
 
     fn write_groups(&self, out: &mut dyn Write) -> io::Result<()> {

@@ -12,6 +12,8 @@ use crate::pipeline::desk::Filter;
 use crate::pipeline::desk::redrive::{Plan, RedriveError, Redriver, Sent, Wish};
 use crate::pipeline::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
+use crate::pipeline::ingest::once::OnceError;
+use crate::text::count;
 
 /// Puts rejected lines into new event files, so that they are decided anew.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,7 +69,8 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let mut sent = redriver.recover().map_err(failure)?;
     let recovered = sent.iter().map(|sent| sent.lines).sum::<u64>();
     if recovered > 0 && !args.output.is_json() {
-        say(&format!("{recovered} lines of a redrive that was interrupted are in their event files now\n\n"))?;
+        let lines = count(recovered, "line");
+        say(&format!("of a redrive that was interrupted, {lines} got into event files now\n\n"))?;
     }
     for file in redriver.unannounced().map_err(failure)? {
         announcer.add_known(file);
@@ -85,10 +88,10 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let waiting = announcer.pending();
     match announced {
         Ok(()) if waiting == 0 => verdict(&plan),
-        Ok(()) => Err(Failure::new(format!("{waiting} files are written but could not be announced, see above"))),
+        Ok(()) => Err(OnceError::Unannounced(waiting).into()),
         Err(e) => {
             let advice = "run the same command again, or start 'shopctl ingest'";
-            let message = format!("{waiting} files are written but not announced: {e}; {advice}");
+            let message = format!("{} written but not announced: {e}; {advice}", count(waiting as u64, "file"));
             Err(Failure { exit: Exit::TryLater, message })
         }
     }
@@ -99,7 +102,10 @@ fn dry_run(redriver: &Redriver, wish: &Wish, args: &Args) -> Result<Exit, Failur
     let plan = redriver.plan(wish).map_err(failure)?;
     let mut text = if args.output.is_json() { report(&plan, &[], args) } else { table(&plan, args) };
     if waiting > 0 && !args.output.is_json() {
-        text.push_str(&format!("the next redrive also publishes {waiting} lines of one that was interrupted\n"));
+        text.push_str(&format!(
+            "the next redrive also publishes {} of one that was interrupted\n",
+            count(waiting, "line")
+        ));
     }
     say(&text)?;
     verdict(&plan)
@@ -124,7 +130,7 @@ fn verdict(plan: &Plan) -> Result<Exit, Failure> {
     match &plan.unreadable {
         (0, _) | (_, None) => Ok(Exit::Ok),
         (lines, Some(first)) => {
-            Err(Failure::new(format!("{lines} lines of rejects files cannot be read: {}", clean(first))))
+            Err(Failure::new(format!("{} of rejects files cannot be read: {}", count(*lines, "line"), clean(first))))
         }
     }
 }
@@ -173,7 +179,7 @@ fn table(plan: &Plan, args: &Args) -> String {
 
 fn report(plan: &Plan, sent: &[Sent], args: &Args) -> String {
     if !args.output.is_json() {
-        return sent.iter().map(|sent| format!("{}: {} lines\n", sent.file, sent.lines)).collect();
+        return sent.iter().map(|sent| format!("{}: {}\n", sent.file, count(sent.lines, "line"))).collect();
     }
     let groups = plan.tallies.iter().map(|((stage, reason), t)| {
         json!({"stage": stage, "reason": reason.code(), "lines": t.lines, "goes": t.goes, "redriven": t.before,

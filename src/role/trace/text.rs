@@ -8,16 +8,17 @@ use crate::pipeline::trace::services::{Asked, Kept};
 use crate::pipeline::trace::verdict::Verdict;
 use crate::task::wire::{FileResponse, ShardItem};
 use crate::task::{Stage, Status};
+use crate::text::count;
 
 /// The way of an order.
 pub(super) fn order(report: &Report) -> String {
     let mut text = format!(
-        "order {}: {} lines; {} files and {} shard databases searched, {} bytes read\n",
+        "order {}: {}; {} and {} searched, {} read\n",
         report.order_id,
-        report.lines.len(),
-        report.files_read,
-        report.databases_asked,
-        report.bytes_read
+        count(report.lines.len() as u64, "line"),
+        count(report.files_read, "file"),
+        count(report.databases_asked as u64, "shard database"),
+        count(report.bytes_read, "byte")
     );
     for line in &report.lines {
         write_line(&mut text, report, line);
@@ -46,7 +47,7 @@ pub(super) fn order(report: &Report) -> String {
         say(&mut text, "left out", &format!("{} more lines of it", report.lines_left_out));
     }
     if report.lines_too_long > 0 {
-        say(&mut text, "not looked into", &format!("{} lines that are too long", report.lines_too_long));
+        say(&mut text, "not looked into", &format!("{} that are too long", count(report.lines_too_long, "line")));
     }
     text
 }
@@ -199,7 +200,7 @@ fn write_task(text: &mut String, task: &ShardItem) {
                 }
             }
             if let Some(output) = result.output {
-                said.push_str(&format!("; {} lines, {} bytes", output.lines, output.bytes));
+                said.push_str(&format!("; {}, {}", count(output.lines, "line"), count(output.bytes, "byte")));
             }
             if let Some(worker) = &result.worker {
                 said.push_str(&format!("; by {}", clean(worker)));

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::boot::{Failure, say};
+use crate::boot::say;
 use crate::config::Settings;
 use crate::event::Moment;
 use crate::pipeline::client::{Client, ClientError};
+use crate::progress::Progress;
 use crate::shutdown::Stop;
 use crate::task::wire::{FileResponse, ShardItem};
 use crate::task::{Counts, FileName, Stage};
@@ -27,11 +28,12 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Starts behind what is settled by now.
-    pub(super) fn start(settings: &Arc<Settings>, stop: Stop) -> Self {
+    pub(super) fn start(settings: &Arc<Settings>, stop: Stop, progress: Progress) -> Self {
         let (client, finish) = (Client::new(&settings.pipeline.url), Stop::new());
         let ended = finish.clone();
         let thread = tokio::task::spawn_blocking(move || {
-            let mut follow = Follow { client, after: None, table: std::io::stdout().is_terminal(), lines: 0 };
+            let table = std::io::stdout().is_terminal();
+            let mut follow = Follow { client, after: None, table, lines: 0, progress };
             let mut caught_up = false;
             loop {
                 let last = ended.is_requested() || stop.is_ended();
@@ -62,6 +64,8 @@ struct Follow {
     after: Option<FileName>,
     table: bool,
     lines: u64,
+    /// Makes way for the table.
+    progress: Progress,
 }
 
 impl Follow {
@@ -105,7 +109,7 @@ impl Follow {
             "{name:<16}{:>9}{:>9}{:>12}{:>10}{:>8}{failed}\n",
             line.events, line.rows, line.duplicates, line.rejected, line.ms
         ));
-        say(&text).unwrap_or_else(|e| log::warn!("cannot show a line: {e}"));
+        self.progress.suspend(|| say(&text)).unwrap_or_else(|e| log::warn!("cannot show a line: {e}"));
     }
 }
 
@@ -143,24 +147,4 @@ impl Line {
             ms: times.map_or(0, |(from, to)| to.unix_ms() - from.unix_ms()),
         }
     }
-}
-
-/// Waits until every task of announced files is delivered or failed, or the stop is requested. The numbers are those of
-/// this moment, unlike the books, which may be some seconds old.
-pub(super) async fn until_settled(settings: Arc<Settings>, stop: Stop) -> Result<(), Failure> {
-    tokio::task::spawn_blocking(move || {
-        let client = Client::new(&settings.pipeline.url);
-        loop {
-            match client.summary() {
-                Ok(summary) if summary.open() == 0 => return Ok(()),
-                Ok(_) => {}
-                Err(e) if e.is_away() => log::warn!("{e}"),
-                Err(e) => return Err(e.into()),
-            }
-            if stop.wait(LOOK_EVERY) {
-                return Ok(());
-            }
-        }
-    })
-    .await?
 }

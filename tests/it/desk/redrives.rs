@@ -105,7 +105,7 @@ fn hostile_bytes_are_listed_safely_and_come_out_as_they_came_in() {
         assert!(!text.chars().any(|c| c != '\n' && c.is_control() || ('\u{2028}'..'\u{2070}').contains(&c)), "{text}");
     }
     let counts = pipeline.run(&["rejects", "list"], 0).out;
-    assert!(counts.contains("too_long") && counts.contains("7 rejected lines; 1 rejects files"), "{counts}");
+    assert!(counts.contains("too_long") && counts.contains("7 rejected lines; 1 rejects file,"), "{counts}");
     for (line, raw) in lines.iter().zip(HOSTILE) {
         let shown = pipeline.run(&["rejects", "show", &at(line)], 0).out;
         assert!(!shown.chars().any(|c| c != '\n' && c.is_control()), "{shown}");

@@ -302,8 +302,13 @@ impl Pipeline {
 
     /// What really is in the databases and the rejects files.
     pub(crate) fn world(&self) -> World {
+        self.world_of(SHARDS)
+    }
+
+    /// The same of so many shards.
+    pub(crate) fn world_of(&self, shards: u8) -> World {
         let mut world = World { pending: self.pending(), ..World::default() };
-        for shard in 0..SHARDS {
+        for shard in 0..shards {
             let rows = self.rows(shard);
             let count = rows.len();
             let rows: BTreeSet<Row> = rows.into_iter().collect();
@@ -311,7 +316,7 @@ impl Pipeline {
             world.rows.insert(shard, rows);
         }
         let (mut folders, mut lines) = (vec!["shard-splitter/rejects".to_owned()], 0);
-        folders.extend((0..SHARDS).map(|shard| format!("shard-worker-{shard}/rejects")));
+        folders.extend((0..shards).map(|shard| format!("shard-worker-{shard}/rejects")));
         for path in folders.iter().flat_map(|folder| self.list(folder)) {
             for line in std::fs::read(path).unwrap().split_inclusive(|byte| *byte == b'\n') {
                 lines += 1;

@@ -4,6 +4,7 @@ mod answers;
 mod crash;
 mod lag;
 mod pairs;
+mod repeat;
 mod scarce;
 mod served;
 mod year;

@@ -123,7 +123,7 @@ fn is_delivered(pipeline: &Pipeline) -> bool {
     pipeline.delivered() == (tasks, tasks)
 }
 
-/// Waits until no return waits any more: what came in is delivered, what is made now are rides for them.
+/// Waits until no return waits any more: what came in is delivered, what is made now are flush files.
 fn wait_decided(pipeline: &Pipeline, patience: Duration) {
     let cache = pipeline.keep_open("cache_db");
     let pending = || cache.texts("SELECT COUNT(*) FROM pending_return WHERE done_at IS NULL")[0][0].clone().unwrap();

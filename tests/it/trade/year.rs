@@ -135,7 +135,8 @@ pub(super) fn oracle(pipeline: &Pipeline, shards: u8, opening: i64) -> Oracle {
 
 /// Rows and rejects are what the oracle says, line by line; so are accounts and shelves.
 pub(super) fn assert_exact(oracle: &Oracle, pipeline: &Pipeline, found: &Outcome) {
-    pipeline.world().assert_is(&oracle.world);
+    let shards = u8::try_from(oracle.world.rows.len()).unwrap();
+    pipeline.world_of(shards).assert_is(&oracle.world);
     assert_eq!(found.accepted.len(), oracle.world.row_count(), "every line has one row");
     oracle.assert_balances(&found.balances);
     oracle.assert_stock(&found.stock);

@@ -2,11 +2,13 @@
 
 use std::io::{self, BufRead, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::events::{Events, TableError};
 use super::map::{Map, MapError};
 use super::tally::Tally;
-use crate::pipeline::ingest::import::open_input;
+use crate::pipeline::ingest::import::Input;
 
 /// Bytes of a map that are read; a table named in its place must not fill the memory.
 const MAP_BYTES_MAX: u64 = 1024 * 1024;
@@ -20,6 +22,16 @@ pub enum EventLines {
     Lines(Bytes),
     /// A table that is read as event lines.
     Table(Box<Events<Bytes>>),
+}
+
+/// An open input, and how far it was read.
+pub struct Opened {
+    /// Its lines.
+    pub lines: EventLines,
+    /// Its size as it lies there, packed or not, where that is known before it is read.
+    pub bytes: Option<u64>,
+    /// How many of these bytes were read.
+    pub read: Arc<AtomicU64>,
 }
 
 /// Why an input cannot be imported.
@@ -55,17 +67,24 @@ pub enum InputError {
 ///
 /// # Errors
 /// [`InputError`] before anything is written anywhere.
-pub fn open(from: &Path, map: Option<&Path>) -> Result<EventLines, InputError> {
+pub fn open(from: &Path, map: Option<&Path>) -> Result<Opened, InputError> {
     // The map first: it is what has faults.
     let map = map.map(read_map).transpose()?;
-    over(open_input(from)?, from, map)
+    let input = Input::open(from)?;
+    let (bytes, read) = (input.bytes(), Arc::new(AtomicU64::new(0)));
+    let counter = Arc::clone(&read);
+    let count = move |bytes| {
+        counter.fetch_add(bytes, Ordering::Relaxed);
+    };
+    let lines = over(input.read(count)?, from, map)?;
+    Ok(Opened { lines, bytes, read })
 }
 
 /// Reads the first bytes of an input that is open, and the header if it is a table; `from` is its name in messages.
 ///
 /// # Errors
 /// [`InputError`] when it is a table without a map, or the map is not one for this table.
-pub fn over(mut bytes: Bytes, from: &Path, map: Option<Map>) -> Result<EventLines, InputError> {
+fn over(mut bytes: Bytes, from: &Path, map: Option<Map>) -> Result<EventLines, InputError> {
     let Some(map) = map else {
         if looks_like_csv(bytes.fill_buf()?) {
             return Err(InputError::NoMap(from.display().to_string()));
@@ -83,10 +102,12 @@ pub fn over(mut bytes: Bytes, from: &Path, map: Option<Map>) -> Result<EventLine
 ///
 /// # Errors
 /// [`InputError`] with everything that is wrong with it.
-pub fn read_map(path: &Path) -> Result<Map, InputError> {
+fn read_map(path: &Path) -> Result<Map, InputError> {
     let shown = path.display();
     let mut text = String::new();
-    let read = open_input(path).and_then(|bytes| bytes.take(MAP_BYTES_MAX).read_to_string(&mut text));
+    let read = Input::open(path)
+        .and_then(|input| input.read(|_| {}))
+        .and_then(|bytes| bytes.take(MAP_BYTES_MAX).read_to_string(&mut text));
     read.map_err(|e| io::Error::new(e.kind(), format!("the map {shown}: {e}")))?;
     Map::read(&text).map_err(|fault| InputError::Map { path: shown.to_string(), fault })
 }

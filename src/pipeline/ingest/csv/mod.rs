@@ -27,7 +27,7 @@ mod trial;
 mod tests;
 
 pub use events::{Events, TableError};
-pub use input::{Bytes, EventLines, InputError, open, over, read_map};
+pub use input::{Bytes, EventLines, InputError, Opened, open};
 pub use map::{EXAMPLE, Map, MapError};
 pub use tally::Tally;
 pub use trial::{Trial, run as try_out};

@@ -33,8 +33,8 @@ fn a_return_finds_the_shard_of_its_order() {
     assert_eq!((sold.counts.released, sold.counts.written), (1, 2));
     let late = floor.work(2, 0, &[give_back(4, 1, 3)]);
     assert_eq!(late.counts.held, 1, "known elsewhere: handed over");
-    let ride = floor.work(2, 1, &[]);
-    assert_eq!(ride.counts, Counts { written: 1, released: 1, ..Counts::default() }, "an empty file takes it along");
+    let flush = floor.work(2, 1, &[]);
+    assert_eq!(flush.counts, Counts { written: 1, released: 1, ..Counts::default() }, "an empty file takes it along");
     assert_eq!(floor.world.balance(7), 900);
 }
 

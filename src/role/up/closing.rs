@@ -1,0 +1,115 @@
+//! What `up --from` says at its end: what was rejected, and what waits for a purchase that never came.
+
+use std::collections::BTreeSet;
+
+use super::super::cache;
+use crate::boot::{Context, Failure};
+use crate::event::Moment;
+use crate::log_format::clean;
+use crate::pipeline::desk::scan::RejectsFiles;
+use crate::pipeline::desk::summary::Summary;
+use crate::pipeline::folder::Folder;
+use crate::pipeline::ingest::import::Imported;
+use crate::store::{self, SchemaKind};
+use crate::task::FileName;
+use crate::text::count;
+
+/// Returns per page.
+const PAGE: u32 = 1000;
+
+/// What became of an import, beside its rows.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    rejected: Summary,
+    waiting: Waiting,
+}
+
+/// Returns whose purchase never came.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Waiting {
+    /// All that wait, of whichever import.
+    all: u64,
+    /// Those of this import.
+    own: u64,
+    /// When the last of them expires.
+    until: Option<Moment>,
+}
+
+impl Closing {
+    /// Looks at the rejects files and at the pending returns; no role is needed.
+    ///
+    /// # Errors
+    /// [`Failure`] when they cannot be read.
+    pub(super) async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
+        let settings = &ctx.settings;
+        let rejects = RejectsFiles::new(Folder::new(&settings.shared.dir), settings.events.max_payload_size);
+        let files = imported.files.clone();
+        let rejected = tokio::task::spawn_blocking(move || Summary::of(&rejects, &files)).await??;
+        Ok(Self { rejected, waiting: Waiting::look(ctx, imported).await? })
+    }
+
+    /// The closing lines; none if there is nothing to say.
+    pub(super) fn text(&self, imported: &Imported) -> String {
+        let mut text = rejected(&self.rejected, &imported.files);
+        let Waiting { all, until, .. } = self.waiting;
+        if let Some(until) = until {
+            let (returns, verb) = (count(all, "return"), if all == 1 { "waits" } else { "wait" });
+            text.push_str(&format!(
+                "{returns} {verb} for a purchase that never came, until {until} UTC at the latest (cache.pending_ttl): \
+                 docs/runbook.md#pending-returns\n"
+            ));
+        }
+        text
+    }
+
+    /// Whether nothing of the import was accepted, though something was rejected: whatever else there is of it waits.
+    pub(super) fn is_total_rejection(&self, imported: &Imported) -> bool {
+        let rejected = self.rejected.lines();
+        rejected > 0 && rejected + self.waiting.own >= imported.lines
+    }
+}
+
+/// What was rejected, with the commands that go on from here; empty if nothing was.
+fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
+    let (Some(first), Some(last), true) = (files.first(), files.last(), summary.lines() > 0) else {
+        return String::new();
+    };
+    let lines = count(summary.lines(), "line");
+    let mut text = format!("{lines} of this import rejected, by reason, with the first of each:\n");
+    for (reason, lines, at, detail) in summary.reasons() {
+        text.push_str(&format!("{lines:>10}  {:<26}{at}  {}\n", reason.code(), clean(detail)));
+    }
+    let range = if first == last { first.to_string() } else { format!("{first}..{last}") };
+    text.push_str(&format!(
+        "see them:         shopctl rejects list --lines --file {range}\n\
+         what they mean:   docs/runbook.md#rejected-lines\n\
+         then, once more:  shopctl rejects redrive --file {range} --dry-run\n"
+    ));
+    text
+}
+
+impl Waiting {
+    async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
+        let (url, mut waiting) = (&ctx.settings.database.cache, Self::default());
+        if store::schema_state(url, SchemaKind::Cache).await?.is_none_or(|state| state.applied == 0) {
+            return Ok(waiting);
+        }
+        let store = store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
+        let mut after = None;
+        let looked = loop {
+            let page = match store.list_pending(after, PAGE).await {
+                Ok(page) => page,
+                Err(e) => break Err(e),
+            };
+            let Some(last) = page.last() else { break Ok(waiting) };
+            after = Some((last.by.file.clone(), last.line));
+            for held in page.iter().filter(|held| held.taken_by().is_none()) {
+                waiting.all += 1;
+                waiting.own += u64::from(imported.files.contains(&held.by.file));
+                waiting.until = waiting.until.max(Some(held.expires_at));
+            }
+        };
+        store.close().await;
+        Ok(looked?)
+    }
+}
