@@ -114,6 +114,9 @@ mod tests {
 
     #[test]
     fn a_backup_keeps_every_role_from_clearing() {
+        // What waits does so on a thread of the runtime.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let _entered = runtime.enter();
         let temp = tempfile::tempdir().unwrap();
         let folder = Folder::new(temp.path());
         for name in ["events", "shard-splitter", "shard-worker-1", "mysql-sender", "shard-worker-128", "db"] {

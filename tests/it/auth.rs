@@ -423,7 +423,7 @@ fn a_health_check_finds_the_role_and_tells_by_its_exit_code() {
     not_ready(split.wait_port(), "does not answer");
     well(&["split", "--port", &split_port]);
     let not_well = pipeline.run(&["healthcheck", "--port", &split_port, "--ready"], 1);
-    assert!(not_well.log.contains("status 503 apid: the stage-status API"), "{}", not_well.log);
+    assert!(not_well.log.contains("status 503 apid: service_away: the stage-status API"), "{}", not_well.log);
     apid.terminate(PATIENCE).expect_code(0);
     assert_eq!(pipeline.run(&["healthcheck", "apid", "--port", &port], 1).log.lines().count(), 1);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -112,6 +112,9 @@ fn promtool_takes_the_metrics_of_every_role_and_the_document_lists_them() {
     eventually("the tasks are looked up", PATIENCE, || {
         has(apid, "shopctl_stage_tasks{stage=\"mysql-sender\",shard=\"1\",status=\"done\"}")
     });
+    // A file that is never complete: something waits as long as the test lasts.
+    pipeline.post("/files/register", &serde_json::json!({"filename": "20990101000000", "shards": [0, 1]}));
+    eventually("what waits is looked up", PATIENCE, || has(apid, "shopctl_stage_oldest_task_timestamp_seconds{"));
 
     let documented = documented();
     let mut seen = BTreeSet::new();

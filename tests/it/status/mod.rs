@@ -149,7 +149,7 @@ fn status_is_shown_again_until_it_is_stopped() {
     pipeline.start(Role::Apid);
     let watching = pipeline.spawn(&["status", "--watch", "1"], None);
     eventually("it is shown twice", PATIENCE, || {
-        watching.out_so_far().matches("well: nothing has failed").count() >= 2
+        watching.out_so_far().matches("no task has failed or stands still").count() >= 2
     });
     watching.terminate(PATIENCE).expect_code(0);
 }

@@ -275,7 +275,7 @@ fn what_the_database_refuses_is_tried_again_when_the_database_is_right() {
         let change = |statement: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(statement).unwrap();
         let (harm, mend) = if class == Class::MarkerConflict {
             let insert = format!(
-                "INSERT INTO sent_file VALUES ('{}', 0, '{}', 0, '2025-01-01 00:00:00.000')",
+                "INSERT INTO sent_file VALUES ('{}', 0, '{}', 0, '2025-01-01 00:00:00.000', NULL)",
                 case.file,
                 "0".repeat(64)
             );
