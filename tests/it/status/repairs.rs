@@ -120,9 +120,14 @@ fn commands_of(text: &str, class: Class) -> BTreeSet<String> {
     commands
 }
 
+/// Moves a file as a person would.
+fn move_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    Ok(rustix::fs::renameat(rustix::fs::CWD, from, rustix::fs::CWD, to)?)
+}
+
 fn aside(path: &Path) -> PathBuf {
     let aside = path.with_extension("aside");
-    std::fs::rename(path, &aside).unwrap();
+    move_file(path, &aside).unwrap();
     aside
 }
 
@@ -195,7 +200,7 @@ fn an_event_file_is_put_back_and_the_file_is_tried_again() {
     let path = case.path(EVENTS);
     let aside = aside(&path);
     case.go_on();
-    case.repair(Class::Missing, || std::fs::rename(&aside, &path).unwrap());
+    case.repair(Class::Missing, || move_file(&aside, &path).unwrap());
 
     let mut case = Case::new(0, &[]);
     let path = case.path(EVENTS);
@@ -214,7 +219,7 @@ fn a_published_file_whose_copy_is_lost_too_is_put_back() {
     // The first advice leads to the next failure, and that one's to the end.
     let commands = case.told(Class::Missing);
     case.run(&commands);
-    case.repair(Class::CopyLost, || std::fs::rename(&backup, &path).unwrap());
+    case.repair(Class::CopyLost, || move_file(&backup, &path).unwrap());
 }
 
 #[test]
@@ -226,7 +231,7 @@ fn an_input_that_cannot_be_read_is_tried_again_when_it_can() {
     case.go_on();
     case.repair(Class::Unreadable, || {
         std::fs::remove_file(&path).unwrap();
-        std::fs::rename(&aside, &path).unwrap();
+        move_file(&aside, &path).unwrap();
     });
 }
 
