@@ -1,7 +1,7 @@
 //! How the stages get on, shard by shard: what waits, who holds it, and why nothing moves. Pure.
 //!
 //! A stage of a shard is **stuck** when its next task could be worked on and nothing moved for two leases. What moves is
-//! told by [`Head::moved_at`]; why nothing does, by [`Reason`].
+//! told by `Head::moved_at`; why nothing does, by [`Reason`].
 
 mod reason;
 

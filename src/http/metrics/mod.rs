@@ -1,6 +1,6 @@
 //! Metrics in the text formats of OpenMetrics and Prometheus; no global state, labels from closed sets only.
 //!
-//! [`work`] measures what roles do, [`exposition`] writes the formats. docs/metrics.md lists all of them.
+//! `work` measures what roles do, `exposition` writes the formats. docs/metrics.md lists all of them.
 
 mod exposition;
 mod work;
