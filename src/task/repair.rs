@@ -89,7 +89,8 @@ classes! {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Repair {
     /// The class of the failure.
-    #[schema(example = "missing")]
+    // By its code: the derive does not see names that a macro made.
+    #[schema(value_type = String, example = "missing")]
     pub class: Class,
     /// What is wrong and what to do first, in one sentence.
     pub what: String,
