@@ -55,7 +55,7 @@ fn the_three_commands_of_the_document_end_in_rows() {
     pipeline.assert_all_is_well(&Known::new());
 
     let again = up(&pipeline, &["--from", TABLE, "--map", map.to_str().unwrap()]).expect_code(0);
-    assert!(again.out.contains("291 lines in 1 files, 1 of them imported before"), "{}", again.out);
+    assert!(again.out.contains("291 lines in 1 file, 1 of them imported before"), "{}", again.out);
     let other_cut = up(&pipeline, &["--from", TABLE, "--map", map.to_str().unwrap(), "--batch", "50"]).expect_code(0);
     assert!(other_cut.out.contains("0 of them imported before"), "{}", other_cut.out);
     assert_eq!(rows(0) + rows(1), 287, "the same sales in other files are duplicates");
@@ -152,7 +152,7 @@ fn one_moment_in_two_spellings_is_one_sale_and_its_row_is_written_in_the_old_for
     let written: String = database.query_row("SELECT timestamp FROM events", [], |row| row.get(0)).unwrap();
     assert_eq!(written, "2025-03-01 08:00:00.001");
     let list = pipeline.run(&["rejects", "list", "--by", "detail"], 0).out;
-    assert!(list.contains("timestamp is a leap second") && list.contains("\n1 rejected lines"), "{list}");
+    assert!(list.contains("timestamp is a leap second") && list.contains("\n1 rejected line;"), "{list}");
     pipeline.audit();
 }
 

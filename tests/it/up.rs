@@ -78,7 +78,7 @@ fn returns_whose_time_is_up_are_given_up_with_a_flush_file_and_those_in_time_wai
 #[test]
 fn an_import_of_which_nothing_is_accepted_fails_and_says_why() {
     let pipeline = Pipeline::new(&[]);
-    let path = pipeline.write("m.csv", b"order_id,sku\n1,A\n");
+    let path = pipeline.write("sales.txt", b"order_id sku\n1 A\n");
     let ended = up(&pipeline, &["--from", path.to_str().unwrap()], &[]).wait_exit(PATIENCE).expect_code(1);
     assert!(ended.log.contains("nothing of the input was accepted"), "{}", ended.log);
     let file = &pipeline.event_files()[0].0;

@@ -1,8 +1,9 @@
 //! The files of a shared folder that a backup holds: all but the databases, locks, notes of running roles and files that
 //! are being written.
 //!
-//! Folders come before the files beside them. So the notes of imports and redrives are older than the event files that
-//! they name, and a spool is met before the event file that it becomes.
+//! Folders come before the files beside them, which are listed afterwards. So the notes of imports and redrives are older
+//! than the event files that they name, and a spool that became an event file on the way is met as the one or the other.
+//! The events come last: whatever was made of an event file has its event file in the backup.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use crate::pipeline::folder::Folder;
 
 /// The notes of running roles, at the top of the shared folder.
 const RUN: &str = "run";
+/// The event files, at the top of the shared folder.
+const EVENTS: &str = "events";
 /// What stands behind the name of a database in the files beside it.
 const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
@@ -44,28 +47,38 @@ impl Walk {
     }
 
     fn visit_folder(&mut self, below: &str, visit: &mut dyn FnMut(Met<'_>) -> Result<(), Error>) -> Result<(), Error> {
+        let mut folders = self.list(below, Kind::Folder)?;
+        folders.sort_by_key(|relative| relative == EVENTS);
+        for relative in folders {
+            self.visit_folder(&relative, visit)?;
+        }
+        for relative in self.list(below, Kind::File)? {
+            visit(Met::File(&relative, &self.root.join(&relative)))?;
+        }
+        visit(Met::Folder(below))
+    }
+
+    /// What of this kind is in a folder now, by its path below the shared folder. Counts what is of no kind with the files.
+    fn list(&mut self, below: &str, wanted: Kind) -> Result<Vec<String>, Error> {
         let own = self.root.join(below);
-        let mut files = Vec::new();
+        let mut found = Vec::new();
         for name in artifact::list(&own)? {
             let (path, relative) = (own.join(&name), joined(below, &name));
             if is_temporary(&name) || relative == RUN || self.is_of_a_database(&path) {
                 continue;
             }
             match artifact::kind(&path) {
-                Ok(Kind::Folder) => self.visit_folder(&relative, visit)?,
-                Ok(Kind::File) => files.push(relative),
-                Ok(Kind::Other) => {
+                Ok(kind) if kind == wanted => found.push(relative),
+                Ok(Kind::Other) if wanted == Kind::File => {
                     log::warn!(path:% = path.display(); "left out of the backup: it is a link, or no plain file");
                     self.others += 1;
                 }
+                Ok(_) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 Err(e) => return Err(e.into()),
             }
         }
-        for relative in files {
-            visit(Met::File(&relative, &self.root.join(&relative)))?;
-        }
-        visit(Met::Folder(below))
+        Ok(found)
     }
 
     fn is_of_a_database(&self, path: &Path) -> bool {
@@ -82,4 +95,42 @@ fn joined(below: &str, name: &str) -> String {
 /// A file that is being written, or whose writer was killed.
 fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(".tmp")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_on_the_way_is_met_with_what_it_was_made_from() {
+        let shared = tempfile::tempdir().unwrap();
+        let write = |relative: &str| {
+            let path = shared.path().join(relative);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, relative).unwrap();
+        };
+        write("events/spool/a.spool");
+        write("rejects/1.rejects");
+        write("split/1.txt");
+        let mut met = Vec::new();
+        let mut walk = Walk::new(&Folder::new(shared.path()), &Databases::default());
+        walk.all(&mut |one| {
+            match one {
+                Met::File(relative, _) => met.push(relative.to_owned()),
+                // A tick between two folders: a spool becomes an event file, which is split and has rejects.
+                Met::Folder("events/spool") => write("events/2.event-ingest.txt"),
+                Met::Folder("rejects") => {
+                    for relative in ["events/1.event-ingest.txt", "rejects/2.rejects"] {
+                        write(relative);
+                    }
+                }
+                Met::Folder(_) => {}
+            }
+            Ok(())
+        })
+        .unwrap();
+        let events = ["events/spool/a.spool", "events/1.event-ingest.txt", "events/2.event-ingest.txt"];
+        assert_eq!(met[..2], ["rejects/1.rejects", "split/1.txt"]);
+        assert_eq!(met[2..], events, "the event files of all that was met, and those that were made meanwhile");
+    }
 }

@@ -19,6 +19,7 @@ mod of_rows {
     on_every_backend! {
         a_shard_of_the_first_version_keeps_its_rows_and_gets_its_books
         code_of_the_second_version_works_on_the_digests_schema
+        tracking_of_the_first_version_keeps_its_tasks_and_learns_who_asked
     }
 }
 
@@ -67,8 +68,10 @@ fn every_later_migration_has_its_test_here() {
         [
             "mysql/shard/0002_books.sql",
             "mysql/shard/0003_row_digests.sql",
+            "mysql/tracking/0002_askers.sql",
             "sqlite/shard/0002_books.sql",
             "sqlite/shard/0003_row_digests.sql",
+            "sqlite/tracking/0002_askers.sql",
             "sqlite/worker/0002_trade.sql"
         ]
     );
@@ -76,14 +79,18 @@ fn every_later_migration_has_its_test_here() {
 
 /// A shard's database as the program left it that knew the first migration only.
 async fn make_first(backend: &dyn Backend, url: &StoreUrl) {
+    make_first_of(backend, url, "shard").await;
+}
+
+/// A database of this kind as the program left it that knew the first migration only.
+async fn make_first_of(backend: &dyn Backend, url: &StoreUrl, kind: &str) {
     backend.make(url).await;
+    let note = format!("INSERT INTO schema_migration VALUES (1, '0001_{kind}', 2, '2025-01-01')");
     let (dialect, notes) = match url {
         StoreUrl::Sqlite(_) => ("sqlite", ["PRAGMA journal_mode = WAL", "PRAGMA user_version = 1"]),
-        StoreUrl::Mysql(_) => {
-            ("mysql", [NOTES, "INSERT INTO schema_migration VALUES (1, '0001_shard', 2, '2025-01-01')"])
-        }
+        StoreUrl::Mysql(_) => ("mysql", [NOTES, note.as_str()]),
     };
-    let first = statements(dialect, "shard", "0001_shard");
+    let first = statements(dialect, kind, &format!("0001_{kind}"));
     assert!(dialect == "sqlite" || first.len() == 2);
     for statement in first.iter().map(String::as_str).chain(notes) {
         backend.change(url, statement).await;
@@ -178,6 +185,46 @@ async fn code_of_the_second_version_works_on_the_digests_schema(backend: &dyn Ba
     let of_earlier = census.unattributed.into_iter().collect::<Vec<_>>();
     assert_eq!((of_earlier, census.unmarked.len()), (vec![("20250101000000".to_owned(), 1)], 0));
     store.close().await;
+}
+
+async fn tracking_of_the_first_version_keeps_its_tasks_and_learns_who_asked(backend: &dyn Backend) {
+    let url = backend.tracking();
+    make_first_of(backend, &url, "tracking").await;
+    let task =
+        "INSERT INTO pipeline_tracking (filename, event_ingest_status, shard, created_at, updated_at, shards_count)
+         VALUES ('20250101000001', 'done', 0, '2025-01-01 00:00:00.000', '2025-01-01 00:00:00.001', 1)";
+    backend.change(&url, task).await;
+    let result = "INSERT INTO pipeline_stage_result (filename, shard, stage, token, attempt, finished_at)
+         VALUES ('20250101000001', 0, 'event-ingest', 0, 1, '2025-01-01 00:00:00.001')";
+    backend.change(&url, result).await;
+    let tasks = "SELECT concat_ws('|', id, filename, event_ingest_status, shard_splitter_status, shard, created_at,
+             updated_at, shards_count, token, attempts) FROM pipeline_tracking";
+    let results =
+        "SELECT concat_ws('|', filename, shard, stage, token, attempt, finished_at) FROM pipeline_stage_result";
+    let before = (backend.texts(&url, tasks).await, backend.texts(&url, results).await);
+    assert_eq!((before.0.len(), before.1.len()), (1, 1));
+
+    let behind = schema_state(&url, SchemaKind::Tracking).await.unwrap();
+    assert_eq!(behind, Some(SchemaState { applied: 1, known: 2 }));
+    let tracking = open_tracking(&url, Clock::System, policy()).await.unwrap();
+    tracking.ping().await.unwrap();
+    let current = Some(SchemaState { applied: 2, known: 2 });
+    assert_eq!(schema_state(&url, SchemaKind::Tracking).await.unwrap(), current);
+    assert_eq!((backend.texts(&url, tasks).await, backend.texts(&url, results).await), before);
+
+    tracking.note_asker(Stage::ShardSplitter, None, "host-1-ab").await.unwrap();
+    let asked = "SELECT concat_ws('|', stage, shard, worker) FROM pipeline_asker";
+    assert_eq!(backend.texts(&url, asked).await, ["shard-splitter|-1|host-1-ab"]);
+    let claim = Claim {
+        stage: Stage::ShardSplitter,
+        worker: "host-1-ab".to_owned(),
+        limit: 1,
+        shard: None,
+        claim_id: "c1".to_owned(),
+        takes_over: true,
+    };
+    assert_eq!(names(&tracking.claim(&claim).await.unwrap()), [key(1, 0)], "the task of before is handed out");
+    tracking.close().await;
 }
 
 /// The process ended between a statement and its note, whichever of them.
