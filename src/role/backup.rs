@@ -11,6 +11,7 @@ use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::output::OutputArgs;
 use crate::pipeline::backup::take::{Backup, Extent};
 use crate::pipeline::backup::{Error, servers};
+use crate::text::count;
 
 /// Makes a backup of the shared folder and of the embedded databases.
 #[derive(Debug, Clone, clap::Args)]
@@ -74,13 +75,13 @@ fn about_servers(variables: &[String]) -> String {
 
 fn summary(extent: &Extent, args: &Args, dir: &str) -> String {
     let Extent { databases, files, bytes, left_out } = extent;
-    let what = format!("{databases} databases and {files} files, {bytes} bytes");
+    let what = format!("{} and {}, {bytes} bytes", count(*databases, "database"), count(*files, "file"));
     let mut text = match args.dry_run {
         true => format!("would copy {what} to {dir}\n"),
         false => format!("{what} in {dir}\nput it back with: shopctl restore {dir}\n"),
     };
     if *left_out > 0 {
-        text.push_str(&format!("{left_out} links or other things that are no plain files are left out\n"));
+        text.push_str(&format!("left out: {} and the like, no plain files\n", count(*left_out, "link")));
     }
     text
 }

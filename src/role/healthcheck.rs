@@ -34,8 +34,8 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
 It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else where the role
 has noted in the shared folder that it listens, else at the role's own port.
-Without a role all of these are asked, of the workers that of SHARD_ID or those of all shards, and
-those that answer must be well.
+Without a role all that noted an address on this machine are asked and must be well; without such
+a note those that answer at their own ports, of the workers that of SHARD_ID or those of all shards.
 Exit codes: 0 it is well, 1 it is not or does not answer within 2 s, 64 bad usage or settings.")]
 pub struct Args {
     /// The role (ingest, apid, balance, cache, split, work, send), or the URL where it listens
@@ -86,9 +86,11 @@ fn target(text: &str) -> Result<Target, String> {
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let path = if args.ready { "/ready" } else { "/health" };
     tokio::task::spawn_blocking(move || {
-        let noted = noted(&args, &ctx.settings);
-        let bases = if noted.is_empty() { bases(&args, &ctx.settings)? } else { noted };
-        ask_all(&bases, path, args.output)
+        // Who has noted an address is here, or was killed.
+        match noted(&args, &ctx.settings) {
+            noted if noted.is_empty() => ask_those_here(&bases(&args, &ctx.settings)?, path, args.output),
+            noted => ask_all(&noted, path, args.output),
+        }
     })
     .await?
 }
@@ -104,10 +106,8 @@ fn noted(args: &Args, settings: &Settings) -> Vec<String> {
         Some(Target::Worker) if args.shard.is_none() => return Vec::new(),
         Some(Target::Worker) => ("shard-worker", args.shard),
         None => {
-            let here = addresses::host_name();
-            let is_here = |entry: &addresses::Entry| entry.address.host == here;
-            let entries = addresses::list(settings).into_iter().filter(is_here);
-            return entries.filter_map(|entry| entry.base.ok()).collect();
+            let here = addresses::noted(settings).into_iter().filter(|noted| noted.is_here);
+            return here.map(|noted| noted.base).collect();
         }
     };
     addresses::find(settings, role, shard).into_iter().collect()
@@ -140,17 +140,21 @@ fn bases(args: &Args, settings: &Settings) -> Result<Vec<String>, Failure> {
 }
 
 /// Asks them; where there are several, those that do not answer at all are not here.
-fn ask_all(bases: &[String], path: &str, output: OutputArgs) -> Result<Exit, Failure> {
-    if let [only] = bases {
-        return ask(&format!("{only}{path}"), output);
+fn ask_those_here(bases: &[String], path: &str, output: OutputArgs) -> Result<Exit, Failure> {
+    if let [_] = bases {
+        return ask_all(bases, path, output);
     }
     let is_here = |base: &&String| TcpStream::connect(base.trim_start_matches("http://")).is_ok();
-    let here: Vec<&String> = bases.iter().filter(is_here).collect();
+    let here: Vec<String> = bases.iter().filter(is_here).cloned().collect();
     if here.is_empty() {
         let bases = bases.join(", ");
         return Err(Failure::new(format!("no role answers at {bases}; name it, or say its port with --port N")));
     }
-    here.into_iter().try_for_each(|base| ask(&format!("{base}{path}"), output).map(drop))?;
+    ask_all(&here, path, output)
+}
+
+fn ask_all(bases: &[String], path: &str, output: OutputArgs) -> Result<Exit, Failure> {
+    bases.iter().try_for_each(|base| ask(&format!("{base}{path}"), output).map(drop))?;
     Ok(Exit::Ok)
 }
 

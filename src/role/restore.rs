@@ -11,6 +11,7 @@ use crate::boot::{Context, Exit, Failure, say, say_json};
 use crate::output::OutputArgs;
 use crate::pipeline::backup::restore::Restore;
 use crate::pipeline::backup::servers;
+use crate::text::count;
 
 /// Puts a backup in the place of the shared folder.
 #[derive(Debug, Clone, clap::Args)]
@@ -70,8 +71,8 @@ fn summary(restore: &Restore<'_>, args: &Args, aside: Option<&Path>, commands: &
     let Restore { databases, files, bytes, header, .. } = restore;
     let (shared, begun) = (restore.shared().display(), &header.created_at);
     let verb = if args.dry_run { "verified; would restore" } else { "restored" };
-    let mut text =
-        format!("{verb} {databases} databases and {files} files, {bytes} bytes of {begun} UTC, into {shared}\n");
+    let what = format!("{} and {}, {bytes} bytes", count(*databases, "database"), count(*files, "file"));
+    let mut text = format!("{verb} {what} of {begun} UTC, into {shared}\n");
     if let Some(aside) = aside {
         text.push_str(&format!("the folder that was there is {} now\n", aside.display()));
     }

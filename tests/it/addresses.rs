@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::PATIENCE;
 use crate::support::events::{MISHAPS, generated};
 use crate::support::process::{Ended, Process, Under};
+use crate::support::{PATIENCE, eventually};
 
 /// A folder whose `shared` is that of the defaults, and whose settings are all defaults but the log and waits.
 struct Place(tempfile::TempDir);
@@ -135,4 +135,28 @@ fn a_url_that_is_set_beats_the_note_and_needs_no_path() {
     assert!(refused.log.contains("http://127.0.0.1:9/api/v1/pipeline"), "{}", refused.log);
     std::fs::write(place.0.path().join("shopctl.toml"), "[pipeline]\nurl = \"http://127.0.0.1:9\"\n").unwrap();
     place.run(&["status"], 75);
+}
+
+#[test]
+fn a_role_that_stands_still_and_one_that_was_killed_are_named() {
+    let place = Place::new();
+    let apid = place.start(&["apid", "--set", "server.port=0"]);
+    apid.wait_port();
+    let worker = place.start(&["work", "--shard", "1", "--set", "server.port=0"]);
+    worker.wait_port();
+    let noted = || place.notes().contains(&"shard-worker-1.json".to_owned());
+    eventually("the worker notes where it listens", PATIENCE, noted);
+    place.run(&["healthcheck"], 0);
+
+    worker.signal(Signal::STOP);
+    place.run(&["healthcheck"], 1);
+    let status = place.start(&["status"]).wait_exit(PATIENCE);
+    assert!(status.out.contains("shard-worker-1 at http://127.0.0.1:"), "{}", status.out);
+    assert!(status.out.contains("accepts connections and does not answer"), "{}", status.out);
+
+    worker.signal(Signal::KILL);
+    drop(worker);
+    place.run(&["healthcheck"], 1);
+    let status = place.start(&["status"]).wait_exit(PATIENCE);
+    assert!(status.out.contains("does not answer: io: Connection refused"), "{}", status.out);
 }

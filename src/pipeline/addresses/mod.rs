@@ -1,7 +1,7 @@
 //! Where the roles listen. Each role notes its address in `run/` of the shared folder while it listens, so that commands
 //! for people find it without a setting, whatever port it got.
 //!
-//! [`publish`] is for roles, [`find`] and [`list`] are for commands, [`fill`] puts what is found into settings that name
+//! [`publish`] is for roles, [`find`] and [`noted`] are for commands, [`fill`] puts what is found into settings that name
 //! no URL. A note is believed only if it belongs to a user who is trusted with the shared folder, and if the role that
 //! wrote it answers at the address: commands send tokens there.
 
@@ -61,13 +61,15 @@ pub struct Address {
     pub version: String,
 }
 
-/// A note as it was found.
+/// Where a role may be asked, by its note.
 #[derive(Debug, Clone)]
-pub struct Entry {
-    /// What it says.
-    pub address: Address,
-    /// The role's base URL, or why there is none.
-    pub base: Result<String, String>,
+pub struct Noted {
+    /// Who noted it.
+    pub identity: Identity,
+    /// The role's base URL.
+    pub base: String,
+    /// Whether it runs on this machine.
+    pub is_here: bool,
 }
 
 /// A note that is there until it is dropped.
@@ -130,40 +132,41 @@ pub fn publish(shared: &Path, identity: Identity, addr: SocketAddr, clock: &Cloc
 /// The base URL of a role that answers, by its note; a note that is of no use is named in the log. Blocking.
 pub fn find(settings: &Settings, role: &str, shard: Option<ShardId>) -> Option<String> {
     let path = folder_of(&settings.shared.dir).join(file_name(role, shard));
-    let entry = match note::read(&path) {
-        Ok(found) => checked(found?),
-        Err(why) => {
-            log::warn!(path:% = path.display(); "the address of {role} is ignored: {why}");
-            return None;
-        }
+    let base = match note::read(&path) {
+        Ok(found) => checked(&found?),
+        Err(why) => Err(why),
     };
-    match entry.base {
-        Ok(base) => Some(base),
-        Err(why) => {
-            log::warn!(path:% = path.display(); "the address of {role} is ignored: {why}");
-            None
-        }
-    }
+    base.inspect_err(|why| log::warn!(path:% = path.display(); "the address of {role} is ignored: {why}")).ok()
 }
 
-/// All notes, in the order of their names, each with what came of asking there. Blocking.
-pub fn list(settings: &Settings) -> Vec<Entry> {
+/// Where roles have noted that they listen, as far as that can be reached from here. Nothing is asked: a role that was
+/// killed left its note, and one that stands still has one too. In the order of their names.
+pub fn noted(settings: &Settings) -> Vec<Noted> {
+    let here = host_name();
+    let reachable = |address: Address| {
+        let base = note::base(&address, &here).ok()?;
+        Some(Noted { is_here: address.host == here, identity: address.identity, base })
+    };
+    notes(settings).into_iter().filter_map(reachable).collect()
+}
+
+fn notes(settings: &Settings) -> Vec<Address> {
     let folder = folder_of(&settings.shared.dir);
     let names = artifact::list(&folder).unwrap_or_else(|e| {
         log::warn!("the addresses of the roles cannot be listed: {e}");
         Vec::new()
     });
     let names = names.iter().filter(|name| name.ends_with(".json") && !name.starts_with('.')).take(LIST_MAX);
-    let mut entries = Vec::new();
+    let mut addresses = Vec::new();
     for name in names {
         match note::read(&folder.join(name)) {
-            Ok(Some(address)) if address.identity.file_name() == *name => entries.push(checked(address)),
+            Ok(Some(address)) if address.identity.file_name() == *name => addresses.push(address),
             // It was removed since, or says that it is another one.
             Ok(_) => {}
             Err(why) => log::warn!(file = name.as_str(); "a role's address is ignored: {why}"),
         }
     }
-    entries
+    addresses
 }
 
 /// Puts the addresses of these services into the settings whose URL nothing sets, as far as they are found. Blocking.
@@ -195,14 +198,14 @@ fn file_name(role: &str, shard: Option<ShardId>) -> String {
     shard.map_or_else(|| format!("{role}.json"), |shard| format!("{role}-{shard}.json"))
 }
 
-/// Asks at the address whether the role that wrote the note is there.
-fn checked(address: Address) -> Entry {
-    let base = note::base(&address, &host_name()).and_then(|base| match ask(&base) {
+/// Asks at the address whether the role that wrote the note is there. The role's base URL, or why there is none.
+fn checked(address: &Address) -> Result<String, String> {
+    let base = note::base(address, &host_name())?;
+    match ask(&base) {
         Ok(found) if found == address.identity => Ok(base),
         Ok(found) => Err(format!("{} answers at {base}, but not the one that noted it", clean(&found.role))),
-        Err(why) => Err(format!("{}; {}", note::silent(&address, &host_name()), clean(&why))),
-    });
-    Entry { address, base }
+        Err(why) => Err(format!("{}; {}", note::silent(address, &host_name()), clean(&why))),
+    }
 }
 
 fn ask(base: &str) -> Result<Identity, String> {

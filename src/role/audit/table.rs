@@ -3,6 +3,7 @@
 use super::{Accounts, Audit, Check};
 use crate::log_format::clean;
 use crate::task::FileName;
+use crate::text::count;
 
 /// Differences that are printed.
 const SHOWN: usize = 10;
@@ -36,29 +37,30 @@ pub fn table(audit: &Audit) -> String {
     for (shard, rows) in &audit.rows {
         text.push_str(&format!("{:<28}{rows:>12} rows\n", format!("shard {shard} database")));
     }
-    text.push_str(&format!("{:<28}{:>12} lines\n", "rejects files", audit.rejects));
+    text.push_str(&line_of("rejects files", audit.rejects, "lines"));
     text.push_str(&trade(audit));
     let (work, split) = (ledger.shard_worker.counts, ledger.shard_splitter.counts);
     text.push_str(&format!(
-        "\n{} files: {} lines in = {} rows + {} duplicates + {} rejected + {} pending + {} in flight\n",
-        ledger.files,
-        ledger.event_lines,
-        audit.rows.values().sum::<u64>(),
-        work.duplicate,
+        "\n{}: {} in = {} + {} + {} rejected + {} pending + {} in flight\n",
+        count(ledger.files, "file"),
+        count(ledger.event_lines, "line"),
+        count(audit.rows.values().sum(), "row"),
+        count(work.duplicate, "duplicate"),
         work.rejected + split.rejected,
         work.held.saturating_sub(work.released),
         audit.lines_in_flight
     ));
     if audit.unannounced_files > 0 {
-        text.push_str(&format!("{} event files are not announced yet\n", audit.unannounced_files));
+        text.push_str(&format!("{} not announced yet\n", count(audit.unannounced_files, "event file")));
     }
     if audit.spooled_bytes > 0 {
-        text.push_str(&format!("{} bytes of posted events wait for the next tick\n", audit.spooled_bytes));
+        text.push_str(&format!("{} of posted events to be cut at the next tick\n", count(audit.spooled_bytes, "byte")));
     }
     if ledger.files_without_lines > 0 {
-        text.push_str(&format!("{} files were announced without their number of lines\n", ledger.files_without_lines));
+        let files = count(ledger.files_without_lines, "file");
+        text.push_str(&format!("{files} announced without a number of lines\n"));
     }
-    text.push_str(&format!("{} differences\n", ledger.difference_count));
+    text.push_str(&format!("{}\n", count(ledger.difference_count, "difference")));
     for difference in ledger.differences.iter().take(SHOWN) {
         let file = difference.file.as_ref().map_or("all files", FileName::as_str);
         let shard = difference.shard.map_or_else(String::new, |shard| format!(" shard {shard}"));

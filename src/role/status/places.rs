@@ -2,10 +2,31 @@
 
 use super::super::{apid, balance, cache, ingest, send, split, work};
 use crate::config::Settings;
+use crate::pipeline::addresses;
 use crate::pipeline::probe::Place;
 
-/// The services where the settings name them, and the other roles at their own ports on this machine.
+/// The services where the settings name them, and the other roles where they have noted that they listen, else at their
+/// own ports on this machine.
 pub(super) fn role_addresses(settings: &Settings) -> Vec<Place> {
+    let mut places = by_settings(settings);
+    // A service at its own port is one of those that may run elsewhere.
+    let defaults = [apid::PORT, balance::PORT, cache::PORT].map(|port| format!("http://127.0.0.1:{port}"));
+    for place in &mut places {
+        place.is_named &= !defaults.contains(&place.base) || place.role == "pipeline-apid";
+    }
+    for addresses::Noted { identity, base, .. } in addresses::noted(settings) {
+        let role = identity.shard.map_or_else(|| identity.role.clone(), |shard| format!("{}-{shard}", identity.role));
+        let noted = Place { role, base, is_named: true };
+        match places.iter_mut().find(|place| place.role == noted.role) {
+            Some(place) if place.is_named => {}
+            Some(place) => *place = noted,
+            None => places.push(noted),
+        }
+    }
+    places
+}
+
+fn by_settings(settings: &Settings) -> Vec<Place> {
     let named = |role: &str, url: &str| Place { role: role.to_owned(), base: origin(url), is_named: true };
     let here = |role: &str, port: u16| Place {
         role: role.to_owned(),
@@ -22,11 +43,6 @@ pub(super) fn role_addresses(settings: &Settings) -> Vec<Place> {
     ];
     let shards = settings.pipeline.shards_count.shards();
     places.extend(shards.map(|shard| here(&format!("shard-worker-{shard}"), work::PORT + u16::from(shard.get()))));
-    // A service at its own port is one of those that may run elsewhere.
-    let defaults = [apid::PORT, balance::PORT, cache::PORT].map(|port| format!("http://127.0.0.1:{port}"));
-    for place in &mut places {
-        place.is_named &= !defaults.contains(&place.base) || place.role == "pipeline-apid";
-    }
     places
 }
 
@@ -52,5 +68,30 @@ mod tests {
         assert_eq!(base("shard-worker-2"), Some("http://127.0.0.1:8102"));
         assert_eq!(base("shard-worker-3"), None);
         assert!(places.iter().all(|place| place.is_named == (place.role == "pipeline-apid")));
+    }
+    #[test]
+    fn a_role_is_asked_where_it_has_noted_that_it_listens() {
+        let shared = tempfile::tempdir().unwrap();
+        let flags = vec![("shared.dir".to_owned(), shared.path().display().to_string())];
+        let settings = load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings;
+        let shard = crate::event::ShardId::new(1);
+        let notes = [("shard-worker", shard, 4001), ("mysql-sender", shard, 4002), ("cache-service", None, 4003)];
+        let noted = notes.map(|(role, shard, port)| {
+            let identity = addresses::Identity::new(role, shard);
+            let addr = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+            addresses::publish(shared.path(), identity, addr, &crate::clock::Clock::System).unwrap()
+        });
+        let places = role_addresses(&settings);
+        for (role, base, is_named) in [
+            ("shard-worker-1", "http://127.0.0.1:4001", true),
+            ("mysql-sender-1", "http://127.0.0.1:4002", true),
+            ("cache-service", "http://127.0.0.1:4003", true),
+            ("shard-worker-0", "http://127.0.0.1:8100", false),
+        ] {
+            let expected = Place { role: role.to_owned(), base: base.to_owned(), is_named };
+            assert!(places.contains(&expected), "{role}: {places:?}");
+        }
+        drop(noted);
+        assert!(role_addresses(&settings).iter().all(|place| !place.base.contains(":400")), "a stop removes the note");
     }
 }

@@ -38,7 +38,7 @@ fn an_event_file_that_changed_is_named_and_its_lines_are_not_delivered_again() {
     let differs = "differs from what was announced";
     pipeline.role(Role::Ingest).wait_log(differs, |_| Some(()));
     let found = pipeline.run(&["audit"], 1);
-    assert!(found.out.contains("announced was") && found.out.contains("\n1 differences"), "{}", found.out);
+    assert!(found.out.contains("announced was") && found.out.contains("\n1 difference"), "{}", found.out);
     pipeline.terminate(Role::Ingest);
     assert_eq!(pipeline.delivered(), (4, 4), "no further file was announced");
     assert_eq!(row_count(&pipeline), 40);
