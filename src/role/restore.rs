@@ -77,8 +77,10 @@ fn summary(restore: &Restore<'_>, args: &Args, aside: Option<&Path>, commands: &
         text.push_str(&format!("the folder that was there is {} now\n", aside.display()));
     }
     for (from, to) in &restore.by_hand {
-        let (from, to) = (from.display(), to.display());
-        text.push_str(&format!("outside the shared folder, to be copied by hand: cp {from} {to}, without {to}-wal\n"));
+        text.push_str(&format!(
+            "outside the shared folder, to be done by hand before the roles start:\n{}\n",
+            servers::replacement(from, to)
+        ));
     }
     if !commands.is_empty() {
         text.push_str(&format!("databases on servers, to be put back before the roles start:\n{commands}"));

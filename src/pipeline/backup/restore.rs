@@ -208,15 +208,32 @@ impl<'a> Restore<'a> {
         }
         let aside = self.beside(&format!("before-restore-{}", FileName::of(clock.now())));
         match artifact::swap(&staging, root) {
-            Ok(()) => artifact::relocate(&staging, &aside)?,
+            // The backup is in its place: what is left is a name.
+            Ok(()) => {
+                if let Err(e) = artifact::relocate(&staging, &aside) {
+                    log::warn!("the folder that was there keeps the name {}: {e}", staging.display());
+                    return Ok(Some(staging));
+                }
+            }
             // The file system knows no exchange. A crash in between leaves both under other names, and nothing lost.
             Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
                 artifact::relocate(root, &aside).map_err(|e| self.of_swap(e, &staging))?;
-                artifact::take_name(&staging, root)?;
+                artifact::take_name(&staging, root).map_err(|e| self.put_aside_back(e, &aside, &staging))?;
             }
             Err(e) => return Err(self.of_swap(e, &staging)),
         }
         Ok(Some(aside))
+    }
+
+    fn put_aside_back(&self, error: std::io::Error, aside: &Path, staging: &Path) -> Error {
+        let failure = self.of_swap(error, staging);
+        match artifact::relocate(aside, self.folder.path()) {
+            Ok(()) => failure,
+            Err(e) => add_to(
+                failure,
+                &format!("the folder that was there is {} and could not be moved back: {e}", aside.display()),
+            ),
+        }
     }
 
     fn of_swap(&self, error: std::io::Error, staging: &Path) -> Error {

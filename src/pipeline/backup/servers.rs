@@ -64,8 +64,15 @@ fn ca(authority: Option<&Path>) -> String {
     authority.map_or_else(String::new, |path| format!(" --ssl-ca={}", quoted(&path.display().to_string())))
 }
 
+/// The command that replaces an embedded database. A log that the old one left would be applied to the new one.
+pub fn replacement(from: &Path, to: &Path) -> String {
+    let word = |path: &Path, suffix: &str| quoted(&format!("{}{suffix}", path.display()));
+    let [wal, shm, journal] = ["-wal", "-shm", "-journal"].map(|suffix| word(to, suffix));
+    format!("rm -f -- {wal} {shm} {journal} && cp -- {} {}", word(from, ""), word(to, ""))
+}
+
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         word.to_owned()
@@ -78,6 +85,14 @@ fn quoted(word: &str) -> String {
 mod tests {
     use super::*;
     use crate::store::StoreUrl;
+
+    #[test]
+    fn a_database_is_replaced_without_the_log_of_the_old_one() {
+        assert_eq!(
+            replacement(Path::new("/b/x.sqlite"), Path::new("/a b/x.sqlite")),
+            "rm -f -- '/a b/x.sqlite-wal' '/a b/x.sqlite-shm' '/a b/x.sqlite-journal' && cp -- /b/x.sqlite '/a b/x.sqlite'"
+        );
+    }
 
     #[test]
     fn commands_are_exact_and_hold_no_password() {

@@ -106,6 +106,10 @@ impl<'a> Backup<'a> {
     /// # Errors
     /// [`Error`]; the folder has no manifest then.
     pub fn make(self, clock: &Clock) -> Result<Extent, Error> {
+        let Some(_running) = hold::while_running(self.folder.path()) else {
+            let shared = self.folder.path().display();
+            return Err(Error::TryLater(format!("a restore works on {shared}: make the backup when it is over")));
+        };
         self.require_no_worker_beside_servers()?;
         let held = hold::against_clearing(&self.folder, self.stop)?;
         room::require(&self.dir, self.extent()?.bytes)?;
@@ -118,6 +122,10 @@ impl<'a> Backup<'a> {
         let before: Vec<&str> = held.iter().map(|(name, _)| name.as_str()).collect();
         if hold::own_folders(&self.folder)? != before {
             let why = "a role ran here for the first time meanwhile; make another backup";
+            return Err(Error::TryLater(why.to_owned()));
+        }
+        if Databases::of(self.settings, &self.folder)? != self.databases {
+            let why = "a database was made or removed meanwhile; make another backup";
             return Err(Error::TryLater(why.to_owned()));
         }
         made.writer.publish(&self.dir)?;
@@ -302,6 +310,32 @@ mod tests {
         made.writer.publish(&dir).unwrap();
         assert_eq!(parts(&dir), [format!("shared/{event_file}"), "shared/events/spool/b.spool".to_owned()]);
         assert!(!dir.join("shared/events/spool/a.spool").exists());
+    }
+
+    #[test]
+    fn no_backup_is_made_while_a_restore_works() {
+        let temp = tempfile::tempdir().unwrap();
+        let shared = temp.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        let (settings, stop) = (settings(&shared), Stop::new());
+        let backup = Backup::new(&settings, &stop, &temp.path().join("backup")).unwrap();
+        let _restore = hold::against_roles(&shared).unwrap().unwrap();
+        assert!(matches!(backup.make(&Clock::System), Err(Error::TryLater(_))));
+    }
+
+    #[test]
+    fn a_database_that_appeared_meanwhile_ends_the_backup() {
+        let temp = tempfile::tempdir().unwrap();
+        let shared = temp.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        let (settings, stop) = (settings(&shared), Stop::new());
+        let dir = temp.path().join("backup");
+        let backup = Backup::new(&settings, &stop, &dir).unwrap();
+        let place = backup.databases.places[0].clone();
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(place, "").unwrap();
+        assert!(matches!(backup.make(&Clock::System), Err(Error::TryLater(_))));
+        assert!(!dir.join(NAME).exists());
     }
 
     #[test]
