@@ -106,6 +106,7 @@ fn try_out(ctx: &Context, input: Opened) -> Result<Exit, Failure> {
 
 /// Does what is to be done now, and says in one line what that was.
 fn once(ctx: &Context) -> Result<Exit, Failure> {
+    let _held = ctx.hold_shared()?;
     Cleaner::new(Folder::new(&ctx.settings.shared.dir).events(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let made = Once::new(&ctx.settings, ctx.clock.clone(), ctx.stop.clone()).run()?;
     say(&format!("ingest: {made}\n"))?;
@@ -158,6 +159,7 @@ async fn until_stop<T: Send + 'static>(
 }
 
 fn import_file(ctx: &Context, input: Opened, batch_lines: u64, progress: &Progress) -> Result<Imported, Failure> {
+    let _held = ctx.hold_shared()?;
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
     let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);

@@ -15,6 +15,7 @@ mod manifest;
 pub mod restore;
 mod room;
 pub mod servers;
+mod spools;
 pub mod take;
 
 use std::fmt;

@@ -1,6 +1,7 @@
 //! Makes a backup, in the order that the parent module gives.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::pipeline::folder::{Folder, resolve};
 use crate::pipeline::work::Worker;
-use crate::pipeline::{artifact, hold};
+use crate::pipeline::{addresses, artifact, hold};
 use crate::shutdown::Stop;
 use crate::store::{self, Server};
 
@@ -110,7 +111,7 @@ impl<'a> Backup<'a> {
             let shared = self.folder.path().display();
             return Err(Error::TryLater(format!("a restore works on {shared}: make the backup when it is over")));
         };
-        self.require_no_worker_beside_servers()?;
+        let _stopped = self.keep_workers_away()?;
         let held = hold::against_clearing(&self.folder, self.stop)?;
         room::require(&self.dir, self.extent()?.bytes)?;
         artifact::create_folder(&self.dir)?;
@@ -146,17 +147,27 @@ impl<'a> Backup<'a> {
     }
 
     /// Dumps of servers are made before this backup. A worker that ran on would leave decisions in its state whose
-    /// money is in no dump.
-    fn require_no_worker_beside_servers(&self) -> Result<(), Error> {
+    /// money is in no dump, and a sender would report rows as delivered that are in none. Answers what keeps workers
+    /// away; without servers that is nothing.
+    fn keep_workers_away(&self) -> Result<Vec<File>, Error> {
+        let mut held = Vec::new();
+        if self.databases.servers.is_empty() {
+            return Ok(held);
+        }
+        let stop = "stop every shard-worker and mysql-sender, dump the databases on servers, then make the backup";
         for (database, path) in &self.databases.embedded {
-            let is_state = matches!(database, Database::Worker(_)) && !self.databases.servers.is_empty();
-            if is_state && Worker::hold_state(path, true)?.is_none() {
-                return Err(Error::TryLater(format!(
-                    "{database} runs: stop every shard-worker and mysql-sender, dump the databases on servers, then make the backup"
-                )));
+            if matches!(database, Database::Worker(_)) {
+                let lock = Worker::hold_state(path, true)?;
+                held.push(lock.ok_or_else(|| Error::TryLater(format!("{database} runs: {stop}")))?);
             }
         }
-        Ok(())
+        let senders = addresses::noted(self.settings).into_iter();
+        match senders.map(|noted| noted.identity.role).find(|role| role == "mysql-sender" || role == "shard-worker") {
+            Some(role) => {
+                Err(Error::TryLater(format!("{role} runs, or was killed and left its address in run/: {stop}")))
+            }
+            None => Ok(held),
+        }
     }
 
     fn require_time(&self) -> Result<(), Error> {
