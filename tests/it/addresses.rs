@@ -60,8 +60,10 @@ fn commands_find_all_roles_of_up_on_any_ports() {
         up.wait_log("listening", |line| (line["role"] == role).then_some(()));
     }
     for shard in ["0", "1"] {
-        let port = |line: &Value| line["addr"].as_str().map(str::to_owned);
-        up.wait_log("listening", |line| (line["role"] == "shard-worker").then(|| port(line)).flatten());
+        let prefix = format!("shard-worker-{shard}.");
+        eventually(&format!("a note {prefix}*"), PATIENCE, || {
+            place.notes().iter().any(|name| name.starts_with(&prefix))
+        });
         let asked = place.run(&["healthcheck", "work", "--shard", shard], 0);
         assert!(asked.out.contains("is well") && !asked.out.contains(":8100"), "{}", asked.out);
     }

@@ -50,16 +50,17 @@ fn wait_well(pipeline: &Pipeline) {
 #[test]
 fn a_worker_that_stands_still_is_named_with_its_file_and_what_to_do() {
     let mut pipeline = Pipeline::new(&[]);
-    pipeline.start_with_services(&[Role::Split, Role::Work1, Role::Send]);
+    pipeline.start_with_services(&[Role::Split, Role::Send]);
     let held = pipeline.proxy.hold_next("/stages/shard-worker/done", HoldAt::Request);
     let paused = pipeline.spawn(&["work", "--shard", "0"], None);
     pipeline.import(&generated(31, MISHAPS, 600), 300);
     held.wait();
     paused.signal(Signal::STOP);
+    // Not before: the call that is held must be that of the worker that is paused.
+    pipeline.start(Role::Work1);
     let file = pipeline.event_files()[0].0.clone();
 
     let (report, text) = wait_stuck(&pipeline);
-    // The call that is held is that of either worker; the paused one is the one whose lease ran out.
     let lane = lane(&report, "shard-worker", 0).unwrap();
     let oldest = &lane["oldest"];
     assert_eq!((oldest["filename"].as_str(), lane["stuck"].as_bool()), (Some(file.as_str()), Some(true)), "{report}");
