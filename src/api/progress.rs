@@ -68,13 +68,13 @@ async fn read(tracking: &dyn Tracking) -> Result<ProgressResponse> {
 async fn list_failed(tracking: &dyn Tracking) -> Result<(Vec<FailedItem>, bool)> {
     let mut failed = Vec::new();
     let mut is_more = false;
-    for stage in Stage::EventIngest.later() {
+    for stage in Stage::ALL {
         let limit = u32::try_from(FAILED_SHOWN).unwrap_or(u32::MAX);
-        let query = FileQuery { status: Some(Status::Failed), stage: Some(*stage), limit, ..FileQuery::default() };
+        let query = FileQuery { status: Some(Status::Failed), stage: Some(stage), limit, ..FileQuery::default() };
         let page = tracking.list_files(&query).await?;
         is_more |= page.next.is_some();
         for file in &page.files {
-            failed.extend(file.shards.iter().filter_map(|view| FailedItem::of(&file.file, view, *stage)));
+            failed.extend(file.shards.iter().filter_map(|view| FailedItem::of(&file.file, view, stage)));
         }
     }
     failed.sort_by(|a, b| (&a.filename, a.shard).cmp(&(&b.filename, b.shard)));

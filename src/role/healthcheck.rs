@@ -114,7 +114,8 @@ fn noted(args: &Args, settings: &Settings) -> Vec<Noted> {
         None => None,
     };
     // A role without a shard of its own has all of them.
-    let has_shard = |noted: &Noted| args.shard.is_none() || noted.identity.shard.is_none_or(|own| Some(own) == args.shard);
+    let has_shard =
+        |noted: &Noted| args.shard.is_none() || noted.identity.shard.is_none_or(|own| Some(own) == args.shard);
     let is_asked = |noted: &Noted| role.is_none_or(|role| noted.identity.role == role && has_shard(noted));
     addresses::noted(settings).into_iter().filter(|noted| noted.is_here && is_asked(noted)).collect()
 }

@@ -116,7 +116,9 @@ fn away(message: String) -> Failure {
 
 fn no_report(error: &ClientError, base: &str) -> String {
     match error {
-        ClientError::Refused { .. } => format!("{error}; does the stage-status API listen at {base}? pipeline.url says so"),
+        ClientError::Refused { .. } => {
+            format!("{error}; does the stage-status API listen at {base}? pipeline.url says so")
+        }
         other => other.to_string(),
     }
 }

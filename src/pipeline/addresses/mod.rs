@@ -259,7 +259,8 @@ fn notes(shared: &Path) -> Vec<Address> {
 /// other processes: what answers stays.
 fn remove_gone(shared: &Path, role: &str) {
     let here = host_name();
-    for address in notes(shared).iter().filter(|address| address.identity.role == role && note::is_gone(address, &here)) {
+    for address in notes(shared).iter().filter(|address| address.identity.role == role && note::is_gone(address, &here))
+    {
         if note::base(address, &here).is_ok_and(|base| check(address, &base, GONE_TIMEOUT).is_ok()) {
             continue;
         }
@@ -316,10 +317,9 @@ fn folder_of(shared: &Path) -> PathBuf {
 fn check(address: &Address, base: &str, timeout: Duration) -> Result<(), NoAnswer> {
     match ask(base, timeout) {
         Ok(found) if found == address.identity => Ok(()),
-        Ok(found) => Err(NoAnswer::Other(format!(
-            "{} answers at {base}, but not the one that noted it",
-            clean(&found.role)
-        ))),
+        Ok(found) => {
+            Err(NoAnswer::Other(format!("{} answers at {base}, but not the one that noted it", clean(&found.role))))
+        }
         Err(NoAnswer::Silent(why)) => {
             Err(NoAnswer::Silent(format!("{}; {}", note::silent(address, &host_name()), clean(&why))))
         }
@@ -334,7 +334,9 @@ fn check(address: &Address, base: &str, timeout: Duration) -> Result<(), NoAnswe
 pub fn verify(noted: &Noted, timeout: Duration) -> Result<(), String> {
     match ask(&noted.base, timeout) {
         Ok(found) if found == noted.identity => Ok(()),
-        Ok(found) if noted.is_gone => Err(format!("{}; {} answers there now", note::ended(noted.pid), clean(&found.role))),
+        Ok(found) if noted.is_gone => {
+            Err(format!("{}; {} answers there now", note::ended(noted.pid), clean(&found.role)))
+        }
         Ok(found) => Err(format!("{} answers there, but not the one that noted it", clean(&found.role))),
         Err(NoAnswer::Silent(_)) if noted.is_gone => Err(note::ended(noted.pid)),
         Err(NoAnswer::Silent(why) | NoAnswer::Other(why)) => Err(why),

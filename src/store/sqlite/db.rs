@@ -38,6 +38,19 @@ impl Db {
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
+    /// Opens the database in this file for reading only: nothing is created, migrated or waited for.
+    pub(super) async fn look(path: &Path) -> Result<Self> {
+        let path = path.to_owned();
+        let open = move || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+            Ok(connection)
+        };
+        Ok(Self { connection: Arc::new(Mutex::new(blocking(open).await?)) })
+    }
+
     /// Runs a call on the blocking pool.
     pub(super) async fn call<T: Send + 'static>(
         &self,
