@@ -10,7 +10,6 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::doctor::facts::OrphanFacts;
 use crate::event::ShardId;
-use crate::log_format::clean;
 use crate::pipeline::addresses::Noted;
 use crate::pipeline::artifact;
 use crate::pipeline::folder::{Artifact, Folder};
@@ -40,7 +39,7 @@ pub async fn orphans(
         }
     }
     for noted in noted.iter().filter(|noted| is_silent(noted)) {
-        facts.stale_addresses.add(format!("{} ({})", noted.identity.name(), clean(&noted.base)));
+        facts.stale_addresses.add(format!("{} ({})", noted.identity.shown(), noted.base));
     }
     let Some(tracking) = tracking else { return facts };
     let mut unknown: BTreeSet<FileName> = event_files(&folder).unwrap_or_default();

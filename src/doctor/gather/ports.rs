@@ -5,7 +5,6 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::doctor::facts::{Holder, PortFact};
-use crate::log_format::clean;
 use crate::pipeline::addresses::{Identity, Noted};
 
 /// The longest that an answer may take: it comes from this machine.
@@ -49,8 +48,8 @@ fn role(Version { version, identity, .. }: Version, noted: &[Noted]) -> Holder {
     if noted.iter().any(|noted| Some(&noted.identity) == identity.as_ref()) {
         return Holder::Role(version);
     }
-    let name = identity.map_or_else(|| "a role of shopctl".to_owned(), |identity| clean(&identity.name()));
-    Holder::Stranger(format!("{name} ({})", clean(&version)))
+    let name = identity.map_or_else(|| "a role of shopctl".to_owned(), |identity| identity.shown());
+    Holder::Stranger(format!("{name} ({})", version.chars().filter(char::is_ascii_graphic).collect::<String>()))
 }
 
 /// A process that does not answer as a role does: it may be one that stands still.

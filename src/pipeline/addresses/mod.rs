@@ -126,6 +126,11 @@ impl Identity {
         self.shard.map_or_else(|| self.role.clone(), |shard| format!("{}-{shard}", self.role))
     }
 
+    /// The same for a terminal: another program may have said it.
+    pub fn shown(&self) -> String {
+        clean(&self.name())
+    }
+
     fn file_name(&self) -> String {
         format!("{}.{}.json", self.name(), self.instance)
     }

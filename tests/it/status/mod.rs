@@ -80,6 +80,9 @@ fn a_worker_that_stands_still_is_named_with_its_file_and_what_to_do() {
         .wait_log("the lease ran out, the task was taken over", |line| (line["shard"] == 0).then(|| line.clone()));
     assert_eq!((taken["file"].as_str(), taken["attempt"].as_u64()), (Some(file.as_str()), Some(1)), "{taken}");
     assert!(taken["worker"].as_str().unwrap().contains(&format!("-{}-", paused.id())), "{taken}");
+    // As long as it is there and silent, a role is not well.
+    assert_eq!(json(&status(&pipeline, &["--json"]))["roles_well"], false);
+    drop(paused);
     wait_well(&pipeline);
     pipeline.assert_all_is_well(&Known::new());
 }

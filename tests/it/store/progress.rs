@@ -82,7 +82,7 @@ async fn a_file_that_is_registered_and_not_announced_is_stuck(backend: &dyn Back
     world.ready(2, 2).await;
     let progress = world.tracking.progress().await.unwrap();
     let ingest = lane(&progress, INGEST, 1).unwrap();
-    assert_eq!((ingest.waiting, &ingest.head.as_ref().unwrap().file), (1, &file(1)));
+    assert_eq!((ingest.waiting + ingest.under_way, &ingest.head.as_ref().unwrap().file), (1, &file(1)));
     assert!(progress.is_stuck(ingest));
     assert_eq!(progress.health(), Health::Stuck);
     world.tracking.ingest_done(&file(1), None).await.unwrap();
