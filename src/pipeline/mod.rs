@@ -23,6 +23,7 @@ pub mod hold;
 pub mod ingest;
 pub mod lease;
 pub mod order;
+mod pauses;
 mod plain;
 pub mod prepared;
 pub mod probe;

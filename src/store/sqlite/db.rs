@@ -28,14 +28,17 @@ const CACHE_KIB: i64 = 16 * 1024;
 #[derive(Clone)]
 pub(super) struct Db {
     connection: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
+    schema: &'static Schema,
 }
 
 impl Db {
     /// Opens and migrates the database in this file.
     pub(super) async fn open(path: &Path, schema: &'static Schema) -> Result<Self> {
-        let path = path.to_owned();
-        let connection = blocking(move || connect(&path, schema)).await?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        let path: Arc<Path> = path.into();
+        let place = Arc::clone(&path);
+        let connection = blocking(move || connect(&place, schema)).await?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path, schema })
     }
 
     /// Opens the database in this file for reading only: nothing is created, migrated or waited for.
@@ -56,9 +59,17 @@ impl Db {
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let connection = Arc::clone(&self.connection);
-        // A panic in another call leaves the connection usable: its transaction was rolled back when it was dropped.
-        blocking(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))).await
+        let Self { connection, path, schema } = self.clone();
+        blocking(move || {
+            // A panic in another call leaves the connection usable: its transaction was rolled back when it was dropped.
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = work(&mut connection);
+            if let Err(error) = &result {
+                reopen_read_only(&mut connection, &path, schema, error);
+            }
+            result
+        })
+        .await
     }
 
     /// Whether the schema is there, as far as this table goes, and the database takes changes.
@@ -69,6 +80,16 @@ impl Db {
             rewrite_header(connection)
         })
         .await
+    }
+}
+
+/// Opens a database again that takes no changes: SQLite finds out when it opens a file whether it may be written, so that
+/// a connection stays read-only after the file's rights or its file system were mended.
+fn reopen_read_only(connection: &mut Connection, path: &Path, schema: &Schema, error: &Error) {
+    if error.is_read_only()
+        && let Ok(new) = connect(path, schema)
+    {
+        *connection = new;
     }
 }
 
@@ -247,6 +268,8 @@ mod tests {
         db.call(|connection| Ok(connection.pragma_update(None, "query_only", true)?)).await.unwrap();
         let refused = db.ping("seen").await;
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+        // It was read-only when it was opened; it may be written now.
+        db.ping("seen").await.unwrap();
     }
 
     #[test]
