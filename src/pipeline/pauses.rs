@@ -48,7 +48,8 @@ impl Pauses {
     pub(super) fn begin(&mut self, shard: ShardId, of: ShardCount, now: Instant, wait: impl Fn(u32) -> Duration) {
         self.shards = of.shards().collect();
         let failures = self.paused.get(&shard).map_or(0, |pause| pause.failures);
-        self.paused.insert(shard, Pause { until: now + wait(failures), failures: failures.saturating_add(1), empty: 0 });
+        self.paused
+            .insert(shard, Pause { until: now + wait(failures), failures: failures.saturating_add(1), empty: 0 });
         self.empty = 0;
     }
 

@@ -48,6 +48,12 @@ impl Place {
     }
 }
 
+/// Moves a file.
+fn put_at(from: &Path, to: &Path) {
+    std::fs::write(to, std::fs::read(from).unwrap()).unwrap();
+    std::fs::remove_file(from).unwrap();
+}
+
 fn change(path: &Path, change: impl Fn(&mut Value)) {
     let mut note: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     change(&mut note);
@@ -100,7 +106,7 @@ fn a_note_that_is_stale_or_of_another_machine_is_told_of() {
     told("which this machine cannot reach");
     std::fs::write(&note, &whole).unwrap();
     let other = note.with_file_name("pipeline-apid.0123456789abcdef.json");
-    std::fs::rename(&note, &other).unwrap();
+    put_at(&note, &other);
     change(&other, |note| note["instance"] = "0123456789abcdef".into());
     // A call would reach another pipeline.
     for args in [&["status"][..], &["retry", "20250101000000"]] {
@@ -115,11 +121,11 @@ fn a_note_that_is_stale_or_of_another_machine_is_told_of() {
     assert!(status.log.contains("has ended without removing its note"), "{}", status.log);
     assert!(status.log.contains(&format!("http://127.0.0.1:{port}/")), "not the default port: {}", status.log);
     let elsewhere = place.0.path().join("elsewhere.json");
-    std::fs::rename(&other, &elsewhere).unwrap();
+    put_at(&other, &elsewhere);
     std::os::unix::fs::symlink(&elsewhere, &other).unwrap();
     told("no plain file");
     std::fs::remove_file(&other).unwrap();
-    std::fs::rename(&elsewhere, &other).unwrap();
+    put_at(&elsewhere, &other);
 
     // The next start removes what an ended process left, and one that was killed leaves its own.
     let apid = place.start(&["apid", "--set", "server.port=0"]);
