@@ -64,6 +64,12 @@ async fn open(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
     Ok(store::open_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings)).await?)
 }
 
+/// The tracking database for reading only, which must be there and up to date.
+pub(super) async fn look_at_tracking(ctx: &Context) -> store::Result<Arc<dyn Tracking>> {
+    let settings = &ctx.settings;
+    store::look_at_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings)).await
+}
+
 /// What the tracking store needs to know of the settings.
 fn policy(settings: &Settings) -> TrackingPolicy {
     TrackingPolicy {

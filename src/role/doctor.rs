@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::doctor::facts::Facts;
 use crate::doctor::{Summary, checks, gather, table};
 use crate::output::OutputArgs;
+use crate::pipeline::addresses;
 
 /// Looks for what may be wrong around the roles, and says what to do.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,13 +39,20 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     // A database that is behind is not opened: that would migrate it.
     let tracking = databases.first().and_then(|tracking| tracking.state.as_ref().ok());
     let is_current = tracking.and_then(|state| state.schema).is_some_and(|schema| schema.applied >= schema.known);
-    let tracking = if is_current { apid::find_tracking(&ctx).await? } else { None };
-    let orphans = gather::orphans(settings, &ctx.clock, tracking.as_deref()).await;
+    let (tracking, unopened) = match is_current {
+        true => {
+            apid::look_at_tracking(&ctx).await.map_or_else(|e| (None, Some(e.to_string())), |found| (Some(found), None))
+        }
+        false => (None, None),
+    };
+    let noted = addresses::listed(settings);
+    let mut orphans = gather::orphans(settings, &ctx.clock, tracking.as_deref(), &noted).await;
+    orphans.unread = orphans.unread.or(unopened);
     if let Some(tracking) = tracking {
         tracking.close().await;
     }
     let ports = roles(settings);
-    let ports = tokio::task::spawn_blocking(move || gather::ports(ports)).await?;
+    let ports = tokio::task::spawn_blocking(move || gather::ports(ports, &noted)).await?;
     let facts = Facts {
         folders: gather::folders(settings),
         disks: gather::disks(settings),

@@ -62,6 +62,18 @@ pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy)
     }
 }
 
+/// Opens the tracking database for looking at it: an embedded one is neither created, migrated nor changed, so that it may
+/// be locked by others.
+///
+/// # Errors
+/// As for [`open_tracking`].
+pub async fn look_at_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteTracking::look(path, clock, policy).await?)),
+        StoreUrl::Mysql(_) => open_tracking(url, clock, policy).await,
+    }
+}
+
 /// Opens one shard's database, as [`open_tracking`] does.
 ///
 /// # Errors

@@ -217,4 +217,6 @@ fn a_takeover_is_counted_as_an_expired_lease_and_a_retry() {
     assert_eq!((counted("shopctl_leases_expired_total"), counted("shopctl_task_retries_total")), (0, 0));
     eventually("the lease runs out", PATIENCE, || claim("second") == 2);
     assert_eq!((counted("shopctl_leases_expired_total"), counted("shopctl_task_retries_total")), (2, 2));
+    assert_eq!(claim("second"), 2, "the same claim gets the same answer");
+    assert_eq!(counted("shopctl_task_retries_total"), 2, "which is no attempt");
 }

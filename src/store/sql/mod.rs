@@ -14,7 +14,7 @@ pub(super) use balance::move_money;
 pub(super) use claim::{CLAIM, REPLAY, oldest_unfinished, unfinished};
 pub(super) use moves::statement_of;
 pub(super) use pending::{CLAIM_RETURN, CONFIRM, RECORD_AWAITED};
-pub(super) use progress::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, OLDEST_READY, lanes, newest_done};
+pub(super) use progress::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, lanes, newest_done, oldest_ready};
 pub(super) use tally::{REGISTERED, SETTLED_AFTER_MS, open_tasks, status_index};
 
 use super::{FileQuery, TrackingPolicy};

@@ -29,7 +29,8 @@ const CACHE_KIB: i64 = 16 * 1024;
 pub(super) struct Db {
     connection: Arc<Mutex<Connection>>,
     path: Arc<Path>,
-    schema: &'static Schema,
+    /// None where it is only looked at.
+    schema: Option<&'static Schema>,
 }
 
 impl Db {
@@ -38,7 +39,21 @@ impl Db {
         let path: Arc<Path> = path.into();
         let place = Arc::clone(&path);
         let connection = blocking(move || connect(&place, schema)).await?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), path, schema })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path, schema: Some(schema) })
+    }
+
+    /// Opens the database in this file for reading only: nothing is created, migrated or waited for.
+    pub(super) async fn look(path: &Path) -> Result<Self> {
+        let path: Arc<Path> = path.into();
+        let place = Arc::clone(&path);
+        let open = move || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(place, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+            Ok(connection)
+        };
+        Ok(Self { connection: Arc::new(Mutex::new(blocking(open).await?)), path, schema: None })
     }
 
     /// Runs a call on the blocking pool.
@@ -51,7 +66,7 @@ impl Db {
             // A panic in another call leaves the connection usable: its transaction was rolled back when it was dropped.
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
             let result = work(&mut connection);
-            if let Err(error) = &result {
+            if let (Err(error), Some(schema)) = (&result, schema) {
                 reopen_read_only(&mut connection, &path, schema, error);
             }
             result

@@ -8,7 +8,7 @@ use super::super::database::{Tx, Work};
 use super::super::value::{count, file_name, get, moment, optional_moment, shard, stage, status};
 use super::{claim, for_stage, read};
 use crate::event::ShardId;
-use crate::store::sql::{self, ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, OLDEST_READY};
+use crate::store::sql::{self, ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
 use crate::store::tracking::Askers;
 use crate::store::{Error, Result, TrackingPolicy};
 use crate::task::progress::{Asked, Head, Lane};
@@ -25,17 +25,17 @@ impl Work for ReadProgress {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Progress> {
         let askers = askers(tx).await?;
         let mut lanes = Vec::new();
-        for stage in Stage::EventIngest.later() {
-            for (shard, counts) in counts(tx, *stage).await? {
+        for stage in Stage::ALL {
+            for (shard, counts) in counts(tx, stage).await? {
                 let mut lane = Lane {
-                    stage: *stage,
+                    stage,
                     shard,
                     waiting: counts.new,
                     under_way: counts.started,
                     failed: counts.failed,
                     head: None,
                     done_at: None,
-                    asked: askers.of(*stage, shard),
+                    asked: askers.of(stage, shard),
                 };
                 if lane.waiting + lane.under_way > 0 {
                     self.find_head(tx, &mut lane).await?;
@@ -60,7 +60,9 @@ impl ReadProgress {
             return Ok(());
         };
         let select = for_stage(stage, &sql::newest_done(stage));
-        for before in [BEHIND_ALL, file.as_str()] {
+        // What is announced meanwhile says nothing of a file that is not.
+        let ends = [BEHIND_ALL, file.as_str()].into_iter().filter(|_| stage != Stage::EventIngest);
+        for before in ends {
             let Some(done) = tx.first(&select, (shard.get(), before)).await? else {
                 continue;
             };
@@ -104,7 +106,7 @@ async fn counts(tx: &mut Tx<'_>, stage: Stage) -> Result<BTreeMap<ShardId, Statu
 async fn oldest_ready(tx: &mut Tx<'_>, stage: Stage, shard: ShardId) -> Result<Option<FileName>> {
     let mut oldest: Option<FileName> = None;
     for status in ["new", "started"] {
-        let row = tx.first(&for_stage(stage, OLDEST_READY), (status, shard.get())).await?;
+        let row = tx.first(&for_stage(stage, &sql::oldest_ready(stage)), (status, shard.get())).await?;
         let found = row.map(|row| file_name(&row, "filename")).transpose()?;
         oldest = oldest.into_iter().chain(found).min();
     }
@@ -162,8 +164,9 @@ mod tests {
         let mut connection = database.connection().await.unwrap();
         connection.query_drop(HISTORY).await.unwrap();
         connection.query_drop("ANALYZE TABLE pipeline_tracking").await.unwrap();
-        let split = Stage::ShardSplitter;
-        let mut selects = vec![(for_stage(split, OLDEST_READY), vec![Value::from("new"), Value::from(1)])];
+        let ready = |stage| (for_stage(stage, &sql::oldest_ready(stage)), vec![Value::from("new"), Value::from(1)]);
+        let mut selects = vec![ready(Stage::EventIngest), ready(Stage::ShardSplitter)];
+        selects.push((for_stage(Stage::EventIngest, &sql::lanes(Stage::EventIngest)), Vec::new()));
         for stage in Stage::EventIngest.later() {
             selects.push((for_stage(*stage, &sql::lanes(*stage)), Vec::new()));
             let before = vec![Value::from(1), Value::from(BEHIND_ALL)];
