@@ -10,10 +10,10 @@ mod text;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use crate::boot::{Context, Exit, Failure, say, say_json};
-use crate::output::OutputArgs;
-use crate::pipeline::client::Client;
-use crate::pipeline::probe;
+use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::output::OutputArgs;
+use crate::pipeline::apid::client::Client;
+use crate::pipeline::ops::probe;
 use report::Report;
 
 /// Puts the cursor into the first corner and clears the screen.

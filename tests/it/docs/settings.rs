@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use shopctl::config::schema::{KEYS, Key, Kind};
+use shopctl::base::config::schema::{KEYS, Key, Kind};
 
 use super::{is_blessed, read, root};
 

@@ -9,7 +9,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::column::{Column, columns};
 use super::rows::Row;
 use super::section::{Faults, Section};
-use crate::event::Moment;
+use crate::base::moment::Moment;
 
 /// What a map says without a format: the event line's own forms.
 const RFC3339: &str = "rfc3339";
