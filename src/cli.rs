@@ -136,12 +136,13 @@ impl Command {
             Self::Work(args) if args.once || args.rebuild || !args.files.is_empty() => {
                 &[Service::Status, Service::Balance, Service::Cache]
             }
-            Self::Status(_) | Self::Rejects(_) | Self::Retry(_) | Self::Doctor(_) => &[Service::Status],
+            Self::Rejects(_) | Self::Retry(_) => &[Service::Status],
             Self::Trace(_) => &[Service::Balance, Service::Cache],
             Self::Ingest(_) | Self::Split(_) | Self::Work(_) | Self::Send(_) => &[],
             Self::Up(_) | Self::Apid(_) | Self::Balance(_) | Self::Cache(_) => &[],
             // These call no service, or look for the roles themselves.
-            Self::Audit(_) | Self::Migrate(_) | Self::Healthcheck(_) | Self::Config(_) => &[],
+            Self::Status(_) | Self::Doctor(_) | Self::Healthcheck(_) => &[],
+            Self::Audit(_) | Self::Migrate(_) | Self::Config(_) => &[],
             Self::Backup(_) | Self::Restore(_) | Self::Completions(_) | Self::Man(_) => &[],
         }
     }

@@ -51,7 +51,8 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     }
     let mut loaded = load::load(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
     let levels = log_format::init(&loaded.settings.logging).map_err(Failure::usage)?;
-    addresses::fill(&mut loaded, cli.command.services());
+    addresses::fill(&mut loaded, cli.command.services())
+        .map_err(|message| Failure { exit: Exit::TryLater, message })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let stop = Stop::new();
     let reload = cli.command.is_daemon().then(|| Reload::new(sources, loaded.clone(), levels));
@@ -65,14 +66,14 @@ async fn run(command: Command, loaded: &Loaded, stop: &Stop, reload: Option<Relo
     stop.on_signals(loaded.settings.server.drain_timeout)?;
     let context = Context::of_process(command.role_name(), loaded, stop.clone());
     // Spawned, so that the second signal ends the wait whatever the role is doing.
-    let role = tokio::spawn(dispatch(command, context));
+    let role = tokio::spawn(dispatch(command, context, loaded.clone()));
     tokio::select! {
         result = role => result?,
         () = stop.ended() => Err(Failure::new("ended before everything was drained; nothing is lost, see 'shopctl audit'")),
     }
 }
 
-async fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
+async fn dispatch(command: Command, context: Context, loaded: Loaded) -> Result<Exit, Failure> {
     match command {
         Command::Up(args) => role::up::run(context, args).await,
         Command::Ingest(args) => role::ingest::run(context, args).await,
@@ -82,7 +83,7 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit, Failure> {
         Command::Split(args) => role::split::run(context, args).await,
         Command::Work(args) => role::work::run(context, args).await,
         Command::Send(args) => role::send::run(context, args).await,
-        Command::Status(args) => role::status::run(context, args).await,
+        Command::Status(args) => role::status::run(context, args, loaded).await,
         Command::Audit(args) => role::audit::run(context, args).await,
         Command::Rejects(args) => role::rejects::run(context, args).await,
         Command::Trace(args) => role::trace::run(context, args).await,

@@ -19,7 +19,7 @@ use crate::pipeline::calls::{Call, CallObserver};
 use crate::pipeline::claim::driver::{Finished, Watch};
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::files::hold;
+use crate::pipeline::files::hold::{self, Held};
 use crate::pipeline::ingest::csv::InputError;
 use crate::pipeline::ingest::once::OnceError;
 use crate::pipeline::ingest::settle::SettleError;
@@ -232,6 +232,18 @@ impl Context {
         Ok(())
     }
 
+    /// Keeps `shopctl restore` off the shared folder until what is answered is dropped.
+    ///
+    /// # Errors
+    /// [`Failure`] while a restore is at work.
+    pub fn hold_shared(&self) -> Result<Held, Failure> {
+        hold::while_running(&self.settings.shared.dir).ok_or_else(|| {
+            let shared = self.settings.shared.dir.display();
+            let message = format!("'shopctl restore' is at work on {shared}; try again when it has ended");
+            Failure { exit: Exit::TryLater, message }
+        })
+    }
+
     /// Serves the probes while `work` runs; draining ends with the work, not before it.
     ///
     /// # Errors
@@ -253,11 +265,7 @@ impl Context {
         let Some(bound) = self.bound.take() else {
             return Err(Failure::new("there is no listener"));
         };
-        let Some(_held) = hold::while_running(&self.settings.shared.dir) else {
-            let shared = self.settings.shared.dir.display();
-            let message = format!("'shopctl restore' is at work on {shared}; start the role when it has ended");
-            return Err(Failure { exit: Exit::TryLater, message });
-        };
+        let _held = self.hold_shared()?;
         let identity = Identity::new(self.name, self.shard);
         let _noted = self.note_address(identity.clone(), &bound).await;
         log::info!(role = self.name, addr:% = bound.addr(), version = env!("CARGO_PKG_VERSION"), commit = env!("SHOPCTL_COMMIT"); "listening");

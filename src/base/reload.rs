@@ -43,9 +43,9 @@ impl Reload {
     /// Whatever the system says when the handler cannot be installed.
     pub fn on_hangup(mut self) -> std::io::Result<()> {
         let mut hangup = signal(SignalKind::hangup())?;
-        let has_terminal = std::io::stderr().is_terminal();
+        let at_start = terminals();
         tokio::spawn(async move {
-            while next(&mut hangup, has_terminal).await {
+            while next(&mut hangup, at_start).await {
                 // Files are read: on a thread of its own.
                 let reloaded = tokio::task::spawn_blocking(move || {
                     self.reload();
@@ -106,15 +106,25 @@ impl Reload {
 
 /// Waits for the signal; false when no more will come. When the terminal went away that the role was started on, the
 /// signal says that: the role stops then, as other programs do.
-async fn next(hangup: &mut Signal, has_terminal: bool) -> bool {
+async fn next(hangup: &mut Signal, at_start: [bool; 3]) -> bool {
     if hangup.recv().await.is_none() {
         return false;
     }
-    if has_terminal && !std::io::stderr().is_terminal() {
+    if is_lost(at_start, terminals()) {
         let own = rustix::process::getpid();
         return rustix::process::kill_process(own, rustix::process::Signal::TERM).is_err();
     }
     true
+}
+
+/// Which of input, output and log are a terminal. A log may be a file while a person watches the output.
+fn terminals() -> [bool; 3] {
+    [std::io::stdin().is_terminal(), std::io::stdout().is_terminal(), std::io::stderr().is_terminal()]
+}
+
+/// Whether one that was a terminal is none any more.
+fn is_lost(at_start: [bool; 3], now: [bool; 3]) -> bool {
+    at_start.into_iter().zip(now).any(|(before, now)| before && !now)
 }
 
 /// What differs from what runs. Pure.
@@ -162,6 +172,15 @@ mod tests {
         assert_eq!(changes(&running, &other, "INFO"), [tokens, Change::Level, Change::Restart("server.port")]);
         // A restart stays due however often the settings are read again; a level that was taken over is not changed.
         assert_eq!(changes(&running, &loaded(&[("auth.operator", one), ("logging.level", "DEBUG")]), "DEBUG"), []);
+    }
+
+    #[test]
+    fn a_terminal_that_went_away_is_told_whatever_was_redirected() {
+        let none = [false; 3];
+        assert!(is_lost([true, false, false], none) && is_lost([false, true, false], none));
+        assert!(is_lost([true; 3], none));
+        assert!(!is_lost(none, none), "a daemon has none");
+        assert!(!is_lost([true, false, true], [true, false, true]));
     }
 
     #[test]

@@ -67,6 +67,13 @@ async fn open(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
         .await?)
 }
 
+/// The tracking database for reading only, which must be there and up to date.
+pub(super) async fn look_at_tracking(ctx: &Context) -> crate::base::db::Result<Arc<dyn Tracking>> {
+    let settings = &ctx.settings;
+    crate::pipeline::apid::store::look_at_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings))
+        .await
+}
+
 /// What the tracking store needs to know of the settings.
 fn policy(settings: &Settings) -> TrackingPolicy {
     TrackingPolicy {

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::db::Server;
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
 use crate::pipeline::ops::backup::take::{Backup, Extent};
-use crate::pipeline::ops::backup::{Error, servers};
+use crate::pipeline::ops::backup::{Database, Error, servers};
 
 /// Makes a backup of the shared folder and of the embedded databases.
 #[derive(Debug, Clone, clap::Args)]
@@ -56,20 +57,28 @@ fn backup(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     if !commands.is_empty() {
-        say(&format!("{}{commands}\n", about_servers(&servers::variables(&on_servers))))?;
+        say(&format!("{}{commands}\n", about_servers(&on_servers)))?;
     }
     say(&summary(&extent, args, &dir.display().to_string()))?;
+    if !args.dry_run {
+        for dump in servers::incomplete(&on_servers, &dir) {
+            eprintln!(
+                "shopctl: there is no whole dump {dump}: this backup is of no use without one of the same moment"
+            );
+        }
+    }
     Ok(Exit::Ok)
 }
 
-fn about_servers(variables: &[String]) -> String {
-    let passwords = match variables.join(", ") {
+fn about_servers(on_servers: &[(Database, Server)]) -> String {
+    let tls = servers::tls_of_mariadb(on_servers).map_or_else(String::new, |tls| format!("; {tls}"));
+    let passwords = match servers::variables(on_servers).join(", ") {
         none if none.is_empty() => String::new(),
         names => format!("# The passwords are expected in {names}.\n"),
     };
     format!(
         "# Databases on servers are not in the backup. Stop every shard-worker and mysql-sender, run these commands\n\
-         # in this order (on MariaDB: mariadb-dump), then make the backup, and start them again.\n{passwords}"
+         # in this order (with MariaDB's programs: mariadb-dump{tls}), then make the backup, and start them again.\n{passwords}"
     )
 }
 

@@ -9,6 +9,7 @@ use super::{apid, balance, cache, ingest, send, split, work};
 use crate::base::boot::{Context, Exit, Failure, say, say_json};
 use crate::base::config::Settings;
 use crate::base::output::OutputArgs;
+use crate::pipeline::addresses;
 use crate::pipeline::ops::doctor::facts::Facts;
 use crate::pipeline::ops::doctor::{Summary, checks, gather, table};
 
@@ -38,13 +39,20 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     // A database that is behind is not opened: that would migrate it.
     let tracking = databases.first().and_then(|tracking| tracking.state.as_ref().ok());
     let is_current = tracking.and_then(|state| state.schema).is_some_and(|schema| schema.applied >= schema.known);
-    let tracking = if is_current { apid::find_tracking(&ctx).await? } else { None };
-    let orphans = gather::orphans(settings, &ctx.clock, tracking.as_deref()).await;
+    let (tracking, unopened) = match is_current {
+        true => {
+            apid::look_at_tracking(&ctx).await.map_or_else(|e| (None, Some(e.to_string())), |found| (Some(found), None))
+        }
+        false => (None, None),
+    };
+    let noted = addresses::listed(settings);
+    let mut orphans = gather::orphans(settings, &ctx.clock, tracking.as_deref(), &noted).await;
+    orphans.unread = orphans.unread.or(unopened);
     if let Some(tracking) = tracking {
         tracking.close().await;
     }
     let ports = roles(settings);
-    let ports = tokio::task::spawn_blocking(move || gather::ports(ports)).await?;
+    let ports = tokio::task::spawn_blocking(move || gather::ports(ports, &noted)).await?;
     let facts = Facts {
         folders: gather::folders(settings),
         disks: gather::disks(settings),

@@ -3,8 +3,8 @@
 //! Sends one GET to the role's probes and waits 2 s at the most. Run: `shopctl healthcheck apid`.
 
 use std::collections::BTreeSet;
-use std::net::TcpStream;
-use std::time::Duration;
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -13,10 +13,10 @@ use crate::base::boot::{Context, Exit, Failure, say};
 use crate::base::config::Settings;
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
-use crate::pipeline::addresses;
+use crate::pipeline::addresses::{self, Noted};
 use crate::pipeline::event::ShardId;
 
-/// The longest that an answer may take.
+/// The longest that the whole may take, whatever is asked.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The ports of all roles but the workers.
 const PORTS: [u16; 6] = [ingest::PORT, apid::PORT, balance::PORT, cache::PORT, split::PORT, send::PORT];
@@ -33,7 +33,8 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1024;
   shopctl healthcheck http://10.0.0.5:8082   a role that does not listen on 127.0.0.1
 
 It asks 127.0.0.1 at --port, else at server.port of the settings (SERVER_PORT), else where the role
-has noted in the shared folder that it listens, else at the role's own port.
+has noted in the shared folder that it listens on this machine, else at the role's own port. What is
+noted must be well: every instance, and no process may have ended without removing its note.
 Without a role all that noted an address on this machine are asked and must be well; without such
 a note those that answer at their own ports, of the workers that of SHARD_ID or those of all shards.
 Exit codes: 0 it is well, 1 it is not or does not answer within 2 s, 64 bad usage or settings.")]
@@ -84,33 +85,39 @@ fn target(text: &str) -> Result<Target, String> {
 /// # Errors
 /// [`Failure`] when a role is not well, none answers, or it cannot be found.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
-    let path = if args.ready { "/ready" } else { "/health" };
+    let asking = Asking {
+        path: if args.ready { "/ready" } else { "/health" },
+        output: args.output,
+        deadline: Instant::now() + TIMEOUT,
+    };
     tokio::task::spawn_blocking(move || {
-        // Who has noted an address is here, or was killed.
-        match noted(&args, &ctx.settings) {
-            noted if noted.is_empty() => ask_those_here(&bases(&args, &ctx.settings)?, path, args.output),
-            noted => ask_all(&noted, path, args.output),
+        let noted = noted(&args, &ctx.settings);
+        if noted.is_empty() {
+            return asking.those_here(&bases(&args, &ctx.settings)?);
         }
+        noted.iter().try_for_each(|noted| asking.noted(noted))?;
+        Ok(Exit::Ok)
     })
     .await?
 }
 
-/// Where the role has noted that it listens, or all roles on this machine have, unless a port or a URL is named.
-fn noted(args: &Args, settings: &Settings) -> Vec<String> {
+/// What has noted on this machine that it listens: of the role, or of all. Nothing where a port or a URL is named.
+fn noted(args: &Args, settings: &Settings) -> Vec<Noted> {
     if args.port.or(settings.server.port).is_some() {
         return Vec::new();
     }
-    let (role, shard) = match args.target {
+    let role = match args.target {
         Some(Target::Url(_)) => return Vec::new(),
-        Some(Target::Role(name, _)) => (name, None),
         Some(Target::Worker) if args.shard.is_none() => return Vec::new(),
-        Some(Target::Worker) => ("shard-worker", args.shard),
-        None => {
-            let here = addresses::noted(settings).into_iter().filter(|noted| noted.is_here);
-            return here.map(|noted| noted.base).collect();
-        }
+        Some(Target::Worker) => Some("shard-worker"),
+        Some(Target::Role(name, _)) => Some(name),
+        None => None,
     };
-    addresses::find(settings, role, shard).into_iter().collect()
+    // A role without a shard of its own has all of them.
+    let has_shard =
+        |noted: &Noted| args.shard.is_none() || noted.identity.shard.is_none_or(|own| Some(own) == args.shard);
+    let is_asked = |noted: &Noted| role.is_none_or(|role| noted.identity.role == role && has_shard(noted));
+    addresses::noted(settings).into_iter().filter(|noted| noted.is_here && is_asked(noted)).collect()
 }
 
 /// Where the role is asked, or all roles.
@@ -139,48 +146,68 @@ fn bases(args: &Args, settings: &Settings) -> Result<Vec<String>, Failure> {
     Ok(vec![here(port)])
 }
 
-/// Asks them; where there are several, those that do not answer at all are not here.
-fn ask_those_here(bases: &[String], path: &str, output: OutputArgs) -> Result<Exit, Failure> {
-    if let [_] = bases {
-        return ask_all(bases, path, output);
-    }
-    let is_here = |base: &&String| TcpStream::connect(base.trim_start_matches("http://")).is_ok();
-    let here: Vec<String> = bases.iter().filter(is_here).cloned().collect();
-    if here.is_empty() {
-        let bases = bases.join(", ");
-        return Err(Failure::new(format!("no role answers at {bases}; name it, or say its port with --port N")));
-    }
-    ask_all(&here, path, output)
+/// What is asked, and until when.
+struct Asking {
+    path: &'static str,
+    output: OutputArgs,
+    deadline: Instant,
 }
 
-fn ask_all(bases: &[String], path: &str, output: OutputArgs) -> Result<Exit, Failure> {
-    bases.iter().try_for_each(|base| ask(&format!("{base}{path}"), output).map(drop))?;
-    Ok(Exit::Ok)
-}
+impl Asking {
+    /// What is left; a moment at least, so that the answer is that of the call.
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+    }
 
-fn ask(url: &str, output: OutputArgs) -> Result<Exit, Failure> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(TIMEOUT))
-        .max_redirects(0)
-        .proxy(None)
-        .build()
-        .into();
-    let not_well = |why: String| {
-        let failure = Failure::new(format!("{url} is not well: {}", clean(&why)));
+    /// Asks them; where there are several, those that do not answer at all are not here.
+    fn those_here(&self, bases: &[String]) -> Result<Exit, Failure> {
+        let is_here = |base: &&String| {
+            let addr = base.trim_start_matches("http://").parse::<SocketAddr>();
+            addr.is_ok_and(|addr| TcpStream::connect_timeout(&addr, self.left()).is_ok())
+        };
+        let here: Vec<String> =
+            if let [one] = bases { vec![one.clone()] } else { bases.iter().filter(is_here).cloned().collect() };
+        if here.is_empty() {
+            let bases = bases.join(", ");
+            return Err(Failure::new(format!("no role answers at {bases}; name it, or say its port with --port N")));
+        }
+        here.iter().try_for_each(|base| self.ask(base))?;
+        Ok(Exit::Ok)
+    }
+
+    /// Asks the role that noted this, and no other that answers there.
+    fn noted(&self, noted: &Noted) -> Result<(), Failure> {
+        let url = format!("{}{}", noted.base, self.path);
+        addresses::verify(noted, self.left())
+            .map_err(|why| self.not_well(&url, &format!("{}: {why}", noted.identity.name())))?;
+        self.ask(&noted.base)
+    }
+
+    fn ask(&self, base: &str) -> Result<(), Failure> {
+        let url = format!("{base}{}", self.path);
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(self.left()))
+            .max_redirects(0)
+            .proxy(None)
+            .build()
+            .into();
+        let mut response = agent.get(&url).call().map_err(|e| self.not_well(&url, &e.to_string()))?;
+        if response.status().is_success() {
+            let line = json!({"url": url, "is_well": true});
+            return say(&if self.output.is_json() { format!("{line}\n") } else { format!("{url} is well\n") });
+        }
+        let status = response.status().as_u16();
+        let problem = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json::<serde_json::Value>();
+        let detail = problem.ok().and_then(|problem| problem["detail"].as_str().map(str::to_owned));
+        Err(self.not_well(&url, &format!("status {status} {}", detail.unwrap_or_default())))
+    }
+
+    fn not_well(&self, url: &str, why: &str) -> Failure {
+        let failure = Failure::new(format!("{url} is not well: {}", clean(why)));
         let line = json!({"url": url, "is_well": false, "why": why});
-        if output.is_json() { say(&format!("{line}\n")).err().unwrap_or(failure) } else { failure }
-    };
-    let mut response = agent.get(url).call().map_err(|e| not_well(e.to_string()))?;
-    if response.status().is_success() {
-        let line = json!({"url": url, "is_well": true});
-        say(&if output.is_json() { format!("{line}\n") } else { format!("{url} is well\n") })?;
-        return Ok(Exit::Ok);
+        if self.output.is_json() { say(&format!("{line}\n")).err().unwrap_or(failure) } else { failure }
     }
-    let status = response.status().as_u16();
-    let problem = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json::<serde_json::Value>();
-    let detail = problem.ok().and_then(|problem| problem["detail"].as_str().map(str::to_owned));
-    Err(not_well(format!("status {status} {}", detail.unwrap_or_default())))
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ pub const POLICY: Policy = api::POLICY;
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 /// What a stopped import says.
 const STOPPED_EARLY: &str = "stopped before the end of the input; the same command goes on where this one ended";
+/// What is said where nothing was written yet, or never is.
+const STOPPED_UNWRITTEN: &str =
+    "stopped before the end of the input; nothing was written, the same command begins anew";
 /// Lines per event file when a file is cut.
 pub const BATCH_LINES: u64 = 10_000;
 
@@ -85,7 +88,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         Some(from) => {
             let input = open(&ctx.stop, from, args.map).await?;
             if args.dry_run {
-                return until_stop(&ctx.stop.clone(), move || try_out(&ctx, input)).await;
+                return until_stop(&ctx.stop.clone(), STOPPED_UNWRITTEN, move || try_out(&ctx, input)).await;
             }
             let progress = Progress::of(&ctx.settings.logging);
             import(ctx, input, args.batch, progress).await.map(|_| Exit::Ok)
@@ -106,6 +109,7 @@ fn try_out(ctx: &Context, input: Opened) -> Result<Exit, Failure> {
 
 /// Does what is to be done now, and says in one line what that was.
 fn once(ctx: &Context) -> Result<Exit, Failure> {
+    let _held = ctx.hold_shared()?;
     Cleaner::new(Folder::new(&ctx.settings.shared.dir).events(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let made = Once::new(&ctx.settings, ctx.clock.clone(), ctx.stop.clone()).run()?;
     say(&format!("ingest: {made}\n"))?;
@@ -129,7 +133,7 @@ async fn daemon(mut ctx: Context, is_flushing: bool) -> Result<Exit, Failure> {
 /// # Errors
 /// [`Failure`] when it cannot be opened, is a table without a map, or its map is not right.
 pub async fn open(stop: &Stop, from: PathBuf, map: Option<PathBuf>) -> Result<Opened, Failure> {
-    until_stop(stop, move || Ok(csv::open(&from, map.as_deref())?)).await
+    until_stop(stop, STOPPED_UNWRITTEN, move || Ok(csv::open(&from, map.as_deref())?)).await
 }
 
 /// Cuts an input into event files and announces them. A stop is answered between two batches, or after a moment if the
@@ -139,12 +143,13 @@ pub async fn open(stop: &Stop, from: PathBuf, map: Option<PathBuf>) -> Result<Op
 /// [`Failure`] when the input cannot be read, a file cannot be written, or the import was stopped before its end.
 pub async fn import(ctx: Context, input: Opened, batch_lines: u64, progress: Progress) -> Result<Imported, Failure> {
     let stop = ctx.stop.clone();
-    until_stop(&stop, move || import_file(&ctx, input, batch_lines, &progress)).await
+    until_stop(&stop, STOPPED_EARLY, move || import_file(&ctx, input, batch_lines, &progress)).await
 }
 
-/// Does what may wait for an input that does not move.
+/// Does what may wait for an input that does not move; `message` is what a stop before its end means.
 async fn until_stop<T: Send + 'static>(
     stop: &Stop,
+    message: &str,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let stopped = async {
@@ -153,11 +158,12 @@ async fn until_stop<T: Send + 'static>(
     };
     tokio::select! {
         result = tokio::task::spawn_blocking(work) => result?,
-        () = stopped => Err(Failure { exit: Exit::TryLater, message: STOPPED_EARLY.to_owned() }),
+        () = stopped => Err(Failure { exit: Exit::TryLater, message: message.to_owned() }),
     }
 }
 
 fn import_file(ctx: &Context, input: Opened, batch_lines: u64, progress: &Progress) -> Result<Imported, Failure> {
+    let _held = ctx.hold_shared()?;
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
     let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);

@@ -33,7 +33,7 @@ pub struct Args {
     /// Move a shared folder that is not empty aside
     #[arg(long)]
     force: bool,
-    /// Verify the backup, say what would be done and do nothing
+    /// Verify the backup, say what would be done and what is in the way, and do nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -50,24 +50,37 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 
 fn restore(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let restore = Restore::verified(&ctx.settings, &ctx.stop, &args.dir)?;
-    let commands = servers::loads(&restore.servers()?, &args.dir);
+    let on_servers = restore.servers()?;
+    let commands = servers::loads(&on_servers, &args.dir);
+    let mut remarks: Vec<String> = servers::incomplete(&on_servers, &args.dir)
+        .into_iter()
+        .map(|dump| format!("no whole dump: {dump}; do not load it, look for another one"))
+        .collect();
     let aside = if args.dry_run {
-        restore.check(args.force)?;
+        remarks.extend(restore.obstacles(args.force)?.into_iter().map(|why| format!("in the way: {why}")));
         None
     } else {
         restore.put_back(args.force, &ctx.clock)?
     };
+    if let Some(aside) = &aside {
+        for (spool, event_file) in restore.spooled_again(aside)? {
+            let (spool, event_file) = (spool.display(), event_file.display());
+            remarks.push(format!(
+                "do not put {event_file} back: its posted lines are in {spool} and are delivered from there"
+            ));
+        }
+    }
     if args.output.is_json() {
         say_json(&json!({"backup": restore.header, "dry_run": args.dry_run, "databases": restore.databases,
             "files": restore.files, "bytes": restore.bytes, "shared": restore.shared(), "aside": aside,
-            "by_hand": restore.by_hand, "commands": commands.lines().collect::<Vec<_>>()}))?;
+            "by_hand": restore.by_hand, "remarks": remarks, "commands": commands.lines().collect::<Vec<_>>()}))?;
         return Ok(Exit::Ok);
     }
-    say(&summary(&restore, args, aside.as_deref(), &commands))?;
+    say(&summary(&restore, args, aside.as_deref(), &commands, &remarks))?;
     Ok(Exit::Ok)
 }
 
-fn summary(restore: &Restore<'_>, args: &Args, aside: Option<&Path>, commands: &str) -> String {
+fn summary(restore: &Restore<'_>, args: &Args, aside: Option<&Path>, commands: &str, remarks: &[String]) -> String {
     let Restore { databases, files, bytes, header, .. } = restore;
     let (shared, begun) = (restore.shared().display(), &header.created_at);
     let verb = if args.dry_run { "verified; would restore" } else { "restored" };
@@ -77,11 +90,16 @@ fn summary(restore: &Restore<'_>, args: &Args, aside: Option<&Path>, commands: &
         text.push_str(&format!("the folder that was there is {} now\n", aside.display()));
     }
     for (from, to) in &restore.by_hand {
-        let (from, to) = (from.display(), to.display());
-        text.push_str(&format!("outside the shared folder, to be copied by hand: cp {from} {to}, without {to}-wal\n"));
+        text.push_str(&format!(
+            "outside the shared folder, to be done by hand before the roles start:\n{}\n",
+            servers::replacement(from, to)
+        ));
     }
     if !commands.is_empty() {
         text.push_str(&format!("databases on servers, to be put back before the roles start:\n{commands}"));
+    }
+    for remark in remarks {
+        text.push_str(&format!("{remark}\n"));
     }
     if !args.dry_run {
         text.push_str("now start the roles; when 'shopctl status' has nothing open, run 'shopctl audit --settled'\n");

@@ -11,7 +11,7 @@ use crate::base::output::OutputArgs;
 use crate::pipeline::apid::client::Client;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::wire::TaskRequest;
-use crate::pipeline::task::{FileName, Stage, TaskKey};
+use crate::pipeline::task::{FileName, Repair, Stage, TaskKey};
 
 /// Puts the failed tasks of a file back into their queues.
 #[derive(Debug, Clone, clap::Args)]
@@ -70,11 +70,15 @@ fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {
         if args.dry_run {
             let why = clean(shard.last_error.as_deref().unwrap_or("no reason given"));
             tell(args, &key, stage, "would_retry", &format!("would retry {stage} of {key}: {why}"))?;
+            warn_of_the_same_end(args, &key, stage, shard.last_error.as_deref());
             continue;
         }
         let request = TaskRequest { cascade: args.cascade, ..TaskRequest::new(&key) };
         match client.transition(stage, "retry", &request) {
-            Ok(_) => tell(args, &key, stage, "retrying", &format!("retrying {stage} of {key}"))?,
+            Ok(_) => {
+                tell(args, &key, stage, "retrying", &format!("retrying {stage} of {key}"))?;
+                warn_of_the_same_end(args, &key, stage, shard.last_error.as_deref());
+            }
             Err(e) => {
                 refused += 1;
                 if args.output.is_json() {
@@ -88,6 +92,14 @@ fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {
         say(&format!("nothing of {} has failed\n", args.file))?;
     }
     Ok(if refused == 0 { Exit::Ok } else { Exit::Failed })
+}
+
+/// Says so where the repair of a failure is another command than a plain retry.
+fn warn_of_the_same_end(args: &Args, key: &TaskKey, stage: Stage, reason: Option<&str>) {
+    let repair = Repair::of(key, stage, reason);
+    if let Some(command) = repair.another_stage().filter(|_| args.stage.is_none()) {
+        eprintln!("shopctl: unless the input was put back this fails again: {}: {command}", repair.what);
+    }
 }
 
 /// One line, or one object a line, for what is done with a task.

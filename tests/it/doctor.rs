@@ -7,13 +7,14 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::Connection;
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::PATIENCE;
 use crate::support::events::{MISHAPS, generated};
 use crate::support::mariadb::Mariadb;
 use crate::support::mount::Mount;
 use crate::support::pipeline::{Pipeline, Role};
+use crate::support::{PATIENCE, eventually};
 
 /// Runs it; answers its findings that are not well, as `level check: found`.
 fn troubles(pipeline: &Pipeline, more: &[&str], code: i32) -> Vec<String> {
@@ -62,8 +63,19 @@ fn what_was_left_behind_is_named_and_stays() {
     let temporary = shared.join("events/.x.t1.tmp");
     std::fs::write(&temporary, "half").unwrap();
     File::options().write(true).open(&temporary).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
-    std::fs::create_dir_all(shared.join("run")).unwrap();
-    std::fs::write(shared.join("run/shard-splitter.json"), r#"{"addr":"127.0.0.1:1"}"#).unwrap();
+    let note = shared.join("run/shard-splitter.0123.json");
+    let elsewhere = shared.join("run/shard-splitter.4567.json");
+    for (path, instance, host) in [
+        (&note, "0123", shopctl::pipeline::addresses::host_name()),
+        (&elsewhere, "4567", "no-such-machine.invalid".to_owned()),
+    ] {
+        let addr = if instance == "0123" { "127.0.0.1:1" } else { "0.0.0.0:1" };
+        let text = serde_json::json!({
+            "role": "shard-splitter", "instance": instance, "addr": addr, "host": host, "pid": 4_194_305_u32,
+            "started_at": "2025-01-01 00:00:00.000", "version": "0.1.0",
+        });
+        std::fs::write(path, text.to_string()).unwrap();
+    }
     std::fs::create_dir_all(shared.join("mysql-sender")).unwrap();
     std::os::unix::fs::symlink("/tmp", shared.join("shard-splitter")).unwrap();
     let found = troubles(&pipeline, &[], 1);
@@ -72,12 +84,12 @@ fn what_was_left_behind_is_named_and_stays() {
         "warn event files: 1 left behind: 20200101000000",
         "fail tasks: 2 left behind: ",
         "shard 0 at shard-splitter",
-        "run/shard-splitter.json (127.0.0.1:1)",
+        "warn addresses: 1 left behind: shard-splitter (http://127.0.0.1:1)",
         "shard-splitter is a link, or no folder",
     ] {
         assert_found(&found, expected);
     }
-    assert!(temporary.exists() && shared.join("run/shard-splitter.json").exists());
+    assert!(temporary.exists() && note.exists());
 }
 
 #[test]
@@ -106,7 +118,24 @@ fn a_port_is_ours_or_its_holder_is_named() {
     assert_found(&found, &format!("fail port {port}: process {} (", std::process::id()));
     pipeline.start(Role::Balance);
     let port = pipeline.role(Role::Balance).wait_port();
-    assert_eq!(of_the_folder(troubles(&pipeline, &[&format!("server.port={port}")], 0)), [] as [String; 0]);
+    let settings = format!("server.port={port}");
+    eventually("its note is found", PATIENCE, || of_the_folder(troubles(&pipeline, &[&settings], 0)).is_empty());
+    let other = Pipeline::new(&[]);
+    other.run(&["migrate", "up"], 0);
+    assert_found(&troubles(&other, &[&settings], 0), &format!("warn port {port}: balance-daemon ("));
+    pipeline.role(Role::Balance).signal(Signal::STOP);
+    let found = troubles(&pipeline, &[&settings], 1);
+    let pid = pipeline.role(Role::Balance).id();
+    assert_found(&found, &format!("fail port {port}: process {pid} of shopctl holds the port and does not answer"));
+}
+
+#[test]
+fn a_tracking_database_that_is_locked_is_looked_at_all_the_same() {
+    let pipeline = Pipeline::new(&[]);
+    pipeline.run(&["migrate", "up"], 0);
+    let connection = Connection::open(pipeline.shared().join("db/pipeline_db.sqlite")).unwrap();
+    connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(of_the_folder(troubles(&pipeline, &[], 0)), [] as [String; 0]);
 }
 
 #[test]

@@ -152,13 +152,14 @@ fn promtool_takes_the_metrics_of_every_role_and_the_document_lists_them() {
 fn what_stages_databases_and_services_do_is_measured() {
     let (pipeline, ports) = working();
     let port = |role: Role| ports.iter().find(|(own, _)| *own == role).unwrap().1;
-    let value = |role: Role, sample: &str| -> f64 {
-        let (text, _) = scrape(port(role), None);
+    let value_in = |text: &str, sample: &str| -> f64 {
         let found = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok());
-        found.unwrap_or_else(|| panic!("{role:?} has no {sample}\n{text}"))
+        found.unwrap_or_else(|| panic!("there is no {sample}\n{text}"))
     };
-    let worked = value(Role::Work0, "shopctl_lines_total{stage=\"shard-worker\",outcome=\"rejected\"}");
+    let value = |role: Role, sample: &str| value_in(&scrape(port(role), None).0, sample);
+    // Both from one text: lines go on being rejected meanwhile.
     let (text, _) = scrape(port(Role::Work0), None);
+    let worked = value_in(&text, "shopctl_lines_total{stage=\"shard-worker\",outcome=\"rejected\"}");
     let by_reason = text.lines().filter(|line| line.starts_with("shopctl_lines_rejected_total{stage=\"shard-worker\""));
     let sum: f64 = by_reason.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
     assert!(sum > 0.0 && sum == worked, "{sum} by reason, {worked} in all");
@@ -216,4 +217,6 @@ fn a_takeover_is_counted_as_an_expired_lease_and_a_retry() {
     assert_eq!((counted("shopctl_leases_expired_total"), counted("shopctl_task_retries_total")), (0, 0));
     eventually("the lease runs out", PATIENCE, || claim("second") == 2);
     assert_eq!((counted("shopctl_leases_expired_total"), counted("shopctl_task_retries_total")), (2, 2));
+    assert_eq!(claim("second"), 2, "the same claim gets the same answer");
+    assert_eq!(counted("shopctl_task_retries_total"), 2, "which is no attempt");
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::imports::collect;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
@@ -53,6 +55,28 @@ fn every_mutant_applies_exactly_once() {
         }
     }
     assert!(wrong.is_empty(), "mend tests/mutants.toml:\n{}", wrong.join("\n"));
+}
+
+/// A filter that meets no test runs none, and the mutant looks caught by nothing: the last part of each has to be the
+/// name of a module or the beginning of a function's.
+#[test]
+fn every_mutant_names_tests_that_there_are() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests"] {
+        collect(&root().join(folder), &mut files);
+    }
+    let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let mut missing = Vec::new();
+    for Mutant { name, tests, .. } in list() {
+        for test in tests {
+            let last = test.split([' ', ':']).rfind(|part| !part.is_empty()).unwrap_or_default();
+            let is_there = [format!("fn {last}"), format!("mod {last};"), format!("mod {last} {{")];
+            if !is_there.iter().any(|form| text.contains(form)) {
+                missing.push(format!("{name}: {test}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "mend tests/mutants.toml, there are no such tests:\n{}", missing.join("\n"));
 }
 
 #[test]

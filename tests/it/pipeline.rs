@@ -164,3 +164,28 @@ fn a_sender_whose_database_is_away_is_not_ready_although_nothing_is_to_do() {
     assert!(why.contains("database: ") && why.contains("127.0.0.1:1/shop_shard_0"), "{why}");
     pipeline.terminate(Role::Send);
 }
+
+#[test]
+fn a_shard_database_that_is_away_keeps_no_other_shard_waiting() {
+    let mut pipeline = Pipeline::new(&[]);
+    // Nothing can be opened here, for root neither.
+    let away = pipeline.shared().join("db/shop_shard_1.sqlite");
+    std::fs::create_dir_all(&away).unwrap();
+    pipeline.start_with_services(&[Role::Split, Role::Work0, Role::Work1, Role::Send]);
+    pipeline.import(&generated(6, MISHAPS, 2000), 40);
+    let open = |stage: &str, shard: u64| {
+        // What has nothing open may be left out.
+        let Some(status) = pipeline.find("/status") else { return u64::MAX };
+        let mut lanes = status["lanes"].as_array().unwrap().iter();
+        let lane = lanes.find(|lane| lane["stage"] == stage && lane["shard"] == shard);
+        lane.map_or(0, |lane| lane["waiting"].as_u64().unwrap() + lane["under_way"].as_u64().unwrap())
+    };
+    eventually("shard 0 is delivered whole", PATIENCE, || {
+        let before = ["shard-splitter", "shard-worker"].map(|stage| open(stage, 0).max(open(stage, 1)));
+        before == [0, 0] && open("mysql-sender", 0) == 0
+    });
+    assert!(open("mysql-sender", 1) > 0, "its tasks are kept");
+    std::fs::remove_dir(&away).unwrap();
+    pipeline.wait_settled();
+    pipeline.assert_all_is_well(&Known::new());
+}

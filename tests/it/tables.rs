@@ -1,5 +1,9 @@
 //! Tables of one's own: CSV and a map, from the command line to rows.
 
+use std::io::Write;
+
+use rustix::process::Signal;
+
 use crate::support::PATIENCE;
 use crate::support::events::event;
 use crate::support::oracle::Known;
@@ -80,6 +84,36 @@ fn a_dry_run_says_what_would_be_rejected_and_writes_nothing() {
 }
 
 #[test]
+fn a_dry_run_that_is_stopped_does_not_say_that_it_would_go_on() {
+    let pipeline = Pipeline::new(&[]);
+    let path = pipeline.beside("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let running = pipeline.spawn(&["ingest", "--from", path.to_str().unwrap(), "--dry-run"], None);
+    // More than a pipe holds: once it is written, the run is at it. It stays open, so the run waits for more.
+    let mut pipe = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let line = event(4, r#""shop_id":1,"active":true"#) + "\n";
+    pipe.write_all(line.repeat(3000).as_bytes()).unwrap();
+    running.signal(Signal::TERM);
+    let ended = running.wait_exit(PATIENCE).expect_code(75);
+    assert!(ended.log.contains("nothing was written") && !ended.log.contains("goes on"), "{}", ended.log);
+    drop(pipe);
+    assert_nothing_was_written(&pipeline);
+}
+
+#[test]
+fn a_table_that_ends_within_a_quote_is_no_success() {
+    let pipeline = Pipeline::new(&[]);
+    let map = example_map(&pipeline);
+    let header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
+    let row = "1,A,good,1,12/1/2010 8:26,1.5,7,";
+    let table = format!("{header}{row}France\n{row}\"France\n{row}France\n{row}France\n");
+    let table = pipeline.write("open.csv", table.as_bytes());
+    let from = ["ingest", "--from", table.to_str().unwrap(), "--map", &map, "--dry-run"];
+    let ended = pipeline.run(&from, 1);
+    assert!(ended.log.contains("row 3 of the table (line 3) is not complete"), "{}", ended.log);
+}
+
+#[test]
 fn a_table_without_a_map_is_told_so_before_anything_is_written() {
     let pipeline = Pipeline::new(&[]);
     let table = pipeline.write("sales.csv", b"order_id,sku\n1,A\n");
@@ -131,6 +165,8 @@ fn a_body_of_which_nothing_is_taken_is_answered_422_with_the_same_document() {
     assert_eq!(post("nope\n"), (422, format!("{{\"accepted\":0,{refused}")));
     assert_eq!(post(&format!("nope\n{good}\n")), (202, format!("{{\"accepted\":1,{refused}")));
     assert_eq!(post(""), (202, r#"{"accepted":0,"rejected":[]}"#.to_owned()));
+    let one = agent.post(&url).content_type("application/json").send("").unwrap();
+    assert_eq!(one.status(), 422, "nothing is no event");
     pipeline.terminate(Role::Ingest);
 }
 

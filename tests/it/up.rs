@@ -100,6 +100,27 @@ fn an_import_of_which_nothing_is_accepted_fails_and_says_why() {
 }
 
 #[test]
+fn the_advice_on_a_rejected_line_is_good_while_another_up_runs() {
+    let pipeline = Pipeline::new(&[]);
+    let closed = event(4, r#""shop_id":1,"active":false"#);
+    let path = pipeline.write("closed", format!("{closed}\n{}\n", purchase(1, 1)).as_bytes());
+    let ended = up(&pipeline, &["--from", path.to_str().unwrap()], &[]).wait_exit(PATIENCE).expect_code(0);
+    assert!(ended.out.contains("         1  shop_closed"), "{}", ended.out);
+    let (_, advice) = ended.out.split_once("then, while 'shopctl up' runs:\n").unwrap();
+    let command = advice.lines().next().unwrap().trim().strip_prefix("shopctl ").unwrap();
+    let words: Vec<&str> = command.split(' ').collect();
+    // Whether a shop is open is asked of the pipeline.
+    pipeline.run(&words, 75);
+    let running = up(&pipeline, &[], &["events.generate=false"]);
+    let addr = running.wait_log("listening", |line| (line["role"] == "pipeline-apid").then(|| line["addr"].clone()));
+    let port = addr.as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap();
+    pipeline.proxy.set_backend(port);
+    let planned = pipeline.run(&words, 0).out;
+    assert!(planned.contains("shop_closed"), "{planned}");
+    running.terminate(PATIENCE).expect_code(0);
+}
+
+#[test]
 fn an_input_that_cannot_be_opened_is_named_before_anything_starts() {
     let pipeline = Pipeline::new(&[]);
     let (nope, folder) = (pipeline.beside("nope"), pipeline.beside(""));

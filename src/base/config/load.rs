@@ -1,6 +1,7 @@
 //! Layers the sources over the schema, remembers where each value came from, and lists all faults at once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub struct Sources {
     pub flags: Vec<(String, String)>,
     /// The environment.
     pub environment: HashMap<String, String>,
+    /// Variables of ours whose name or value is no UTF-8.
+    pub unreadable: Vec<String>,
     /// Values that a role puts in place of the defaults.
     pub role_defaults: Vec<(&'static str, String)>,
     /// Look for `shopctl.toml` here if no file is named.
@@ -86,10 +89,8 @@ impl Sources {
     /// The sources of this process: its environment and its folder.
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(String, String)>) -> Self {
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self { file, flags, environment, role_defaults: Vec::new(), folder: PathBuf::from(".") }
+        let (environment, unreadable) = read_environment(std::env::vars_os());
+        Self { file, flags, environment, unreadable, role_defaults: Vec::new(), folder: PathBuf::from(".") }
     }
 
     /// Which defaults hold here.
@@ -114,6 +115,24 @@ impl Sources {
     }
 }
 
+/// The variables that are text, and the names of those of ours that are none.
+fn read_environment(vars: impl Iterator<Item = (OsString, OsString)>) -> (HashMap<String, String>, Vec<String>) {
+    let (mut environment, mut unreadable) = (HashMap::new(), Vec::new());
+    for (name, value) in vars {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => drop(environment.insert(name, value)),
+            (name, _) => {
+                let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
+                if name.starts_with(names::PREFIX) || SEED_NAMES.iter().any(|(seed, _)| *seed == name) {
+                    unreadable.push(name);
+                }
+            }
+        }
+    }
+    unreadable.sort();
+    (environment, unreadable)
+}
+
 /// Layers and checks all sources.
 ///
 /// # Errors
@@ -132,6 +151,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
             values.add_text(path, text, &format!("environment {name}"), &mut faults);
         }
     }
+    let unreadable = sources.unreadable.iter();
+    faults.extend(unreadable.map(|name| format!("{name} (environment): a text in UTF-8 is expected")));
     faults.extend(names::faults(&sources.environment));
     add_environment(sources, &mut values, &mut faults);
     for (path, text) in &sources.flags {
@@ -518,6 +539,24 @@ mod tests {
         let all = faults("", &[("SHOPCTL_SERVER_PORT", "1"), ("SHOPCTL__SERVER_PORT", "1"), ("SHOPCTL_BIN", "x")]);
         assert_eq!(all.len(), 2, "{all:#?}");
         assert!(all.iter().all(|fault| fault.ends_with("did you mean SHOPCTL__SERVER__PORT?")), "{all:#?}");
+    }
+
+    #[test]
+    fn a_variable_of_ours_that_is_no_text_is_a_fault() {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = |text: &[u8]| OsString::from_vec(text.to_vec());
+        let vars = [
+            (bytes(b"SHOPCTL__SERVER__HOST"), bytes(b"\xff\xfe")),
+            (bytes(b"SERVER_PORT"), bytes(b"80\xff")),
+            (bytes(b"LESSOPEN"), bytes(b"\xff")),
+            (bytes(b"PATH"), bytes(b"/bin")),
+        ];
+        let (environment, unreadable) = read_environment(vars.into_iter());
+        assert_eq!(environment.len(), 1);
+        let sources = Sources { environment, unreadable, folder: "/nonexistent".into(), ..Sources::default() };
+        let faults = load(&sources).unwrap_err().0;
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].starts_with("SERVER_PORT (environment)"), "{faults:?}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Names of environment variables: which ones with our prefix mean something, and which one was probably meant.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use super::schema::{KEYS, Key};
 
 /// What all our own variables begin with.
-const PREFIX: &str = "SHOPCTL_";
+pub(super) const PREFIX: &str = "SHOPCTL_";
 /// Letters that a name may be off by for the one that was meant to be named.
 const TYPOS_MAX: usize = 3;
 
@@ -44,11 +45,41 @@ pub(super) fn variable(key: &Key) -> String {
 pub(super) fn faults(environment: &HashMap<String, String>) -> Vec<String> {
     let is_strange = |(name, value): &(&String, &String)| {
         let rest = name.strip_prefix(PREFIX);
-        rest.is_some_and(|rest| !rest.starts_with('_')) && !OTHERS.contains(&name.as_str()) && !value.is_empty()
+        let is_ours = rest.is_some_and(|rest| !rest.starts_with('_')) && !is_of_kubernetes(name, value);
+        is_ours && !OTHERS.contains(&name.as_str()) && !value.is_empty()
     };
     let mut strangers: Vec<&String> = environment.iter().filter(is_strange).map(|(name, _)| name).collect();
     strangers.sort();
     strangers.into_iter().map(|name| format!("{name} (environment) is no setting; {}", hint(name))).collect()
+}
+
+/// Whether Kubernetes made the variable: for every service in a namespace, such as `shopctl-apid`, it tells all containers
+/// where that is. Names alone would let `SHOPCTL_SERVER_PORT=8082` pass.
+fn is_of_kubernetes(name: &str, value: &str) -> bool {
+    let is_number = |text: &str| text.parse::<u16>().is_ok();
+    let is_link = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    if name.ends_with("_SERVICE_HOST") {
+        return value.parse::<IpAddr>().is_ok();
+    }
+    if let Some((_, port)) = name.split_once("_SERVICE_PORT") {
+        return (port.is_empty() || port.starts_with('_')) && is_number(value);
+    }
+    if name.ends_with("_PORT") && is_link {
+        return true;
+    }
+    // SHOPCTL_APID_PORT_8082_TCP, and the same with _PROTO, _PORT and _ADDR.
+    let Some((_, port)) = name.split_once("_PORT_") else { return false };
+    let parts: Vec<&str> = port.split('_').collect();
+    let [number, protocol, rest @ ..] = parts.as_slice() else { return false };
+    let is_port = is_number(number) && ["TCP", "UDP", "SCTP"].contains(protocol);
+    let is_value = match rest {
+        [] => is_link,
+        ["PROTO"] => ["tcp", "udp", "sctp"].contains(&value),
+        ["PORT"] => is_number(value),
+        ["ADDR"] => value.parse::<IpAddr>().is_ok(),
+        _ => false,
+    };
+    is_port && is_value
 }
 
 /// The spelling that was meant, or the form of all of them.
@@ -95,6 +126,26 @@ mod tests {
         assert_eq!(of(&all), [""; 0]);
         let others = [("SHOPCTLX_A", "1"), ("PATH", "/"), ("SHOPCTL_SERVER_PORT", ""), ("SHOPCTL__SERVER__PORT", "1")];
         assert_eq!(of(&others), [""; 0]);
+    }
+
+    #[test]
+    fn what_kubernetes_says_of_services_is_left_alone() {
+        let all = [
+            ("SHOPCTL_SERVICE_HOST", "10.96.0.7"),
+            ("SHOPCTL_SERVICE_PORT", "8082"),
+            ("SHOPCTL_APID_SERVICE_PORT_HTTP", "8082"),
+            ("SHOPCTL_PORT", "tcp://10.96.0.7:8082"),
+            ("SHOPCTL_APID_PORT_8082_TCP", "tcp://10.96.0.7:8082"),
+            ("SHOPCTL_APID_PORT_8082_TCP_PROTO", "tcp"),
+            ("SHOPCTL_APID_PORT_8082_TCP_PORT", "8082"),
+            ("SHOPCTL_APID_PORT_8082_TCP_ADDR", "fd00::7"),
+        ];
+        assert_eq!(of(&all), [""; 0]);
+        for (name, value) in
+            [("SHOPCTL_SERVER_PORT", "8082"), ("SHOPCTL_PORT", "8082"), ("SHOPCTL_SERVICE_HOST", "all")]
+        {
+            assert_eq!(of(&[(name, value)]).len(), 1, "{name}");
+        }
     }
 
     /// What is beside the program and sets such a variable must not keep a role from starting.

@@ -1,6 +1,6 @@
 //! What can go wrong in a store, in the words that callers act on.
 
-use crate::pipeline::task::Refusal;
+use crate::pipeline::task::{Class, Refusal};
 use crate::pipeline::trade;
 
 /// A store's answer, or why there is none.
@@ -36,6 +36,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the database takes no changes.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Unavailable(why) if Class::find(why) == Some(Class::DatabaseReadOnly))
+    }
+
     /// Whether waiting may help.
     pub fn is_temporary(&self) -> bool {
         match self {

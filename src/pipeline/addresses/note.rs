@@ -75,13 +75,22 @@ fn is_host_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
+/// Whether it was written on this machine by a process that is not there any more.
+pub(super) fn is_gone(address: &Address, here: &str) -> bool {
+    address.host == here && !Path::new("/proc").join(address.pid.to_string()).exists()
+}
+
+/// What a process did that is gone.
+pub(super) fn ended(pid: u32) -> String {
+    format!("process {pid} has ended without removing its note")
+}
+
 /// Why it may be that nothing answers.
 pub(super) fn silent(address: &Address, here: &str) -> String {
-    let (pid, host) = (address.pid, clean(&address.host));
-    if address.host == here && !Path::new("/proc").join(pid.to_string()).exists() {
-        return format!("process {pid} has ended without removing it");
+    if is_gone(address, here) {
+        return ended(address.pid);
     }
-    format!("process {pid} on {host} does not answer at {}", address.addr)
+    format!("process {} on {} does not answer at {}", address.pid, clean(&address.host), address.addr)
 }
 
 #[cfg(test)]

@@ -48,7 +48,8 @@ impl Counters {
     pub(super) fn claimed(&self, stage: Stage, claimed: &[Claimed]) {
         let labels = StageLabels { stage: stage.name() };
         for task in claimed {
-            if task.attempt > 1 {
+            // An answer that is given again is no attempt of its own.
+            if task.attempt > 1 && !task.is_replay {
                 self.retries.get_or_create(&labels).inc();
             }
         }

@@ -1,7 +1,7 @@
 //! How the stages get on, by stage and shard: what waits, who holds it, and why nothing moves.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use tokio::sync::Mutex;
@@ -18,6 +18,8 @@ use crate::pipeline::task::{Stage, Status};
 const FAILED_SHOWN: usize = 50;
 /// An answer is good for so many times as long as it took: looking all the time costs a tenth of the database's time.
 const TIMES_ITS_COST: u32 = 9;
+/// It is never older than this: what has changed is seen soon, however slow the database is.
+const GOOD_FOR_MAX: Duration = Duration::from_secs(2);
 
 /// How the stages get on: what waits, is under way and failed by stage and shard, who holds the oldest task, and why
 /// nothing moves.
@@ -43,9 +45,14 @@ impl ProgressCache {
         }
         let began = Instant::now();
         let answer = read(tracking).await?;
-        *last = Some((answer.clone(), Instant::now() + began.elapsed() * TIMES_ITS_COST));
+        *last = Some((answer.clone(), Instant::now() + good_for(began.elapsed())));
         Ok(answer)
     }
+}
+
+/// How long an answer is good that took so long.
+fn good_for(took: Duration) -> Duration {
+    took.saturating_mul(TIMES_ITS_COST).min(GOOD_FOR_MAX)
 }
 
 async fn read(tracking: &dyn Tracking) -> Result<ProgressResponse> {
@@ -62,17 +69,28 @@ async fn read(tracking: &dyn Tracking) -> Result<ProgressResponse> {
 async fn list_failed(tracking: &dyn Tracking) -> Result<(Vec<FailedItem>, bool)> {
     let mut failed = Vec::new();
     let mut is_more = false;
-    for stage in Stage::EventIngest.later() {
+    for stage in Stage::ALL {
         let limit = u32::try_from(FAILED_SHOWN).unwrap_or(u32::MAX);
-        let query = FileQuery { status: Some(Status::Failed), stage: Some(*stage), limit, ..FileQuery::default() };
+        let query = FileQuery { status: Some(Status::Failed), stage: Some(stage), limit, ..FileQuery::default() };
         let page = tracking.list_files(&query).await?;
         is_more |= page.next.is_some();
         for file in &page.files {
-            failed.extend(file.shards.iter().filter_map(|view| FailedItem::of(&file.file, view, *stage)));
+            failed.extend(file.shards.iter().filter_map(|view| FailedItem::of(&file.file, view, stage)));
         }
     }
     failed.sort_by(|a, b| (&a.filename, a.shard).cmp(&(&b.filename, b.shard)));
     is_more |= failed.len() > FAILED_SHOWN;
     failed.truncate(FAILED_SHOWN);
     Ok((failed, is_more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_never_older_than_two_seconds() {
+        assert_eq!(good_for(Duration::from_millis(10)), Duration::from_millis(90));
+        assert_eq!(good_for(Duration::from_secs(20)), Duration::from_secs(2));
+    }
 }

@@ -220,3 +220,15 @@ pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy)
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlTracking::new(server, clock, policy))),
     }
 }
+
+/// Opens the tracking database for looking at it: an embedded one is neither created, migrated nor changed, so that it may
+/// be locked by others.
+///
+/// # Errors
+/// As for [`open_tracking`].
+pub async fn look_at_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::look(path, clock, policy).await?)),
+        StoreUrl::Mysql(_) => open_tracking(url, clock, policy).await,
+    }
+}

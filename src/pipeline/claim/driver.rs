@@ -8,6 +8,7 @@ use super::super::apid::client::{Client, ClientError};
 use super::super::calls::Service;
 use super::fault::Fault;
 use super::lease::{Heart, Lease};
+use super::pauses::{Ask, Pauses};
 use crate::base::shutdown::Stop;
 use crate::pipeline::event::{Reasons, ShardId};
 use crate::pipeline::task::wire::{ClaimRequest, ClaimResponse, TaskRequest};
@@ -78,8 +79,15 @@ pub struct Tally {
     pub failed: u64,
     /// The counts of the tasks that are done.
     pub counts: Counts,
-    /// How often in a row work was given back for what is around us.
-    pub in_trouble: u32,
+}
+
+/// How a run gets on.
+#[derive(Default)]
+struct Run {
+    tally: Tally,
+    /// How often in a row work was given back for what is around it.
+    in_trouble: u32,
+    pauses: Pauses,
 }
 
 /// What the loop tells to whoever counts.
@@ -115,15 +123,28 @@ pub struct Driver<'a> {
 impl Driver<'_> {
     /// Works until the stop is requested.
     pub fn run(&self, job: &mut dyn Job) -> Tally {
-        let mut tally = Tally::default();
+        let mut run = Run::default();
         while !self.stop.is_requested() {
-            match self.claim(job.stage(), self.wait, true) {
-                Ok((claimed, _)) if claimed.is_empty() => self.watch.idle(),
-                Ok((claimed, sent)) => self.work_all(job, claimed, sent, &mut tally),
+            let (shard, wait) = match run.pauses.ask(Instant::now()) {
+                Ask::Any => (self.shard, self.wait),
+                Ask::Shard(shard) => (Some(shard), Duration::ZERO),
+                Ask::Later(pause) => {
+                    self.stop.wait(pause);
+                    continue;
+                }
+            };
+            match self.claim(job.stage(), shard, wait, true) {
+                Ok((claimed, _)) if claimed.is_empty() => {
+                    if let Some(shard) = shard {
+                        run.pauses.nothing(shard);
+                    }
+                    self.watch.idle();
+                }
+                Ok((claimed, sent)) => self.work_all(job, claimed, sent, &mut run),
                 Err(e) => log::error!(stage = job.stage().name(); "{e}"),
             }
         }
-        tally
+        run.tally
     }
 
     /// Works on what is ready and answers when nothing is left.
@@ -131,23 +152,29 @@ impl Driver<'_> {
     /// # Errors
     /// [`ClientError`] when the API does not hand out work.
     pub fn run_once(&self, job: &mut dyn Job) -> Result<Tally, ClientError> {
-        let mut tally = Tally::default();
+        let mut run = Run::default();
         while !self.stop.is_requested() {
-            let (claimed, sent) = self.claim(job.stage(), Duration::ZERO, false)?;
+            let (claimed, sent) = self.claim(job.stage(), self.shard, Duration::ZERO, false)?;
             if claimed.is_empty() {
                 break;
             }
-            self.work_all(job, claimed, sent, &mut tally);
+            self.work_all(job, claimed, sent, &mut run);
         }
-        Ok(tally)
+        Ok(run.tally)
     }
 
     /// Asks for work until there is an answer. The same claim id is used until then: a lost reply costs nothing.
-    fn claim(&self, stage: Stage, wait: Duration, patient: bool) -> Result<(Vec<Claimed>, Instant), ClientError> {
+    fn claim(
+        &self,
+        stage: Stage,
+        shard: Option<ShardId>,
+        wait: Duration,
+        patient: bool,
+    ) -> Result<(Vec<Claimed>, Instant), ClientError> {
         let request = ClaimRequest {
             worker: self.worker.clone(),
             limit: self.limit,
-            shard: self.shard,
+            shard,
             wait_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(0)),
             claim_id: random_id(),
         };
@@ -155,7 +182,7 @@ impl Driver<'_> {
         loop {
             let sent = Instant::now();
             let answer = self.client.claim(stage, &request);
-            match answer.and_then(|response| Ok((response.waited_ms, self.handed_out(stage, response)?))) {
+            match answer.and_then(|response| Ok((response.waited_ms, self.handed_out(stage, shard, response)?))) {
                 Ok((waited_ms, claimed)) => {
                     self.watch.api_answers(None);
                     // The leases began when the tasks were handed out, which was not before this moment.
@@ -177,7 +204,12 @@ impl Driver<'_> {
 
     /// The tasks of an answer, if they are what was asked for. They become paths here, and nobody's word is taken for
     /// those: that a name is a name was checked when the answer was read.
-    fn handed_out(&self, stage: Stage, response: ClaimResponse) -> Result<Vec<Claimed>, ClientError> {
+    fn handed_out(
+        &self,
+        stage: Stage,
+        asked: Option<ShardId>,
+        response: ClaimResponse,
+    ) -> Result<Vec<Claimed>, ClientError> {
         let not_asked_for = |what: String| {
             let why = format!("it handed out what was not asked for: {what}");
             ClientError::Unavailable { service: Service::Status, url: self.client.base().to_owned(), why }
@@ -188,7 +220,7 @@ impl Driver<'_> {
         let mut claimed = Vec::new();
         for item in response.items {
             let (shard, count) = (item.shard, item.shards_count);
-            let is_ours = self.shard.is_none_or(|only| only == shard);
+            let is_ours = asked.is_none_or(|only| only == shard);
             match item.into_claimed() {
                 Some(task) if is_ours && shard.get() < count => claimed.push(task),
                 _ => return Err(not_asked_for(format!("shard {shard} of {count}"))),
@@ -198,23 +230,23 @@ impl Driver<'_> {
     }
 
     /// Works on what one claim brought, file by file.
-    fn work_all(&self, job: &mut dyn Job, claimed: Vec<Claimed>, sent: Instant, tally: &mut Tally) {
+    fn work_all(&self, job: &mut dyn Job, claimed: Vec<Claimed>, sent: Instant, run: &mut Run) {
         let stage = job.stage();
         for group in claimed.chunk_by(|a, b| stage == Stage::ShardSplitter && a.key.file == b.key.file) {
             if self.stop.is_requested() {
-                self.give_up(stage, group, &Fault::Stopped, Instant::now(), tally);
+                self.give_up(stage, group, &Fault::Stopped, Instant::now(), run);
                 continue;
             }
-            self.work(job, group, sent, tally);
+            self.work(job, group, sent, run);
         }
     }
 
-    fn work(&self, job: &mut dyn Job, group: &[Claimed], sent: Instant, tally: &mut Tally) {
+    fn work(&self, job: &mut dyn Job, group: &[Claimed], sent: Instant, run: &mut Run) {
         let (stage, began) = (job.stage(), Instant::now());
         let lease = Lease::new(stage, group, sent, self.stop.clone());
         let heart = match Heart::start(&lease, self.client) {
             Ok(heart) => heart,
-            Err(fault) => return self.give_up(stage, group, &fault, began, tally),
+            Err(fault) => return self.give_up(stage, group, &fault, began, run),
         };
         // A panic over one file must not end the worker of all others; the attempt is counted and reported.
         let result = catch_unwind(AssertUnwindSafe(|| job.work(group, &lease)))
@@ -222,25 +254,18 @@ impl Driver<'_> {
         match result {
             Ok(finished) => {
                 for (claimed, finished) in group.iter().zip(&finished) {
-                    if self.report_done(stage, claimed, finished, began.elapsed(), tally) {
+                    if self.report_done(stage, claimed, finished, began.elapsed(), run) {
                         job.reported(&claimed.key);
                     }
                 }
             }
-            Err(fault) => self.give_up(stage, group, &fault, began, tally),
+            Err(fault) => self.give_up(stage, group, &fault, began, run),
         }
         drop(heart);
     }
 
     /// Answers whether the report was taken.
-    fn report_done(
-        &self,
-        stage: Stage,
-        claimed: &Claimed,
-        finished: &Finished,
-        took: Duration,
-        tally: &mut Tally,
-    ) -> bool {
+    fn report_done(&self, stage: Stage, claimed: &Claimed, finished: &Finished, took: Duration, run: &mut Run) -> bool {
         let request = TaskRequest {
             token: Some(claimed.token),
             counts: Some(finished.counts),
@@ -251,18 +276,21 @@ impl Driver<'_> {
         match self.report(stage, "done", &request) {
             Ok(()) => {
                 let counts = finished.counts;
-                tally.done += 1;
-                tally.counts = tally.counts.plus(counts);
-                tally.in_trouble = 0;
+                run.tally.done += 1;
+                run.tally.counts = run.tally.counts.plus(counts);
+                run.in_trouble = 0;
+                run.pauses.end(claimed.key.shard);
                 log::info!(stage = stage.name(), file, shard, attempt = claimed.attempt, read = counts.read,
                     written = counts.written, duplicate = counts.duplicate, rejected = counts.rejected, ms = millis(took);
                     "done");
                 self.watch.task_over(stage, "done", took, Some(finished));
-                self.watch.surroundings(None);
+                if !run.pauses.is_any() {
+                    self.watch.surroundings(None);
+                }
                 true
             }
             Err(e) => {
-                tally.failed += 1;
+                run.tally.failed += 1;
                 let outcome = if e.is_conflict() { "stale" } else { "failed" };
                 log::warn!(stage = stage.name(), file, shard; "finished, but the report was not taken: {e}");
                 self.watch.task_over(stage, outcome, took, None);
@@ -271,7 +299,7 @@ impl Driver<'_> {
         }
     }
 
-    fn give_up(&self, stage: Stage, group: &[Claimed], fault: &Fault, began: Instant, tally: &mut Tally) {
+    fn give_up(&self, stage: Stage, group: &[Claimed], fault: &Fault, began: Instant, run: &mut Run) {
         let (transition, retry, outcome) = match fault {
             Fault::Corrupt(_) => ("fail", false, "failed"),
             Fault::Attempt(_) => ("fail", true, "failed"),
@@ -297,7 +325,7 @@ impl Driver<'_> {
                 retry,
                 ..TaskRequest::new(&claimed.key)
             };
-            tally.failed += u64::from(!matches!(fault, Fault::Stopped));
+            run.tally.failed += u64::from(!matches!(fault, Fault::Stopped));
             self.watch.task_over(stage, outcome, took, None);
             if let Err(e) = self.report(stage, transition, &request)
                 && !e.is_conflict()
@@ -306,10 +334,18 @@ impl Driver<'_> {
             }
         }
         if matches!(fault, Fault::Surroundings(_)) {
-            let wait = TROUBLE.0 * (1 << tally.in_trouble.min(8));
-            tally.in_trouble = tally.in_trouble.saturating_add(1);
-            self.stop.wait(jittered(wait.min(TROUBLE.1)));
+            self.pause(stage, group, run);
         }
+    }
+
+    /// Waits before the next claim. A sender of several shards leaves only the shard alone that is in trouble.
+    fn pause(&self, stage: Stage, group: &[Claimed], run: &mut Run) {
+        let wait = |failures: u32| jittered((TROUBLE.0 * (1 << failures.min(8))).min(TROUBLE.1));
+        if let (Stage::MysqlSender, None, [claimed]) = (stage, self.shard, group) {
+            return run.pauses.begin(claimed.key.shard, claimed.shards_count, Instant::now(), wait);
+        }
+        self.stop.wait(wait(run.in_trouble));
+        run.in_trouble = run.in_trouble.saturating_add(1);
     }
 
     /// Reports until there is an answer: the effect is there already, and the report can be repeated safely.

@@ -152,6 +152,7 @@ mod tests {
             attempt: 1,
             shards_count: crate::pipeline::event::ShardCount::new(1).unwrap(),
             input: None,
+            is_replay: false,
         }]
     }
 

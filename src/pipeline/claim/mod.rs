@@ -4,3 +4,4 @@
 pub mod driver;
 pub mod fault;
 pub mod lease;
+mod pauses;

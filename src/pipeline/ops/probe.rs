@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use ureq::unversioned::transport::DefaultConnector;
 
+use super::super::addresses::{self, Noted};
 use crate::base::http::resolver::AddressesFirst;
 use crate::base::log_format::clean;
 use crate::pipeline::task::Repair;
@@ -25,6 +26,8 @@ pub struct Place {
     pub base: String,
     /// Whether it must be there: settings or the role itself name the place. Else it may run elsewhere.
     pub is_named: bool,
+    /// The note of the place, if the process that wrote it has ended.
+    pub ended: Option<Noted>,
 }
 
 /// How a role is.
@@ -56,6 +59,9 @@ pub struct Probed {
     /// What to do about it, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair: Option<Repair>,
+    /// Whether it must be there.
+    #[serde(skip)]
+    pub is_named: bool,
 }
 
 /// An RFC 9457 document, as far as it is used.
@@ -95,6 +101,21 @@ pub fn ask_all(places: &[Place]) -> Vec<Probed> {
 }
 
 fn ask(place: &Place) -> Probed {
+    // Something else may have the port by now. What answers as itself is there: containers see other processes.
+    match place.ended.as_ref().map(|noted| addresses::verify(noted, TIMEOUT)) {
+        Some(Err(why)) => Probed {
+            role: place.role.clone(),
+            url: place.base.clone(),
+            state: State::Absent,
+            detail: Some(why),
+            repair: None,
+            is_named: place.is_named,
+        },
+        Some(Ok(())) | None => ask_ready(place),
+    }
+}
+
+fn ask_ready(place: &Place) -> Probed {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(TIMEOUT))
@@ -115,7 +136,7 @@ fn ask(place: &Place) -> Probed {
     };
     let detail = detail.map(|detail| clean(&detail));
     let repair = detail.as_deref().filter(|_| state == State::NotReady).and_then(Repair::of_condition);
-    Probed { role: place.role.clone(), url: place.base.clone(), state, detail, repair }
+    Probed { role: place.role.clone(), url: place.base.clone(), state, detail, repair, is_named: place.is_named }
 }
 
 /// A process that stands still has its connections accepted by the system.
@@ -134,7 +155,7 @@ mod tests {
     use super::*;
 
     fn place(port: u16, is_named: bool) -> Place {
-        Place { role: "role".to_owned(), base: format!("http://127.0.0.1:{port}"), is_named }
+        Place { role: "role".to_owned(), base: format!("http://127.0.0.1:{port}"), is_named, ended: None }
     }
 
     #[test]

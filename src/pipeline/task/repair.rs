@@ -172,6 +172,11 @@ impl Repair {
         Some(Self { class, what, commands: Vec::new(), runbook: class.runbook().to_owned() })
     }
 
+    /// The command, where another stage has to make the input again before this one can succeed.
+    pub fn another_stage(&self) -> Option<&str> {
+        self.commands.iter().map(String::as_str).find(|command| command.contains(" --cascade"))
+    }
+
     /// In one line: the commands, and where there is more about it.
     pub fn advice(&self) -> String {
         let commands = self.commands.join("; ");

@@ -38,6 +38,8 @@ pub struct Claimed {
     pub shards_count: ShardCount,
     /// What the stage before left, as it said itself.
     pub input: Option<Output>,
+    /// Whether this claim got it before: the answer is given again.
+    pub is_replay: bool,
 }
 
 /// The report of a finished stage of one task.

@@ -9,7 +9,7 @@ use crate::pipeline::claim::driver::{Finished, Job};
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::task::{Claimed, FileName, Stage, TaskKey};
+use crate::pipeline::task::{Claimed, Class, FileName, Stage, TaskKey};
 
 /// Files per page.
 const PAGE: u32 = 100;
@@ -45,7 +45,14 @@ impl Job for Starting {
     }
 
     fn work(&mut self, claimed: &[Claimed], lease: &Lease) -> Result<Vec<Finished>, Fault> {
-        self.worker()?.work(claimed, lease)
+        let result = self.worker()?.work(claimed, lease);
+        // A connection stays read-only when the file may be written again: the state is opened anew with the next task.
+        if let Err(Fault::Surroundings(why)) = &result
+            && Class::find(why) == Some(Class::DatabaseReadOnly)
+        {
+            self.worker = None;
+        }
+        result
     }
 
     fn reported(&mut self, key: &TaskKey) {

@@ -64,6 +64,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run(&redriver, &wish, args);
     }
+    let _held = ctx.hold_shared()?;
     let _lock = redriver.lock().map_err(RedriveError::from).map_err(failure)?;
     let mut announcer = Announcer::of(settings, party(ctx));
     let mut sent = redriver.recover().map_err(failure)?;

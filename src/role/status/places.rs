@@ -14,24 +14,35 @@ pub(super) fn role_addresses(settings: &Settings) -> Vec<Place> {
     for place in &mut places {
         place.is_named &= !defaults.contains(&place.base) || place.role == "pipeline-apid";
     }
-    for addresses::Noted { identity, base, .. } in addresses::noted(settings) {
-        let role = identity.shard.map_or_else(|| identity.role.clone(), |shard| format!("{}-{shard}", identity.role));
-        let noted = Place { role, base, is_named: true };
-        match places.iter_mut().find(|place| place.role == noted.role) {
-            Some(place) if place.is_named => {}
-            Some(place) => *place = noted,
-            None => places.push(noted),
-        }
+    for noted in addresses::noted(settings) {
+        add(&mut places, &noted);
     }
     places
 }
 
+/// Every instance is asked. A service that the settings name elsewhere is not looked for where it has ended.
+fn add(places: &mut Vec<Place>, noted: &addresses::Noted) {
+    let ended = noted.is_gone.then(|| noted.clone());
+    let place = Place { role: noted.identity.name(), base: noted.base.clone(), is_named: true, ended };
+    if let Some(same) = places.iter_mut().find(|other| other.role == place.role && other.base == place.base) {
+        *same = place;
+        return;
+    }
+    let is_elsewhere = |other: &Place| other.role == place.role && other.is_named && other.ended.is_none();
+    if noted.is_gone && places.iter().any(is_elsewhere) {
+        return;
+    }
+    places.retain(|other| other.role != place.role || other.is_named);
+    places.push(place);
+}
+
 fn by_settings(settings: &Settings) -> Vec<Place> {
-    let named = |role: &str, url: &str| Place { role: role.to_owned(), base: origin(url), is_named: true };
+    let named = |role: &str, url: &str| Place { role: role.to_owned(), base: origin(url), is_named: true, ended: None };
     let here = |role: &str, port: u16| Place {
         role: role.to_owned(),
         base: format!("http://127.0.0.1:{port}"),
         is_named: false,
+        ended: None,
     };
     let mut places = vec![
         named("pipeline-apid", &settings.pipeline.url),
@@ -88,10 +99,16 @@ mod tests {
             ("cache-service", "http://127.0.0.1:4003", true),
             ("shard-worker-0", "http://127.0.0.1:8100", false),
         ] {
-            let expected = Place { role: role.to_owned(), base: base.to_owned(), is_named };
+            let expected = Place { role: role.to_owned(), base: base.to_owned(), is_named, ended: None };
             assert!(places.contains(&expected), "{role}: {places:?}");
         }
-        drop(noted);
+        let identity = addresses::Identity::new("shard-worker", shard);
+        let addr = std::net::SocketAddr::from(([127, 0, 0, 1], 4004));
+        let second = addresses::publish(shared.path(), identity, addr, &crate::base::clock::Clock::System).unwrap();
+        let places = role_addresses(&settings);
+        let workers = places.iter().filter(|place| place.role == "shard-worker-1").count();
+        assert_eq!(workers, 2, "every instance: {places:?}");
+        drop((noted, second));
         assert!(role_addresses(&settings).iter().all(|place| !place.base.contains(":400")), "a stop removes the note");
     }
 }

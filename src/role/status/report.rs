@@ -31,6 +31,8 @@ pub(super) struct Report {
     pub(super) more_failed_tasks: bool,
     /// How the roles are that were found.
     pub(super) roles: Vec<Probed>,
+    /// Whether all of them can do their work that must be there.
+    pub(super) roles_well: bool,
 }
 
 /// The tasks of one shard: `done` and `failed` are those of the last stage, `failed_tasks` those of any.
@@ -65,6 +67,7 @@ impl Report {
             lanes: progress.lanes,
             failed_tasks: progress.failed,
             more_failed_tasks: progress.more_failed,
+            roles_well: roles.iter().all(|role| !role.is_named || role.problem().is_none()),
             roles,
         }
     }
@@ -72,7 +75,8 @@ impl Report {
     /// How the command ends.
     pub(super) fn exit(&self) -> Exit {
         match self.health {
-            Health::Well => Exit::Ok,
+            Health::Well if self.roles_well => Exit::Ok,
+            Health::Well => Exit::Failed,
             Health::Failed => Exit::Failed,
             Health::Stuck => Exit::Stuck,
         }

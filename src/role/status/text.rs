@@ -31,14 +31,14 @@ pub(super) fn screen(report: &Report) -> String {
     if report.more_failed_tasks || report.failed_tasks.len() > FAILED_SHOWN {
         text.push_str("\nand more failed tasks: 'shopctl status --json' lists them\n");
     }
-    let is_role_down = report.roles.iter().any(|role| role.problem().is_some());
+    line(&mut text, format_args!("\nas of {} UTC", report.as_of));
     text.push_str(match report.health {
-        Health::Well if is_role_down => {
-            "\nno task has failed or stands still, but a role cannot do its work: see the first lines\n"
+        Health::Well if !report.roles_well => {
+            "no task has failed or stands still, but a role cannot do its work: see the first lines\n"
         }
-        Health::Well => "\nwell: nothing has failed, and nothing stands still\n",
-        Health::Failed => "\nfailed: tasks were given up\n",
-        Health::Stuck => "\nstuck: something waits, and nothing moved for two leases\n",
+        Health::Well => "well: nothing has failed, and nothing stands still\n",
+        Health::Failed => "failed: tasks were given up\n",
+        Health::Stuck => "stuck: something waits, and nothing moved for two leases\n",
     });
     text
 }

@@ -83,7 +83,8 @@ fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
     text.push_str(&format!(
         "see them:         shopctl rejects list --lines --file {range}\n\
          what they mean:   docs/runbook.md#rejected-lines\n\
-         then, once more:  shopctl rejects redrive --file {range} --dry-run\n"
+         then, while 'shopctl up' runs:\n\
+         \x20                 shopctl rejects redrive --file {range} --dry-run\n"
     ));
     text
 }

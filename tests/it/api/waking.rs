@@ -86,7 +86,8 @@ impl Tracking for Counting {
         self.looks.fetch_add(1, Ordering::SeqCst);
         let is_ready = self.ready.lock().unwrap().take_if(|stage| *stage == claim.stage).is_some();
         let shards_count = ShardCount::new(1).unwrap();
-        let task = Claimed { key: key(), token: 1, lease_ms: 60_000, attempt: 1, shards_count, input: None };
+        let task =
+            Claimed { key: key(), token: 1, lease_ms: 60_000, attempt: 1, shards_count, input: None, is_replay: false };
         Ok(if is_ready { vec![task] } else { Vec::new() })
     }
 

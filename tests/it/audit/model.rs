@@ -73,7 +73,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn take(chain: &mut Chain, op: &Op) {
+/// Does one thing; answers whether it made a state again.
+fn take(chain: &mut Chain, op: &Op) -> bool {
     let count = u8::try_from(chain.shards().count()).unwrap();
     let shard = |number: u8| (number % count).to_string().parse().unwrap();
     match op {
@@ -85,9 +86,10 @@ fn take(chain: &mut Chain, op: &Op) {
         }
         Op::Run => chain.run(),
         Op::Retry => drop(chain.retry()),
-        Op::Rebuild(number) => chain.rebuild(shard(*number)),
+        Op::Rebuild(number) => return chain.rebuild(shard(*number)),
         Op::Later(ms) => chain.advance_ms(*ms),
     }
+    false
 }
 
 /// Differences beside the tasks that failed, which the audit names as such.
@@ -229,11 +231,13 @@ fn of_services(chain: &Chain, number: usize) -> Vec<Damage> {
     all
 }
 
-/// One run: what happens, the settled end, and one damage after the other.
-fn run(shards: u8, ops: &[Op], number: usize) -> Result<usize, TestCaseError> {
+/// One run: what happens, the settled end, and one damage after the other. Answers how many these were, and how many
+/// states were made again.
+fn run(shards: u8, ops: &[Op], number: usize) -> Result<(usize, usize), TestCaseError> {
     let mut chain = Chain::new(shards, Databases::Sqlite);
+    let mut rebuilt = 0;
     for (at, op) in ops.iter().enumerate() {
-        take(&mut chain, op);
+        rebuilt += usize::from(take(&mut chain, op));
         let audit = chain.audit(false);
         prop_assert!(wrong(&audit).is_empty(), "after {at}, {op:?}: {:#?}", wrong(&audit));
     }
@@ -248,7 +252,7 @@ fn run(shards: u8, ops: &[Op], number: usize) -> Result<usize, TestCaseError> {
     }
     let mended = chain.audit(true);
     prop_assert!(mended.is_clean(), "put back: {:#?}", mended.ledger.differences);
-    Ok(damages.len())
+    Ok((damages.len(), rebuilt))
 }
 
 #[test]
@@ -256,12 +260,15 @@ fn nothing_is_wrong_until_something_is_taken_away_doubled_or_changed() {
     let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 50, ..Config::default() };
     // The same runs every time: what fails here fails again.
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let damaged = std::cell::Cell::new(0);
+    let (damaged, rebuilt) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let history = (1_u8..4, proptest::collection::vec(op(), 10..40), any::<usize>());
     let found = runner.run(&history, |(shards, ops, number)| {
-        damaged.set(damaged.get() + run(shards, &ops, number)?);
+        let (damages, states) = run(shards, &ops, number)?;
+        damaged.set(damaged.get() + damages);
+        rebuilt.set(rebuilt.get() + states);
         Ok(())
     });
     found.unwrap();
     assert!(damaged.get() >= 100, "only {} kinds of damage had a row", damaged.get());
+    assert!(rebuilt.get() > 0, "no state was made again");
 }

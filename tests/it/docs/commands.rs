@@ -21,10 +21,8 @@ const PLACES: [(&str, &str); 7] = [
 fn the_documents_name_commands_that_there_are() {
     let mut count = 0;
     let mut wrong = Vec::new();
-    for name in
-        ["README.md", "docs/runbook.md", "docs/deploy.md", "docs/settings.md", "docs/event-ingest.md", "docs/csv.md"]
-    {
-        for line in read(name).split("```").skip(1).step_by(2).flat_map(str::lines) {
+    for name in documents() {
+        for line in read(&name).split("```").skip(1).step_by(2).flat_map(str::lines) {
             let Some(words) = command(line) else { continue };
             count += 1;
             if let Err(error) = Cli::try_parse_from(&words) {
@@ -36,8 +34,19 @@ fn the_documents_name_commands_that_there_are() {
     assert!(wrong.is_empty(), "the program does not know:\n{}", wrong.join("\n"));
 }
 
+/// The README and all of `docs/`.
+fn documents() -> Vec<String> {
+    let entries = std::fs::read_dir(super::root().join("docs")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut all: Vec<String> = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
+    all.push("README.md".to_owned());
+    all.sort();
+    all
+}
+
 /// The words of a call of the program, itself or as the operator of the containers; a remark follows after two blanks.
 fn command(line: &str) -> Option<Vec<String>> {
+    let line = line.strip_prefix("$ ").unwrap_or(line);
     let line =
         line.strip_prefix("cargo run --release -- ").map_or_else(|| line.to_owned(), |rest| format!("shopctl {rest}"));
     let line = line.replacen("docker compose run --rm operator ", "shopctl ", 1);

@@ -80,6 +80,14 @@ impl Case {
     /// Runs exactly what was printed.
     fn run(&self, commands: &BTreeSet<String>) {
         for command in commands {
+            if command.contains(" --cascade") {
+                let plain = self.pipeline.run(&["retry", &self.file, "--dry-run"], 0);
+                assert!(
+                    plain.log.contains("this fails again") && plain.log.contains(command.as_str()),
+                    "{}",
+                    plain.log
+                );
+            }
             let words: Vec<&str> = command.split(' ').skip(1).collect();
             self.pipeline.run(&words, 0);
         }

@@ -9,6 +9,7 @@ use super::*;
 on_every_backend! {
     the_lanes_tell_what_waits_and_who_holds_it
     a_file_that_an_earlier_stage_has_is_the_head_and_one_that_it_gave_up_is_not
+    a_file_that_is_registered_and_not_announced_is_stuck
     who_asked_last_is_told
     a_lease_that_ran_out_is_told_once
 }
@@ -71,6 +72,22 @@ async fn a_file_that_an_earlier_stage_has_is_the_head_and_one_that_it_gave_up_is
     assert_eq!(head(WORK).await, Some(file(3)));
     world.finish(&key(1, 0), &[SEND]).await;
     assert_eq!(head(SEND).await, None);
+}
+
+async fn a_file_that_is_registered_and_not_announced_is_stuck(backend: &dyn Backend) {
+    let world = World::open(backend).await;
+    world.tracking.register(&file(1), &all(2)).await.unwrap();
+    world.clock.advance_ms(2 * LEASE_MS + 1);
+    // What is announced after it is no movement of this one.
+    world.ready(2, 2).await;
+    let progress = world.tracking.progress().await.unwrap();
+    let ingest = lane(&progress, INGEST, 1).unwrap();
+    assert_eq!((ingest.waiting + ingest.under_way, &ingest.head.as_ref().unwrap().file), (1, &file(1)));
+    assert!(progress.is_stuck(ingest));
+    assert_eq!(progress.health(), Health::Stuck);
+    world.tracking.ingest_done(&file(1), None).await.unwrap();
+    let progress = world.tracking.progress().await.unwrap();
+    assert_eq!((lane(&progress, INGEST, 1), progress.health()), (None, Health::Well));
 }
 
 async fn who_asked_last_is_told(backend: &dyn Backend) {

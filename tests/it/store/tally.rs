@@ -5,6 +5,7 @@ use super::*;
 on_every_backend! {
     the_tally_and_the_summary_count_the_same
     what_was_counted_before_is_not_counted_again
+    a_row_behind_one_that_is_not_settled_is_not_settled_either
 }
 
 async fn the_tally_and_the_summary_count_the_same(backend: &dyn Backend) {
@@ -59,4 +60,18 @@ async fn what_was_counted_before_is_not_counted_again(backend: &dyn Backend) {
     world.clock.advance_ms(10 * 60 * 1000);
     let settled = world.tracking.tally(0).await.unwrap().registered;
     assert!(settled.iter().all(|new| new.is_settled) && settled.len() == 2, "{settled:?}");
+}
+
+/// The mark goes past what is settled: it must not go past a row that is not.
+async fn a_row_behind_one_that_is_not_settled_is_not_settled_either(backend: &dyn Backend) {
+    let world = World::open(backend).await;
+    world.clock.advance_ms(10 * 60 * 1000);
+    world.ready(1, 1).await;
+    // The clock was set back: the later row looks older.
+    world.clock.advance_ms(-9 * 60 * 1000);
+    world.ready(2, 2).await;
+    world.clock.advance_ms(9 * 60 * 1000);
+    let registered = world.tracking.tally(0).await.unwrap().registered;
+    assert!(registered.iter().all(|new| !new.is_settled), "{registered:?}");
+    assert_eq!(registered.iter().map(|new| new.tasks).sum::<u64>(), 3);
 }

@@ -29,14 +29,32 @@ const CACHE_KIB: i64 = 16 * 1024;
 #[derive(Clone)]
 pub(crate) struct Db {
     connection: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
+    /// None where it is only looked at.
+    schema: Option<&'static Schema>,
 }
 
 impl Db {
     /// Opens and migrates the database in this file.
     pub(crate) async fn open(path: &Path, schema: &'static Schema) -> Result<Self> {
-        let path = path.to_owned();
-        let connection = blocking(move || connect(&path, schema)).await?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        let path: Arc<Path> = path.into();
+        let place = Arc::clone(&path);
+        let connection = blocking(move || connect(&place, schema)).await?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path, schema: Some(schema) })
+    }
+
+    /// Opens the database in this file for reading only: nothing is created, migrated or waited for.
+    pub(crate) async fn look(path: &Path) -> Result<Self> {
+        let path: Arc<Path> = path.into();
+        let place = Arc::clone(&path);
+        let open = move || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(place, flags)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+            Ok(connection)
+        };
+        Ok(Self { connection: Arc::new(Mutex::new(blocking(open).await?)), path, schema: None })
     }
 
     /// Runs a call on the blocking pool.
@@ -44,9 +62,17 @@ impl Db {
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let connection = Arc::clone(&self.connection);
-        // A panic in another call leaves the connection usable: its transaction was rolled back when it was dropped.
-        blocking(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))).await
+        let Self { connection, path, schema } = self.clone();
+        blocking(move || {
+            // A panic in another call leaves the connection usable: its transaction was rolled back when it was dropped.
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let result = work(&mut connection);
+            if let (Err(error), Some(schema)) = (&result, schema) {
+                reopen_read_only(&mut connection, &path, schema, error);
+            }
+            result
+        })
+        .await
     }
 
     /// Whether the schema is there, as far as this table goes, and the database takes changes.
@@ -57,6 +83,16 @@ impl Db {
             rewrite_header(connection)
         })
         .await
+    }
+}
+
+/// Opens a database again that takes no changes: SQLite finds out when it opens a file whether it may be written, so that
+/// a connection stays read-only after the file's rights or its file system were mended.
+fn reopen_read_only(connection: &mut Connection, path: &Path, schema: &Schema, error: &Error) {
+    if error.is_read_only()
+        && let Ok(new) = connect(path, schema)
+    {
+        *connection = new;
     }
 }
 
@@ -235,6 +271,8 @@ mod tests {
         db.call(|connection| Ok(connection.pragma_update(None, "query_only", true)?)).await.unwrap();
         let refused = db.ping("seen").await;
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+        // It was read-only when it was opened; it may be written now.
+        db.ping("seen").await.unwrap();
     }
 
     #[test]

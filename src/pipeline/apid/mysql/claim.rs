@@ -56,6 +56,8 @@ impl Work for Take<'_> {
         if self.has_lost.load(Ordering::Relaxed) {
             // Perhaps to ourselves: the same call may have come twice at the same moment. Who holds it is known now.
             let held = self.replay(tx).await?;
+            let is_own = |task: &Claimed| claimed.iter().any(|own| own.key == task.key && own.token == task.token);
+            let held = held.into_iter().map(|task| Claimed { is_replay: !is_own(&task), ..task }).collect::<Vec<_>>();
             return Ok(if held.is_empty() { claimed } else { held });
         }
         Ok(claimed)
@@ -75,7 +77,8 @@ impl Take<'_> {
         let mut claimed = Vec::new();
         for (key, token) in held {
             if tx.change(&for_stage(stage, REPLAY), self.values(&key)).await? > 0 {
-                claimed.extend(self.describe(tx, key, token).await?);
+                let held = self.describe(tx, key, token).await?;
+                claimed.extend(held.map(|task| Claimed { is_replay: true, ..task }));
             }
         }
         Ok(claimed)
@@ -210,6 +213,7 @@ impl Take<'_> {
             attempt: get(&row, "attempts")?,
             shards_count: shards_count(&row)?,
             input: output(&row)?,
+            is_replay: false,
         }))
     }
 

@@ -49,7 +49,8 @@ fn for_stage(stage: Stage, statement: &str) -> String {
     let by_order = match stage {
         Stage::ShardWorker => "FORCE INDEX (pipeline_tracking_shard_worker) ",
         Stage::MysqlSender => "FORCE INDEX (pipeline_tracking_mysql_sender) ",
-        Stage::EventIngest | Stage::ShardSplitter => "FORCE INDEX (pipeline_tracking_shard_splitter) ",
+        Stage::ShardSplitter => "FORCE INDEX (pipeline_tracking_shard_splitter) ",
+        Stage::EventIngest => "FORCE INDEX (pipeline_tracking_event_ingest) ",
     };
     let by_queue = match stage {
         Stage::ShardWorker => "FORCE INDEX (pipeline_tracking_shard_worker_queue) ",

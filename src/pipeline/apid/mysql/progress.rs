@@ -8,7 +8,7 @@ use super::{claim, for_stage, read};
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{count, file_name, get, moment, optional_moment, shard, stage, status};
 use crate::base::db::{Error, Result};
-use crate::pipeline::apid::sql::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, OLDEST_READY};
+use crate::pipeline::apid::sql::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
 use crate::pipeline::apid::store::Askers;
 use crate::pipeline::apid::store::TrackingPolicy;
 use crate::pipeline::event::ShardId;
@@ -26,17 +26,17 @@ impl Work for ReadProgress {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Progress> {
         let askers = askers(tx).await?;
         let mut lanes = Vec::new();
-        for stage in Stage::EventIngest.later() {
-            for (shard, counts) in counts(tx, *stage).await? {
+        for stage in Stage::ALL {
+            for (shard, counts) in counts(tx, stage).await? {
                 let mut lane = Lane {
-                    stage: *stage,
+                    stage,
                     shard,
                     waiting: counts.new,
                     under_way: counts.started,
                     failed: counts.failed,
                     head: None,
                     done_at: None,
-                    asked: askers.of(*stage, shard),
+                    asked: askers.of(stage, shard),
                 };
                 if lane.waiting + lane.under_way > 0 {
                     self.find_head(tx, &mut lane).await?;
@@ -61,7 +61,9 @@ impl ReadProgress {
             return Ok(());
         };
         let select = for_stage(stage, &crate::pipeline::apid::sql::newest_done(stage));
-        for before in [BEHIND_ALL, file.as_str()] {
+        // What is announced meanwhile says nothing of a file that is not.
+        let ends = [BEHIND_ALL, file.as_str()].into_iter().filter(|_| stage != Stage::EventIngest);
+        for before in ends {
             let Some(done) = tx.first(&select, (shard.get(), before)).await? else {
                 continue;
             };
@@ -105,7 +107,9 @@ async fn counts(tx: &mut Tx<'_>, stage: Stage) -> Result<BTreeMap<ShardId, Statu
 async fn oldest_ready(tx: &mut Tx<'_>, stage: Stage, shard: ShardId) -> Result<Option<FileName>> {
     let mut oldest: Option<FileName> = None;
     for status in ["new", "started"] {
-        let row = tx.first(&for_stage(stage, OLDEST_READY), (status, shard.get())).await?;
+        let row = tx
+            .first(&for_stage(stage, &crate::pipeline::apid::sql::progress::oldest_ready(stage)), (status, shard.get()))
+            .await?;
         let found = row.map(|row| file_name(&row, "filename")).transpose()?;
         oldest = oldest.into_iter().chain(found).min();
     }
@@ -164,8 +168,15 @@ mod tests {
         let mut connection = database.connection().await.unwrap();
         connection.query_drop(HISTORY).await.unwrap();
         connection.query_drop("ANALYZE TABLE pipeline_tracking").await.unwrap();
-        let split = Stage::ShardSplitter;
-        let mut selects = vec![(for_stage(split, OLDEST_READY), vec![Value::from("new"), Value::from(1)])];
+        let ready = |stage| {
+            (
+                for_stage(stage, &crate::pipeline::apid::sql::progress::oldest_ready(stage)),
+                vec![Value::from("new"), Value::from(1)],
+            )
+        };
+        let mut selects = vec![ready(Stage::EventIngest), ready(Stage::ShardSplitter)];
+        selects
+            .push((for_stage(Stage::EventIngest, &crate::pipeline::apid::sql::lanes(Stage::EventIngest)), Vec::new()));
         for stage in Stage::EventIngest.later() {
             selects.push((for_stage(*stage, &crate::pipeline::apid::sql::lanes(*stage)), Vec::new()));
             let before = vec![Value::from(1), Value::from(BEHIND_ALL)];

@@ -102,6 +102,7 @@ const HEALTH = {
 };
 
 let heard = Date.now();
+let asOf = '';
 let problem = '';
 
 // Says when the numbers are from, and in red when nothing was heard since.
@@ -113,7 +114,7 @@ function showState() {
   state.className = isQuiet ? 'bad' : '';
   state.textContent = isQuiet
     ? `nothing heard for ${Math.floor(quiet / 1000)} s${problem === '' ? '' : `: the API ${problem}`}`
-    : `as of ${new Date(heard).toISOString().slice(11, 19)} UTC`;
+    : asOf === '' ? 'loading…' : `as of ${asOf} UTC`;
 }
 
 async function refresh() {
@@ -126,6 +127,8 @@ async function refresh() {
     showFailed(status);
     showBooks(audit);
     heard = Date.now();
+    // The moment of the numbers, not that of the answer.
+    asOf = status.as_of.slice(11, 19);
     problem = '';
   } catch (error) {
     problem = error.message.startsWith('answers ') ? error.message : `does not answer (${error.message})`;

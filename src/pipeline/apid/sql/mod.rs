@@ -10,7 +10,7 @@ mod tally;
 
 pub(crate) use claim::{CLAIM, REPLAY, oldest_unfinished, unfinished};
 pub(crate) use moves::statement_of;
-pub(crate) use progress::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, OLDEST_READY, lanes, newest_done};
+pub(crate) use progress::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, lanes, newest_done, oldest_ready};
 pub(crate) use tally::{REGISTERED, SETTLED_AFTER_MS, open_tasks, status_index};
 
 use crate::pipeline::apid::store::{FileQuery, TrackingPolicy};

@@ -15,14 +15,24 @@ pub(crate) fn lanes(stage: Stage) -> String {
              WHERE {{status}} = '{status}'{of_previous} GROUP BY shard"
         )
     };
-    let is_ready = " AND {previous} = 'done'";
+    let is_ready = ready(stage);
     let selects = [of_status("new", is_ready), of_status("started", is_ready), of_status("failed", "")];
     for_stage(stage, &selects.join(" UNION ALL "))
 }
 
+/// Whether the stage before has finished a task; the first stage waits for none.
+const fn ready(stage: Stage) -> &'static str {
+    if matches!(stage, Stage::EventIngest) { "" } else { " AND {previous} = 'done'" }
+}
+
 /// The oldest task of a shard that is in this status and ready, for a stage that takes files in any order.
-pub(crate) const OLDEST_READY: &str = "SELECT filename FROM pipeline_tracking {by_order}WHERE {status} = ?
-     AND {previous} = 'done' AND shard = ? ORDER BY filename LIMIT 1";
+pub(crate) fn oldest_ready(stage: Stage) -> String {
+    let select = format!(
+        "SELECT filename FROM pipeline_tracking {{by_order}}WHERE {{status}} = ?{} AND shard = ? ORDER BY filename LIMIT 1",
+        ready(stage)
+    );
+    for_stage(stage, &select)
+}
 
 /// The newest file before a name that a stage has finished in a shard: an index has status, status before and filename, or
 /// shard, status and filename, in this order.

@@ -28,12 +28,14 @@ pub(crate) const fn status_index(stage: Stage) -> &'static str {
     }
 }
 
-/// How many tasks of each shard were registered after a row: columns `shard`, `is_settled`, `tasks` and `last`.
-/// `{by_id}` is where a dialect says that it goes by the row's number, `{settled}` the moment before which no
-/// registration can still be on its way.
+/// How many tasks of each shard were registered after a row: columns `shard`, `is_settled`, `tasks` and `last`. Settled is
+/// what has a lower number than every row that a registration with a lower number may still come before.
+/// `{by_id}` is where a dialect says that it goes by the row's number, `{mark}` that row, and `{settled}` the moment before
+/// which no registration can still be on its way.
 pub(crate) const REGISTERED: &str =
-    "SELECT shard, created_at < {settled} AS is_settled, COUNT(*) AS tasks, MAX(id) AS last
-     FROM pipeline_tracking {by_id}WHERE id > ? GROUP BY shard, created_at < {settled}";
+    "SELECT shard, id < (SELECT COALESCE(MIN(id), 9223372036854775807) FROM pipeline_tracking {by_id}
+       WHERE id > {mark} AND created_at >= {settled}) AS is_settled, COUNT(*) AS tasks, MAX(id) AS last
+     FROM pipeline_tracking {by_id}WHERE id > {mark} GROUP BY shard, is_settled";
 
 /// How long a registration may be on its way, in milliseconds: a transaction is given up long before.
 pub(crate) const SETTLED_AFTER_MS: i64 = 120_000;

@@ -63,7 +63,8 @@ fn replay(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Res
         let values = named_params! {
             ":filename": key.file.as_str(), ":shard": key.shard.get(), ":lease_until": until, ":claim_id": claim.claim_id,
         };
-        claimed.extend(take(transaction, &update, values, &key, claim.stage, context)?);
+        let held = take(transaction, &update, values, &key, claim.stage, context)?;
+        claimed.extend(held.map(|task| Claimed { is_replay: true, ..task }));
     }
     Ok(claimed)
 }
@@ -274,6 +275,7 @@ fn take(
         attempt,
         shards_count: ShardCount::new(count).ok_or_else(|| Error::Broken(format!("shards_count holds {count}")))?,
         input,
+        is_replay: false,
     }))
 }
 

@@ -51,6 +51,11 @@ impl SqliteTracking {
         Ok(store)
     }
 
+    /// Opens the database for reading only.
+    pub(crate) async fn look(path: &Path, clock: Clock, policy: TrackingPolicy) -> Result<Self> {
+        Ok(Self { db: Db::look(path).await?, clock, policy, lease_ends: LeaseEnds::default() })
+    }
+
     /// The database is in this process, so its clock is ours.
     fn context(&self) -> Context {
         Context { now: self.clock.now(), policy: self.policy }

@@ -8,7 +8,7 @@ use super::{Context, claim, for_stage, read};
 use crate::base::db::sqlite::db::{count_column, file_name, moment_column, moment_text, optional_moment, shard_column};
 use crate::base::db::{Error, Result};
 use crate::base::moment::Moment;
-use crate::pipeline::apid::sql::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, OLDEST_READY};
+use crate::pipeline::apid::sql::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
 use crate::pipeline::apid::store::Askers;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Asked, Head, Lane};
@@ -20,17 +20,17 @@ pub(super) fn read(connection: &mut Connection, context: Context) -> Result<Prog
     let transaction = connection.transaction()?;
     let askers = askers(&transaction)?;
     let mut lanes = Vec::new();
-    for stage in Stage::EventIngest.later() {
-        for (shard, counts) in counts(&transaction, *stage)? {
+    for stage in Stage::ALL {
+        for (shard, counts) in counts(&transaction, stage)? {
             let mut lane = Lane {
-                stage: *stage,
+                stage,
                 shard,
                 waiting: counts.new,
                 under_way: counts.started,
                 failed: counts.failed,
                 head: None,
                 done_at: None,
-                asked: askers.of(*stage, shard),
+                asked: askers.of(stage, shard),
             };
             if lane.waiting + lane.under_way > 0 {
                 find_head(&transaction, &mut lane, context)?;
@@ -80,7 +80,9 @@ fn find_head(transaction: &Transaction<'_>, lane: &mut Lane, context: Context) -
     let Some(file) = found else {
         return Ok(());
     };
-    for before in [BEHIND_ALL, file.as_str()] {
+    // What is announced meanwhile says nothing of a file that is not.
+    let ends = [BEHIND_ALL, file.as_str()].into_iter().filter(|_| stage != Stage::EventIngest);
+    for before in ends {
         let done: Option<String> = transaction
             .prepare_cached(&for_stage(stage, &crate::pipeline::apid::sql::newest_done(stage)))?
             .query_row(params![shard.get(), before], |row| row.get(0))
@@ -101,7 +103,7 @@ fn oldest_ready(transaction: &Transaction<'_>, stage: Stage, shard: ShardId) -> 
     let mut oldest: Option<FileName> = None;
     for status in ["new", "started"] {
         let found: Option<String> = transaction
-            .prepare_cached(&for_stage(stage, OLDEST_READY))?
+            .prepare_cached(&for_stage(stage, &crate::pipeline::apid::sql::progress::oldest_ready(stage)))?
             .query_row(params![status, shard.get()], |row| row.get(0))
             .optional()?;
         let found = found.map(|name| file_name(&name, "filename")).transpose()?;
@@ -146,7 +148,11 @@ mod tests {
     fn progress_is_read_by_index() {
         let mut connection = Connection::open_in_memory().unwrap();
         crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
-        let mut selects = vec![HEAD.to_owned(), FINISHED_AT.to_owned(), for_stage(Stage::ShardSplitter, OLDEST_READY)];
+        let mut selects = vec![HEAD.to_owned(), FINISHED_AT.to_owned()];
+        for stage in [Stage::EventIngest, Stage::ShardSplitter] {
+            selects.push(for_stage(stage, &crate::pipeline::apid::sql::progress::oldest_ready(stage)));
+        }
+        selects.push(for_stage(Stage::EventIngest, &crate::pipeline::apid::sql::lanes(Stage::EventIngest)));
         for stage in Stage::EventIngest.later() {
             selects.extend([
                 for_stage(*stage, &crate::pipeline::apid::sql::lanes(*stage)),

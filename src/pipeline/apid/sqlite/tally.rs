@@ -35,7 +35,7 @@ fn open_tasks(stage: Stage) -> String {
 }
 
 fn statement() -> String {
-    REGISTERED.replace("{by_id}", "NOT INDEXED ").replace("{settled}", "?2").replace("id > ?", "id > ?1")
+    REGISTERED.replace("{by_id}", "NOT INDEXED ").replace("{settled}", "?2").replace("{mark}", "?1")
 }
 
 fn registered(transaction: &Transaction<'_>, mark: u64, context: Context) -> Result<Vec<NewTasks>> {

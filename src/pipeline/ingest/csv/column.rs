@@ -33,8 +33,9 @@ impl Column {
             (Some(at), None) => self.at = at,
             (Some(_), Some(_)) => faults.push(format!("the column '{}' stands twice in the header", self.name)),
             (None, _) => {
-                let hint = suggestion(&self.name, header.iter().map(String::as_str))
-                    .unwrap_or_else(|| format!("the columns are {}", header.join(", ")));
+                let names = || header.iter().map(String::as_str).filter(|name| !name.is_empty());
+                let hint = suggestion(&self.name, names())
+                    .unwrap_or_else(|| format!("the columns are {}", names().collect::<Vec<_>>().join(", ")));
                 faults.push(format!("there is no column '{}' in the table; {hint}", self.name));
             }
         }

@@ -65,6 +65,7 @@ impl<R: Read> BufRead for Events<R> {
                 self.line.clear();
             }
             self.tally.count(made);
+            self.tally.count_lines(row.number, row.lines);
         }
         Ok(&self.line[self.taken..])
     }

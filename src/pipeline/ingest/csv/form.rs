@@ -29,6 +29,9 @@ impl FileForm {
         let own = Self::default();
         let delimiter = byte(&mut section, "delimiter", own.delimiter, faults);
         let quote = byte(&mut section, "quote", own.quote, faults);
+        if delimiter == quote {
+            faults.push(format!("{} is the same character as delimiter", section.name("quote")));
+        }
         let header = section.flag("header", faults).unwrap_or(own.header);
         let encoding = section.text("encoding", faults).map_or(own.encoding, |label| {
             // Others may have the delimiter's byte within a character, so that it cannot be told apart.
@@ -52,10 +55,10 @@ impl FileForm {
 /// One character of one byte.
 fn byte(section: &mut Section<'_>, key: &'static str, default: u8, faults: &mut Faults) -> u8 {
     let read = |value: &toml::Value| match value.as_str()?.as_bytes() {
-        [byte] if byte.is_ascii() => Some(*byte),
+        [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Some(*byte),
         _ => None,
     };
-    section.typed(key, "one ASCII character, as in \",\" or \"\\t\"", read, faults).unwrap_or(default)
+    section.typed(key, "one ASCII character that ends no line, as in \",\" or \"\\t\"", read, faults).unwrap_or(default)
 }
 
 /// A character within a number.

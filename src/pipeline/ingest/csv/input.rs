@@ -1,6 +1,6 @@
 //! What is imported: event lines as they are, or a table with its map.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,11 @@ use crate::pipeline::ingest::import::Input;
 
 /// Bytes of a map that are read; a table named in its place must not fill the memory.
 const MAP_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Bytes by which a table is told from event lines: as many for a pipe that moves in small pieces as for a file.
+const START_BYTES: u64 = 8 * 1024;
+/// The byte order marks of UTF-16.
+const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
 /// The bytes of an input, unpacked.
 pub type Bytes = Box<dyn BufRead + Send>;
@@ -45,6 +50,9 @@ pub enum InputError {
         "{0}: this looks like CSV; give --map FILE, which says what its rows become (shopctl ingest --map-example prints one, docs/csv.md explains it)"
     )]
     NoMap(String),
+    /// It begins with a byte order mark of UTF-16.
+    #[error("{0}: this is UTF-16; convert it to UTF-8 first: iconv -f utf-16 -t utf-8 {0} > utf-8.csv")]
+    Utf16(String),
     /// The map cannot be used.
     #[error("the map {path} cannot be used:\n  {fault}")]
     Map {
@@ -83,14 +91,18 @@ pub fn open(from: &Path, map: Option<&Path>) -> Result<Opened, InputError> {
 /// Reads the first bytes of an input that is open, and the header if it is a table; `from` is its name in messages.
 ///
 /// # Errors
-/// [`InputError`] when it is a table without a map, or the map is not one for this table.
+/// [`InputError`] when it is a table without a map, is UTF-16, or the map is not one for this table.
 fn over(mut bytes: Bytes, from: &Path, map: Option<Map>) -> Result<EventLines, InputError> {
-    let Some(map) = map else {
-        if looks_like_csv(bytes.fill_buf()?) {
-            return Err(InputError::NoMap(from.display().to_string()));
-        }
-        return Ok(EventLines::Lines(bytes));
-    };
+    let mut start = Vec::new();
+    bytes.by_ref().take(START_BYTES).read_to_end(&mut start)?;
+    if UTF_16.iter().any(|mark| start.starts_with(mark)) {
+        return Err(InputError::Utf16(from.display().to_string()));
+    }
+    if map.is_none() && looks_like_csv(&start) {
+        return Err(InputError::NoMap(from.display().to_string()));
+    }
+    let bytes: Bytes = Box::new(Cursor::new(start).chain(bytes));
+    let Some(map) = map else { return Ok(EventLines::Lines(bytes)) };
     match Events::new(bytes, map) {
         Ok(events) => Ok(EventLines::Table(Box::new(events))),
         Err(TableError::Map(fault)) => Err(InputError::OtherTable { from: from.display().to_string(), fault }),
@@ -180,6 +192,36 @@ mod tests {
             "\u{1b}[2J,x\n",
         ] {
             assert!(!looks_like_csv(other.as_bytes()), "{other}");
+        }
+    }
+
+    /// Gives a byte at a time, as a slow pipe may.
+    struct Slow(&'static [u8]);
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut buffer[..1])
+        }
+    }
+
+    fn opened(bytes: &'static [u8]) -> Result<EventLines, InputError> {
+        over(Box::new(io::BufReader::new(Slow(bytes))), Path::new("-"), None)
+    }
+
+    #[test]
+    fn a_pipe_in_small_pieces_is_judged_like_a_file_and_lost_nothing() {
+        assert!(matches!(opened(b"order_id,sku\n1,A\n"), Err(InputError::NoMap(_))));
+        let lines = b"damaged, cut\n{\"event_type\":4}\n";
+        let mut read = Vec::new();
+        opened(lines).unwrap_or_else(|e| panic!("{e}")).read_to_end(&mut read).unwrap();
+        assert_eq!(read, lines);
+    }
+
+    #[test]
+    fn utf_16_is_refused_with_what_to_do() {
+        for bytes in [&b"\xff\xfea\0,\0b\0\n\0"[..], b"\xfe\xff\0a\0,\0b\0\n"] {
+            let Err(error) = opened(bytes) else { panic!("it is UTF-16") };
+            assert!(error.to_string().contains("convert it to UTF-8 first: iconv -f utf-16"), "{error}");
         }
     }
 }

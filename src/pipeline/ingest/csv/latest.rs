@@ -35,19 +35,29 @@ impl Latest {
         Self(memories)
     }
 
+    /// Whether any return looks for a purchase.
+    pub(super) fn is_used(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Notes a purchase.
     pub(super) fn note(&mut self, row: &Row<'_>, order: i64) {
         for memory in &mut self.0 {
-            // A purchase whose cells cannot be read is found by no return.
+            // A purchase whose cells are empty or cannot be read is found by no return.
             let Ok(key) = key_of(&memory.columns, row) else { continue };
             memory.note(key, order);
         }
     }
 
     /// The order of the latest purchase with the same texts.
-    pub(super) fn find(&self, columns: &[Column], row: &Row<'_>) -> Result<Option<i64>, String> {
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn find(&self, columns: &[Column], row: &Row<'_>) -> Result<i64, String> {
         let key = key_of(columns, row)?;
-        Ok(self.0.iter().find(|memory| memory.columns == columns).and_then(|memory| memory.find(key)))
+        let found = self.0.iter().find(|memory| memory.columns == columns).and_then(|memory| memory.find(key));
+        let names = || columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(" and ");
+        found.ok_or_else(|| format!("no purchase above has the same {}", names()))
     }
 }
 
@@ -64,8 +74,12 @@ impl Memory {
     }
 }
 
+/// Texts that are not there are not the same as others that are not: two cash sales are not of one customer.
 fn key_of(columns: &[Column], row: &Row<'_>) -> Result<i64, String> {
     let texts: Vec<_> = columns.iter().map(|column| row.text(column)).collect::<Result<_, _>>()?;
+    if let Some((column, _)) = columns.iter().zip(&texts).find(|(_, text)| text.is_empty()) {
+        return Err(format!("{} is empty, so no purchase can be found by it", column.name));
+    }
     Ok(hash63(texts.iter().map(AsRef::as_ref)))
 }
 

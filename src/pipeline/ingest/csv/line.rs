@@ -50,7 +50,10 @@ pub(super) fn write(row: &Row<'_>, map: &Map, latest: &mut Latest, out: &mut Vec
         return Made::Unmapped;
     }
     if let (Some(Kind::Purchase), Some(order)) = (draft.kind, draft.order) {
-        latest.note(row, order);
+        // A purchase that is refused for its shape is none that a return could name.
+        if latest.is_used() && accept::check(out.trim_ascii_end()).is_ok() {
+            latest.note(row, order);
+        }
     }
     draft.kind.map_or(Made::Unmapped, Made::Event)
 }
@@ -99,6 +102,9 @@ impl Draft {
         parts.extend(self.timestamp.as_ref().map(|time| format!("\"timestamp\":{time}")));
         parts.push(format!("\"row\":{}", row.number));
         if !self.faults.is_empty() {
+            if row.line != row.number {
+                parts.push(format!("\"line\":{}", row.line));
+            }
             parts.push(format!("\"unmapped\":{}", serde_json::Value::from(self.faults.clone())));
             parts.push(format!("\"cells\":{}", row.cells()));
         }

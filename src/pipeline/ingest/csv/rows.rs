@@ -9,6 +9,7 @@ use csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder};
 use encoding_rs::Encoding;
 use serde_json::{Value, json};
 
+use super::bounded::Bounded;
 use super::column::Column;
 use super::form::FileForm;
 
@@ -24,6 +25,9 @@ pub(super) struct Rows<R> {
     header: Vec<String>,
     /// Rows so far; the header counts as one.
     number: u64,
+    /// The line that the row begins in, from 1, and how many lines it has.
+    line: u64,
+    lines: u64,
     /// The first row was read for its columns, and is none of names.
     is_first_unread: bool,
 }
@@ -31,30 +35,14 @@ pub(super) struct Rows<R> {
 /// A row.
 pub(super) struct Row<'a> {
     pub(super) number: u64,
+    /// The line that it begins in, from 1: another one than its number where lines are empty or rows span several.
+    pub(super) line: u64,
+    /// How many lines it has.
+    pub(super) lines: u64,
     cells: &'a ByteRecord,
     encoding: &'static Encoding,
     /// How many cells it should have.
     width: usize,
-}
-
-/// An input with an allowance of bytes.
-struct Bounded<R> {
-    inner: R,
-    left: usize,
-    is_exceeded: bool,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            self.is_exceeded = true;
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let room = buffer.len().min(self.left);
-        let read = self.inner.read(&mut buffer[..room])?;
-        self.left -= read;
-        Ok(read)
-    }
 }
 
 impl<R: Read> Rows<R> {
@@ -63,15 +51,16 @@ impl<R: Read> Rows<R> {
     /// # Errors
     /// When the input cannot be read, or is empty.
     pub(super) fn new(input: R, form: &FileForm) -> io::Result<Self> {
-        let input = Bounded { inner: input, left: ROW_BYTES_MAX, is_exceeded: false };
         let mut builder = ReaderBuilder::new();
         builder.has_headers(false).flexible(true).delimiter(form.delimiter).quote(form.quote);
         let mut rows = Self {
-            reader: builder.from_reader(input),
+            reader: builder.from_reader(Bounded::new(input)),
             record: ByteRecord::new(),
             encoding: form.encoding,
             header: Vec::new(),
             number: 0,
+            line: 1,
+            lines: 1,
             is_first_unread: false,
         };
         if !rows.advance()? {
@@ -95,23 +84,25 @@ impl<R: Read> Rows<R> {
     /// The next row.
     ///
     /// # Errors
-    /// When the input cannot be read, or a row has too many bytes.
+    /// When the input cannot be read, a row has too many bytes, or the input ends within a quote.
     pub(super) fn next_row(&mut self) -> io::Result<Option<Row<'_>>> {
         if !std::mem::take(&mut self.is_first_unread) && !self.advance()? {
             return Ok(None);
         }
-        let (number, width) = (self.number, self.header.len());
-        Ok(Some(Row { number, cells: &self.record, encoding: self.encoding, width }))
+        let Self { number, line, lines, encoding, .. } = *self;
+        Ok(Some(Row { number, line, lines, cells: &self.record, encoding, width: self.header.len() }))
     }
 
     fn advance(&mut self) -> io::Result<bool> {
-        self.reader.get_mut().left = ROW_BYTES_MAX;
+        self.reader.get_mut().allow(ROW_BYTES_MAX);
         match self.reader.read_byte_record(&mut self.record) {
-            Ok(is_row) => {
-                self.number += u64::from(is_row);
-                Ok(is_row)
+            Ok(false) => Ok(false),
+            Ok(true) => {
+                self.number += 1;
+                self.locate();
+                if self.reader.get_ref().is_over() { Err(self.unclosed()) } else { Ok(true) }
             }
-            Err(_) if self.reader.get_ref().is_exceeded => {
+            Err(_) if self.reader.get_ref().is_exceeded() => {
                 let (row, line) = (self.number + 1, self.reader.position().line());
                 let why = format!(
                     "row {row} of the table (line {line}) has more than {ROW_BYTES_MAX} bytes: is a quote not closed?"
@@ -123,6 +114,25 @@ impl<R: Read> Rows<R> {
                 other => io::Error::other(format!("the table cannot be read: {other:?}")),
             }),
         }
+    }
+
+    /// Finds out in which lines the row stands. The parser's own line is where it stopped: behind the row's line feed,
+    /// or before it if the row ended with a carriage return. What ends with the input has no line feed of its own.
+    fn locate(&mut self) {
+        let (input, end) = (self.reader.get_ref(), self.reader.position());
+        let is_behind = !input.is_over() && end.byte().checked_sub(1).and_then(|at| input.byte(at)) == Some(b'\n');
+        let within = memchr::memchr_iter(b'\n', self.record.as_slice()).count() as u64;
+        self.line = end.line().saturating_sub(u64::from(is_behind) + within);
+        self.lines = 1 + within;
+    }
+
+    fn unclosed(&self) -> io::Error {
+        let (row, line) = (self.number, self.line);
+        let why = format!(
+            "row {row} of the table (line {line}) is not complete: the table ends within a quote; close the quote, or \
+             say file.quote in the map if this character quotes nothing"
+        );
+        io::Error::new(io::ErrorKind::InvalidData, why)
     }
 }
 
@@ -171,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_numbered_as_spreadsheets_do_and_lose_a_byte_order_mark() {
-        let mut rows = rows("\u{feff}A, B\r\n1,\" 2 \"\r\n\r\n\"x\ny\",\n".as_bytes());
+    fn rows_are_numbered_without_empty_lines_and_know_their_own_lines() {
+        let mut rows = rows("\u{feff}A, B\r\n1,\" 2 \"\r\n\r\n\"x\ny\",\n\n5,6\r\n7,8".as_bytes());
         assert_eq!(rows.header(), ["A", "B"]);
         let (mut a, mut b) = (Column::new("A"), Column::new("B"));
         let header = rows.header().to_vec();
@@ -181,9 +191,11 @@ mod tests {
         b.bind(&header, &mut faults);
         let mut seen = Vec::new();
         while let Some(row) = rows.next_row().unwrap() {
-            seen.push((row.number, row.text(&a).unwrap().into_owned(), row.text(&b).unwrap().into_owned()));
+            let cells = (row.text(&a).unwrap().into_owned(), row.text(&b).unwrap().into_owned());
+            seen.push((row.number, row.line, row.lines, cells));
         }
-        assert_eq!(seen, [(2, "1".into(), "2".into()), (3, "x\ny".into(), String::new())]);
+        let expected = [(2, 2, 1, ("1", "2")), (3, 4, 2, ("x\ny", "")), (4, 7, 1, ("5", "6")), (5, 8, 1, ("7", "8"))];
+        assert_eq!(seen, expected.map(|(row, line, lines, (a, b))| (row, line, lines, (a.to_owned(), b.to_owned()))));
         assert!(faults.is_empty(), "{faults:?}");
     }
 
@@ -195,5 +207,20 @@ mod tests {
         assert_eq!(rows.next_row().unwrap().map(|row| row.number), Some(2));
         let error = rows.next_row().map(|_| ()).unwrap_err().to_string();
         assert!(error.starts_with("row 3 of the table (line 3) has more than 1048576 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_table_that_ends_within_a_quote_is_an_error_that_names_its_row() {
+        for table in ["A,B\n1,2\n\n3,\"4\n5,6\n7,8\n", "A,B\r\n1,2\r\n\r\n3,\"4\r\n5,\"\"6", "A,B\n1,2\n\n3,\""] {
+            let mut rows = rows(table.as_bytes());
+            assert_eq!(rows.next_row().unwrap().map(|row| row.number), Some(2));
+            let error = rows.next_row().map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with("row 3 of the table (line 4) is not complete"), "{error}");
+        }
+        for table in ["A,B\n3,\"4\"", "A,B\n3,\"4\"\"\"", "A,B\n3,4\r", "A,B\n3,\"4\"x\n\n", "A,B\n3,"] {
+            let mut rows = rows(table.as_bytes());
+            assert_eq!(rows.next_row().unwrap().map(|row| (row.number, row.line)), Some((2, 2)), "{table:?}");
+            assert!(rows.next_row().unwrap().is_none(), "{table:?}");
+        }
     }
 }

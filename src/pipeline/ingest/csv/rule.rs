@@ -9,7 +9,7 @@ use super::field::{Field, KINDS, NAMES, fields_of, form_of};
 use super::number::{self, Marks};
 use super::rows::Row;
 use super::section::{Faults, Section, suggestion};
-use super::source::Source;
+use super::source::{Source, UNTRIMMED};
 use crate::pipeline::event::Kind;
 
 /// A rule.
@@ -122,7 +122,11 @@ fn event_of(section: &Section<'_>, name: &str, common: &Common<'_>, own: &Common
         // Faults of what holds for every rule are noted once, where it stands.
         let mut unheard = Faults::new();
         let heard = if path == "fields" { &mut unheard } else { &mut *faults };
-        fields.push((*field, Source::read(&format!("{path}.{}", field.name), value, form_of(field.name), heard)));
+        let source = Source::read(&format!("{path}.{}", field.name), value, form_of(field.name), heard);
+        if source.latest().is_some() && kind != Kind::Return {
+            faults.push(format!("{}: only a return has the order_id of a purchase above", section.name("fields")));
+        }
+        fields.push((*field, source));
     }
     Then::Event { kind, fields }
 }
@@ -143,6 +147,14 @@ impl Condition {
             below: section.typed("below", "a number", number, faults),
             above: section.typed("above", "a number", number, faults),
         };
+        let exact = condition.is.iter().chain(&condition.is_not).flatten();
+        for text in exact.filter(|text| text.trim() != text.as_str()) {
+            faults.push(format!(
+                "{}: '{}' stands in no cell: {UNTRIMMED}",
+                section.name("column"),
+                text.escape_debug()
+            ));
+        }
         let tests = ["is", "is_not", "prefix", "empty", "below", "above"];
         if !tests.iter().any(|test| section.has(test)) {
             faults.push(format!("{} needs one of {}", section.name("column"), tests.join(", ")));

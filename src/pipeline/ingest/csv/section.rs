@@ -85,12 +85,17 @@ impl<'a> Section<'a> {
     }
 }
 
+/// Letters of a name that is too short to be told from another one by a letter.
+const SHORT_NAME: usize = 2;
+
 /// What was probably meant.
 pub(super) fn suggestion<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
     // A third of the letters may differ: more than that is another word.
+    let letters = wrong.chars().count();
+    let allowed = if letters <= SHORT_NAME { 0 } else { 1 + letters / 3 };
     let distance = |name: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &wrong.to_lowercase());
-    let nearest = names.map(|name| (distance(name), name)).min()?;
-    (nearest.0 <= 1 + wrong.chars().count() / 3).then(|| format!("did you mean {}?", nearest.1))
+    let nearest = names.filter(|name| !name.is_empty()).map(|name| (distance(name), name)).min()?;
+    (nearest.0 <= allowed).then(|| format!("did you mean {}?", nearest.1))
 }
 
 /// What a value is, in the words of a message.

@@ -12,6 +12,9 @@ use super::number::{self, Marks};
 use super::rows::Row;
 use super::section::{Faults, Section, what};
 
+/// Why a text with white space around it stands in no cell.
+pub(super) const UNTRIMMED: &str = "white space around a cell is not part of it";
+
 /// A source and what is done with it.
 #[derive(Debug, Default)]
 pub(super) struct Source {
@@ -101,6 +104,17 @@ impl Source {
         if self.hash && (self.values.is_some() || self.abs) {
             fault("hash", "hash goes neither with values nor with abs");
         }
+        if self.abs && self.values.is_some() {
+            fault("abs", "abs does nothing to what stands in values");
+        }
+        if !matches!(self.from, From::Columns(_)) {
+            for key in ["default", "values", "abs", "hash"].into_iter().filter(|key| section.has(key)) {
+                fault(key, "this is for column and columns, and does nothing here");
+            }
+        }
+        for text in self.values.iter().flat_map(BTreeMap::keys).filter(|text| text.trim() != *text) {
+            fault("values", &format!("'{}' stands in no cell: {UNTRIMMED}", text.escape_debug()));
+        }
         let is_order = section.name("").ends_with("order_id.");
         if matches!(self.from, From::LatestPurchase(_)) && !is_order {
             fault("latest_purchase", "only an order_id is that of a purchase");
@@ -138,10 +152,8 @@ impl Source {
         let columns = match &self.from {
             From::Constant(json) => return Ok(Some(json.clone())),
             From::LatestPurchase(columns) => {
-                let found = latest.find(columns, row).map_err(unreadable)?;
-                let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-                let why = format!("no purchase above has the same {}", names.join(" and "));
-                return found.map(|order| Some(order.to_string())).ok_or(Unmapped { json: None, why });
+                let found = latest.find(columns, row).map(|order| Some(order.to_string()));
+                return found.map_err(|why| Unmapped { json: None, why });
             }
             From::Columns(columns) => columns,
         };

@@ -14,6 +14,10 @@ pub struct Tally {
     pub events: [u64; 5],
     /// Those that could not be mapped: lines that are refused later.
     pub unmapped: u64,
+    /// Those that span several lines of the file.
+    pub spanning: u64,
+    /// Lines of the longest of them, and its number.
+    longest: (u64, u64),
     /// Those that were left out, by the rule; nothing for rules that make events.
     skipped: Vec<Option<(String, u64)>>,
 }
@@ -21,7 +25,7 @@ pub struct Tally {
 impl Tally {
     pub(super) fn new(skips: Vec<Option<String>>) -> Self {
         let skipped = skips.into_iter().map(|why| why.map(|why| (why, 0))).collect();
-        Self { rows: 0, events: [0; 5], unmapped: 0, skipped }
+        Self { rows: 0, events: [0; 5], unmapped: 0, spanning: 0, longest: (0, 0), skipped }
     }
 
     pub(super) fn count(&mut self, made: Made) {
@@ -34,6 +38,14 @@ impl Tally {
                     *rows += 1;
                 }
             }
+        }
+    }
+
+    /// Counts the lines of a row.
+    pub(super) fn count_lines(&mut self, row: u64, lines: u64) {
+        self.spanning += u64::from(lines > 1);
+        if lines > self.longest.0 {
+            self.longest = (lines, row);
         }
     }
 
@@ -57,6 +69,14 @@ impl fmt::Display for Tally {
             parts.push(format!("{rows} left out ({})", skips.join(", ")));
         }
         write!(f, "{} rows", self.rows)?;
-        if parts.is_empty() { Ok(()) } else { write!(f, " = {}", parts.join(" + ")) }
+        if !parts.is_empty() {
+            write!(f, " = {}", parts.join(" + "))?;
+        }
+        let (lines, row) = self.longest;
+        match self.spanning {
+            0 => Ok(()),
+            1 => write!(f, "; 1 row spans {lines} lines (row {row}): is a quote not closed?"),
+            rows => write!(f, "; {rows} rows span several lines, row {row} {lines} of them: is a quote not closed?"),
+        }
     }
 }

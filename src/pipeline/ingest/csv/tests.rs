@@ -34,6 +34,26 @@ fn faults(text: &str) -> Vec<String> {
     }
 }
 
+/// The same with returns that look for their purchases, among shops of the table.
+fn with_returns() -> Map {
+    let rule = r#"
+[[rule]]
+when = { column = "kind", is = "back" }
+event = "return"
+fields.order_id = { latest_purchase = ["who", "good"] }
+[[rule]]
+"#;
+    map(&SHORT.replacen("[[rule]]", rule, 1))
+}
+
+/// What a table becomes by [`with_returns`], and how it is counted.
+fn returned(rows: &str) -> (Vec<Value>, String) {
+    let table = format!("at,order,good,qty,price,kind,who\n{rows}");
+    let mut events = Events::new(table.as_bytes(), with_returns()).unwrap();
+    let lines = events.by_ref().lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    (lines, events.tally().to_string())
+}
+
 fn lines(map_text: &str, table: &[u8]) -> (Vec<String>, Tally) {
     let mut events = Events::new(table, map(map_text)).unwrap();
     let lines = events.by_ref().lines().map(Result::unwrap).collect();
@@ -204,6 +224,88 @@ event = "price_change"
         lines[1]
     );
     assert_eq!(tally.to_string(), "3 rows = 1 price_change + 1 shop_status + 1 left out (too dear 1)");
+}
+
+const AT: &str = "2026-01-01T10:00:03Z";
+
+#[test]
+fn a_return_is_of_no_unknown_persons_sale() {
+    let (lines, tally) = returned(&format!("{AT},7,9,1,2,sale,\n{AT},,9,1,2,back,\n{AT},,9,1,2,back,Ann\n"));
+    assert_eq!(tally, "3 rows = 1 purchase + 2 that cannot be mapped");
+    assert_eq!(lines[1]["unmapped"][0], "order_id: who is empty, so no purchase can be found by it");
+    assert_eq!(lines[2]["unmapped"][0], "order_id: no purchase above has the same who and good");
+    assert!(lines[1]["payload"].get("order_id").is_none(), "{}", lines[1]);
+}
+
+#[test]
+fn a_return_is_of_no_purchase_that_is_refused_for_its_shape() {
+    let rows = format!("{AT},7,9,1,2,sale,Ann\n{AT},8,9,0,2,sale,Ann\n{AT},,9,1,2,back,Ann\n");
+    let (lines, _) = returned(&rows);
+    assert!(accept::check(lines[1].to_string().as_bytes()).is_err(), "{}", lines[1]);
+    assert_eq!(lines[2]["payload"]["order_id"], 7, "{}", lines[2]);
+}
+
+#[test]
+fn rows_that_span_lines_are_counted_and_lines_are_told_where_they_are_not_the_rows() {
+    let said = |table: &str| {
+        let (lines, tally) = lines(SHORT, format!("at,order,good,qty,price\n{table}").as_bytes());
+        (lines, tally.to_string())
+    };
+    let (lines, tally) = said(&format!("{AT},1,2,3,\"4\n{AT},1,2,3,4\n{AT},1,2,3,\"\n{AT},x,2,3,4\n"));
+    assert_eq!(tally, "2 rows = 2 that cannot be mapped; 1 row spans 3 lines (row 2): is a quote not closed?");
+    assert!(lines[0].contains(r#""row":2,"unmapped""#), "{}", lines[0]);
+    assert!(lines[1].contains(r#""row":3,"line":5,"unmapped""#), "{}", lines[1]);
+    let (_, tally) = said(&format!("{AT},1,2,3,\"4\n\"\n{AT},1,2,3,\"\n\n4\"\n{AT},1,2,3,4\n"));
+    assert_eq!(tally, "3 rows = 3 purchase; 2 rows span several lines, row 3 3 of them: is a quote not closed?");
+}
+
+#[test]
+fn what_has_no_effect_is_a_fault() {
+    let text = r#"
+file = { delimiter = ";", quote = ";" }
+[time]
+column = "at"
+[fields]
+order_id = { latest_purchase = ["who"], hash = true }
+shop_id = { value = 1, default = 2 }
+qty = { column = "qty", abs = true, values = { " one" = 1 } }
+good_id = "good"
+user_id = { value = 1, values = { "x" = 2 }, abs = true }
+[[rule]]
+when = { column = "kind", is = "sale " }
+event = "purchase"
+"#;
+    let said = faults(text).join("\n");
+    for part in [
+        "file.quote is the same character as delimiter",
+        "fields.order_id.hash: this is for column and columns, and does nothing here",
+        "fields.shop_id.default: this is for column and columns",
+        "fields.qty.abs: abs does nothing to what stands in values",
+        "fields.qty.values: ' one' stands in no cell",
+        "fields.user_id.values: this is for",
+        "fields.user_id.abs: this is for",
+        "rule 1.when.column: 'sale ' stands in no cell",
+        "rule 1.fields: only a return has the order_id of a purchase above",
+    ] {
+        assert!(said.contains(part), "{part}\nis not in\n{said}");
+    }
+    let said = faults("[file]\ndelimiter = \"\\n\"\nquote = \"\\r\"\n").join("\n");
+    assert!(said.contains("file.delimiter is the text \"\\n\", not one ASCII character that ends no line"), "{said}");
+    assert!(said.contains("file.quote is the text \"\\r\""), "{said}");
+}
+
+#[test]
+fn names_that_are_empty_or_short_are_no_suggestions() {
+    for (header, hint) in
+        [("at,order,good,qty,,pricing", "the columns are at, order, good, qty, pricing"), ("x,,", "the columns are x")]
+    {
+        let text = SHORT.replace("\"price\"", "\"p\"");
+        let Err(TableError::Map(MapError::Faults(faults))) = Events::new(header.as_bytes(), map(&text)) else {
+            panic!("it has no such columns");
+        };
+        let said = format!("there is no column 'p' in the table; {hint}");
+        assert!(faults.contains(&said), "{said}\nis not in\n{faults:?}");
+    }
 }
 
 proptest! {

@@ -42,6 +42,7 @@ struct Refused {
 #[derive(serde::Deserialize)]
 struct Origin {
     row: Option<u64>,
+    line: Option<u64>,
     #[serde(default)]
     unmapped: Vec<String>,
 }
@@ -76,10 +77,12 @@ fn check(line: &[u8]) -> Result<(), Reject> {
 /// Where a line came from, and what was wrong there.
 fn origin(number: u64, line: &[u8]) -> String {
     let said = serde_json::from_slice::<Origin>(line).ok();
-    let Some((row, why)) = said.and_then(|said| Some((said.row?, said.unmapped.join("; ")))) else {
+    let Some((row, said)) = said.and_then(|said| Some((said.row?, said))) else {
         return format!("line {number}");
     };
-    if why.is_empty() { format!("row {row}") } else { format!("row {row}: {why}") }
+    let line = said.line.map(|line| format!(" (line {line} of the table)")).unwrap_or_default();
+    let why = said.unmapped.join("; ");
+    if why.is_empty() { format!("row {row}{line}") } else { format!("row {row}{line}: {why}") }
 }
 
 impl Trial {

@@ -37,7 +37,7 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(folder: &Folder, databases: &Databases) -> Self {
-        let databases = databases.embedded.iter().map(|(_, path)| path.clone()).collect();
+        let databases = databases.places.iter().cloned().collect();
         Self { root: folder.path().to_owned(), databases, others: 0 }
     }
 
@@ -100,6 +100,25 @@ fn is_temporary(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_that_appears_on_the_way_is_no_plain_file() {
+        let shared = tempfile::tempdir().unwrap();
+        let databases = Databases { places: vec![shared.path().join("db.sqlite")], ..Databases::default() };
+        let mut walk = Walk::new(&Folder::new(shared.path()), &databases);
+        for name in ["db.sqlite", "db.sqlite-wal", "db.sqlite-shm", "a.txt"] {
+            std::fs::write(shared.path().join(name), name).unwrap();
+        }
+        let mut met = Vec::new();
+        walk.all(&mut |one| {
+            if let Met::File(relative, _) = one {
+                met.push(relative.to_owned());
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(met, ["a.txt"]);
+    }
 
     #[test]
     fn what_is_made_on_the_way_is_met_with_what_it_was_made_from() {

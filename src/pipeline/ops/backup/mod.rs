@@ -1,8 +1,9 @@
 //! Backups of a shared folder with its embedded databases, made while roles run, and put back.
 //!
 //! **The order makes the set consistent.** Each part is at least as new as what the parts before it claim: the tracking
-//! database, the shard databases, the workers' states, the accounts, the orders, then the files. A task that is done
-//! in the tracking database has its rows; a decision in a state has its money; a file that a task waits for is there.
+//! database, the shard databases, the workers' states, the orders, the accounts, then the files. A task that is done
+//! in the tracking database has its rows; a decision in a state and an accepted order have their money (a debit without
+//! its order is harmless: its key repeats its outcome); a file that a task waits for is there.
 //! What was done meanwhile is done again after a restore, and recognised. Roles clear no file while a backup is made
 //! ([`super::super::files::hold`]), so that the last part has all files of the first.
 //!
@@ -14,6 +15,7 @@ mod manifest;
 pub mod restore;
 mod room;
 pub mod servers;
+mod spools;
 pub mod take;
 
 use std::fmt;
@@ -75,17 +77,17 @@ pub enum Database {
     Shard(ShardId),
     /// A worker's state.
     Worker(ShardId),
-    /// The accounts.
-    Balance,
     /// The order directory and the early returns.
     Cache,
+    /// The accounts.
+    Balance,
 }
 
 impl Database {
     /// All databases that there may be, in the order of a backup.
     fn all() -> impl Iterator<Item = Self> {
         let (shards, workers) = (ShardId::all().map(Self::Shard), ShardId::all().map(Self::Worker));
-        [Self::Tracking].into_iter().chain(shards).chain(workers).chain([Self::Balance, Self::Cache])
+        [Self::Tracking].into_iter().chain(shards).chain(workers).chain([Self::Cache, Self::Balance])
     }
 
     /// Where the settings have it.
@@ -149,12 +151,14 @@ impl<'de> Deserialize<'de> for Database {
 }
 
 /// The databases of the settings.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Databases {
     /// Those in files that are there, in the order of a backup.
     embedded: Vec<(Database, PathBuf)>,
     /// Those on servers.
     servers: Vec<(Database, Server)>,
+    /// The files of all embedded ones, there or not: none is ever copied as a plain file.
+    places: Vec<PathBuf>,
 }
 
 impl Databases {
@@ -164,6 +168,7 @@ impl Databases {
             match database.place(settings, folder)? {
                 StoreUrl::Sqlite(path) => {
                     let path = resolve(&path);
+                    found.places.push(path.clone());
                     if artifact::is_there(&path)? {
                         found.embedded.push((database, path));
                     }
@@ -187,4 +192,17 @@ fn size(path: &Path) -> Result<u64, Error> {
     let log = Path::new(&log);
     let log_bytes = if artifact::is_there(log)? { artifact::size(log)? } else { 0 };
     Ok(artifact::size(path)?.saturating_add(log_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accounts_are_copied_last_and_the_orders_after_the_workers() {
+        let order: Vec<String> = Database::all().map(|database| database.to_string()).collect();
+        assert_eq!(order[0], "tracking");
+        assert!(order[order.len() - 3].starts_with("worker-"), "{order:?}");
+        assert_eq!(order[order.len() - 2..], ["cache", "balance"]);
+    }
 }

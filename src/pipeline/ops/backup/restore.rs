@@ -4,11 +4,12 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use super::manifest::{self, Header, Part};
-use super::{Database, Databases, Error, FILES, room};
+use super::{Database, Databases, Error, FILES, room, spools};
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
 use crate::base::db::{Server, StoreUrl};
 use crate::base::shutdown::Stop;
+use crate::pipeline::addresses;
 use crate::pipeline::claim::driver::random_id;
 use crate::pipeline::files::artifact::{self, Kind};
 use crate::pipeline::files::folder::{Folder, resolve};
@@ -142,22 +143,42 @@ impl<'a> Restore<'a> {
         Ok(servers)
     }
 
-    /// Whether it can be put back now: nothing runs on the shared folder, and what is there may be moved aside.
+    /// What stands in the way of putting it back now, as far as can be seen without touching anything.
     ///
     /// # Errors
-    /// [`Error`] with what stands in the way.
-    pub fn check(&self, force: bool) -> Result<(), Error> {
-        self.prepare(force).map(drop)
+    /// [`Error`] when the place of the shared folder cannot be looked at.
+    pub fn obstacles(&self, force: bool) -> Result<Vec<String>, Error> {
+        let mut found = Vec::new();
+        if self.target()? == Target::Used && !force {
+            found.push(self.not_empty());
+        }
+        if !addresses::noted(self.settings).is_empty() {
+            found.push(format!("roles run on {}, or were killed there: stop them first", self.folder.path().display()));
+        }
+        if let Err(e) = room::require(self.folder.path(), self.bytes) {
+            found.push(e.to_string());
+        }
+        Ok(found)
+    }
+
+    /// Event files of the folder that was moved aside that must not be put back: their lines are in a restored spool.
+    ///
+    /// # Errors
+    /// [`Error`] when the two cannot be compared.
+    pub fn spooled_again(&self, aside: &Path) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+        Ok(spools::delivered(self.folder.path(), aside)?)
+    }
+
+    fn not_empty(&self) -> String {
+        let shared = self.folder.path().display();
+        format!("{shared} is not empty: --force moves it aside, or name another folder with --set shared.dir=FOLDER")
     }
 
     fn prepare(&self, force: bool) -> Result<(Target, Option<Held>), Error> {
         let target = self.target()?;
         let held = if target == Target::Absent { None } else { Some(self.keep_roles_away()?) };
         if target == Target::Used && !force {
-            return Err(Error::Failed(format!(
-                "{} is not empty: --force moves it aside, or name another folder with --set shared.dir=FOLDER",
-                self.folder.path().display()
-            )));
+            return Err(Error::Failed(self.not_empty()));
         }
         room::require(self.folder.path(), self.bytes)?;
         Ok((target, held))
@@ -208,15 +229,32 @@ impl<'a> Restore<'a> {
         }
         let aside = self.beside(&format!("before-restore-{}", FileName::of(clock.now())));
         match artifact::swap(&staging, root) {
-            Ok(()) => artifact::relocate(&staging, &aside)?,
+            // The backup is in its place: what is left is a name.
+            Ok(()) => {
+                if let Err(e) = artifact::relocate(&staging, &aside) {
+                    log::warn!("the folder that was there keeps the name {}: {e}", staging.display());
+                    return Ok(Some(staging));
+                }
+            }
             // The file system knows no exchange. A crash in between leaves both under other names, and nothing lost.
             Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
                 artifact::relocate(root, &aside).map_err(|e| self.of_swap(e, &staging))?;
-                artifact::take_name(&staging, root)?;
+                artifact::take_name(&staging, root).map_err(|e| self.put_aside_back(e, &aside, &staging))?;
             }
             Err(e) => return Err(self.of_swap(e, &staging)),
         }
         Ok(Some(aside))
+    }
+
+    fn put_aside_back(&self, error: std::io::Error, aside: &Path, staging: &Path) -> Error {
+        let failure = self.of_swap(error, staging);
+        match artifact::relocate(aside, self.folder.path()) {
+            Ok(()) => failure,
+            Err(e) => add_to(
+                failure,
+                &format!("the folder that was there is {} and could not be moved back: {e}", aside.display()),
+            ),
+        }
     }
 
     fn of_swap(&self, error: std::io::Error, staging: &Path) -> Error {

@@ -1,6 +1,7 @@
 //! Makes a backup, in the order that the parent module gives.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::base::clock::Clock;
 use crate::base::config::Settings;
 use crate::base::db::Server;
 use crate::base::shutdown::Stop;
+use crate::pipeline::addresses;
 use crate::pipeline::files::folder::{Folder, resolve};
 use crate::pipeline::files::{artifact, hold};
 use crate::pipeline::work::Worker;
@@ -106,7 +108,11 @@ impl<'a> Backup<'a> {
     /// # Errors
     /// [`Error`]; the folder has no manifest then.
     pub fn make(self, clock: &Clock) -> Result<Extent, Error> {
-        self.require_no_worker_beside_servers()?;
+        let Some(_running) = hold::while_running(self.folder.path()) else {
+            let shared = self.folder.path().display();
+            return Err(Error::TryLater(format!("a restore works on {shared}: make the backup when it is over")));
+        };
+        let _stopped = self.keep_workers_away()?;
         let held = hold::against_clearing(&self.folder, self.stop)?;
         room::require(&self.dir, self.extent()?.bytes)?;
         artifact::create_folder(&self.dir)?;
@@ -118,6 +124,10 @@ impl<'a> Backup<'a> {
         let before: Vec<&str> = held.iter().map(|(name, _)| name.as_str()).collect();
         if hold::own_folders(&self.folder)? != before {
             let why = "a role ran here for the first time meanwhile; make another backup";
+            return Err(Error::TryLater(why.to_owned()));
+        }
+        if Databases::of(self.settings, &self.folder)? != self.databases {
+            let why = "a database was made or removed meanwhile; make another backup";
             return Err(Error::TryLater(why.to_owned()));
         }
         made.writer.publish(&self.dir)?;
@@ -138,17 +148,27 @@ impl<'a> Backup<'a> {
     }
 
     /// Dumps of servers are made before this backup. A worker that ran on would leave decisions in its state whose
-    /// money is in no dump.
-    fn require_no_worker_beside_servers(&self) -> Result<(), Error> {
+    /// money is in no dump, and a sender would report rows as delivered that are in none. Answers what keeps workers
+    /// away; without servers that is nothing.
+    fn keep_workers_away(&self) -> Result<Vec<File>, Error> {
+        let mut held = Vec::new();
+        if self.databases.servers.is_empty() {
+            return Ok(held);
+        }
+        let stop = "stop every shard-worker and mysql-sender, dump the databases on servers, then make the backup";
         for (database, path) in &self.databases.embedded {
-            let is_state = matches!(database, Database::Worker(_)) && !self.databases.servers.is_empty();
-            if is_state && Worker::hold_state(path, true)?.is_none() {
-                return Err(Error::TryLater(format!(
-                    "{database} runs: stop every shard-worker and mysql-sender, dump the databases on servers, then make the backup"
-                )));
+            if matches!(database, Database::Worker(_)) {
+                let lock = Worker::hold_state(path, true)?;
+                held.push(lock.ok_or_else(|| Error::TryLater(format!("{database} runs: {stop}")))?);
             }
         }
-        Ok(())
+        let senders = addresses::noted(self.settings).into_iter();
+        match senders.map(|noted| noted.identity.role).find(|role| role == "mysql-sender" || role == "shard-worker") {
+            Some(role) => {
+                Err(Error::TryLater(format!("{role} runs, or was killed and left its address in run/: {stop}")))
+            }
+            None => Ok(held),
+        }
     }
 
     fn require_time(&self) -> Result<(), Error> {
@@ -303,6 +323,32 @@ mod tests {
         made.writer.publish(&dir).unwrap();
         assert_eq!(parts(&dir), [format!("shared/{event_file}"), "shared/events/spool/b.spool".to_owned()]);
         assert!(!dir.join("shared/events/spool/a.spool").exists());
+    }
+
+    #[test]
+    fn no_backup_is_made_while_a_restore_works() {
+        let temp = tempfile::tempdir().unwrap();
+        let shared = temp.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        let (settings, stop) = (settings(&shared), Stop::new());
+        let backup = Backup::new(&settings, &stop, &temp.path().join("backup")).unwrap();
+        let _restore = hold::against_roles(&shared).unwrap().unwrap();
+        assert!(matches!(backup.make(&Clock::System), Err(Error::TryLater(_))));
+    }
+
+    #[test]
+    fn a_database_that_appeared_meanwhile_ends_the_backup() {
+        let temp = tempfile::tempdir().unwrap();
+        let shared = temp.path().join("shared");
+        std::fs::create_dir(&shared).unwrap();
+        let (settings, stop) = (settings(&shared), Stop::new());
+        let dir = temp.path().join("backup");
+        let backup = Backup::new(&settings, &stop, &dir).unwrap();
+        let place = backup.databases.places[0].clone();
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(place, "").unwrap();
+        assert!(matches!(backup.make(&Clock::System), Err(Error::TryLater(_))));
+        assert!(!dir.join(NAME).exists());
     }
 
     #[test]

@@ -113,8 +113,12 @@ pub struct PortFact {
 pub enum Holder {
     /// Nothing.
     Free,
-    /// A role of shopctl of this version.
+    /// A role of shopctl of this version, which has noted its address in the shared folder.
     Role(String),
+    /// A role of shopctl that has noted nothing there: its name, where it tells that, and its version.
+    Stranger(String),
+    /// A process of shopctl that does not answer.
+    Still(u32),
     /// Something else: process id and name, where the system tells.
     Foreign(Option<(u32, String)>),
     /// It may not be taken.

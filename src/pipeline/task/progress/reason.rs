@@ -12,6 +12,11 @@ const RUNBOOK: &str = "docs/runbook.md#stuck-worker";
 /// Why the next task of a stage is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
+    /// The file was registered, and event-ingest did not announce it yet.
+    NotAnnounced {
+        /// How long ago it was registered, in milliseconds.
+        ago_ms: i64,
+    },
     /// A worker is at it, and its lease lasts.
     UnderWay,
     /// The worker that asks for these tasks is at another one.
@@ -59,6 +64,9 @@ pub enum Reason {
 pub(super) fn of(progress: &Progress, lane: &Lane) -> Option<Reason> {
     let head = lane.head.as_ref()?;
     let (now, view) = (progress.now, &head.view);
+    if lane.stage == Stage::EventIngest {
+        return Some(Reason::NotAnnounced { ago_ms: ms_since(view.created_at, now) });
+    }
     if !head.is_workable(lane.stage) {
         return Some(behind(head, lane.stage));
     }
@@ -111,6 +119,9 @@ impl Reason {
     /// The reason in one sentence.
     pub fn text(&self, stage: Stage) -> String {
         match self {
+            Self::NotAnnounced { ago_ms } => {
+                format!("it was registered {} ago, and event-ingest has not announced it", span(*ago_ms))
+            }
             Self::UnderWay => "a worker is at it".to_owned(),
             Self::WorkerElsewhere => "its worker is at a task of another shard".to_owned(),
             Self::Behind { file, stage, status } => format!("waits for {file}, which is {status} at {stage}"),
@@ -144,6 +155,10 @@ impl Reason {
                 let commands = if repair.class == Class::StateLost { repair.commands } else { Vec::new() };
                 return Some(Repair { commands, ..repair });
             }
+            Self::NotAnnounced { .. } => (
+                "start event-ingest: it announces files again; if the event file is gone, put it back from a backup first",
+                vec!["shopctl ingest --once".to_owned()],
+            ),
             Self::LeaseOver { .. } => ("the worker stands still or its machine is gone; start it again", Vec::new()),
             Self::NoWorker { .. } => ("no process works on this stage; start it, or read its log", Vec::new()),
             Self::PlainStart { .. } => (

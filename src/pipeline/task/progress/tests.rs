@@ -125,6 +125,24 @@ fn a_file_that_an_earlier_stage_has_is_that_stages_matter() {
 }
 
 #[test]
+fn a_file_that_is_registered_and_not_announced_is_stuck_after_two_leases() {
+    let registered = |ago: i64| {
+        let mut head = ready(ago);
+        head.view.statuses = [Status::New; 4];
+        head.ready_at = None;
+        Lane { stage: Stage::EventIngest, ..lane(head, None) }
+    };
+    assert_eq!(told(registered(2000)).0, Health::Well);
+    let (health, reason) = told(registered(5001));
+    let reason = reason.unwrap();
+    assert_eq!(health, Health::Stuck);
+    let text = reason.text(Stage::EventIngest);
+    assert_eq!(text, "it was registered 5 s ago, and event-ingest has not announced it");
+    let key = crate::pipeline::task::TaskKey { file: "20250101000000".parse().unwrap(), shard: shard(0) };
+    assert_eq!(reason.repair(&key, Stage::EventIngest).unwrap().commands, ["shopctl ingest --once"]);
+}
+
+#[test]
 fn a_worker_at_another_shard_comes_back() {
     let mut other = lane(claimed(9000, 5000, 500), Some(5000));
     other.shard = shard(1);

@@ -242,6 +242,7 @@ impl ClaimedItem {
             attempt: self.attempt,
             shards_count: ShardCount::new(self.shards_count.into())?,
             input: self.input,
+            is_replay: false,
         })
     }
 }

@@ -1,13 +1,14 @@
 //! What was left behind in the shared folder, and what its tasks wait for.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
+use crate::pipeline::addresses::Noted;
 use crate::pipeline::apid::store::{Tracking, for_each_file};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
@@ -15,17 +16,18 @@ use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::doctor::facts::OrphanFacts;
 use crate::pipeline::task::{FileName, FileView, ShardView, Stage, Status};
 
-/// Where roles note their addresses, below the shared folder.
-const RUN: &str = "run";
-/// Bytes of a note.
-const NOTE_BYTES_MAX: u64 = 4096;
 /// The longest that a role may take to let us in.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Folders below those of the roles that hold files being written.
 const BELOW: [&str; 7] = ["", "rejects", "imports", "redrives", "spool", "undelivered", "state/kept"];
 
 /// Looks through the folders, and through the tracking database where there is one.
-pub async fn orphans(settings: &Settings, clock: &Clock, tracking: Option<&dyn Tracking>) -> OrphanFacts {
+pub async fn orphans(
+    settings: &Settings,
+    clock: &Clock,
+    tracking: Option<&dyn Tracking>,
+    noted: &[Noted],
+) -> OrphanFacts {
     let folder = Folder::new(&settings.shared.dir);
     let mut facts = OrphanFacts::default();
     let lease_ms = i64::try_from(settings.pipeline.lease.as_millis()).unwrap_or(i64::MAX / 2);
@@ -36,8 +38,8 @@ pub async fn orphans(settings: &Settings, clock: &Clock, tracking: Option<&dyn T
             facts.unread = Some(e.to_string());
         }
     }
-    if let Err(e) = look_at_addresses(&folder, &mut facts) {
-        facts.unread = Some(e.to_string());
+    for noted in noted.iter().filter(|noted| is_silent(noted)) {
+        facts.stale_addresses.add(format!("{} ({})", noted.identity.shown(), noted.base));
     }
     let Some(tracking) = tracking else { return facts };
     let mut unknown: BTreeSet<FileName> = event_files(&folder).unwrap_or_default();
@@ -81,16 +83,6 @@ fn look_for_temporary(own: &Path, oldest_unix_ms: i64, facts: &mut OrphanFacts) 
     Ok(())
 }
 
-fn look_at_addresses(folder: &Folder, facts: &mut OrphanFacts) -> io::Result<()> {
-    let run = folder.path().join(RUN);
-    for name in artifact::list(&run)?.iter().filter(|name| name.ends_with(".json")) {
-        if let Some(addr) = silent(&run.join(name)) {
-            facts.stale_addresses.add(format!("{RUN}/{name} ({addr})"));
-        }
-    }
-    Ok(())
-}
-
 fn is_abandoned(path: &Path, oldest_unix_ms: i64) -> io::Result<bool> {
     let written = artifact::written_unix_ms(path);
     match written.and_then(|written| Ok(written < oldest_unix_ms && !artifact::is_being_written(path)?)) {
@@ -99,13 +91,16 @@ fn is_abandoned(path: &Path, oldest_unix_ms: i64) -> io::Result<bool> {
     }
 }
 
-/// The noted address, if nothing listens there.
-fn silent(note: &Path) -> Option<SocketAddr> {
-    let mut text = String::new();
-    artifact::open(note).ok()?.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    let note: serde_json::Value = serde_json::from_str(&text).ok()?;
-    let addr: SocketAddr = note["addr"].as_str()?.parse().ok()?;
-    TcpStream::connect_timeout(&addr, TIMEOUT).is_err().then_some(addr)
+/// Whether nothing listens at a noted address. What cannot be reached from here, such as a machine whose name is unknown
+/// here, is not judged.
+fn is_silent(noted: &Noted) -> bool {
+    let Some(addr) = noted.base.strip_prefix("http://") else { return false };
+    let addrs = addr.to_socket_addrs().map(|addrs| addrs.collect::<Vec<_>>()).unwrap_or_default();
+    let refuses = |addr: &SocketAddr| {
+        let connected = TcpStream::connect_timeout(addr, TIMEOUT);
+        connected.is_err_and(|e| noted.is_here || e.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    !addrs.is_empty() && addrs.iter().all(refuses)
 }
 
 /// Notes the tasks of a file whose input is not there.
