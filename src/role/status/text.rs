@@ -31,7 +31,9 @@ pub(super) fn screen(report: &Report) -> String {
     if report.more_failed_tasks || report.failed_tasks.len() > FAILED_SHOWN {
         text.push_str("\nand more failed tasks: 'shopctl status --json' lists them\n");
     }
-    line(&mut text, format_args!("\nas of {} UTC", report.as_of));
+    let api = report.roles.iter().find(|role| role.role == "pipeline-apid");
+    let by = api.map_or_else(String::new, |api| format!(", by the API at {}", api.url));
+    line(&mut text, format_args!("\nas of {} UTC{by}", report.as_of));
     text.push_str(match report.health {
         Health::Well if !report.roles_well => {
             "no task has failed or stands still, but a role cannot do its work: see the first lines\n"

@@ -32,6 +32,12 @@ impl Column {
         match (places.next(), places.next()) {
             (Some(at), None) => self.at = at,
             (Some(_), Some(_)) => faults.push(format!("the column '{}' stands twice in the header", self.name)),
+            (None, _) if is_undivided(header) => {
+                let said = format!("the header is one column, '{}'; is file.delimiter right?", header[0]);
+                if !faults.contains(&said) {
+                    faults.push(said);
+                }
+            }
             (None, _) => {
                 let names = || header.iter().map(String::as_str).filter(|name| !name.is_empty());
                 let hint = suggestion(&self.name, names())
@@ -40,6 +46,11 @@ impl Column {
             }
         }
     }
+}
+
+/// Whether a header has one column whose name holds what divides columns elsewhere.
+fn is_undivided(header: &[String]) -> bool {
+    matches!(header, [only] if only.contains([',', ';', '\t', '|']))
 }
 
 /// Reads `column = "A"` or `columns = ["A", "B"]`.

@@ -182,9 +182,21 @@ impl Source {
             Form::Flag if matches!(text, "true" | "false") => return Ok(text.to_owned()),
             Form::Flag => return Err(no("neither true nor false")),
             Form::Integer => number::integer(text, marks).ok_or_else(|| no("no whole number"))?,
-            Form::Money => number::decimal(text, marks).ok_or_else(|| no("no number"))?,
+            Form::Money => number::decimal(text, marks).ok_or_else(|| no(&not_a_number(text, marks)))?,
         };
         Ok(if self.abs { number::abs(&number) } else { number })
+    }
+}
+
+/// Why a text with digits is no number: another mark than the map names is the most frequent cause.
+fn not_a_number(text: &str, marks: Marks) -> String {
+    let other = text.chars().find(|c| matches!(c, ',' | '.') && *c != marks.decimal);
+    let is_like_one = text.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '.' | '-' | '+'));
+    match other {
+        Some(mark) if is_like_one => {
+            format!("no number (file.decimal is '{}'; is '{mark}' file.decimal or file.thousands?)", marks.decimal)
+        }
+        _ => "no number".to_owned(),
     }
 }
 

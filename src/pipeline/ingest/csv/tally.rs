@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::field::KINDS;
 use super::line::Made;
+use crate::base::text::count;
 
 /// Counts of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +69,7 @@ impl fmt::Display for Tally {
             let rows: u64 = self.skipped().map(|(_, rows)| rows).sum();
             parts.push(format!("{rows} left out ({})", skips.join(", ")));
         }
-        write!(f, "{} rows", self.rows)?;
+        f.write_str(&count(self.rows, "row"))?;
         if !parts.is_empty() {
             write!(f, " = {}", parts.join(" + "))?;
         }

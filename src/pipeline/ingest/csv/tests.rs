@@ -65,7 +65,7 @@ fn a_row_becomes_the_event_that_its_map_says() {
     let table = "at,order,good,qty,price\n2026-01-01T10:00:03+01:00, 7 ,9,6.0,2.50\n";
     let (lines, tally) = lines(SHORT, table.as_bytes());
     let expected = r#"{"event_type":1,"payload":{"order_id":7,"shop_id":1,"good_id":9,"qty":6,"price_at_order":2.50},"timestamp":"2026-01-01 09:00:03.000","row":2}"#;
-    assert_eq!((lines, tally.to_string()), (vec![expected.to_owned()], "1 rows = 1 purchase".to_owned()));
+    assert_eq!((lines, tally.to_string()), (vec![expected.to_owned()], "1 row = 1 purchase".to_owned()));
 }
 
 #[test]
@@ -306,6 +306,18 @@ fn names_that_are_empty_or_short_are_no_suggestions() {
         let said = format!("there is no column 'p' in the table; {hint}");
         assert!(faults.contains(&said), "{said}\nis not in\n{faults:?}");
     }
+}
+
+#[test]
+fn the_marks_and_forms_that_are_mistaken_most_are_hinted_at() {
+    let Err(TableError::Map(MapError::Faults(found))) = Events::new(b"at;order;good;qty;price", map(SHORT)) else {
+        panic!("it has one column");
+    };
+    assert_eq!(found, ["the header is one column, 'at;order;good;qty;price'; is file.delimiter right?"]);
+    let (line, _) = lines(SHORT, b"at,order,good,qty,price\n2025-01-01T00:00:00Z,1,2,3,\"3,20\"\n");
+    assert!(line[0].contains("file.decimal is '.'; is ',' file.decimal or file.thousands?"), "{line:?}");
+    let found = faults("[time]\ncolumn = 'at'\nformat = 'dd.mm.yyyy'\n");
+    assert!(found.iter().any(|fault| fault.contains("as in %d.%m.%Y %H:%M")), "{found:?}");
 }
 
 proptest! {

@@ -121,6 +121,9 @@ fn moment(at: Timestamp) -> Moment {
 /// Writes a time in the format and reads it again: what cannot be read must be found before the first row. Its zone is
 /// none that a format could mean by saying nothing.
 fn check_format(format: &str) -> Result<(), String> {
+    if !format.contains('%') {
+        return Err("a format is made of %d, %m, %Y, %H, %M and %S, as in %d.%m.%Y %H:%M".to_owned());
+    }
     let zone = zone_of(SAMPLE_ZONE).unwrap_or(TimeZone::UTC);
     let sample = date(2010, 12, 1).at(20, 26, 30, 0).to_zoned_datetime(zone.clone());
     let text = sample.and_then(|sample| BrokenDownTime::from(&sample).to_string(format)).map_err(|e| e.to_string())?;

@@ -159,8 +159,15 @@ impl Reason {
                 "start event-ingest: it announces files again; if the event file is gone, put it back from a backup first",
                 vec!["shopctl ingest --once".to_owned()],
             ),
-            Self::LeaseOver { .. } => ("the worker stands still or its machine is gone; start it again", Vec::new()),
-            Self::NoWorker { .. } => ("no process works on this stage; start it, or read its log", Vec::new()),
+            Self::LeaseOver { .. } => (
+                "its process, the number in the worker's name, stands still or is gone: 'kill -CONT' it, or 'kill -KILL' it \
+                 and start the role again",
+                Vec::new(),
+            ),
+            Self::NoWorker { .. } => (
+                "no process works on this stage: start it; one that runs says at /ready and in its log what it waits for",
+                Vec::new(),
+            ),
             Self::PlainStart { .. } => (
                 "whoever started it has to finish it or to report it as failed; then try again",
                 vec![format!("shopctl retry {} --shard {}", key.file, key.shard)],
