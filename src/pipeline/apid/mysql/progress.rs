@@ -108,7 +108,7 @@ async fn oldest_ready(tx: &mut Tx<'_>, stage: Stage, shard: ShardId) -> Result<O
     let mut oldest: Option<FileName> = None;
     for status in ["new", "started"] {
         let row = tx
-            .first(&for_stage(stage, &crate::pipeline::apid::sql::progress::oldest_ready(stage)), (status, shard.get()))
+            .first(&for_stage(stage, &crate::pipeline::apid::sql::oldest_ready(stage)), (status, shard.get()))
             .await?;
         let found = row.map(|row| file_name(&row, "filename")).transpose()?;
         oldest = oldest.into_iter().chain(found).min();
@@ -170,7 +170,7 @@ mod tests {
         connection.query_drop("ANALYZE TABLE pipeline_tracking").await.unwrap();
         let ready = |stage| {
             (
-                for_stage(stage, &crate::pipeline::apid::sql::progress::oldest_ready(stage)),
+                for_stage(stage, &crate::pipeline::apid::sql::oldest_ready(stage)),
                 vec![Value::from("new"), Value::from(1)],
             )
         };

@@ -103,7 +103,7 @@ fn oldest_ready(transaction: &Transaction<'_>, stage: Stage, shard: ShardId) -> 
     let mut oldest: Option<FileName> = None;
     for status in ["new", "started"] {
         let found: Option<String> = transaction
-            .prepare_cached(&for_stage(stage, &crate::pipeline::apid::sql::progress::oldest_ready(stage)))?
+            .prepare_cached(&for_stage(stage, &crate::pipeline::apid::sql::oldest_ready(stage)))?
             .query_row(params![status, shard.get()], |row| row.get(0))
             .optional()?;
         let found = found.map(|name| file_name(&name, "filename")).transpose()?;
@@ -150,7 +150,7 @@ mod tests {
         crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
         let mut selects = vec![HEAD.to_owned(), FINISHED_AT.to_owned()];
         for stage in [Stage::EventIngest, Stage::ShardSplitter] {
-            selects.push(for_stage(stage, &crate::pipeline::apid::sql::progress::oldest_ready(stage)));
+            selects.push(for_stage(stage, &crate::pipeline::apid::sql::oldest_ready(stage)));
         }
         selects.push(for_stage(Stage::EventIngest, &crate::pipeline::apid::sql::lanes(Stage::EventIngest)));
         for stage in Stage::EventIngest.later() {
