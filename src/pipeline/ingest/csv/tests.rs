@@ -310,7 +310,8 @@ fn names_that_are_empty_or_short_are_no_suggestions() {
 
 #[test]
 fn the_marks_and_forms_that_are_mistaken_most_are_hinted_at() {
-    let Err(TableError::Map(MapError::Faults(found))) = Events::new(b"at;order;good;qty;price", map(SHORT)) else {
+    let Err(TableError::Map(MapError::Faults(found))) = Events::new("at;order;good;qty;price".as_bytes(), map(SHORT))
+    else {
         panic!("it has one column");
     };
     assert_eq!(found, ["the header is one column, 'at;order;good;qty;price'; is file.delimiter right?"]);
