@@ -128,9 +128,9 @@ fn every_code_is_explained() {
     let explained: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     let reasons = Reason::ALL.map(Reason::code);
-    let refusals = arms_of_code(&read("src/task/moves.rs"));
+    let refusals = arms_of_code(&read("src/pipeline/task/moves.rs"));
     assert!(refusals.len() >= 8, "{refusals:?}");
-    let declined = arms_of_code(&read("src/trade/refusal.rs"));
+    let declined = arms_of_code(&read("src/pipeline/trade/refusal.rs"));
     assert!(declined.len() >= 4, "{declined:?}");
     let problems = problem_codes();
     assert!(problems.len() >= 10, "{problems:?}");
