@@ -213,7 +213,7 @@ impl Askers {
 /// before it is used, and migrated then.
 ///
 /// # Errors
-/// [`Error`] when an embedded database cannot be opened.
+/// When an embedded database cannot be opened.
 pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::open(path, clock, policy).await?)),

@@ -133,7 +133,7 @@ pub(crate) fn outcome_of(operation: &Operation, was_changed: bool) -> Result<Out
 /// Opens the balance database, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does. Users who are new begin with `opening`.
 ///
 /// # Errors
-/// [`Error`] when an embedded database cannot be opened.
+/// When an embedded database cannot be opened.
 pub async fn open_balance(url: &StoreUrl, clock: Clock, opening: Money) -> Result<Arc<dyn BalanceStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteBalance::open(path, clock, opening).await?)),

@@ -154,7 +154,7 @@ pub(crate) fn within_bytes<T>(returns: Vec<T>, bytes_of: impl Fn(&T) -> usize) -
 /// Opens the database of the order directory and the pending returns, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does.
 ///
 /// # Errors
-/// [`Error`] when an embedded database cannot be opened.
+/// When an embedded database cannot be opened.
 pub async fn open_pending(url: &StoreUrl, clock: Clock, policy: PendingPolicy) -> Result<Arc<dyn PendingStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqlitePending::open(path, clock, policy).await?)),

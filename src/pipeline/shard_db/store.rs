@@ -102,7 +102,7 @@ pub trait ShardStore: Send + Sync {
 /// Opens one shard's database, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does.
 ///
 /// # Errors
-/// [`Error`] when an embedded database cannot be opened.
+/// When an embedded database cannot be opened.
 pub async fn open_shard(url: &StoreUrl, clock: Clock) -> Result<Arc<dyn ShardStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteShard::open(path, clock).await?)),

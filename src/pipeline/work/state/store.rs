@@ -146,7 +146,7 @@ pub trait WorkerState: Send {
 /// Opens a worker's own state, creating and migrating it where needed. It is always embedded: it is asked once per line.
 ///
 /// # Errors
-/// [`Error`] when the database cannot be opened.
+/// When the database cannot be opened.
 pub fn open_worker_state(path: &std::path::Path) -> Result<Box<dyn WorkerState>> {
     Ok(Box::new(SqliteWorkerState::open(path)?))
 }
@@ -154,7 +154,7 @@ pub fn open_worker_state(path: &std::path::Path) -> Result<Box<dyn WorkerState>>
 /// Looks at a worker's state as it is now. It must be there.
 ///
 /// # Errors
-/// [`Error`] when the database cannot be opened.
+/// When the database cannot be opened.
 pub async fn look_at_worker(path: &std::path::Path) -> Result<Arc<dyn WorkerLook>> {
     Ok(Arc::new(SqliteWorkerLook::open(path).await?))
 }
