@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
-use shopctl::clock::Clock;
-use shopctl::event::Moment;
-use shopctl::store::{Report, SchemaKind, StoreUrl, Tracking, TrackingPolicy, migrate, open_tracking};
-use shopctl::task::moves::Policy;
-use shopctl::task::{Call, Claim, FileName, Stage, TaskKey};
+use shopctl::base::clock::Clock;
+use shopctl::base::db::{SchemaKind, StoreUrl, migrate};
+use shopctl::base::moment::Moment;
+use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, open_tracking};
+use shopctl::pipeline::task::moves::Policy;
+use shopctl::pipeline::task::{Call, Claim, FileName, Stage, TaskKey};
 use tokio::task::JoinSet;
 
 /// Clients that race.

@@ -12,24 +12,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
-use shopctl::clock::Clock;
-use shopctl::config::{Sources, load};
-use shopctl::event::raw::{RawEvent, RawPayload};
-use shopctl::event::{Event, LineReader, Moment, Next, Reject, ShardCount, ShardId};
-use shopctl::pipeline::driver::FileTask;
-use shopctl::pipeline::fault::Fault;
-use shopctl::pipeline::folder::{Artifact, Folder};
+use shopctl::base::clock::Clock;
+use shopctl::base::config::{Sources, load};
+use shopctl::base::moment::Moment;
+use shopctl::base::shutdown::Stop;
+use shopctl::pipeline::claim::driver::FileTask;
+use shopctl::pipeline::claim::fault::Fault;
+use shopctl::pipeline::claim::lease::Lease;
+use shopctl::pipeline::event::raw::{RawEvent, RawPayload};
+use shopctl::pipeline::event::{Event, LineReader, Next, Reject, ShardCount, ShardId};
+use shopctl::pipeline::files::folder::{Artifact, Folder};
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
-use shopctl::pipeline::lease::Lease;
+use shopctl::pipeline::rules::Policy;
+use shopctl::pipeline::rules::money::Operation;
 use shopctl::pipeline::send::{Sender, Shards};
 use shopctl::pipeline::split::{SplitTask, Splitter};
+use shopctl::pipeline::task::{FileName, Stage, TaskKey};
 use shopctl::pipeline::work::bank::{self, Bank, Refusal};
 use shopctl::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn, Written};
 use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
-use shopctl::rules::Policy;
-use shopctl::rules::money::Operation;
-use shopctl::shutdown::Stop;
-use shopctl::task::{FileName, Stage, TaskKey};
 
 /// Lines of the event file.
 const LINES: usize = 20_000;

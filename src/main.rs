@@ -4,14 +4,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use shopctl::boot::{Context, Exit, Failure};
+use shopctl::base::boot::{Context, Exit, Failure};
+use shopctl::base::config::{Loaded, Sources, load};
+use shopctl::base::log_format;
+use shopctl::base::reload::Reload;
+use shopctl::base::shutdown::Stop;
 use shopctl::cli::{Cli, Command};
-use shopctl::config::{Loaded, Sources, load};
-use shopctl::log_format;
 use shopctl::pipeline::addresses;
-use shopctl::reload::Reload;
 use shopctl::role;
-use shopctl::shutdown::Stop;
 
 /// What the second signal or the deadline leaves to threads that do not listen.
 const LAST_MOMENT: Duration = Duration::from_millis(50);

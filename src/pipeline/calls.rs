@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::unversioned::transport::DefaultConnector;
 
-use super::resolver::AddressesFirst;
-use crate::config::{Auth, Party, Secret, Settings};
+use crate::base::config::{Auth, Party, Secret, Settings};
+use crate::base::http::resolver::AddressesFirst;
 
 /// How long a call may take, unless it waits for work or moves much (contracts 3: 5 s).
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -13,17 +13,18 @@ use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-use super::artifact::{self, Draft, Taken};
-use super::driver::{FileTask, Finished, Job};
-use super::fault::Fault;
-use super::folder::{Artifact, Folder};
-use super::lease::Lease;
-use super::prepared;
-use crate::clock::Clock;
-use crate::config::Database;
-use crate::event::{LineReader, Next, Reasons, ShardId};
-use crate::store::{self, Delivered, Delivery, EventRow, Observer, RowSource, ShardStore, Timing};
-use crate::task::{Claimed, Counts, Output, Stage, TaskKey};
+use super::claim::driver::{FileTask, Finished, Job};
+use super::claim::fault::Fault;
+use super::claim::lease::Lease;
+use super::files::artifact::{self, Draft, Taken};
+use super::files::folder::{Artifact, Folder};
+use super::files::prepared;
+use crate::base::clock::Clock;
+use crate::base::config::Database;
+use crate::pipeline::event::{LineReader, Next, Reasons, ShardId};
+use crate::pipeline::shard_db::{Delivered, Delivery, EventRow, RowSource, ShardStore};
+use crate::pipeline::task::{Claimed, Counts, Output, Stage, TaskKey};
+use crate::pipeline::timed::{Observer, Timing};
 
 /// Times a transaction is run again when the database was busy (semantics 5).
 const BUSY_TRIES: u32 = 8;
@@ -78,12 +79,12 @@ impl Shards {
     /// The database of a shard. While it is being opened only those wait who need the same one.
     ///
     /// # Errors
-    /// [`store::Error`] when it cannot be opened; it is tried again the next time.
-    pub async fn get(&self, shard: ShardId) -> store::Result<Arc<dyn ShardStore>> {
+    /// [`crate::base::db::Error`] when it cannot be opened; it is tried again the next time.
+    pub async fn get(&self, shard: ShardId) -> crate::base::db::Result<Arc<dyn ShardStore>> {
         let cell = Arc::clone(self.opened.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default());
         let open = async || {
-            let url = self.database.shard(shard).map_err(store::Error::Unavailable)?;
-            store::open_shard(&url, self.clock.clone()).await
+            let url = self.database.shard(shard).map_err(crate::base::db::Error::Unavailable)?;
+            crate::pipeline::shard_db::store::open_shard(&url, self.clock.clone()).await
         };
         cell.get_or_try_init(open).await.cloned()
     }
@@ -132,7 +133,7 @@ impl Sender {
                         delivered,
                     ));
                 }
-                Err(store::Error::Busy(why)) if tries < BUSY_TRIES => {
+                Err(crate::base::db::Error::Busy(why)) if tries < BUSY_TRIES => {
                     tries += 1;
                     log::warn!(stage = Stage::MysqlSender.name(), file = task.key.file.as_str(), shard = task.key.shard.get(),
                         tries; "the transaction is run again: {why}");
@@ -208,7 +209,7 @@ impl Job for Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::{Sources, load};
+    use crate::base::config::load::{Sources, load};
 
     fn shard(number: u64) -> ShardId {
         ShardId::new(number).unwrap()

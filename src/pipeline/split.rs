@@ -6,16 +6,16 @@
 use std::io::{BufReader, Write};
 use std::path::PathBuf;
 
-use super::artifact::{self, Draft, Hashed, Taken};
-use super::driver::{Finished, Job};
-use super::fault::Fault;
-use super::folder::{Artifact, Folder};
-use super::lease::Lease;
-use super::rejects::RejectsDraft;
-use crate::event::raw::{RawEvent, RawPayload};
-use crate::event::reject::require_line_feed;
-use crate::event::{LineReader, Next, Reason, Reasons, Reject, ShardCount, ShardId, shard};
-use crate::task::{Claimed, Class, Counts, FileName, Output, Stage, TaskKey};
+use super::claim::driver::{Finished, Job};
+use super::claim::fault::Fault;
+use super::claim::lease::Lease;
+use super::files::artifact::{self, Draft, Hashed, Taken};
+use super::files::folder::{Artifact, Folder};
+use super::files::rejects::RejectsDraft;
+use crate::pipeline::event::raw::{RawEvent, RawPayload};
+use crate::pipeline::event::reject::require_line_feed;
+use crate::pipeline::event::{LineReader, Next, Reason, Reasons, Reject, ShardCount, ShardId, shard};
+use crate::pipeline::task::{Claimed, Class, Counts, FileName, Output, Stage, TaskKey};
 
 /// Lines between two looks at the lease.
 pub(super) const LINES_PER_CHECK: u64 = 4096;
@@ -213,7 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::shutdown::Stop;
+    use crate::base::shutdown::Stop;
 
     fn split(content: &[u8], count: u64, shards: &[u8]) -> (Vec<Finished>, Folder, tempfile::TempDir) {
         let temp = tempfile::tempdir().unwrap();

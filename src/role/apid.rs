@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::api::{self, Api};
-use crate::boot::{Context, Exit, Failure, millis};
-use crate::config::Settings;
-use crate::store::{self, Tracking, TrackingPolicy, timed};
-use crate::task::moves::Policy;
+use crate::base::boot::{Context, Exit, Failure, millis};
+use crate::base::config::Settings;
+use crate::pipeline::apid as api;
+use crate::pipeline::apid::Api;
+use crate::pipeline::apid::store::{Tracking, TrackingPolicy};
+use crate::pipeline::task::moves::Policy;
+use crate::pipeline::timed;
 
 /// The port that the API listens on by default.
 pub const PORT: u16 = 8082;
@@ -61,13 +63,15 @@ pub(super) async fn get_tracking(ctx: &Context) -> Result<Arc<dyn Tracking>, Fai
 
 async fn open(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
     let settings = &ctx.settings;
-    Ok(store::open_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings)).await?)
+    Ok(crate::pipeline::apid::store::open_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings))
+        .await?)
 }
 
 /// The tracking database for reading only, which must be there and up to date.
-pub(super) async fn look_at_tracking(ctx: &Context) -> store::Result<Arc<dyn Tracking>> {
+pub(super) async fn look_at_tracking(ctx: &Context) -> crate::base::db::Result<Arc<dyn Tracking>> {
     let settings = &ctx.settings;
-    store::look_at_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings)).await
+    crate::pipeline::apid::store::look_at_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings))
+        .await
 }
 
 /// What the tracking store needs to know of the settings.

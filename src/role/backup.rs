@@ -1,18 +1,18 @@
 //! `shopctl backup DIR`: a copy of the shared folder and the embedded databases, made while roles run.
 //!
-//! Reads the shared folder, writes the named folder. The work is in [`crate::pipeline::backup`].
+//! Reads the shared folder, writes the named folder. The work is in [`crate::pipeline::ops::backup`].
 //! Run: `shopctl backup /backups/monday`.
 
 use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::boot::{Context, Exit, Failure, say, say_json};
-use crate::output::OutputArgs;
-use crate::pipeline::backup::take::{Backup, Extent};
-use crate::pipeline::backup::{Database, Error, servers};
-use crate::store::Server;
-use crate::text::count;
+use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::db::Server;
+use crate::base::output::OutputArgs;
+use crate::base::text::count;
+use crate::pipeline::ops::backup::take::{Backup, Extent};
+use crate::pipeline::ops::backup::{Database, Error, servers};
 
 /// Makes a backup of the shared folder and of the embedded databases.
 #[derive(Debug, Clone, clap::Args)]

@@ -3,9 +3,8 @@
 //! Reads and writes the balance database, which it creates where needed; serves contracts 5 on port 8083.
 //! Run: `shopctl balance`.
 
-use crate::api::balance::{self, Balance};
-use crate::boot::{Context, Exit, Failure};
-use crate::store;
+use crate::base::boot::{Context, Exit, Failure};
+use crate::pipeline::balance::{self, Balance};
 
 /// The port that the balance-daemon listens on by default.
 pub const PORT: u16 = 8083;
@@ -27,7 +26,12 @@ pub struct Args {}
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, balance::POLICY).await?;
     let settings = &ctx.settings;
-    let store = store::open_balance(&settings.database.balance, ctx.clock.clone(), settings.balance.opening).await?;
+    let store = crate::pipeline::balance::store::open_balance(
+        &settings.database.balance,
+        ctx.clock.clone(),
+        settings.balance.opening,
+    )
+    .await?;
     let api = Balance::new(store.clone(), &ctx.metrics);
     let keep = api.clone().keep_ready(ctx.readiness.clone(), ctx.stop.clone());
     let work = async move {

@@ -3,10 +3,10 @@
 //! Reads and writes the database of the order directory and the pending returns, which it creates where needed; serves
 //! contracts 5 on port 8084. Run: `shopctl cache`.
 
-use crate::api::cache::{self, Cache};
-use crate::boot::{Context, Exit, Failure, millis};
-use crate::config::Settings;
-use crate::store::{self, PendingPolicy};
+use crate::base::boot::{Context, Exit, Failure, millis};
+use crate::base::config::Settings;
+use crate::pipeline::cache::store::PendingPolicy;
+use crate::pipeline::cache::{self, Cache};
 
 /// The port that the cache-service listens on by default.
 pub const PORT: u16 = 8084;
@@ -27,7 +27,12 @@ pub struct Args {}
 /// [`Failure`] when the port or the database cannot be opened.
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, cache::POLICY).await?;
-    let store = store::open_pending(&ctx.settings.database.cache, ctx.clock.clone(), policy(&ctx.settings)).await?;
+    let store = crate::pipeline::cache::store::open_pending(
+        &ctx.settings.database.cache,
+        ctx.clock.clone(),
+        policy(&ctx.settings),
+    )
+    .await?;
     let api = Cache::new(store.clone(), &ctx.metrics);
     let keep = api.clone().keep_ready(ctx.readiness.clone(), ctx.stop.clone());
     let work = async move {

@@ -5,7 +5,7 @@
 use clap::Command;
 use clap_complete::Shell;
 
-use crate::boot::{Exit, Failure, say_much};
+use crate::base::boot::{Exit, Failure, say_much};
 
 /// Prints the completions of a shell.
 #[derive(Debug, Clone, clap::Args)]

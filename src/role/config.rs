@@ -2,9 +2,9 @@
 //!
 //! Reads the settings as every role does. Run: `shopctl config show`.
 
-use crate::boot::{Exit, Failure, say, say_json};
-use crate::config::{Sources, load, schema};
-use crate::output::OutputArgs;
+use crate::base::boot::{Exit, Failure, say, say_json};
+use crate::base::config::{Sources, load, schema};
+use crate::base::output::OutputArgs;
 
 /// Shows and checks the settings.
 #[derive(Debug, Clone, clap::Args)]
@@ -53,6 +53,6 @@ pub fn run(sources: &Sources, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn load(sources: &Sources) -> Result<crate::config::Loaded, Failure> {
+fn load(sources: &Sources) -> Result<crate::base::config::Loaded, Failure> {
     load::load(sources).map_err(|faults| Failure::usage(faults.to_string()))
 }

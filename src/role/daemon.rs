@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::boot::{Context, Exit, Failure, say, worker_name};
-use crate::event::ShardId;
-use crate::http::{Party, Policy};
-use crate::pipeline::cleanup::Cleaner;
-use crate::pipeline::client::Client;
-use crate::pipeline::driver::{Driver, Finished, Job, Tally};
-use crate::pipeline::fault::Fault;
-use crate::pipeline::folder::{Artifact, resolve};
-use crate::shutdown::Stop;
-use crate::task::Stage;
-use crate::text::count;
+use crate::base::boot::{Context, Exit, Failure, say, worker_name};
+use crate::base::http::{Party, Policy};
+use crate::base::shutdown::Stop;
+use crate::base::text::count;
+use crate::pipeline::apid::client::Client;
+use crate::pipeline::claim::driver::{Driver, Finished, Job, Tally};
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::files::cleanup::Cleaner;
+use crate::pipeline::files::folder::{Artifact, resolve};
+use crate::pipeline::task::Stage;
 
 /// Between two clearings of delivered artifacts while a role runs.
 const CLEAR_EVERY: Duration = Duration::from_secs(600);

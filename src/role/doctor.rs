@@ -1,17 +1,17 @@
 //! `shopctl doctor`: looks for what may be wrong around the roles, and says what to do.
 //!
-//! Reads folders, databases and ports; changes nothing. What it looks at and how it judges is in [`crate::doctor`].
+//! Reads folders, databases and ports; changes nothing. What it looks at and how it judges is in [`crate::pipeline::ops::doctor`].
 //! Run: `shopctl doctor`, `shopctl doctor -o json`.
 
 use serde_json::json;
 
 use super::{apid, balance, cache, ingest, send, split, work};
-use crate::boot::{Context, Exit, Failure, say, say_json};
-use crate::config::Settings;
-use crate::doctor::facts::Facts;
-use crate::doctor::{Summary, checks, gather, table};
-use crate::output::OutputArgs;
+use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::config::Settings;
+use crate::base::output::OutputArgs;
 use crate::pipeline::addresses;
+use crate::pipeline::ops::doctor::facts::Facts;
+use crate::pipeline::ops::doctor::{Summary, checks, gather, table};
 
 /// Looks for what may be wrong around the roles, and says what to do.
 #[derive(Debug, Clone, clap::Args)]

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{apid, balance, cache, ingest, send, split, work};
-use crate::boot::{Context, Exit, Failure, say};
-use crate::config::Settings;
-use crate::event::ShardId;
-use crate::log_format::clean;
-use crate::output::OutputArgs;
+use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::config::Settings;
+use crate::base::log_format::clean;
+use crate::base::output::OutputArgs;
 use crate::pipeline::addresses::{self, Noted};
+use crate::pipeline::event::ShardId;
 
 /// The longest that the whole may take, whatever is asked.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -213,7 +213,7 @@ impl Asking {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Sources, load};
+    use crate::base::config::{Sources, load};
 
     fn settings(flags: &[(&str, &str)]) -> Settings {
         let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

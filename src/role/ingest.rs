@@ -10,19 +10,19 @@ mod tick;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use crate::boot::{Context, Exit, Failure, say};
-use crate::http::Policy;
-use crate::log_format::clean;
-use crate::pipeline::cleanup::Cleaner;
-use crate::pipeline::client::Client;
-use crate::pipeline::folder::Folder;
+use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::http::Policy;
+use crate::base::log_format::clean;
+use crate::base::progress::Progress;
+use crate::base::shutdown::Stop;
+use crate::base::text::count;
+use crate::pipeline::apid::client::Client;
+use crate::pipeline::files::cleanup::Cleaner;
+use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::csv::{self, Opened};
 use crate::pipeline::ingest::import::{Imported, Importer};
 use crate::pipeline::ingest::once::{Once, OnceError};
-use crate::progress::Progress;
-use crate::shutdown::Stop;
-use crate::text::count;
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;

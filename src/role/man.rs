@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Command;
 
-use crate::boot::{Exit, Failure, say, say_much};
+use crate::base::boot::{Exit, Failure, say, say_much};
 
 /// Prints the manual page, or writes all pages into a folder.
 #[derive(Debug, Clone, clap::Args)]

@@ -5,10 +5,10 @@
 
 use serde_json::json;
 
-use crate::boot::{Context, Exit, Failure, say, say_json};
-use crate::config::Settings;
-use crate::output::OutputArgs;
-use crate::store::{self, SchemaKind, SchemaState, StoreUrl};
+use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::config::Settings;
+use crate::base::db::{SchemaKind, SchemaState, StoreUrl};
+use crate::base::output::OutputArgs;
 
 /// Creates missing databases, applies what is missing in them, or shows how far they are.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,9 +48,9 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let (mut exit, mut lines) = (Exit::Ok, Vec::new());
     for (url, kind) in databases(&ctx.settings)? {
         if is_up {
-            store::migrate(&url, kind).await?;
+            crate::base::db::migrate(&url, kind).await?;
         }
-        let state = store::schema_state(&url, kind).await?;
+        let state = crate::base::db::schema_state(&url, kind).await?;
         let (is_current, text) = describe(state);
         if !is_current {
             exit = Exit::Failed;

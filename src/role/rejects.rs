@@ -8,10 +8,10 @@ mod redrive;
 mod show;
 mod text;
 
-use crate::boot::{Context, Exit, Failure};
-use crate::event::{Reason, ShardId};
-use crate::pipeline::desk::{FileRange, Filter, Prefix};
-use crate::task::Stage;
+use crate::base::boot::{Context, Exit, Failure};
+use crate::pipeline::event::{Reason, ShardId};
+use crate::pipeline::ops::desk::{FileRange, Filter, Prefix};
+use crate::pipeline::task::Stage;
 
 /// Looks at rejected lines, and has them decided anew.
 #[derive(Debug, Clone, clap::Args)]

@@ -1,17 +1,17 @@
 //! `shopctl restore DIR`: puts a backup in the place of the shared folder.
 //!
-//! Reads the named folder, writes the shared folder. The work is in [`crate::pipeline::backup`].
+//! Reads the named folder, writes the shared folder. The work is in [`crate::pipeline::ops::backup`].
 //! Run: `shopctl restore /backups/monday`.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::boot::{Context, Exit, Failure, say, say_json};
-use crate::output::OutputArgs;
-use crate::pipeline::backup::restore::Restore;
-use crate::pipeline::backup::servers;
-use crate::text::count;
+use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::output::OutputArgs;
+use crate::base::text::count;
+use crate::pipeline::ops::backup::restore::Restore;
+use crate::pipeline::ops::backup::servers;
 
 /// Puts a backup in the place of the shared folder.
 #[derive(Debug, Clone, clap::Args)]

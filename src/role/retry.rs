@@ -4,14 +4,14 @@
 
 use serde_json::json;
 
-use crate::boot::{Context, Exit, Failure, say};
-use crate::config::Party;
-use crate::event::ShardId;
-use crate::log_format::clean;
-use crate::output::OutputArgs;
-use crate::pipeline::client::Client;
-use crate::task::wire::TaskRequest;
-use crate::task::{FileName, Repair, Stage, TaskKey};
+use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::config::Party;
+use crate::base::log_format::clean;
+use crate::base::output::OutputArgs;
+use crate::pipeline::apid::client::Client;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::task::wire::TaskRequest;
+use crate::pipeline::task::{FileName, Repair, Stage, TaskKey};
 
 /// Puts the failed tasks of a file back into their queues.
 #[derive(Debug, Clone, clap::Args)]

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
-use crate::boot::{Context, Exit, Failure};
-use crate::event::ShardId;
-use crate::http::{Party, Policy, Readiness};
-use crate::pipeline::driver::{FileTask, Finished};
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::pipeline::lease::Lease;
+use crate::base::boot::{Context, Exit, Failure};
+use crate::base::http::{Party, Policy, Readiness};
+use crate::pipeline::claim::driver::{FileTask, Finished};
+use crate::pipeline::claim::lease::Lease;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::send::{Sender, Shards};
-use crate::store::{self, Delivered};
-use crate::task::{Class, Stage, TaskKey};
+use crate::pipeline::shard_db::Delivered;
+use crate::pipeline::task::{Class, Stage, TaskKey};
 
 /// The port that the sender's probes listen on by default.
 pub const PORT: u16 = 8086;
@@ -109,7 +109,7 @@ async fn keep_looking(shards: Arc<Shards>, watched: Vec<ShardId>, readiness: Rea
     }
 }
 
-async fn look(shards: &Shards, watched: &[ShardId]) -> store::Result<()> {
+async fn look(shards: &Shards, watched: &[ShardId]) -> crate::base::db::Result<()> {
     for shard in watched {
         shards.get(*shard).await?.ping().await?;
     }

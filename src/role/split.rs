@@ -6,13 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
-use crate::boot::{Context, Exit, Failure};
-use crate::http::{Party, Policy};
-use crate::pipeline::driver::Finished;
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::pipeline::lease::Lease;
+use crate::base::boot::{Context, Exit, Failure};
+use crate::base::http::{Party, Policy};
+use crate::pipeline::claim::driver::Finished;
+use crate::pipeline::claim::lease::Lease;
+use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::split::{SplitTask, Splitter};
-use crate::task::Stage;
+use crate::pipeline::task::Stage;
 
 /// The port that the splitter's probes listen on by default.
 pub const PORT: u16 = 8085;

@@ -8,9 +8,9 @@ mod file;
 mod order;
 mod text;
 
-use crate::boot::{Context, Exit, Failure};
-use crate::output::OutputArgs;
-use crate::task::FileName;
+use crate::base::boot::{Context, Exit, Failure};
+use crate::base::output::OutputArgs;
+use crate::pipeline::task::FileName;
 
 /// Follows one order or one file on its way.
 #[derive(Debug, Clone, clap::Args)]

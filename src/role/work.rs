@@ -8,22 +8,22 @@ use std::sync::Arc;
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use super::rebuild;
-use crate::boot::{Context, Exit, Failure};
-use crate::clock::Clock;
-use crate::config::Settings;
-use crate::event::ShardId;
-use crate::http::{Party, Policy};
+use crate::base::boot::{Context, Exit, Failure};
+use crate::base::clock::Clock;
+use crate::base::config::Settings;
+use crate::base::http::{Party, Policy};
+use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::calls::CallObserver;
-use crate::pipeline::client::{Client, ClientError};
-use crate::pipeline::driver::FileTask;
-use crate::pipeline::fault::Fault;
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::pipeline::lease::Lease;
+use crate::pipeline::claim::driver::FileTask;
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::claim::lease::Lease;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::rules;
 use crate::pipeline::work::remote::{RemoteBank, RemoteDirectory};
 use crate::pipeline::work::{Starting, Terms, WindowLimits, Worker, find_decided};
-use crate::rules;
-use crate::store;
-use crate::task::{Class, Stage, TaskKey};
+
+use crate::pipeline::task::{Class, Stage, TaskKey};
 
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
 pub const PORT: u16 = 8100;
@@ -111,7 +111,7 @@ fn open(
     shard: ShardId,
     tracking: Option<Client>,
     observer: &CallObserver,
-) -> store::Result<Worker> {
+) -> crate::base::db::Result<Worker> {
     let terms = Terms {
         line_bytes_max: settings.events.max_payload_size,
         key_retention_days: settings.worker.key_retention_days,

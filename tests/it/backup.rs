@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use shopctl::pipeline::artifact::lock_folder;
+use shopctl::pipeline::files::artifact::lock_folder;
 
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use shopctl::clock::Clock;
-use shopctl::config::Cleanup;
-use shopctl::pipeline::cleanup::{Cleaner, Cleared};
-use shopctl::pipeline::client::Client;
+use shopctl::base::clock::Clock;
+use shopctl::base::config::Cleanup;
+use shopctl::base::shutdown::Stop;
+use shopctl::pipeline::apid::client::Client;
+use shopctl::pipeline::files::cleanup::{Cleaner, Cleared};
 use shopctl::pipeline::ingest::announce::{Announcer, Compared};
-use shopctl::shutdown::Stop;
-use shopctl::task::FileName;
+use shopctl::pipeline::task::FileName;
 
 use crate::support::events::{MISHAPS, generated};
 use crate::support::pipeline::{Pipeline, Role, SERVICES};
@@ -73,7 +73,7 @@ fn only_files_that_are_asked_for_are_visited() {
     let wanted = BTreeSet::from_iter([first, unknown].into_iter().chain(registered.clone()));
     let visit = |wanted: &BTreeSet<FileName>, most: usize| {
         let mut visited = Vec::new();
-        let visit = |file: shopctl::task::wire::FileResponse| {
+        let visit = |file: shopctl::pipeline::task::wire::FileResponse| {
             visited.push(file.filename);
             visited.len() < most
         };

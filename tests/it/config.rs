@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use shopctl::config::{Profile, schema};
+use shopctl::base::config::{Profile, schema};
 
 use crate::docs::is_blessed;
 

@@ -9,7 +9,7 @@ mod settings;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use shopctl::event::Reason;
+use shopctl::pipeline::event::Reason;
 
 use crate::api::process::{Apid, call};
 
@@ -128,9 +128,9 @@ fn every_code_is_explained() {
     let explained: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     let reasons = Reason::ALL.map(Reason::code);
-    let refusals = arms_of_code(&read("src/task/moves.rs"));
+    let refusals = arms_of_code(&read("src/pipeline/task/moves.rs"));
     assert!(refusals.len() >= 8, "{refusals:?}");
-    let declined = arms_of_code(&read("src/trade/refusal.rs"));
+    let declined = arms_of_code(&read("src/pipeline/trade/refusal.rs"));
     assert!(declined.len() >= 4, "{declined:?}");
     let problems = problem_codes();
     assert!(problems.len() >= 10, "{problems:?}");
@@ -179,7 +179,7 @@ fn every_class_of_failures_is_explained_and_has_its_section_in_the_runbook() {
     let (errors, runbook) = (read("docs/errors.md"), read("docs/runbook.md"));
     let headings = runbook.lines().filter_map(|line| line.strip_prefix("## "));
     let anchors: BTreeSet<String> = headings.map(|title| title.to_lowercase().replace(' ', "-")).collect();
-    for class in shopctl::task::Class::ALL {
+    for class in shopctl::pipeline::task::Class::ALL {
         assert!(errors.contains(&format!("`{}`", class.code())), "docs/errors.md does not explain {}", class.code());
         let anchor = class.runbook().strip_prefix("docs/runbook.md#").unwrap();
         assert!(anchors.contains(anchor), "docs/runbook.md has no section {anchor}");

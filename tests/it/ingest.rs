@@ -11,11 +11,11 @@ use flate2::write::GzEncoder;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use shopctl::event::Moment;
-use shopctl::pipeline::artifact;
-use shopctl::pipeline::client::Client;
-use shopctl::pipeline::folder::{Artifact, Folder};
-use shopctl::task::FileName;
+use shopctl::base::moment::Moment;
+use shopctl::pipeline::apid::client::Client;
+use shopctl::pipeline::files::artifact;
+use shopctl::pipeline::files::folder::{Artifact, Folder};
+use shopctl::pipeline::task::FileName;
 
 use crate::support::events::{event, purchase};
 use crate::support::pipeline::{Pipeline, Role};

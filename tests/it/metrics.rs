@@ -203,7 +203,7 @@ fn a_takeover_is_counted_as_an_expired_lease_and_a_retry() {
     pipeline.import(&generated(12, MISHAPS, 20), 20);
     let port = pipeline.role(Role::Apid).wait_port();
     let claim = |id: &str| {
-        let url = format!("http://127.0.0.1:{port}{}/queues/shard-splitter/claim", shopctl::api::BASE);
+        let url = format!("http://127.0.0.1:{port}{}/queues/shard-splitter/claim", shopctl::pipeline::apid::BASE);
         let body = serde_json::json!({"worker": id, "claim_id": id, "limit": 1, "wait_ms": 0});
         let answer: serde_json::Value = ureq::post(url).send_json(body).unwrap().body_mut().read_json().unwrap();
         answer["items"].as_array().unwrap().len()

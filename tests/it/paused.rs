@@ -3,10 +3,10 @@
 //! The proxy before the API holds one call back, so that the pause hits the same moment every time.
 
 use rustix::process::Signal;
-use shopctl::config::Party;
-use shopctl::pipeline::client::Client;
-use shopctl::task::wire::{ClaimRequest, TaskRequest};
-use shopctl::task::{Stage, TaskKey};
+use shopctl::base::config::Party;
+use shopctl::pipeline::apid::client::Client;
+use shopctl::pipeline::task::wire::{ClaimRequest, TaskRequest};
+use shopctl::pipeline::task::{Stage, TaskKey};
 
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rustix::process::Signal;
-use shopctl::api::BASE;
+use shopctl::pipeline::apid::BASE;
 
 use crate::support::process::Process;
 use crate::support::{PATIENCE, eventually};

@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::artifact::{self, Draft, Taken};
 use super::calls::Service;
-use super::folder::Folder;
-use crate::clock::Clock;
-use crate::config::{Loaded, Settings};
-use crate::event::ShardId;
-use crate::log_format::clean;
+use super::files::artifact::{self, Draft, Taken};
+use super::files::folder::Folder;
+use crate::base::clock::Clock;
+use crate::base::config::{Loaded, Settings};
+use crate::base::log_format::clean;
+use crate::pipeline::event::ShardId;
 
 /// The folder of the notes, below the shared folder.
 const FOLDER: &str = "run";
@@ -118,7 +118,7 @@ pub struct Published {
 impl Identity {
     /// The identity of a role that starts now.
     pub fn new(role: &str, shard: Option<ShardId>) -> Self {
-        Self { role: role.to_owned(), shard, instance: super::driver::random_id() }
+        Self { role: role.to_owned(), shard, instance: super::claim::driver::random_id() }
     }
 
     /// The role's name, with its shard where it has one.
@@ -284,7 +284,7 @@ fn remove_gone(shared: &Path, role: &str) {
 pub fn fill(loaded: &mut Loaded, services: &[Service]) -> Result<(), String> {
     for service in services {
         let (role, key, path) = match service {
-            Service::Status => ("pipeline-apid", "pipeline.url", crate::task::wire::BASE),
+            Service::Status => ("pipeline-apid", "pipeline.url", crate::pipeline::task::wire::BASE),
             Service::Balance => ("balance-daemon", "balance.url", ""),
             Service::Cache => ("cache-service", "cache.url", ""),
         };

@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Address;
-use crate::log_format::clean;
-use crate::pipeline::artifact;
+use crate::base::log_format::clean;
+use crate::pipeline::files::artifact;
 
 /// Bytes of a note; longer ones are none.
 const BYTES_MAX: u64 = 4096;

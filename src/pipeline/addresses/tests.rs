@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use super::*;
-use crate::config::{Sources, load};
+use crate::base::config::{Sources, load};
 
 /// The number of no process: the kernel gives none as high.
 const NO_PID: u32 = 4_194_305;
@@ -38,7 +38,7 @@ fn a_role_that_is_noted_and_silent_is_told_from_one_without_a_note() {
     let flags = vec![("shared.dir".to_owned(), folder.path().display().to_string())];
     let mut loaded = load::load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap();
     fill(&mut loaded, &[Service::Status]).unwrap();
-    assert_eq!(loaded.settings.pipeline.url, format!("{base}{}", crate::task::wire::BASE), "no default port");
+    assert_eq!(loaded.settings.pipeline.url, format!("{base}{}", crate::pipeline::task::wire::BASE), "no default port");
     drop(published);
     assert_eq!(find(&settings, "pipeline-apid", None), Found::NoNote);
 }

@@ -7,8 +7,8 @@ use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::event::raw::{RawEvent, RawPayload};
-use crate::event::{Event, Reason, Reasons, Reject, ShardCount};
+use crate::pipeline::event::raw::{RawEvent, RawPayload};
+use crate::pipeline::event::{Event, Reason, Reasons, Reject, ShardCount};
 use crate::pipeline::split::route;
 
 /// Refused lines that are answered one by one; more are only counted.

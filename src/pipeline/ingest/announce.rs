@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::publish_at_free_name;
-use crate::config::{Party, Settings};
-use crate::event::ShardCount;
-use crate::pipeline::artifact;
+use crate::base::config::{Party, Settings};
+use crate::base::shutdown::Stop;
+use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::calls::CallObserver;
-use crate::pipeline::client::{Client, ClientError};
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::shutdown::Stop;
-use crate::task::wire::FileResponse;
-use crate::task::{Digest, FileName, Output, Stage, Status};
+use crate::pipeline::event::ShardCount;
+use crate::pipeline::files::artifact;
+use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::task::wire::FileResponse;
+use crate::pipeline::task::{Digest, FileName, Output, Stage, Status};
 
 /// Announces the files of one folder. Blocking: call it from blocking threads only.
 pub struct Announcer {

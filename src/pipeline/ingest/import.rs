@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::lock_alone;
-use crate::clock::Clock;
-use crate::event::{LineReader, Next};
-use crate::pipeline::artifact::{self, Draft, Taken};
-use crate::pipeline::client::Client;
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::shutdown::Stop;
-use crate::task::{Digest, FileName, Output};
+use crate::base::clock::Clock;
+use crate::base::shutdown::Stop;
+use crate::pipeline::apid::client::Client;
+use crate::pipeline::event::{LineReader, Next};
+use crate::pipeline::files::artifact::{self, Draft, Taken};
+use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::task::{Digest, FileName, Output};
 
 /// Lines up to this many bytes are copied by way of memory, longer ones are streamed.
 const LINE_BUFFER_BYTES: usize = 1024 * 1024;
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     fn importer(folder: &Folder, batch_lines: u64) -> Importer {
-        let clock = Clock::manual(crate::event::Moment::parse("2025-01-01 00:00:00.000").unwrap());
+        let clock = Clock::manual(crate::base::moment::Moment::parse("2025-01-01 00:00:00.000").unwrap());
         Importer::new(folder.clone(), Client::new("http://127.0.0.1:9"), clock, Stop::new(), batch_lines)
     }
 

@@ -21,10 +21,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::artifact;
-use super::folder::{Artifact, Folder};
-use crate::shutdown::Stop;
-use crate::task::FileName;
+use super::files::artifact;
+use super::files::folder::{Artifact, Folder};
+use crate::base::shutdown::Stop;
+use crate::pipeline::task::FileName;
 
 /// Between two looks whether another process has ended.
 const LOCK_PAUSE: Duration = Duration::from_millis(200);

@@ -7,15 +7,15 @@ use std::io;
 
 use super::announce::{AnnounceError, Announcer};
 use super::spool::{Published, Spool};
-use crate::clock::Clock;
-use crate::config::{Party, Settings};
-use crate::pipeline::cache_client::CacheClient;
-use crate::pipeline::client::{Client, ClientError};
-use crate::pipeline::folder::Folder;
-use crate::shutdown::Stop;
-use crate::task::FileName;
-use crate::text::count;
-use crate::trade::wire::cache::BacklogResponse;
+use crate::base::clock::Clock;
+use crate::base::config::{Party, Settings};
+use crate::base::shutdown::Stop;
+use crate::base::text::count;
+use crate::pipeline::apid::client::{Client, ClientError};
+use crate::pipeline::cache::client::CacheClient;
+use crate::pipeline::files::folder::Folder;
+use crate::pipeline::task::FileName;
+use crate::pipeline::trade::wire::cache::BacklogResponse;
 
 /// One pass of the ingest. Blocking: call it from blocking threads only.
 pub struct Once {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::flush::{Next, Settling};
 use super::once::{Once, OnceError};
-use crate::pipeline::client::ClientError;
-use crate::shutdown::Stop;
+use crate::base::shutdown::Stop;
+use crate::pipeline::apid::client::ClientError;
 
 /// The first wait between two looks, and the longest: the tasks of a flush file are done soon, those of an import later.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));

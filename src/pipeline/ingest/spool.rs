@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::publish_at_free_name;
-use crate::pipeline::artifact::{self, Draft};
-use crate::pipeline::driver::random_id;
-use crate::pipeline::folder::Folder;
-use crate::task::FileName;
+use crate::pipeline::claim::driver::random_id;
+use crate::pipeline::files::artifact::{self, Draft};
+use crate::pipeline::files::folder::Folder;
+use crate::pipeline::task::FileName;
 
 /// Bytes read at a time while looking for the last complete line.
 const BLOCK_BYTES: u64 = 64 * 1024;
@@ -274,7 +274,7 @@ mod tests {
     use std::fs::OpenOptions;
 
     use super::*;
-    use crate::pipeline::folder::Artifact;
+    use crate::pipeline::files::folder::Artifact;
 
     fn name(text: &str) -> FileName {
         text.parse().unwrap()

@@ -6,8 +6,8 @@ use std::io;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::spool::{Published, Spool};
-use crate::pipeline::folder::Folder;
-use crate::task::FileName;
+use crate::pipeline::files::folder::Folder;
+use crate::pipeline::task::FileName;
 
 /// Posts that wait for the writer; their bytes are limited by the caller.
 const QUEUE: usize = 1024;
@@ -145,7 +145,7 @@ mod tests {
             post.await.unwrap().unwrap();
         }
         let files = writer.publish("20250101000000".parse().unwrap(), Vec::new()).await.unwrap().files;
-        let path = folder.path_of(&crate::pipeline::folder::Artifact::Events(files[0].clone()));
+        let path = folder.path_of(&crate::pipeline::files::folder::Artifact::Events(files[0].clone()));
         let text = std::fs::read_to_string(path).unwrap();
         let mut numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
         numbers.sort_unstable();

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope};
 
-use crate::pipeline::fault::Fault;
+use crate::pipeline::claim::fault::Fault;
 
 /// Somebody who answers questions in their order, on a thread of their own.
 pub(super) struct Aside<Q, A> {

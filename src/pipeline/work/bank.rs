@@ -1,7 +1,7 @@
 //! The bank, as the worker sees it: keeps accounts, and the outcome of every operation it was ever asked for.
 
-use crate::pipeline::fault::Fault;
-use crate::rules::money::Operation;
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::rules::money::Operation;
 
 /// Operations of one call.
 pub const OPERATIONS_MAX: usize = 10_000;

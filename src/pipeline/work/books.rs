@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::event::Money;
-use crate::rules::{Place, State};
-use crate::store::{Remembered, Result, TradeOrder, WorkerState};
+use crate::base::db::Result;
+use crate::pipeline::event::Money;
+use crate::pipeline::rules::{Place, State};
+use crate::pipeline::work::state::{Remembered, TradeOrder, WorkerState};
 
 /// Rows kept of each kind. They are written back and dropped when there are more: memory must not grow with the file.
 const ROWS_MAX: usize = 50_000;

@@ -18,12 +18,12 @@ use super::early::Gathered;
 use super::outcome::Outcome;
 use super::spool::Spool;
 use super::window::{Item, Window};
-use crate::event::{Money, Payload};
-use crate::pipeline::fault::Fault;
-use crate::pipeline::lease::Lease;
-use crate::rules::money::{Direction, Funds, Operation};
-use crate::rules::{self, Ahead, Decision, Place, Plan, Planned, Policy, Verdict};
-use crate::task::{Class, FileName, TaskKey};
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::claim::lease::Lease;
+use crate::pipeline::event::{Money, Payload};
+use crate::pipeline::rules::money::{Direction, Funds, Operation};
+use crate::pipeline::rules::{self, Ahead, Decision, Place, Plan, Planned, Policy, Verdict};
+use crate::pipeline::task::{Class, FileName, TaskKey};
 
 /// Bytes of the operations or returns of one call.
 pub(super) const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -2,9 +2,9 @@
 //!
 //! Everything is named by the task that asks, and the same task is answered the same when it asks again.
 
-use crate::event::Moment;
-use crate::pipeline::fault::Fault;
-use crate::task::{FileName, TaskKey};
+use crate::base::moment::Moment;
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::task::{FileName, TaskKey};
 
 /// Orders or returns of one call.
 pub const ENTRIES_MAX: usize = 10_000;

@@ -9,12 +9,13 @@ use std::path::Path;
 use super::deciding::{CALL_BYTES_MAX, Deciding, wrong_count};
 use super::directory::{Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
 use super::spool::Spool;
-use crate::event::{Event, Moment, Reason, Reject};
-use crate::pipeline::fault::Fault;
-use crate::pipeline::lease::Lease;
-use crate::pipeline::order::{Sorter, Spot};
-use crate::rules::{self, Decision, Place};
-use crate::task::TaskKey;
+use crate::base::moment::Moment;
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::claim::lease::Lease;
+use crate::pipeline::event::{Event, Reason, Reject};
+use crate::pipeline::files::order::{Sorter, Spot};
+use crate::pipeline::rules::{self, Decision, Place};
+use crate::pipeline::task::TaskKey;
 
 /// Returns that have to be decided now, in their order.
 pub(super) struct Gathered<'a> {

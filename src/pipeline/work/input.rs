@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 
-use crate::event::LineReader;
-use crate::pipeline::artifact;
-use crate::pipeline::driver::FileTask;
-use crate::pipeline::fault::Fault;
-use crate::task::Output;
+use crate::pipeline::claim::driver::FileTask;
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::event::LineReader;
+use crate::pipeline::files::artifact;
+use crate::pipeline::task::Output;
 
 /// A splitter's file whose digest is what was reported.
 pub(super) struct Input {

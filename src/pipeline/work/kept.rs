@@ -4,11 +4,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::event::{Moment, ShardId};
-use crate::pipeline::artifact;
-use crate::pipeline::fault::Fault;
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::task::Digest;
+use crate::base::moment::Moment;
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::files::artifact;
+use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::task::Digest;
 
 /// How long a copy is kept at the least: a damage shows when the file is delivered, which is soon.
 const KEEP_MS: i64 = 24 * 3_600_000;
@@ -88,8 +89,8 @@ mod tests {
     fn a_copy_stays_as_long_as_its_event_file() {
         let temp = tempfile::tempdir().unwrap();
         let (folder, shard) = (Folder::new(temp.path()), ShardId::new(0).unwrap());
-        let now = crate::clock::Clock::System.now();
-        let file = crate::task::FileName::of(now);
+        let now = crate::base::clock::Clock::System.now();
+        let file = crate::pipeline::task::FileName::of(now);
         let [events, prepared] = [Artifact::Events(file.clone()), Artifact::Prepared(file, shard)];
         for one in [&events, &prepared] {
             let path = folder.path_of(one);

@@ -23,6 +23,7 @@ pub mod rebuild;
 pub mod remote;
 mod spool;
 mod starting;
+pub mod state;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -43,19 +44,19 @@ use self::outcome::Outcome;
 pub use self::starting::{Starting, find_decided};
 use self::window::Window;
 pub use self::window::WindowLimits;
-use super::artifact;
-use super::driver::{FileTask, Finished, Job};
-use super::fault::Fault;
-use super::folder::{Artifact, Folder};
-use super::lease::Lease;
-use super::order::{Sorter, Spot};
+use super::claim::driver::{FileTask, Finished, Job};
+use super::claim::fault::Fault;
+use super::claim::lease::Lease;
+use super::files::artifact;
+use super::files::folder::{Artifact, Folder};
+use super::files::order::{Sorter, Spot};
 use super::split::LINES_PER_CHECK;
-use crate::clock::Clock;
-use crate::event::reject::require_line_feed;
-use crate::event::{Event, Next, Reason, Reasons, Reject, ShardId};
-use crate::rules::Policy;
-use crate::store::{self, FinishedFile, WorkerState};
-use crate::task::{Claimed, Class, Digest, Output, Stage, TaskKey};
+use crate::base::clock::Clock;
+use crate::pipeline::event::reject::require_line_feed;
+use crate::pipeline::event::{Event, Next, Reason, Reasons, Reject, ShardId};
+use crate::pipeline::rules::Policy;
+use crate::pipeline::task::{Claimed, Class, Digest, Output, Stage, TaskKey};
+use crate::pipeline::work::state::{FinishedFile, WorkerState};
 
 /// Earlier tasks that are confirmed to the directory before the next one begins.
 const CONFIRM_MAX: u32 = 64;
@@ -100,15 +101,15 @@ impl Worker {
         clock: Clock,
         bank: Box<dyn Bank>,
         directory: Box<dyn Directory>,
-    ) -> store::Result<Self> {
-        let path = Self::own_state(&folder, shard).map_err(store::Error::Input)?;
-        let held = Self::hold_state(&path, false).map_err(store::Error::Input)?.ok_or_else(|| {
-            store::Error::Unavailable(format!(
+    ) -> crate::base::db::Result<Self> {
+        let path = Self::own_state(&folder, shard).map_err(crate::base::db::Error::Input)?;
+        let held = Self::hold_state(&path, false).map_err(crate::base::db::Error::Input)?.ok_or_else(|| {
+            crate::base::db::Error::Unavailable(format!(
                 "{} is being made again by 'work --rebuild'; wait for it",
                 path.display()
             ))
         })?;
-        let state = store::open_worker_state(&path)?;
+        let state = crate::pipeline::work::state::open_worker_state(&path)?;
         Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None, _held: held })
     }
 
@@ -320,7 +321,9 @@ fn read_shapes<'a>(
                 let line = numbers.number_of(number)?;
                 match require_line_feed(terminated).and_then(|()| Event::parse(bytes)) {
                     Ok(event) => sorter.push(event.at, spot.at_line(line), bytes)?,
-                    Err(reject) => outcome.reject(crate::rules::Place { file: &key.file, line }, &reject, bytes)?,
+                    Err(reject) => {
+                        outcome.reject(crate::pipeline::rules::Place { file: &key.file, line }, &reject, bytes)?
+                    }
                 }
             }
             Next::TooLong { number } => {

@@ -1,14 +1,14 @@
 //! The files of one task in the making, and its counts.
 
-use crate::event::{Event, Reasons, Reject, ShardId};
-use crate::pipeline::artifact::{Draft, Taken};
-use crate::pipeline::driver::FileTask;
-use crate::pipeline::fault::Fault;
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::pipeline::prepared;
-use crate::pipeline::rejects::RejectsDraft;
-use crate::rules::{Effect, Place};
-use crate::task::{Counts, Digest, Output, Stage};
+use crate::pipeline::claim::driver::FileTask;
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::event::{Event, Reasons, Reject, ShardId};
+use crate::pipeline::files::artifact::{Draft, Taken};
+use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::files::prepared;
+use crate::pipeline::files::rejects::RejectsDraft;
+use crate::pipeline::rules::{Effect, Place};
+use crate::pipeline::task::{Counts, Digest, Output, Stage};
 
 /// Prepared lines, rejected lines, counts.
 pub(super) struct Outcome {

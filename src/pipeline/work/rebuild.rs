@@ -6,16 +6,16 @@
 
 use std::path::Path;
 
-use crate::event::{Event, Kind, Moment, Money, Payload, Reason, ShardId};
-use crate::pipeline::desk::outlook::is_paid;
-use crate::pipeline::desk::{Raw, Rejected};
-use crate::pipeline::prepared;
-use crate::rules::{Place, duplicate};
-use crate::store::{
-    self, BookedOrder, Dated, Entry, Error, FinishedFile, Result, Shelf, Standing, TradeOrder, UNKNOWN_CONTENT,
-    WorkerState,
-};
-use crate::task::FileName;
+use crate::base::db::{Error, Result};
+use crate::base::moment::Moment;
+use crate::pipeline::event::{Event, Kind, Money, Payload, Reason, ShardId};
+use crate::pipeline::files::prepared;
+use crate::pipeline::ops::desk::outlook::is_paid;
+use crate::pipeline::ops::desk::{Raw, Rejected};
+use crate::pipeline::rules::{Place, duplicate};
+use crate::pipeline::shard_db::{BookedOrder, Dated, Entry, Shelf};
+use crate::pipeline::task::FileName;
+use crate::pipeline::work::state::{FinishedFile, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState};
 
 /// The state in the making.
 pub struct Rebuild {
@@ -50,7 +50,7 @@ impl Rebuild {
     /// # Errors
     /// When it cannot be made.
     pub fn begin(path: &Path, shard: ShardId, today: i64) -> Result<Self> {
-        let mut state = store::open_worker_state(path)?;
+        let mut state = crate::pipeline::work::state::open_worker_state(path)?;
         state.begin()?;
         Ok(Self { state, shard, today, rebuilt: Rebuilt::default() })
     }
@@ -99,7 +99,7 @@ impl Rebuild {
             )));
         };
         self.rebuilt.orders += 1;
-        let store::Bought { user_id, shop_id, good_id, qty, price } = bought;
+        let crate::pipeline::shard_db::Bought { user_id, shop_id, good_id, qty, price } = bought;
         let standing = Standing::Accepted;
         self.state.put_order(order_id, &TradeOrder { user_id, shop_id, good_id, qty, price, returned, standing })
     }
@@ -145,7 +145,9 @@ impl Rebuild {
         let key = duplicate::order_key(kind, dated.order_id, dated.at);
         // No line of any file: where it stood is not known.
         let nowhere = FileName::of(Moment::from_unix_ms(0));
-        if self.state.remember(&key, &nowhere, 0, &UNKNOWN_CONTENT, self.today)? == store::Remembered::New {
+        if self.state.remember(&key, &nowhere, 0, &UNKNOWN_CONTENT, self.today)?
+            == crate::pipeline::work::state::Remembered::New
+        {
             self.rebuilt.keys_without_content += 1;
         }
         Ok(())
@@ -272,7 +274,13 @@ mod tests {
         rebuild.rejected(&line("shop_closed", "7", "1.5")).unwrap();
         let standing = |rebuild: &mut Rebuild| rebuild.state.find_order(4).unwrap().unwrap().standing;
         assert_eq!(standing(&mut rebuild), Standing::Refused(Reason::InsufficientFunds));
-        let bought = store::Bought { user_id: Some(7), shop_id: 2, good_id: 3, qty: 1, price: Money::from_minor(150) };
+        let bought = crate::pipeline::shard_db::Bought {
+            user_id: Some(7),
+            shop_id: 2,
+            good_id: 3,
+            qty: 1,
+            price: Money::from_minor(150),
+        };
         rebuild.order(&BookedOrder { order_id: 4, bought: Some(bought), returned: 1 }).unwrap();
         assert_eq!(standing(&mut rebuild), Standing::Accepted);
         let too_many = rebuild.order(&BookedOrder { order_id: 5, bought: Some(bought), returned: 2 });
@@ -290,7 +298,10 @@ mod tests {
             let key = duplicate::order_key(kind, order_id, at);
             rebuild.state.remember(&key, &file, 1, &[9; 16], 20_000).unwrap()
         };
-        assert!(matches!(ask(Kind::Return, 4), store::Remembered::Elsewhere { line: 0, .. }));
-        assert_eq!((ask(Kind::Purchase, 4), ask(Kind::Return, 5)), (store::Remembered::New, store::Remembered::New));
+        assert!(matches!(ask(Kind::Return, 4), crate::pipeline::work::state::Remembered::Elsewhere { line: 0, .. }));
+        assert_eq!(
+            (ask(Kind::Purchase, 4), ask(Kind::Return, 5)),
+            (crate::pipeline::work::state::Remembered::New, crate::pipeline::work::state::Remembered::New)
+        );
     }
 }

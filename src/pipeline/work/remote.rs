@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use super::bank::{Bank, Outcome, Refusal};
 use super::directory::{DecidedOrder, Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
-use crate::config::{Party, Settings};
-use crate::event::ShardId;
-use crate::pipeline::balance_client::BalanceClient;
-use crate::pipeline::cache_client::CacheClient;
+use crate::base::config::{Party, Settings};
+use crate::pipeline::apid::client::Client;
+use crate::pipeline::balance::client::BalanceClient;
+use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::calls::{CallObserver, ClientError};
-use crate::pipeline::client::Client;
-use crate::pipeline::fault::Fault;
-use crate::rules::money::{Direction, Operation};
-use crate::task::wire::{FileResponse, ShardItem};
-use crate::task::{Class, FileName, Output, Stage, Status, TaskKey};
-use crate::trade::{self, Amount, NewOrder, OperationKey, OperationKind, OrderId, OrderState, PutOutcome, UserId};
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::rules::money::{Direction, Operation};
+use crate::pipeline::task::wire::{FileResponse, ShardItem};
+use crate::pipeline::task::{Class, FileName, Output, Stage, Status, TaskKey};
+use crate::pipeline::trade::{
+    self, Amount, NewOrder, OperationKey, OperationKind, OrderId, OrderState, PutOutcome, UserId,
+};
 
 /// The balance-daemon.
 pub struct RemoteBank(BalanceClient);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::pipeline::fault::Fault;
+use crate::pipeline::claim::fault::Fault;
 
 /// Bytes held in memory.
 const MEMORY_BYTES_MAX: usize = 1024 * 1024;

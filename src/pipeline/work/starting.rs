@@ -4,12 +4,12 @@
 //! an empty one in place of a lost one would sell orders twice.
 
 use super::Worker;
-use crate::event::ShardId;
-use crate::pipeline::client::{Client, ClientError};
-use crate::pipeline::driver::{Finished, Job};
-use crate::pipeline::fault::Fault;
-use crate::pipeline::lease::Lease;
-use crate::task::{Claimed, Class, FileName, Stage, TaskKey};
+use crate::pipeline::apid::client::{Client, ClientError};
+use crate::pipeline::claim::driver::{Finished, Job};
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::claim::lease::Lease;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::task::{Claimed, Class, FileName, Stage, TaskKey};
 
 /// Files per page.
 const PAGE: u32 = 100;
@@ -75,7 +75,7 @@ pub fn find_decided(client: &Client, shard: ShardId) -> Result<Option<FileName>,
     loop {
         let page = client.files_page(None, after.as_ref(), PAGE)?;
         let decided = page.items.iter().find(|file| {
-            let reported = |result: &crate::task::wire::ResultItem| result.counts.is_some();
+            let reported = |result: &crate::pipeline::task::wire::ResultItem| result.counts.is_some();
             file.shards.iter().any(|own| own.shard == shard && own.result(Stage::ShardWorker).is_some_and(reported))
         });
         match (decided, page.next_cursor) {

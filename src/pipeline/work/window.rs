@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::slice::Chunks;
 
-use crate::event::{Event, Reject};
+use crate::pipeline::event::{Event, Reject};
 
 /// How much is decided together. What is decided does not depend on it.
 #[derive(Debug, Clone, Copy)]

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use super::super::cache;
 use super::money::is_used;
 use super::reports::Reports;
-use crate::boot::{Context, Failure};
-use crate::event::ShardId;
-use crate::pipeline::audit::Found;
-use crate::pipeline::audit::directory::{self, State};
-use crate::pipeline::folder::Folder;
-use crate::store::{self, SchemaKind};
-use crate::task::TaskKey;
+use crate::base::boot::{Context, Failure};
+use crate::base::db::SchemaKind;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::files::folder::Folder;
+use crate::pipeline::ops::audit::Found;
+use crate::pipeline::ops::audit::directory::{self, State};
+use crate::pipeline::task::TaskKey;
 
 /// Compares all orders of the shards whose worker has its state here. A state that is gone is named with the books.
 pub(super) async fn check(ctx: &Context, reports: &Reports) -> Result<Found, Failure> {
@@ -30,7 +30,8 @@ pub(super) async fn check(ctx: &Context, reports: &Reports) -> Result<Found, Fai
         }
         return Ok(found);
     }
-    let store = store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
+    let store =
+        crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
     let seen: BTreeSet<ShardId> = states.iter().map(|state| state.shard).collect();
     let is_away = |shard: &ShardId| reports.shards.contains(shard) && !seen.contains(shard);
     let is_done = |task: &TaskKey| !is_away(&task.shard) && reports.is_worked(task);
@@ -40,12 +41,12 @@ pub(super) async fn check(ctx: &Context, reports: &Reports) -> Result<Found, Fai
 }
 
 /// The states that are here, each of one moment.
-async fn states(folder: &Folder) -> store::Result<Vec<State>> {
+async fn states(folder: &Folder) -> crate::base::db::Result<Vec<State>> {
     let mut states = Vec::new();
     for shard in ShardId::all() {
         let path = folder.worker_state(shard);
         if path.exists() {
-            states.push(State { shard, look: store::look_at_worker(&path).await? });
+            states.push(State { shard, look: crate::pipeline::work::state::look_at_worker(&path).await? });
         }
     }
     Ok(states)

@@ -22,14 +22,16 @@ use self::reports::Reports;
 use self::state::{Books, Compared};
 pub use self::table::table;
 use super::apid;
-use crate::boot::{Context, Exit, Failure, say, say_json};
-use crate::event::ShardId;
-use crate::output::OutputArgs;
-pub use crate::pipeline::audit::Check;
-use crate::pipeline::folder::Folder;
+use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::db::SchemaKind;
+use crate::base::output::OutputArgs;
+use crate::pipeline::apid::store::Tracking;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::spool;
-use crate::store::{self, Census, SchemaKind, ShardStore, Tracking};
-use crate::task::Ledger;
+pub use crate::pipeline::ops::audit::Check;
+use crate::pipeline::shard_db::{Census, ShardStore};
+use crate::pipeline::task::Ledger;
 
 /// Adds up the books of the whole pipeline and compares them with the databases and the rejects.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -114,7 +116,7 @@ async fn audit_tracked(ctx: &Context, tracking: &dyn Tracking, settled: bool) ->
     let folder = Folder::new(&ctx.settings.shared.dir);
     let mut reports = Reports::default();
     let mut readable = Ok(());
-    store::for_each_file(tracking, |file| {
+    crate::pipeline::apid::store::for_each_file(tracking, |file| {
         if readable.is_ok() {
             readable = reports.add(file, &folder);
         }
@@ -201,7 +203,7 @@ async fn look_at_shards(
             }
             continue;
         };
-        let store = store::open_shard(&url, ctx.clock.clone()).await?;
+        let store = crate::pipeline::shard_db::store::open_shard(&url, ctx.clock.clone()).await?;
         let looked = look_at_shard(store.as_ref(), shard, folder, reports, tracking, &mut shards).await;
         store.close().await;
         looked?;
@@ -222,7 +224,7 @@ async fn look_at_shard(
     reports: &mut Reports,
     tracking: &dyn Tracking,
     shards: &mut Shards,
-) -> store::Result<()> {
+) -> crate::base::db::Result<()> {
     let census = store.census(shard).await?;
     reports.compare_rows(shard, &census, tracking).await?;
     shards.rows.insert(shard, census.rows);

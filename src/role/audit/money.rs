@@ -5,11 +5,13 @@
 use serde::Serialize;
 
 use super::state::{PAGE, paid_for};
-use crate::boot::{Context, Failure};
-use crate::event::ShardId;
-use crate::pipeline::audit::Found;
-use crate::rules::money::{PURCHASE, REVERSAL};
-use crate::store::{self, BalanceStore, SchemaKind, ShardStore, StoreUrl};
+use crate::base::boot::{Context, Failure};
+use crate::base::db::{SchemaKind, StoreUrl};
+use crate::pipeline::balance::store::BalanceStore;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::ops::audit::Found;
+use crate::pipeline::rules::money::{PURCHASE, REVERSAL};
+use crate::pipeline::shard_db::ShardStore;
 
 /// What to do when an account differs.
 const NEXT: &str = "a row of user or account_transaction was changed by hand: put it back from a backup";
@@ -60,13 +62,14 @@ pub(super) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i1
         let accounts = Accounts { differences, note, ..Accounts::default() };
         return Ok(Checked { accounts, found, unpaired: None });
     }
-    let store = store::open_balance(url, ctx.clock.clone(), ctx.settings.balance.opening).await?;
+    let store =
+        crate::pipeline::balance::store::open_balance(url, ctx.clock.clone(), ctx.settings.balance.opening).await?;
     let checked = compare(store.as_ref(), paid).await;
     store.close().await;
     Ok(checked?)
 }
 
-async fn compare(store: &dyn BalanceStore, paid: Option<i128>) -> store::Result<Checked> {
+async fn compare(store: &dyn BalanceStore, paid: Option<i128>) -> crate::base::db::Result<Checked> {
     let mut checked = add_up(store).await?;
     if let Some(paid) = paid {
         checked.unpaired = find_unpaired(store, paid).await?;
@@ -75,7 +78,7 @@ async fn compare(store: &dyn BalanceStore, paid: Option<i128>) -> store::Result<
 }
 
 /// What was taken for purchases and not given back is what the accepted orders cost.
-async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> store::Result<Option<String>> {
+async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> crate::base::db::Result<Option<String>> {
     let taken = store.net_under(PURCHASE).await? + store.net_under(REVERSAL).await?;
     let (taken_text, paid_text) = (amount(taken), amount(paid));
     Ok((taken != paid).then(|| {
@@ -87,12 +90,12 @@ async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> store::Result<Op
 }
 
 /// Whether there is such a database with its tables.
-pub(super) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> store::Result<bool> {
-    Ok(store::schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
+pub(super) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> crate::base::db::Result<bool> {
+    Ok(crate::base::db::schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
 }
 
 /// Whether the books have an order that somebody paid for.
-pub(super) async fn was_moved(books: &dyn ShardStore) -> store::Result<bool> {
+pub(super) async fn was_moved(books: &dyn ShardStore) -> crate::base::db::Result<bool> {
     let mut after = None;
     loop {
         let page = books.list_orders(after, PAGE).await?;
@@ -106,7 +109,7 @@ pub(super) async fn was_moved(books: &dyn ShardStore) -> store::Result<bool> {
     }
 }
 
-async fn add_up(store: &dyn BalanceStore) -> store::Result<Checked> {
+async fn add_up(store: &dyn BalanceStore) -> crate::base::db::Result<Checked> {
     let totals = store.totals().await?;
     let mut found = Found { compared: totals.users, ..Found::default() };
     if totals.unbalanced > 0 || totals.negative > 0 {
@@ -130,7 +133,7 @@ async fn add_up(store: &dyn BalanceStore) -> store::Result<Checked> {
     Ok(Checked { accounts, found, unpaired: None })
 }
 
-async fn name_accounts(store: &dyn BalanceStore, found: &mut Found) -> store::Result<()> {
+async fn name_accounts(store: &dyn BalanceStore, found: &mut Found) -> crate::base::db::Result<()> {
     let mut after = None;
     loop {
         let page = store.list_booked(after, PAGE).await?;

@@ -11,10 +11,12 @@ use super::super::cache;
 use super::money::is_used;
 use super::reports::Reports;
 use super::state::PAGE;
-use crate::boot::{Context, Failure};
-use crate::pipeline::audit::Found;
-use crate::store::{self, PendingStore, SchemaKind, Tracking};
-use crate::task::{FileName, Ledger, TaskKey};
+use crate::base::boot::{Context, Failure};
+use crate::base::db::SchemaKind;
+use crate::pipeline::apid::store::Tracking;
+use crate::pipeline::cache::store::PendingStore;
+use crate::pipeline::ops::audit::Found;
+use crate::pipeline::task::{FileName, Ledger, TaskKey};
 
 /// What to do when the numbers differ.
 const NEXT: &str =
@@ -46,7 +48,8 @@ pub(super) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Track
     let (url, reported) = (&ctx.settings.database.cache, pending_of(&reports.ledger));
     let (mut found, mut kept, mut decided) = (Found::default(), 0, 0);
     if is_used(url, SchemaKind::Cache).await? {
-        let store = store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
+        let store =
+            crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
         let counted = count(store.as_ref(), &reports.released).await;
         store.close().await;
         (found.compared, decided) = counted?;
@@ -81,7 +84,7 @@ impl Pending {
 }
 
 /// How many are kept for reported tasks, and how many wait for no purchase any more.
-async fn count(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> store::Result<(u64, u64)> {
+async fn count(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<(u64, u64)> {
     Ok((count_kept(store, reported).await?, store.backlog().await?.decided()))
 }
 
@@ -95,7 +98,7 @@ fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-async fn count_kept(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> store::Result<u64> {
+async fn count_kept(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<u64> {
     let (mut kept, mut after): (u64, Option<(FileName, u64)>) = (0, None);
     loop {
         let page = store.list_pending(after, PAGE).await?;

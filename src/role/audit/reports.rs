@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use crate::event::{Moment, ShardId};
-use crate::pipeline::artifact;
-use crate::pipeline::audit::Found;
-use crate::pipeline::audit::rows::{self, Difference, Reported};
-use crate::pipeline::folder::{self, Artifact, Folder};
-use crate::store::{self, Census, SentFile, Tracking};
-use crate::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
+use crate::base::moment::Moment;
+use crate::pipeline::apid::store::Tracking;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::files::artifact;
+use crate::pipeline::files::folder::{self, Artifact, Folder};
+use crate::pipeline::ops::audit::Found;
+use crate::pipeline::ops::audit::rows::{self, Difference, Reported};
+use crate::pipeline::shard_db::{Census, SentFile};
+use crate::pipeline::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
 
 /// What the reports say should be found elsewhere.
 #[derive(Default)]
@@ -36,9 +38,9 @@ pub(super) struct Reports {
 
 impl Reports {
     /// Whether workers did something since these were read.
-    pub(super) async fn have_moved_on(&self, tracking: &dyn Tracking) -> store::Result<bool> {
+    pub(super) async fn have_moved_on(&self, tracking: &dyn Tracking) -> crate::base::db::Result<bool> {
         let mut now = Ledger::default();
-        store::for_each_file(tracking, |file| now.add(file)).await?;
+        crate::pipeline::apid::store::for_each_file(tracking, |file| now.add(file)).await?;
         Ok(now.shard_worker != self.ledger.shard_worker)
     }
 
@@ -105,7 +107,7 @@ impl Reports {
         shard: ShardId,
         census: &Census,
         tracking: &dyn Tracking,
-    ) -> store::Result<()> {
+    ) -> crate::base::db::Result<()> {
         let Self { delivered, released, held, .. } = self;
         let found = rows::compare(census, &Reported { shard, delivered, released, held });
         for Difference { file, what } in found {
@@ -168,8 +170,8 @@ fn count_lines(path: &Path) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::ShardCount;
-    use crate::task::{ShardView, StageResult};
+    use crate::pipeline::event::ShardCount;
+    use crate::pipeline::task::{ShardView, StageResult};
 
     fn file(second: i64, worked: [i64; 2]) -> FileView {
         let shard = |(number, at): (u64, i64)| {

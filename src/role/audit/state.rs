@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::pairs::{Keyed, Pairs};
-use crate::event::{Money, ShardId};
-use crate::pipeline::audit::Found;
-use crate::store::{self, BookedOrder, Bought, Census, ShardStore, Shelf, WorkerLook};
-use crate::task::FileName;
+use crate::pipeline::event::{Money, ShardId};
+use crate::pipeline::ops::audit::Found;
+use crate::pipeline::shard_db::{BookedOrder, Bought, Census, ShardStore, Shelf, WorkerLook};
+use crate::pipeline::task::FileName;
 
 /// Entries per page.
 pub(super) const PAGE: u32 = 1000;
@@ -55,11 +55,11 @@ impl Keyed for BookedOrder {
 
 impl Books<'_> {
     /// Compares stock and orders with the state in this file.
-    pub(super) async fn compare(&self, state: &Path) -> store::Result<Compared> {
+    pub(super) async fn compare(&self, state: &Path) -> crate::base::db::Result<Compared> {
         if !state.exists() {
             return self.without_state().await;
         }
-        let state = store::look_at_worker(state).await?;
+        let state = crate::pipeline::work::state::look_at_worker(state).await?;
         if let Some(file) = self.find_undelivered(state.as_ref()).await? {
             let why = format!("{file} is decided and not delivered");
             return Ok(Compared::under_way(&why));
@@ -81,7 +81,7 @@ impl Books<'_> {
         )
     }
 
-    async fn without_state(&self) -> store::Result<Compared> {
+    async fn without_state(&self) -> crate::base::db::Result<Compared> {
         let mut found = Found::nothing("the worker has no state here");
         let has_orders = !self.store.list_orders(None, 1).await?.is_empty();
         if has_orders || !self.store.list_shelves(None, 1).await?.is_empty() {
@@ -95,7 +95,7 @@ impl Books<'_> {
     }
 
     /// The first file that the worker has decided and that has no mark.
-    async fn find_undelivered(&self, state: &dyn WorkerLook) -> store::Result<Option<FileName>> {
+    async fn find_undelivered(&self, state: &dyn WorkerLook) -> crate::base::db::Result<Option<FileName>> {
         let sent: BTreeSet<&FileName> = self.census.sent.iter().map(|sent| &sent.file).collect();
         let mut after = None;
         loop {
@@ -110,7 +110,7 @@ impl Books<'_> {
         }
     }
 
-    async fn compare_shelves(&self, state: &dyn WorkerLook) -> store::Result<Found> {
+    async fn compare_shelves(&self, state: &dyn WorkerLook) -> crate::base::db::Result<Found> {
         let (mut pairs, mut found) = (Pairs::new(), Found::default());
         loop {
             if let Some(after) = pairs.wants_left() {
@@ -132,7 +132,7 @@ impl Books<'_> {
     }
 
     /// Answers also what was paid for them.
-    async fn compare_orders(&self, state: &dyn WorkerLook) -> store::Result<(Found, i128)> {
+    async fn compare_orders(&self, state: &dyn WorkerLook) -> crate::base::db::Result<(Found, i128)> {
         let (mut pairs, mut found, mut paid) = (Pairs::new(), Found::default(), 0);
         loop {
             if let Some(after) = pairs.wants_left() {

@@ -1,9 +1,9 @@
 //! The audit as a person reads it.
 
 use super::{Accounts, Audit, Check};
-use crate::log_format::clean;
-use crate::task::FileName;
-use crate::text::count;
+use crate::base::log_format::clean;
+use crate::base::text::count;
+use crate::pipeline::task::FileName;
 
 /// Differences that are printed.
 const SHOWN: usize = 10;

@@ -16,16 +16,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::arrivals::Arrivals;
 use super::tick::Ingest;
-use crate::boot::Context;
-use crate::event::{Moment, Reason};
-use crate::http::extract::body_problem;
-use crate::http::{Party, Permit, Policy, Problem};
-use crate::pipeline::artifact;
-use crate::pipeline::folder::{Artifact, Folder};
+use crate::base::boot::Context;
+use crate::base::http::extract::body_problem;
+use crate::base::http::{Party, Permit, Policy, Problem};
+use crate::base::moment::Moment;
+use crate::base::shutdown::Stop;
+use crate::pipeline::event::Reason;
+use crate::pipeline::files::artifact;
+use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ingest::accept::{self, Checked, Limits, Refusal, Refused};
 use crate::pipeline::ingest::writer::Writer;
-use crate::shutdown::Stop;
-use crate::task::FileName;
+use crate::pipeline::task::FileName;
 
 /// Bytes of all bodies that are being taken at the same time; whoever comes on top of it waits.
 const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;

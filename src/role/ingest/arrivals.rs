@@ -4,9 +4,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
-use crate::http::Metrics;
+use crate::base::http::Metrics;
 use crate::pipeline::ingest::accept::Checked;
-use crate::task::Stage;
+use crate::pipeline::task::Stage;
 
 /// Where an event comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -8,23 +8,23 @@ use tokio::task::JoinHandle;
 
 use super::super::daemon::{clear_at_stop, clear_until_stop};
 use super::arrivals::Arrivals;
-use crate::boot::{Context, Failure};
-use crate::clock::Clock;
-use crate::config::{Party, Settings};
-use crate::event::Moment;
-use crate::http::Readiness;
-use crate::pipeline::cache_client::CacheClient;
-use crate::pipeline::cleanup::Cleaner;
-use crate::pipeline::client::ClientError;
-use crate::pipeline::fault::class_of_disk;
-use crate::pipeline::folder::Folder;
+use crate::base::boot::{Context, Failure};
+use crate::base::clock::Clock;
+use crate::base::config::{Party, Settings};
+use crate::base::http::Readiness;
+use crate::base::moment::Moment;
+use crate::base::shutdown::Stop;
+use crate::pipeline::apid::client::ClientError;
+use crate::pipeline::cache::client::CacheClient;
+use crate::pipeline::claim::fault::class_of_disk;
+use crate::pipeline::files::cleanup::Cleaner;
+use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::flush::FlushTimer;
 use crate::pipeline::ingest::generator::{Generator, Rates};
 use crate::pipeline::ingest::spool::Published;
 use crate::pipeline::ingest::writer::Writer;
-use crate::shutdown::Stop;
-use crate::task::FileName;
+use crate::pipeline::task::FileName;
 
 /// Files that wait to be announced; more are found by the next comparison with the API.
 const ANNOUNCE_QUEUE: usize = 4096;

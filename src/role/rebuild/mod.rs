@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 
 use self::sources::{Decided, Sources};
 use super::apid;
-use crate::boot::{Context, Exit, Failure, say};
-use crate::event::{Kind, ShardId};
-use crate::pipeline::artifact;
-use crate::pipeline::folder::Folder;
+use crate::base::boot::{Context, Exit, Failure, say};
+use crate::pipeline::event::{Kind, ShardId};
+use crate::pipeline::files::artifact;
+use crate::pipeline::files::folder::Folder;
+use crate::pipeline::shard_db::{Census, ShardStore};
+use crate::pipeline::task::FileName;
 use crate::pipeline::work::Worker;
 use crate::pipeline::work::rebuild::{Rebuild, Rebuilt};
-use crate::store::{self, Census, FinishedFile, ShardStore};
-use crate::task::FileName;
+use crate::pipeline::work::state::FinishedFile;
 
 /// Entries per page.
 const PAGE: u32 = 1000;
@@ -58,7 +59,7 @@ pub(super) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Ex
         sources.require_delivered(&BTreeSet::new())?;
         sources.read_prepared(&folder, &BTreeSet::new(), ctx, &mut rebuild)?;
     } else {
-        let books = store::open_shard(&url, ctx.clock.clone()).await?;
+        let books = crate::pipeline::shard_db::store::open_shard(&url, ctx.clock.clone()).await?;
         let read = read_books(books.as_ref(), &sources, &folder, ctx, &mut rebuild).await;
         books.close().await;
         read?;
@@ -118,7 +119,7 @@ async fn read_books(
 }
 
 /// The reports of the files that may be asked for again.
-fn note_finished(sources: &Sources, ctx: &Context, today: i64, rebuild: &mut Rebuild) -> store::Result<()> {
+fn note_finished(sources: &Sources, ctx: &Context, today: i64, rebuild: &mut Rebuild) -> crate::base::db::Result<()> {
     let oldest = today - i64::from(ctx.settings.worker.key_retention_days);
     for Decided { file, at, input, counts, output, rejects } in &sources.decided {
         let day = at.day();

@@ -5,14 +5,16 @@ use std::io;
 use std::path::Path;
 
 use super::PAGE;
-use crate::boot::{Context, Failure};
-use crate::event::{LineReader, Moment, Next, ShardId};
-use crate::pipeline::artifact;
-use crate::pipeline::folder::{self, Artifact, Folder};
+use crate::base::boot::{Context, Failure};
+use crate::base::moment::Moment;
+use crate::pipeline::apid::store::Tracking;
+use crate::pipeline::event::{LineReader, Next, ShardId};
+use crate::pipeline::files::artifact;
+use crate::pipeline::files::folder::{self, Artifact, Folder};
+use crate::pipeline::rules::Place;
+use crate::pipeline::shard_db::ShardStore;
+use crate::pipeline::task::{Counts, Digest, FileName, FileView, Output, Stage, Status};
 use crate::pipeline::work::rebuild::Rebuild;
-use crate::rules::Place;
-use crate::store::{self, ShardStore, Tracking};
-use crate::task::{Counts, Digest, FileName, FileView, Output, Stage, Status};
 
 /// Lines of files that we wrote ourselves: none is longer than the longest event with its reason.
 const OWN_LINE_FACTOR: usize = 4;
@@ -47,7 +49,10 @@ impl Sources {
     pub(super) async fn read(tracking: &dyn Tracking, shard: ShardId, now: Moment) -> Result<Self, Failure> {
         let mut sources = Self { shard, decided: Vec::new(), reported: BTreeSet::new(), announced: BTreeMap::new() };
         let mut at_work = None;
-        store::for_each_file(tracking, |file| at_work = at_work.take().or_else(|| sources.add(file, now))).await?;
+        crate::pipeline::apid::store::for_each_file(tracking, |file| {
+            at_work = at_work.take().or_else(|| sources.add(file, now))
+        })
+        .await?;
         if let Some(owner) = at_work {
             return Err(Failure::new(format!(
                 "a worker of shard {shard} is at work ({owner}): stop it, wait for its lease to end, then rebuild"

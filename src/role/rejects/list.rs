@@ -5,15 +5,15 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::{FilterArgs, text};
-use crate::boot::{Context, Exit, Failure, say_much};
-use crate::log_format::clean;
-use crate::output::OutputArgs;
-use crate::pipeline::desk::groups::{By, Groups};
-use crate::pipeline::desk::notes::Redriven;
-use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
-use crate::pipeline::desk::{Filter, Notes, Raw, Rejected};
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::text::count;
+use crate::base::boot::{Context, Exit, Failure, say_much};
+use crate::base::log_format::clean;
+use crate::base::output::OutputArgs;
+use crate::base::text::count;
+use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::ops::desk::groups::{By, Groups};
+use crate::pipeline::ops::desk::notes::Redriven;
+use crate::pipeline::ops::desk::scan::{Extent, Go, RejectsFiles};
+use crate::pipeline::ops::desk::{Filter, Notes, Raw, Rejected};
 
 /// Counts rejected lines by stage and reason, or by what is wrong with them, or lists them.
 #[derive(Debug, Clone, clap::Args)]

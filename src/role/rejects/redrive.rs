@@ -3,17 +3,17 @@
 use serde_json::json;
 
 use super::FilterArgs;
-use crate::boot::{Context, Exit, Failure, say};
-use crate::config::Party;
-use crate::log_format::clean;
-use crate::output::OutputArgs;
-use crate::pipeline::client::Client;
-use crate::pipeline::desk::Filter;
-use crate::pipeline::desk::redrive::{Plan, RedriveError, Redriver, Sent, Wish};
-use crate::pipeline::folder::Folder;
+use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::config::Party;
+use crate::base::log_format::clean;
+use crate::base::output::OutputArgs;
+use crate::base::text::count;
+use crate::pipeline::apid::client::Client;
+use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::once::OnceError;
-use crate::text::count;
+use crate::pipeline::ops::desk::Filter;
+use crate::pipeline::ops::desk::redrive::{Plan, RedriveError, Redriver, Sent, Wish};
 
 /// Puts rejected lines into new event files, so that they are decided anew.
 #[derive(Debug, Clone, clap::Args)]

@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::text;
-use crate::boot::{Context, Exit, Failure, say_much};
-use crate::log_format::clean;
-use crate::output::OutputArgs;
-use crate::pipeline::desk::scan::{Extent, Go, RejectsFiles};
-use crate::pipeline::desk::{LineAt, Notes, Raw, Rejected};
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::task::FileName;
+use crate::base::boot::{Context, Exit, Failure, say_much};
+use crate::base::log_format::clean;
+use crate::base::output::OutputArgs;
+use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::ops::desk::scan::{Extent, Go, RejectsFiles};
+use crate::pipeline::ops::desk::{LineAt, Notes, Raw, Rejected};
+use crate::pipeline::task::FileName;
 
 /// Places of one line, from redrive to redrive, that are followed.
 const STEPS_MAX: usize = 100;

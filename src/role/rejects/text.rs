@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::log_format::clean;
-use crate::pipeline::desk::{Raw, Rejected};
-use crate::pipeline::folder::Artifact;
+use crate::base::log_format::clean;
+use crate::pipeline::files::folder::Artifact;
+use crate::pipeline::ops::desk::{Raw, Rejected};
 
 /// Characters of a line in a list.
 const PREVIEW_CHARS: usize = 100;

@@ -1,9 +1,9 @@
 //! Where the roles may be asked.
 
 use super::super::{apid, balance, cache, ingest, send, split, work};
-use crate::config::Settings;
+use crate::base::config::Settings;
 use crate::pipeline::addresses;
-use crate::pipeline::probe::Place;
+use crate::pipeline::ops::probe::Place;
 
 /// The services where the settings name them, and the other roles where they have noted that they listen, else at their
 /// own ports on this machine.
@@ -66,7 +66,7 @@ fn origin(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::{Sources, load};
+    use crate::base::config::load::{Sources, load};
 
     #[test]
     fn services_are_asked_where_the_settings_say_and_workers_of_all_shards_at_their_ports() {
@@ -85,12 +85,12 @@ mod tests {
         let shared = tempfile::tempdir().unwrap();
         let flags = vec![("shared.dir".to_owned(), shared.path().display().to_string())];
         let settings = load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings;
-        let shard = crate::event::ShardId::new(1);
+        let shard = crate::pipeline::event::ShardId::new(1);
         let notes = [("shard-worker", shard, 4001), ("mysql-sender", shard, 4002), ("cache-service", None, 4003)];
         let noted = notes.map(|(role, shard, port)| {
             let identity = addresses::Identity::new(role, shard);
             let addr = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-            addresses::publish(shared.path(), identity, addr, &crate::clock::Clock::System).unwrap()
+            addresses::publish(shared.path(), identity, addr, &crate::base::clock::Clock::System).unwrap()
         });
         let places = role_addresses(&settings);
         for (role, base, is_named) in [
@@ -104,7 +104,7 @@ mod tests {
         }
         let identity = addresses::Identity::new("shard-worker", shard);
         let addr = std::net::SocketAddr::from(([127, 0, 0, 1], 4004));
-        let second = addresses::publish(shared.path(), identity, addr, &crate::clock::Clock::System).unwrap();
+        let second = addresses::publish(shared.path(), identity, addr, &crate::base::clock::Clock::System).unwrap();
         let places = role_addresses(&settings);
         let workers = places.iter().filter(|place| place.role == "shard-worker-1").count();
         assert_eq!(workers, 2, "every instance: {places:?}");

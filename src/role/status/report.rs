@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::boot::Exit;
-use crate::pipeline::probe::Probed;
-use crate::task::progress::Health;
-use crate::task::view::ShardTotals;
-use crate::task::wire::{ByStage, FailedItem, LaneItem, ProgressResponse, SummaryResponse};
+use crate::base::boot::Exit;
+use crate::pipeline::ops::probe::Probed;
+use crate::pipeline::task::progress::Health;
+use crate::pipeline::task::view::ShardTotals;
+use crate::pipeline::task::wire::{ByStage, FailedItem, LaneItem, ProgressResponse, SummaryResponse};
 
 /// The document of `status --json`. What the API's summary has stands first and means the same.
 #[derive(Debug, Serialize)]

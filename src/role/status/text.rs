@@ -3,11 +3,11 @@
 use std::fmt::Write;
 
 use super::report::Report;
-use crate::log_format::clean;
-use crate::pipeline::probe::Probed;
-use crate::task::Stage;
-use crate::task::progress::{Health, span};
-use crate::task::wire::{FailedItem, LaneItem};
+use crate::base::log_format::clean;
+use crate::pipeline::ops::probe::Probed;
+use crate::pipeline::task::Stage;
+use crate::pipeline::task::progress::{Health, span};
+use crate::pipeline::task::wire::{FailedItem, LaneItem};
 
 /// Failed tasks that are shown one by one.
 const FAILED_SHOWN: usize = 10;

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::boot::{Context, Failure};
-use crate::event::ShardId;
-use crate::store;
-use crate::store::trace::{Answer, Question};
+use crate::base::boot::{Context, Failure};
+use crate::pipeline::event::ShardId;
+
+use crate::pipeline::shard_db::trace::{Answer, Question};
 
 /// Asks every shard's database that is there.
 pub(super) async fn ask(
@@ -16,7 +16,7 @@ pub(super) async fn ask(
     let mut answers = BTreeMap::new();
     for shard in ShardId::all() {
         if let Some(url) = ctx.find_shard_database(shard, named.contains(&shard))? {
-            let store = store::open_shard(&url, ctx.clock.clone()).await?;
+            let store = crate::pipeline::shard_db::store::open_shard(&url, ctx.clock.clone()).await?;
             let answer = store.ask(shard, question.clone()).await;
             store.close().await;
             answers.insert(shard, answer?);

@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use super::super::apid;
 use super::{databases, text};
-use crate::boot::{Context, Exit, Failure, say, say_json};
-use crate::event::ShardId;
-use crate::pipeline::artifact;
-use crate::pipeline::desk::Notes;
-use crate::pipeline::folder::{Artifact, Folder};
-use crate::store::trace::Question;
-use crate::task::FileName;
-use crate::task::wire::FileResponse;
+use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::pipeline::event::ShardId;
+use crate::pipeline::files::artifact;
+use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::ops::desk::Notes;
+use crate::pipeline::shard_db::trace::Question;
+use crate::pipeline::task::FileName;
+use crate::pipeline::task::wire::FileResponse;
 
 /// The way of an event file.
 #[derive(Debug, Serialize)]

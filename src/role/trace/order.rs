@@ -6,20 +6,20 @@ use serde::Serialize;
 
 use super::super::apid;
 use super::{databases, text};
-use crate::boot::{Context, Exit, Failure, say, say_json};
-use crate::config::Party;
-use crate::event::ShardId;
-use crate::pipeline::balance_client::BalanceClient;
-use crate::pipeline::cache_client::CacheClient;
-use crate::pipeline::desk::LineAt;
-use crate::pipeline::folder::Folder;
-use crate::pipeline::trace::naming::{Said, kind_name};
-use crate::pipeline::trace::order::{Evidence, Gathered, Rejection, Search};
-use crate::pipeline::trace::services::{self, Asked, Kept, Money};
-use crate::pipeline::trace::verdict::{Known, Verdict, verdict};
-use crate::store::trace::{Answer, FoundRow, Question};
-use crate::task::wire::FileResponse;
-use crate::task::{FileName, FileView, Stage};
+use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::config::Party;
+use crate::pipeline::balance::client::BalanceClient;
+use crate::pipeline::cache::client::CacheClient;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::files::folder::Folder;
+use crate::pipeline::ops::desk::LineAt;
+use crate::pipeline::ops::trace::naming::{Said, kind_name};
+use crate::pipeline::ops::trace::order::{Evidence, Gathered, Rejection, Search};
+use crate::pipeline::ops::trace::services::{self, Asked, Kept, Money};
+use crate::pipeline::ops::trace::verdict::{Known, Verdict, verdict};
+use crate::pipeline::shard_db::trace::{Answer, FoundRow, Question};
+use crate::pipeline::task::wire::FileResponse;
+use crate::pipeline::task::{FileName, FileView, Stage};
 
 /// The way of an order.
 #[derive(Debug, Serialize)]
@@ -165,7 +165,7 @@ fn note_row(gathered: &mut Gathered, shard: ShardId, row: &FoundRow) {
     let evidence = gathered.lines.entry(at).or_default();
     evidence.shard = Some(shard);
     evidence.said.get_or_insert_with(|| Said {
-        kind: crate::event::Kind::from_number(row.event_type.into()).map(kind_name),
+        kind: crate::pipeline::event::Kind::from_number(row.event_type.into()).map(kind_name),
         timestamp: Some(row.timestamp.to_string()),
         shop_id: row.shop_id,
         user_id: row.user_id,

@@ -2,13 +2,13 @@
 
 use super::file;
 use super::order::{Line, Outcome, Report};
-use crate::log_format::clean;
-use crate::pipeline::trace::naming::Said;
-use crate::pipeline::trace::services::{Asked, Kept};
-use crate::pipeline::trace::verdict::Verdict;
-use crate::task::wire::{FileResponse, ShardItem};
-use crate::task::{Stage, Status};
-use crate::text::count;
+use crate::base::log_format::clean;
+use crate::base::text::count;
+use crate::pipeline::ops::trace::naming::Said;
+use crate::pipeline::ops::trace::services::{Asked, Kept};
+use crate::pipeline::ops::trace::verdict::Verdict;
+use crate::pipeline::task::wire::{FileResponse, ShardItem};
+use crate::pipeline::task::{Stage, Status};
 
 /// The way of an order.
 pub(super) fn order(report: &Report) -> String {

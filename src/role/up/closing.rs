@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::super::cache;
-use crate::boot::{Context, Failure};
-use crate::event::Moment;
-use crate::log_format::clean;
-use crate::pipeline::desk::scan::RejectsFiles;
-use crate::pipeline::desk::summary::Summary;
-use crate::pipeline::folder::Folder;
+use crate::base::boot::{Context, Failure};
+use crate::base::db::SchemaKind;
+use crate::base::log_format::clean;
+use crate::base::moment::Moment;
+use crate::base::text::count;
+use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::import::Imported;
-use crate::store::{self, SchemaKind};
-use crate::task::FileName;
-use crate::text::count;
+use crate::pipeline::ops::desk::scan::RejectsFiles;
+use crate::pipeline::ops::desk::summary::Summary;
+use crate::pipeline::task::FileName;
 
 /// Returns per page.
 const PAGE: u32 = 1000;
@@ -92,10 +92,11 @@ fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
 impl Waiting {
     async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
         let (url, mut waiting) = (&ctx.settings.database.cache, Self::default());
-        if store::schema_state(url, SchemaKind::Cache).await?.is_none_or(|state| state.applied == 0) {
+        if crate::base::db::schema_state(url, SchemaKind::Cache).await?.is_none_or(|state| state.applied == 0) {
             return Ok(waiting);
         }
-        let store = store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
+        let store =
+            crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
         let mut after = None;
         let looked = loop {
             let page = match store.list_pending(after, PAGE).await {

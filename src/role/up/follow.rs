@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::boot::say;
-use crate::config::Settings;
-use crate::event::Moment;
-use crate::pipeline::client::{Client, ClientError};
-use crate::progress::Progress;
-use crate::shutdown::Stop;
-use crate::task::wire::{FileResponse, ShardItem};
-use crate::task::{Counts, FileName, Stage};
+use crate::base::boot::say;
+use crate::base::config::Settings;
+use crate::base::moment::Moment;
+use crate::base::progress::Progress;
+use crate::base::shutdown::Stop;
+use crate::pipeline::apid::client::{Client, ClientError};
+use crate::pipeline::task::wire::{FileResponse, ShardItem};
+use crate::pipeline::task::{Counts, FileName, Stage};
 
 /// Between two looks; only the display waits for it, never the pipeline.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

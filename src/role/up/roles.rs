@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::super::{apid, balance, cache, ingest, send, split, work};
 use super::watch::Roles;
-use crate::boot::{Context, Failure};
-use crate::config::Settings;
-use crate::event::ShardId;
-use crate::http::Policy;
-use crate::shutdown::Stop;
+use crate::base::boot::{Context, Failure};
+use crate::base::config::Settings;
+use crate::base::http::Policy;
+use crate::base::shutdown::Stop;
+use crate::pipeline::event::ShardId;
 
 /// The role that makes files.
 pub(super) const INGEST: &str = "event-ingest";
@@ -27,11 +27,11 @@ impl Services {
         let context = |name| Context::new(name, Arc::clone(&own), stop.clone());
         let (mut api, mut balance, mut cache) =
             (context("pipeline-apid"), context("balance-daemon"), context("cache-service"));
-        api.bind(apid::PORT, crate::api::POLICY).await.map_err(port_taken)?;
-        balance.bind(balance::PORT, crate::api::balance::POLICY).await.map_err(port_taken)?;
-        cache.bind(cache::PORT, crate::api::cache::POLICY).await.map_err(port_taken)?;
+        api.bind(apid::PORT, crate::pipeline::apid::POLICY).await.map_err(port_taken)?;
+        balance.bind(balance::PORT, crate::pipeline::balance::POLICY).await.map_err(port_taken)?;
+        cache.bind(cache::PORT, crate::pipeline::cache::POLICY).await.map_err(port_taken)?;
         let url = |context: &Context, base: &str| format!("http://{}{base}", address(context));
-        settings.pipeline.url = url(&api, crate::api::BASE);
+        settings.pipeline.url = url(&api, crate::pipeline::apid::BASE);
         settings.balance.url = url(&balance, "");
         settings.cache.url = url(&cache, "");
         Ok(Self { api, balance, cache })

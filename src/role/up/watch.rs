@@ -3,8 +3,8 @@
 use tokio::task::{JoinError, JoinSet};
 
 use super::roles::INGEST;
-use crate::boot::{Exit, Failure};
-use crate::shutdown::Stop;
+use crate::base::boot::{Exit, Failure};
+use crate::base::shutdown::Stop;
 
 /// Running roles; each answers with its name.
 pub(super) type Roles = JoinSet<(&'static str, Result<Exit, Failure>)>;

@@ -3,11 +3,12 @@
 use std::io::BufReader;
 
 use serde_json::value::RawValue;
-use shopctl::event::reject::{Origin, write_rejected};
-use shopctl::event::{Event, LineReader, Next, Reason, Reject, ShardCount};
-use shopctl::pipeline::{prepared, split};
-use shopctl::rules::{Effect, Place};
-use shopctl::task::FileName;
+use shopctl::pipeline::event::reject::{Origin, write_rejected};
+use shopctl::pipeline::event::{Event, LineReader, Next, Reason, Reject, ShardCount};
+use shopctl::pipeline::files::prepared;
+use shopctl::pipeline::rules::{Effect, Place};
+use shopctl::pipeline::split;
+use shopctl::pipeline::task::FileName;
 
 /// Small, so that lines over the limit are found too.
 const LINE_BYTES_MAX: usize = 4096;
@@ -82,7 +83,7 @@ fn accepted(event: &Event<'_>) {
     assert_eq!((again.at, again.fingerprint), (event.at, event.fingerprint));
     assert_eq!(again.raw_payload.get(), event.raw_payload.get());
     assert_eq!(again.idempotency_key, event.idempotency_key);
-    assert_eq!(shopctl::rules::duplicate::key_of(&again), shopctl::rules::duplicate::key_of(event));
+    assert_eq!(shopctl::pipeline::rules::duplicate::key_of(&again), shopctl::pipeline::rules::duplicate::key_of(event));
 }
 
 /// A refused line is kept whole in one line, with a sentence.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use shopctl::event::{Event, Reason, ShardCount};
+use shopctl::pipeline::event::{Event, Reason, ShardCount};
 use shopctl::pipeline::ingest::accept::{self, Checked, Limits};
 use shopctl::pipeline::split;
-use shopctl::task::Ledger;
-use shopctl::task::wire::{
+use shopctl::pipeline::task::Ledger;
+use shopctl::pipeline::task::wire::{
     ClaimRequest, ClaimResponse, FileResponse, FilesResponse, HeartbeatResponse, IngestDoneRequest, IngestDoneResponse,
     QueueResponse, RegisterRequest, RegisterResponse, SummaryResponse, TaskRequest, TaskResponse,
 };
@@ -64,7 +64,7 @@ fn claimed(body: &[u8]) {
     let Ok(response) = serde_json::from_slice::<ClaimResponse>(body) else {
         return;
     };
-    for claimed in response.items.into_iter().filter_map(shopctl::task::wire::ClaimedItem::into_claimed) {
+    for claimed in response.items.into_iter().filter_map(shopctl::pipeline::task::wire::ClaimedItem::into_claimed) {
         assert!(claimed.key.file.as_str().bytes().all(|byte| byte.is_ascii_digit()));
         assert!(claimed.key.shard.get() <= 127 && (1..=128).contains(&claimed.shards_count.get()));
     }

@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use shopctl::config::Sources;
-use shopctl::config::load::load;
+use shopctl::base::config::Sources;
+use shopctl::base::config::load::load;
 
 const BYTES_MAX: usize = 64 * 1024;
 

@@ -7,13 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use shopctl::api::{Api, router};
-use shopctl::event::{Moment, ShardCount, ShardId};
-use shopctl::http::Metrics;
-use shopctl::shutdown::Stop;
-use shopctl::store::{Error, FilePage, FileQuery, LeaseEnd, Registered, Report, Result, Tally, Tracking};
-use shopctl::task::view::Queued;
-use shopctl::task::{Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey};
+use shopctl::base::db::{Error, Result};
+use shopctl::base::http::Metrics;
+use shopctl::base::moment::Moment;
+use shopctl::base::shutdown::Stop;
+use shopctl::pipeline::apid::lease_end::LeaseEnd;
+use shopctl::pipeline::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking};
+use shopctl::pipeline::apid::{Api, router};
+use shopctl::pipeline::event::{ShardCount, ShardId};
+use shopctl::pipeline::task::view::Queued;
+use shopctl::pipeline::task::{
+    Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;

@@ -6,27 +6,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use shopctl::boot::Context;
-use shopctl::clock::Clock;
-use shopctl::config::Settings;
-use shopctl::event::{Moment, ShardId};
-use shopctl::pipeline::artifact;
-use shopctl::pipeline::driver::{Finished, Job};
-use shopctl::pipeline::fault::Fault;
-use shopctl::pipeline::folder::{Artifact, Folder};
-use shopctl::pipeline::lease::Lease;
+use shopctl::base::boot::Context;
+use shopctl::base::clock::Clock;
+use shopctl::base::config::Settings;
+use shopctl::base::db::{SchemaKind, migrate};
+use shopctl::base::moment::Moment;
+use shopctl::base::shutdown::Stop;
+use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, for_each_file, open_tracking};
+use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
+use shopctl::pipeline::cache::store::{PendingPolicy, PendingStore, open_pending};
+use shopctl::pipeline::claim::driver::{Finished, Job};
+use shopctl::pipeline::claim::fault::Fault;
+use shopctl::pipeline::claim::lease::Lease;
+use shopctl::pipeline::event::ShardId;
+use shopctl::pipeline::files::artifact;
+use shopctl::pipeline::files::folder::{Artifact, Folder};
+use shopctl::pipeline::rules::Policy;
 use shopctl::pipeline::send::{Sender, Shards};
 use shopctl::pipeline::split::Splitter;
+use shopctl::pipeline::task::moves;
+use shopctl::pipeline::task::{Call, Claim, Claimed, FileName, Stage, Status, TaskKey};
 use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
 use shopctl::role::audit::{Audit, audit};
-use shopctl::rules::Policy;
-use shopctl::shutdown::Stop;
-use shopctl::store::{
-    BalanceStore, PendingPolicy, PendingStore, Report, SchemaKind, Tracking, TrackingPolicy, for_each_file, migrate,
-    open_balance, open_pending, open_tracking,
-};
-use shopctl::task::moves;
-use shopctl::task::{Call, Claim, Claimed, FileName, Stage, Status, TaskKey};
 
 use super::services::{StoredBank, StoredDirectory};
 use crate::support::database::{Databases, Served};
@@ -111,7 +112,7 @@ impl Chain {
             }
             (
                 open_tracking(&database.tracking, clock.clone(), policy).await.unwrap(),
-                open_balance(&database.balance, clock.clone(), shopctl::event::Money::from_minor(100_000))
+                open_balance(&database.balance, clock.clone(), shopctl::pipeline::event::Money::from_minor(100_000))
                     .await
                     .unwrap(),
                 open_pending(&database.cache, clock.clone(), kept).await.unwrap(),
@@ -249,7 +250,7 @@ impl Chain {
     /// Asks for everything that failed again; answers how much that was.
     pub(super) fn retry(&mut self) -> usize {
         let mut failed = Vec::new();
-        let visit = |file: &shopctl::task::FileView| {
+        let visit = |file: &shopctl::pipeline::task::FileView| {
             for shard in &file.shards {
                 let stages = [Stage::ShardSplitter, Stage::ShardWorker, Stage::MysqlSender].into_iter();
                 let own = stages.filter(|stage| shard.status(*stage) == Status::Failed);

@@ -1,8 +1,8 @@
 //! Every kind of damage to the rows, the markers and the order directory is named, with its file and its numbers, on
 //! every kind of database; and what is no damage is not.
 
+use shopctl::pipeline::task::Stage;
 use shopctl::role::audit::Audit;
-use shopctl::task::Stage;
 
 use super::chain::{Chain, Mishap};
 use crate::store::served::Served;
@@ -89,7 +89,7 @@ fn settled(databases: Databases) -> Chain {
 
 /// The differences as the table shows them: file, shard, words.
 fn named(audit: &Audit) -> Vec<String> {
-    let name = |one: &shopctl::task::ledger::Difference| {
+    let name = |one: &shopctl::pipeline::task::ledger::Difference| {
         let file = one.file.as_ref().map_or("all files", |file| file.as_str());
         format!("{file} {}: {}", one.shard.map_or_else(String::new, |shard| shard.to_string()), one.what)
     };

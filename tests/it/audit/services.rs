@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use shopctl::pipeline::fault::Fault;
+use shopctl::base::db::{Error, Result};
+use shopctl::pipeline::balance::store::BalanceStore;
+use shopctl::pipeline::cache::store::{PendingStore, Take};
+use shopctl::pipeline::claim::fault::Fault;
+use shopctl::pipeline::rules::money::{Direction, Operation};
+use shopctl::pipeline::task::TaskKey;
+use shopctl::pipeline::trade::{
+    self, Amount, NewOrder, OperationKey, OperationKind, OrderId, OrderState, PutOutcome, UserId,
+};
 use shopctl::pipeline::work::bank::{Bank, Outcome, Refusal};
 use shopctl::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn, Written};
-use shopctl::rules::money::{Direction, Operation};
-use shopctl::store::{BalanceStore, Error, PendingStore, Result, Take};
-use shopctl::task::TaskKey;
-use shopctl::trade::{self, Amount, NewOrder, OperationKey, OperationKind, OrderId, OrderState, PutOutcome, UserId};
 use tokio::runtime::Handle;
 
 use super::chain::Trouble;

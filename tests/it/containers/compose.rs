@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Map, Value};
-use shopctl::config::{Settings, Sources, load};
+use shopctl::base::config::{Settings, Sources, load};
 
 use super::{file, variables};
 

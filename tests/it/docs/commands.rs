@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use shopctl::cli::Cli;
-use shopctl::event::{Event, Payload};
+use shopctl::pipeline::event::{Event, Payload};
 
 use super::read;
 

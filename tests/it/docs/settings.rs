@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use shopctl::config::schema::{KEYS, Key, Kind};
+use shopctl::base::config::schema::{KEYS, Key, Kind};
 
 use super::{is_blessed, read, root};
 
@@ -11,7 +11,7 @@ const PAGE: &str = "docs/settings.md";
 /// What stands above the tables.
 const INTRODUCTION: &str = "# Settings
 
-<!-- Made from src/config/schema.rs: SHOPCTL_BLESS=1 cargo test --test it docs::settings -->
+<!-- Made from src/base/config/schema.rs: SHOPCTL_BLESS=1 cargo test --test it docs::settings -->
 
 A flag (`--set section.key=value`) beats the environment, the environment beats the file (`--config FILE`, else `./shopctl.toml` if there is
 one), and the file beats the default. Unknown keys, wrong types and values out of range stop the start with exit code 64 and one message that

@@ -1,7 +1,7 @@
 //! Every step that the world can take, and what no step may do.
 
-use shopctl::task::moves::Call as Move;
-use shopctl::task::{Row, Stage, Status, Verdict};
+use shopctl::pipeline::task::moves::Call as Move;
+use shopctl::pipeline::task::{Row, Stage, Status, Verdict};
 
 use super::explorer::{Model, Next};
 use super::world::{At, Bounds, Call, File, NOW, OVER, Report, STAGES, Without, Worker, World};

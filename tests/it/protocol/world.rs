@@ -4,9 +4,9 @@
 //! A worker that sleeps past its lease needs no step of its own: nothing ever makes a worker act, and the clock may
 //! jump meanwhile. A lost answer and one that comes late look the same to it: it hears nothing, or acts late.
 
-use shopctl::event::Moment;
-use shopctl::task::moves::Policy;
-use shopctl::task::{Row, Stage, Status};
+use shopctl::base::moment::Moment;
+use shopctl::pipeline::task::moves::Policy;
+use shopctl::pipeline::task::{Row, Stage, Status};
 
 /// Workers at the most.
 pub(super) const WORKERS_MAX: usize = 3;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, TxOpts};
-use shopctl::clock::Clock;
+use shopctl::base::clock::Clock;
 
 use super::recovery::{Task, leased_by_anyone};
 use super::{Class, Size, assert_imported};

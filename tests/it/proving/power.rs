@@ -12,7 +12,7 @@ use std::time::Instant;
 use rand::RngExt;
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
-use shopctl::pipeline::artifact::{self, Draft, Taken};
+use shopctl::pipeline::files::artifact::{self, Draft, Taken};
 
 use super::poster::{Poster, assert_posts_are_there_once};
 use super::{Class, Size, aim, assert_imported};

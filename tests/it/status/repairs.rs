@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use shopctl::task::Class;
+use shopctl::pipeline::task::Class;
 
 use super::status;
 use crate::support::events::{MISHAPS, generated};

@@ -1,8 +1,8 @@
 //! Accounts: every operation takes effect once, in order, and its first outcome is its outcome for ever.
 
-use shopctl::event::Money;
-use shopctl::store::{BalanceStore, open_balance};
-use shopctl::trade::{Amount, Answer, Operation, OperationKey, OperationKind, Outcome, UserId};
+use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
+use shopctl::pipeline::event::Money;
+use shopctl::pipeline::trade::{Amount, Answer, Operation, OperationKey, OperationKind, Outcome, UserId};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -70,7 +70,7 @@ async fn assert_booked(store: &dyn BalanceStore) {
     assert_eq!(totals.balance, totals.opening + totals.credits - totals.debits, "{totals:?}");
     assert_eq!(totals.unbalanced, 0, "{totals:?}");
     let booked = store.list_booked(None, 1000).await.unwrap();
-    assert!(booked.iter().all(shopctl::trade::Booked::is_balanced), "{booked:?}");
+    assert!(booked.iter().all(shopctl::pipeline::trade::Booked::is_balanced), "{booked:?}");
 }
 
 async fn operations_take_effect_in_their_order(backend: &dyn Backend) {

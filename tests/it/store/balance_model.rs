@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use shopctl::event::Money;
-use shopctl::store::{BalanceStore, open_balance};
-use shopctl::trade::{Operation, OperationKind, Outcome};
+use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
+use shopctl::pipeline::event::Money;
+use shopctl::pipeline::trade::{Operation, OperationKind, Outcome};
 
 use super::balance::{operation, user};
 use super::*;

@@ -1,7 +1,7 @@
 //! The books: what a delivery's events come to, written with them or not at all.
 
-use shopctl::event::Money;
-use shopctl::store::{BookedOrder, Bought, Dated, Delivered, Delivery, Entry, EventRow, Shelf};
+use shopctl::pipeline::event::Money;
+use shopctl::pipeline::shard_db::{BookedOrder, Bought, Dated, Delivered, Delivery, Entry, EventRow, Shelf};
 
 use super::*;
 

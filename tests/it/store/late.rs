@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use shopctl::store::{Delivered, Delivery, EventRow, Server};
+use shopctl::base::db::Server;
+use shopctl::pipeline::shard_db::{Delivered, Delivery, EventRow};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,6 +1,6 @@
 //! Looking: queues, lists, sums.
 
-use shopctl::store::FileQuery;
+use shopctl::pipeline::apid::store::FileQuery;
 
 use super::*;
 

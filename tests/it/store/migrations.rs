@@ -1,6 +1,6 @@
 //! Migrations: numbered alike in every dialect, applied once, harmless to rows that are there.
 
-use shopctl::store::{SchemaState, schema_state};
+use shopctl::base::db::{SchemaState, schema_state};
 
 use super::*;
 

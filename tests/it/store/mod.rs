@@ -28,14 +28,18 @@ mod worker;
 
 use std::sync::Arc;
 
-use shopctl::clock::Clock;
-use shopctl::event::{Moment, ShardId};
-use shopctl::store::{
-    Error, Report, Result, SchemaKind, ShardStore, StoreUrl, Tracking, TrackingPolicy, WorkerState, migrate,
-    open_shard, open_tracking, open_worker_state,
+use shopctl::base::clock::Clock;
+use shopctl::base::db::{Error, Result, SchemaKind, StoreUrl, migrate};
+use shopctl::base::moment::Moment;
+use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, open_tracking};
+use shopctl::pipeline::event::ShardId;
+use shopctl::pipeline::shard_db::ShardStore;
+use shopctl::pipeline::shard_db::store::open_shard;
+use shopctl::pipeline::task::moves::Policy;
+use shopctl::pipeline::task::{
+    Call, Claim, Claimed, Counts, Digest, FileName, Output, ShardView, Stage, Status, TaskKey,
 };
-use shopctl::task::moves::Policy;
-use shopctl::task::{Call, Claim, Claimed, Counts, Digest, FileName, Output, ShardView, Stage, Status, TaskKey};
+use shopctl::pipeline::work::state::{WorkerState, open_worker_state};
 
 /// Midnight of 2025-01-01: where every test's clock begins.
 const START_MS: i64 = 1_735_689_600_000;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use shopctl::task::{Row, Verdict};
+use shopctl::pipeline::task::{Row, Verdict};
 
 use super::*;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use shopctl::store::{PendingStore, Take};
-use shopctl::trade::{EarlyReturn, NewOrder, PutOutcome, Taken};
+use shopctl::pipeline::cache::store::{PendingStore, Take};
+use shopctl::pipeline::trade::{EarlyReturn, NewOrder, PutOutcome, Taken};
 use tokio::task::JoinSet;
 
 use super::pending::{Shop, bought, early, lines, order};

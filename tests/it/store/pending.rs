@@ -1,7 +1,9 @@
 //! The order directory and the returns that wait: each return is held once, and released or expired once.
 
-use shopctl::store::{Forgotten, PendingPolicy, PendingStore, Take, open_pending};
-use shopctl::trade::{Backlog, EarlyReturn, HeldState, NewOrder, OrderId, OrderState, PutOutcome, RecordedAs, Taken};
+use shopctl::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take, open_pending};
+use shopctl::pipeline::trade::{
+    Backlog, EarlyReturn, HeldState, NewOrder, OrderId, OrderState, PutOutcome, RecordedAs, Taken,
+};
 
 use super::*;
 

@@ -1,8 +1,8 @@
 //! How the stages get on: what waits, who holds it, who asks, and leases that ran out.
 
-use shopctl::store::LeaseEnd;
-use shopctl::task::Progress;
-use shopctl::task::progress::{Health, Lane};
+use shopctl::pipeline::apid::lease_end::LeaseEnd;
+use shopctl::pipeline::task::Progress;
+use shopctl::pipeline::task::progress::{Health, Lane};
 
 use super::*;
 

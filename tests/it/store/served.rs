@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
-use shopctl::store::Server;
+use shopctl::base::db::Server;
 
 use super::*;
 use crate::support::database::Databases;

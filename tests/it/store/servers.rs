@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use shopctl::config::load::{Sources, load};
+use shopctl::base::config::load::{Sources, load};
+use shopctl::base::db::{Server, Tls};
 use shopctl::pipeline::send::Shards;
-use shopctl::store::{Delivered, Delivery, Entry, EventRow, Server, Tls};
+use shopctl::pipeline::shard_db::{Delivered, Delivery, Entry, EventRow};
 
 use super::served::Served;
 use super::*;

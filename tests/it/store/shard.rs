@@ -2,7 +2,7 @@
 
 use std::io;
 
-use shopctl::store::{Delivered, Delivery, EventRow};
+use shopctl::pipeline::shard_db::{Delivered, Delivery, EventRow};
 
 use super::*;
 
@@ -192,7 +192,7 @@ async fn the_digest_of_the_rows_is_the_same_on_every_database(backend: &dyn Back
     store.deliver(of_rows(2, Vec::new())).await.unwrap();
     let census = store.census(shard(5)).await.unwrap();
     assert_eq!((census.rows, census.unmarked.len(), census.unattributed.len()), (6, 0, 0));
-    assert!(census.sent.iter().all(shopctl::store::SentFile::is_as_delivered), "{census:?}");
+    assert!(census.sent.iter().all(shopctl::pipeline::shard_db::SentFile::is_as_delivered), "{census:?}");
     let url = backend.shard(shard(5));
     let markers = backend.texts(&url, "SELECT rows_sha256 FROM sent_file ORDER BY filename").await;
     assert_eq!(

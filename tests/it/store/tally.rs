@@ -34,7 +34,9 @@ async fn the_tally_and_the_summary_count_the_same(backend: &dyn Backend) {
         assert_eq!(registered - open.iter().sum::<u64>(), counts.done, "{stage}");
     }
     let oldest = |stage, shard: u64| {
-        let own = |tasks: &&shopctl::store::OpenTasks| tasks.stage == stage && u64::from(tasks.shard.get()) == shard;
+        let own = |tasks: &&shopctl::pipeline::apid::store::OpenTasks| {
+            tasks.stage == stage && u64::from(tasks.shard.get()) == shard
+        };
         tally.open.iter().filter(own).filter_map(|tasks| tasks.oldest).min().map(|at| at.unix_ms() - START_MS)
     };
     assert_eq!(oldest(INGEST, 0), Some(4000), "registered, not complete");

@@ -1,8 +1,8 @@
 //! What a person asks a shard's database about lines, an order or a file.
 
-use shopctl::event::Money;
-use shopctl::store::trace::{Answer, BookedPurchase, BookedReturn, Question};
-use shopctl::store::{Delivery, Entry, EventRow};
+use shopctl::pipeline::event::Money;
+use shopctl::pipeline::shard_db::trace::{Answer, BookedPurchase, BookedReturn, Question};
+use shopctl::pipeline::shard_db::{Delivery, Entry, EventRow};
 
 use super::*;
 

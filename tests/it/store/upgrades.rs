@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use shopctl::event::Money;
-use shopctl::store::{
-    Delivered, Delivery, Entry, EventRow, Remembered, SchemaState, Standing, TradeOrder, schema_state,
-};
+use shopctl::base::db::{SchemaState, schema_state};
+use shopctl::pipeline::event::Money;
+use shopctl::pipeline::shard_db::{Delivered, Delivery, Entry, EventRow};
+use shopctl::pipeline::work::state::{Remembered, Standing, TradeOrder};
 
 use super::served::{Served, to};
 use super::servers::on_every_server;

@@ -1,7 +1,8 @@
 //! What a worker remembers: keys, byte for byte, as durable as its transaction.
 
-use shopctl::event::{Money, Reason};
-use shopctl::store::{Bought, FinishedFile, Remembered, Shelf, Standing, TradeOrder, look_at_worker};
+use shopctl::pipeline::event::{Money, Reason};
+use shopctl::pipeline::shard_db::{Bought, Shelf};
+use shopctl::pipeline::work::state::{FinishedFile, Remembered, Standing, TradeOrder, look_at_worker};
 
 use super::*;
 

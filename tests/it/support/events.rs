@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, Read};
 
 use serde_json::Value;
-use shopctl::event::Moment;
+use shopctl::base::moment::Moment;
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
 
 /// Lines that misbehave as often as in a bad week.

@@ -218,7 +218,7 @@ impl Watched {
                 self.unsynced.insert(database.to_owned());
             }
             let name = path.rsplit('/').next().unwrap_or_default();
-            if shopctl::pipeline::folder::Artifact::from_file_name(name).is_some() {
+            if shopctl::pipeline::files::folder::Artifact::from_file_name(name).is_some() {
                 self.unsynced_name(call, folder_of(&path), format!("{path} was removed"));
                 self.removed.push(path);
             }

@@ -9,15 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::json;
-use shopctl::clock::Clock;
-use shopctl::config::{Party, Settings};
-use shopctl::event::{Moment, Money, ShardId};
-use shopctl::pipeline::balance_client::BalanceClient;
-use shopctl::pipeline::cache_client::CacheClient;
+use shopctl::base::clock::Clock;
+use shopctl::base::config::{Party, Settings};
+use shopctl::base::db::StoreUrl;
+use shopctl::base::moment::Moment;
+use shopctl::pipeline::balance::client::BalanceClient;
+use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
+use shopctl::pipeline::cache::client::CacheClient;
 use shopctl::pipeline::calls::ClientError;
-use shopctl::store::{BalanceStore, StoreUrl, open_balance};
-use shopctl::task::TaskKey;
-use shopctl::trade::{
+use shopctl::pipeline::event::{Money, ShardId};
+use shopctl::pipeline::task::TaskKey;
+use shopctl::pipeline::trade::{
     Amount, EarlyReturn, NewOrder, Operation, OperationKey, OperationKind, OrderId, OrderState, Outcome, PutOutcome,
     UserId,
 };

@@ -1,6 +1,6 @@
 //! The fields of a payload: which event has which, and how each is written (contracts 1).
 
-use crate::event::Kind;
+use crate::pipeline::event::Kind;
 
 /// How a value is written in the event line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

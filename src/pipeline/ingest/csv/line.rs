@@ -7,7 +7,7 @@ use super::map::Map;
 use super::rows::Row;
 use super::rule::{Rule, Then};
 use super::source::{Source, Unmapped, json_text};
-use crate::event::Kind;
+use crate::pipeline::event::Kind;
 use crate::pipeline::ingest::accept;
 
 /// What a row became.

@@ -10,7 +10,7 @@ use super::number::{self, Marks};
 use super::rows::Row;
 use super::section::{Faults, Section, suggestion};
 use super::source::{Source, UNTRIMMED};
-use crate::event::Kind;
+use crate::pipeline::event::Kind;
 
 /// A rule.
 #[derive(Debug)]

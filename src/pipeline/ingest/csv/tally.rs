@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::field::KINDS;
 use super::line::Made;
-use crate::text::count;
+use crate::base::text::count;
 
 /// Counts of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]

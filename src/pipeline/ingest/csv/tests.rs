@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::event::{Event, Payload};
+use crate::pipeline::event::{Event, Payload};
 use crate::pipeline::ingest::accept;
 
 /// A map of the shortest kind.

@@ -9,8 +9,8 @@ use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 use super::column::{Column, columns};
 use super::rows::Row;
 use super::section::{Faults, Section};
-use crate::event::Moment;
-use crate::event::moment::MomentError;
+use crate::base::moment::Moment;
+use crate::base::moment::MomentError;
 
 /// What a map says without a format: the event line's own forms.
 const RFC3339: &str = "rfc3339";

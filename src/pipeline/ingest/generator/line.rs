@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-use crate::event::{Moment, Money, Payload};
+use crate::base::moment::Moment;
+use crate::pipeline::event::{Money, Payload};
 
 /// The line of an event, without line feed.
 pub(super) fn event(payload: &Payload<'_>, saved_at: Moment, timestamp: Moment) -> String {
@@ -65,7 +66,7 @@ fn money(amount: Money) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
+    use crate::pipeline::event::Event;
 
     fn written(payload: &Payload<'_>) -> String {
         let at = Moment::parse("2025-10-15 17:41:40.021").unwrap();

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Line;
 use super::line::envelope;
-use crate::event::Moment;
+use crate::base::moment::Moment;
 
 /// Earlier lines that may be written again.
 const RECENT_MAX: usize = 256;
@@ -124,7 +124,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
-    use crate::event::Event;
+    use crate::pipeline::event::Event;
 
     #[test]
     fn broken_lines_are_refused_for_many_reasons_and_have_no_line_feed() {

@@ -16,7 +16,8 @@ mod world;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::event::{Kind, Moment};
+use crate::base::moment::Moment;
+use crate::pipeline::event::Kind;
 use mishap::{Held, Recent};
 use world::World;
 

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::event::{Event, Moment, Money, Payload};
+use crate::base::moment::Moment;
+use crate::pipeline::event::{Event, Money, Payload};
 
 /// What a return says: user, shop, good, quantity, refund.
 type Back = (Option<i64>, Option<i64>, i64, i64, i64);

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::event::{Moment, Money, Payload};
+use crate::base::moment::Moment;
+use crate::pipeline::event::{Money, Payload};
 
 /// Sales that customers may still bring back; the oldest are forgotten, so that memory stays bounded.
 const RETURNABLE_MAX: usize = 4096;

@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::event::{Money, Payload};
+use crate::pipeline::event::{Money, Payload};
 
 /// How many of a hundred customers go to each shop; ids count from 1, so both parities (shards) are visited.
 const POPULARITY: [u32; 8] = [26, 20, 15, 12, 10, 8, 5, 4];

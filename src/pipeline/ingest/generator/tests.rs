@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::replay::replay;
 use super::{Generator, Rates};
-use crate::event::{Event, Moment, Payload};
+use crate::base::moment::Moment;
+use crate::pipeline::event::{Event, Payload};
 
 const ORIGIN: Moment = Moment::from_unix_ms(1_760_000_000_000);
 

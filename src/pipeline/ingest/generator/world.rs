@@ -7,7 +7,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::sale::{Late, Returnable, Sale};
 use super::shop::{Shelf, Shop};
-use crate::event::{Moment, Money, Payload};
+use crate::base::moment::Moment;
+use crate::pipeline::event::{Money, Payload};
 
 const USERS: i64 = 50;
 const QTY_MAX: i64 = 5;

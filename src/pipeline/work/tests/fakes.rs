@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crate::event::{Moment, ShardId};
-use crate::pipeline::fault::Fault;
+use crate::base::moment::Moment;
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::rules::money::{Direction, Operation};
+use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::work::bank::{Bank, Outcome, Refusal};
 use crate::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn, Written};
-use crate::rules::money::{Direction, Operation};
-use crate::task::{FileName, TaskKey};
 
 /// What is outside of a worker: both services, and their misfortunes.
 #[derive(Clone, Default)]

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 use self::fakes::World;
 use super::*;
-use crate::shutdown::Stop;
-use crate::task::{Counts, FileName};
+use crate::base::shutdown::Stop;
+use crate::pipeline::task::{Counts, FileName};
 
 /// What the line numbers of shard 1 begin after.
 const LINES_BEFORE: u64 = 1000;

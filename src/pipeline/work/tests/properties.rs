@@ -122,7 +122,7 @@ proptest! {
         let held: i64 = floor.world.balances().values().map(|balance| balance - OPENING).sum();
         prop_assert_eq!(moved, held, "no money is made or lost");
         for ((shop, good), count) in &model.stock {
-            let mut state = store::open_worker_state(&floor.folder().worker_state(shard_id(shop.rem_euclid(2).unsigned_abs()))).unwrap();
+            let mut state = crate::pipeline::work::state::open_worker_state(&floor.folder().worker_state(shard_id(shop.rem_euclid(2).unsigned_abs()))).unwrap();
             prop_assert!(*count >= 0);
             prop_assert_eq!(state.find_stock(*shop, *good).unwrap().map(i128::from), Some(*count));
         }

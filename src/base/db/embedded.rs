@@ -1,0 +1,37 @@
+//! What is done with the file of an embedded database as a whole.
+
+use std::path::Path;
+
+use super::{Result, SchemaKind};
+
+/// Copies an embedded database as it is at one moment to a new file, while others may write it. `go_on` is asked now and
+/// then; false gives the copy up. The copy is not synced.
+///
+/// # Errors
+/// [`Error`](super::Error) when one of the two cannot be opened, read or written, or the copy was given up.
+pub fn copy_embedded(from: &Path, to: &Path, go_on: &dyn Fn() -> bool) -> Result<()> {
+    crate::base::db::sqlite::copy::copy(from, to, go_on)
+}
+
+/// Reads a copy from its first page to its last; answers how many migrations were applied to it. The path is absolute.
+///
+/// # Errors
+/// [`Error`](super::Error) when it is damaged or cannot be read.
+pub fn check_embedded(path: &Path) -> Result<usize> {
+    crate::base::db::sqlite::copy::check(path)
+}
+
+/// Whether another process has an embedded database open.
+///
+/// # Errors
+/// [`Error`](super::Error) when it cannot be opened.
+pub fn is_embedded_in_use(path: &Path) -> Result<bool> {
+    crate::base::db::sqlite::copy::is_in_use(path)
+}
+
+/// How many migrations this program knows for a kind of database; for a worker's state where none is named.
+pub fn known_schema(kind: Option<SchemaKind>) -> usize {
+    kind.map_or_else(crate::base::db::sqlite::migrate::worker_schema, crate::base::db::sqlite::migrate::schema_of)
+        .migrations
+        .len()
+}

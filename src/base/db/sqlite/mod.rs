@@ -1,0 +1,5 @@
+//! Embedded databases on SQLite: nothing to install, one file per database.
+
+pub(crate) mod copy;
+pub(crate) mod db;
+pub(crate) mod migrate;

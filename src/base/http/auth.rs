@@ -1,0 +1,368 @@
+//! Who may make a call that changes state: bearer tokens, one or two per party.
+//!
+//! A role hands its [`Policy`] to [`super::bind`], and there is no other way to a listener. The guard stands before all
+//! routes, so that a route which the policy does not know is open to the operator only: forgetting one closes it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use axum::RequestExt;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use subtle::{ConditionallySelectable, ConstantTimeEq};
+
+use super::metrics::Metrics;
+use super::problem::Problem;
+pub use crate::base::config::Party;
+use crate::base::config::{Auth, Tokens};
+
+/// Bytes of a token that is looked at; no configured one is longer.
+const TOKEN_BYTES_MAX: usize = 1024;
+
+/// Who may make a call: the operator, and at most one other party.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permit(Option<Party>);
+
+/// A call as a policy sees it: the route that it matched and the decoded parameters of its path.
+#[derive(Debug)]
+pub struct Call<'a> {
+    route: &'a str,
+    parameters: HashMap<String, String>,
+}
+
+/// What a role serves, and to whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Whose calls are of use here. With a token of one of them the role may listen beyond loopback.
+    pub serves: &'static [Party],
+    /// Who may make a call that changes state. What it does not know is [`Permit::OPERATOR`]'s.
+    pub permit: fn(&Call<'_>) -> Permit,
+}
+
+/// The tokens that are accepted at one moment.
+#[derive(Clone, Default)]
+pub struct Keyring(Tokens);
+
+/// Lets calls through to the routes of one role, or does not.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// Shared with the settings: the tokens may be replaced while the role runs.
+    auth: Auth,
+    policy: Policy,
+    metrics: Metrics,
+}
+
+impl Permit {
+    /// The operator only.
+    pub const OPERATOR: Self = Self(None);
+
+    /// This party and the operator.
+    pub const fn to(party: Party) -> Self {
+        Self(Some(party))
+    }
+
+    /// Whether this party may.
+    pub fn allows(self, party: Party) -> bool {
+        party == Party::Operator || self.0 == Some(party)
+    }
+}
+
+impl fmt::Display for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(party) if party != Party::Operator => write!(f, "{} or operator", party.name()),
+            _ => f.write_str(Party::Operator.name()),
+        }
+    }
+}
+
+impl Call<'_> {
+    /// The route as it was declared, with its parameters in braces.
+    pub fn route(&self) -> &str {
+        self.route
+    }
+
+    /// A parameter of the path; empty if the route has none of this name.
+    pub fn parameter(&self, name: &str) -> &str {
+        self.parameters.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Policy {
+    /// The policy of a role that serves probes only: nothing there changes state.
+    pub const fn probes(own: &'static [Party]) -> Self {
+        Self { serves: own, permit: |_| Permit::OPERATOR }
+    }
+}
+
+impl Keyring {
+    /// The keyring of these settings at this moment.
+    pub fn new(auth: &Auth) -> Self {
+        Self(auth.tokens())
+    }
+
+    /// Whether there is no token at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether there is a token of this party.
+    pub fn has(&self, party: Party) -> bool {
+        self.0.iter().any(|token| token.party == party)
+    }
+
+    /// Whose token this is. It takes the same time for every token: digests are compared, all of them, to their ends.
+    pub fn party_of(&self, presented: &[u8]) -> Option<Party> {
+        let digest: [u8; 32] = Sha256::digest(presented).into();
+        // 0 is no party.
+        let mut found = 0_u8;
+        for (number, token) in (1..).zip(self.0.iter()) {
+            found.conditional_assign(&number, token.digest.ct_eq(&digest));
+        }
+        self.0.get(usize::from(found).checked_sub(1)?).map(|token| token.party)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tokens", self.0.len())
+    }
+}
+
+impl Guard {
+    /// The guard of a role with these settings.
+    pub fn new(auth: &Auth, policy: Policy, metrics: &Metrics) -> Self {
+        Self { auth: auth.clone(), policy, metrics: metrics.clone() }
+    }
+
+    fn keyring(&self) -> Keyring {
+        Keyring::new(&self.auth)
+    }
+
+    /// Whether the role may listen beyond loopback: a token of those whom it serves is set, or the settings insist.
+    pub(super) fn may_face_others(&self) -> bool {
+        let keyring = self.keyring();
+        self.auth.insecure || self.policy.serves.iter().any(|party| keyring.has(*party))
+    }
+
+    /// The settings of which one has to be set before the role listens beyond loopback.
+    pub(super) fn wanted(&self) -> String {
+        let names: Vec<String> = self.policy.serves.iter().map(|party| format!("auth.{}", party.name())).collect();
+        names.join(" or ")
+    }
+
+    /// Whom the role serves and who has no token here: with any token set, their calls are refused.
+    pub(super) fn locked_out(&self) -> Vec<&'static str> {
+        let keyring = self.keyring();
+        if keyring.is_empty() {
+            return Vec::new();
+        }
+        let without = |party: &&Party| **party != Party::Operator && !keyring.has(**party);
+        self.policy.serves.iter().filter(without).map(|party| party.name()).collect()
+    }
+
+    /// Without tokens only this machine is served: a page of another site whose name was made to lead here still names
+    /// its own host.
+    fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let host = headers.get(HOST).map(|host| host.to_str().unwrap_or_default());
+        if !self.keyring().is_empty() || self.auth.insecure || host.is_none_or(is_local) {
+            return Ok(());
+        }
+        let detail = "without tokens only calls to localhost are answered; set tokens ([auth]) to be called by a name";
+        Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "foreign_host", detail))
+    }
+
+    /// Whether a call may go on.
+    fn check(&self, method: &Method, call: Option<&Call<'_>>, headers: &HeaderMap) -> Result<(), Problem> {
+        // Nothing that is read changes state, and what matches no route does nothing: services without routes of their
+        // own, which would be the exception, are kept out by a test.
+        let Some(call) = call.filter(|_| !matches!(*method, Method::GET | Method::HEAD)) else {
+            return Ok(());
+        };
+        let keyring = self.keyring();
+        if keyring.is_empty() {
+            return Ok(());
+        }
+        let permit = (self.policy.permit)(call);
+        let Some(party) = presented(headers).and_then(|token| keyring.party_of(token)) else {
+            self.metrics.refused("unauthorized");
+            return Err(Problem::unauthorized(permit));
+        };
+        if permit.allows(party) {
+            return Ok(());
+        }
+        self.metrics.refused("forbidden");
+        log::warn!(route = call.route(), party = party.name(); "a call was refused: it needs the token of {permit}");
+        Err(Problem::forbidden(party.name(), permit))
+    }
+}
+
+/// Whether a `Host` names this machine to itself.
+fn is_local(host: &str) -> bool {
+    let name = host.strip_prefix('[').map_or_else(|| host.split(':').next(), |rest| rest.split(']').next());
+    let name = name.unwrap_or_default();
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The token of a request; none if there is none, more than one, or another scheme.
+fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (all.next(), all.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.as_bytes().split_at_checked("bearer ".len())?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer ") && token.len() <= TOKEN_BYTES_MAX).then_some(token)
+}
+
+/// Asks the guard before anything of the request is looked at but its head.
+pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let parameters = match request.extract_parts::<RawPathParams>().await {
+        Ok(parameters) => parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        // What cannot be decoded is nobody's parameter.
+        Err(_) => HashMap::new(),
+    };
+    let call = route.as_ref().map(|route| Call { route: route.as_str(), parameters });
+    let headers = request.headers();
+    match guard.check_host(headers).and_then(|()| guard.check(request.method(), call.as_ref(), headers)) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+    use crate::base::config::Secret;
+
+    fn token(name: &str) -> String {
+        format!("{name}-0123456789abcdef")
+    }
+
+    fn keyring(parties: &[Party]) -> Auth {
+        Auth::new(false, parties.iter().map(|party| (*party, Secret::new(token(party.name())))).collect())
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            serves: &[Party::ShardWorker, Party::Operator],
+            permit: |call| if call.route() == "/work" { Permit::to(Party::ShardWorker) } else { Permit::OPERATOR },
+        }
+    }
+
+    fn ask(auth: &Auth, method: &Method, route: &str, values: &[&str]) -> Result<(), u16> {
+        let guard = Guard::new(auth, policy(), &Metrics::new());
+        let call = Call { route, parameters: HashMap::new() };
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        }
+        guard.check(method, Some(&call), &headers).map_err(|problem| problem.status.as_u16())
+    }
+
+    #[test]
+    fn without_tokens_only_this_machine_is_named() {
+        for (host, local) in [
+            ("localhost:8082", true),
+            ("LOCALHOST", true),
+            ("127.0.0.1:1", true),
+            ("127.9.9.9", true),
+            ("[::1]:8082", true),
+            ("evil.example:8082", false),
+            ("127.0.0.1.evil.example", false),
+            ("10.0.0.1:8082", false),
+            ("[2001:db8::1]:8082", false),
+            ("", false),
+        ] {
+            assert_eq!(is_local(host), local, "{host}");
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_str(host).unwrap());
+            let answer = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).check_host(&headers).is_ok();
+            assert_eq!(answer(&keyring(&[])), local, "{host}");
+            assert!(answer(&keyring(&[Party::ShardWorker])) && answer(&Auth::new(true, Vec::new())), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_token_opens_what_its_party_may_call_and_the_operators_opens_all() {
+        let auth = keyring(&[Party::ShardWorker, Party::MysqlSender, Party::Operator]);
+        let bearer = |party: Party| format!("Bearer {}", token(party.name()));
+        for (party, route, expected) in [
+            (Party::ShardWorker, "/work", Ok(())),
+            (Party::ShardWorker, "/other", Err(403)),
+            (Party::MysqlSender, "/work", Err(403)),
+            (Party::Operator, "/work", Ok(())),
+            (Party::Operator, "/other", Ok(())),
+            (Party::Producer, "/work", Err(401)),
+        ] {
+            assert_eq!(ask(&auth, &Method::POST, route, &[&bearer(party)]), expected, "{party:?} {route}");
+            assert_eq!(ask(&auth, &Method::DELETE, route, &[&bearer(party)]), expected, "{party:?} {route}");
+            assert_eq!(ask(&auth, &Method::GET, route, &[]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn only_one_header_of_the_right_scheme_with_the_whole_token_counts() {
+        let auth = keyring(&[Party::ShardWorker]);
+        let whole = token("shard_worker");
+        for (value, expected) in [
+            (format!("Bearer {whole}"), Ok(())),
+            (format!("bearer   {whole}"), Ok(())),
+            (format!("Basic {whole}"), Err(401)),
+            (format!("Bearer{whole}"), Err(401)),
+            (format!("Bearer {whole}x"), Err(401)),
+            (format!("Bearer {}", &whole[1..]), Err(401)),
+            (whole.clone(), Err(401)),
+            ("Bearer".to_owned(), Err(401)),
+            ("Bearer ".to_owned(), Err(401)),
+            (String::new(), Err(401)),
+        ] {
+            assert_eq!(ask(&auth, &Method::POST, "/work", &[&value]), expected, "{value:?}");
+        }
+        let good = format!("Bearer {whole}");
+        assert_eq!(ask(&auth, &Method::POST, "/work", &[&good, &good]), Err(401), "two headers");
+        assert_eq!(ask(&auth, &Method::POST, "/work", &[]), Err(401));
+    }
+
+    #[test]
+    fn without_tokens_all_is_open_and_with_any_of_them_nothing_is() {
+        assert_eq!(ask(&keyring(&[]), &Method::POST, "/other", &[]), Ok(()));
+        let auth = keyring(&[Party::Producer]);
+        assert_eq!(ask(&auth, &Method::POST, "/work", &[]), Err(401));
+        assert_eq!(ask(&auth, &Method::POST, "/work", &[&format!("Bearer {}", token("producer"))]), Err(403));
+    }
+
+    #[test]
+    fn both_tokens_of_a_change_are_known() {
+        let tokens = [token("new"), token("old")].map(|text| (Party::ShardWorker, Secret::new(text)));
+        let keyring = Keyring::new(&Auth::new(false, tokens.to_vec()));
+        for name in ["new", "old"] {
+            assert_eq!(keyring.party_of(token(name).as_bytes()), Some(Party::ShardWorker));
+        }
+        assert_eq!(keyring.party_of(b""), None);
+        assert_eq!(format!("{keyring:?}"), "2 tokens");
+    }
+
+    #[test]
+    fn a_role_faces_others_only_with_a_token_of_those_whom_it_serves() {
+        let faces = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).may_face_others();
+        assert!(!faces(&keyring(&[])) && !faces(&keyring(&[Party::Producer])));
+        assert!(faces(&keyring(&[Party::ShardWorker])) && faces(&keyring(&[Party::Operator])));
+        assert!(faces(&Auth::new(true, Vec::new())));
+    }
+
+    #[test]
+    fn those_who_have_no_token_here_are_named() {
+        let locked = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).locked_out();
+        assert_eq!(locked(&keyring(&[Party::Operator])), ["shard_worker"]);
+        assert!(locked(&keyring(&[Party::ShardWorker])).is_empty() && locked(&keyring(&[])).is_empty());
+    }
+}

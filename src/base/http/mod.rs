@@ -1,0 +1,26 @@
+//! Serving HTTP/1: limits on whatever a client can hold, problems for whatever goes wrong, probes and metrics.
+//!
+//! A role builds its router of [`extract`] and [`problem`], adds [`probes::routes`], wraps it with
+//! [`probes::with_fallbacks`] and [`metrics::Metrics::track`], and hands it to [`server::serve`]. What it binds knows
+//! by its [`auth::Policy`] who may change what.
+
+pub mod auth;
+pub mod extract;
+mod layers;
+pub mod metrics;
+pub mod probes;
+pub mod problem;
+mod process;
+pub(crate) mod resolver;
+pub mod server;
+mod watched;
+
+#[cfg(test)]
+mod tests;
+
+pub use auth::{Guard, Party, Permit, Policy};
+pub use layers::RequestId;
+pub use metrics::Metrics;
+pub use probes::Readiness;
+pub use problem::Problem;
+pub use server::{Bound, Limits, bind, serve};

@@ -1,0 +1,41 @@
+//! Leases that ran out, as claims find them.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::pipeline::task::{Stage, TaskKey};
+
+/// A lease that ran out before its task was finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseEnd {
+    /// Which task.
+    pub key: TaskKey,
+    /// The stage whose lease it was: another stage's claim may be the one that tells of it.
+    pub stage: Stage,
+    /// The attempt whose lease it was.
+    pub attempt: u32,
+    /// Who held it.
+    pub worker: Option<String>,
+    /// Who has the task now; nothing where it was the last attempt, and the task has failed.
+    pub taken_by: Option<String>,
+}
+
+/// Those that were found and not told yet.
+#[derive(Debug, Default)]
+pub(crate) struct LeaseEnds(Mutex<Vec<LeaseEnd>>);
+
+impl LeaseEnds {
+    /// Adds one.
+    pub(crate) fn push(&self, end: LeaseEnd) {
+        self.extend(vec![end]);
+    }
+
+    /// Adds several.
+    pub(crate) fn extend(&self, ends: Vec<LeaseEnd>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
+    }
+
+    /// Takes all.
+    pub(crate) fn take(&self) -> Vec<LeaseEnd> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,154 @@
+//! The tracking store. Every move is one conditional UPDATE; [`crate::pipeline::task::Row`] explains the refusals. The clock is
+//! the server's: however many API instances there are, they agree on when a lease is over.
+
+mod claim;
+mod moves;
+mod progress;
+mod read;
+mod tally;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+
+use crate::base::clock::Clock;
+use crate::base::db::mysql::database::Database;
+use crate::base::db::mysql::migrate::TRACKING;
+use crate::base::moment::Moment;
+use crate::pipeline::apid::lease_end::LeaseEnds;
+use crate::pipeline::event::ShardId;
+
+use crate::base::db::Result;
+use crate::base::db::url::Server;
+use crate::pipeline::apid::lease_end::LeaseEnd;
+use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking, TrackingPolicy};
+use crate::pipeline::task::view::Queued;
+use crate::pipeline::task::{
+    Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+};
+
+/// [`Tracking`] in a database of a server.
+pub(crate) struct MysqlTracking {
+    database: Database,
+    policy: TrackingPolicy,
+    waits_are_mended: AtomicBool,
+    lease_ends: LeaseEnds,
+}
+
+impl MysqlTracking {
+    /// The tracking database at this place; it is not asked anything yet.
+    pub(crate) fn new(server: &Server, clock: Clock, policy: TrackingPolicy) -> Self {
+        let waits_are_mended = AtomicBool::new(false);
+        let (database, lease_ends) = (Database::new(server, &TRACKING, clock), LeaseEnds::default());
+        Self { database, policy, waits_are_mended, lease_ends }
+    }
+}
+
+/// A statement about one stage in this dialect.
+fn for_stage(stage: Stage, statement: &str) -> String {
+    let by_order = match stage {
+        Stage::ShardWorker => "FORCE INDEX (pipeline_tracking_shard_worker) ",
+        Stage::MysqlSender => "FORCE INDEX (pipeline_tracking_mysql_sender) ",
+        Stage::ShardSplitter => "FORCE INDEX (pipeline_tracking_shard_splitter) ",
+        Stage::EventIngest => "FORCE INDEX (pipeline_tracking_event_ingest) ",
+    };
+    let by_queue = match stage {
+        Stage::ShardWorker => "FORCE INDEX (pipeline_tracking_shard_worker_queue) ",
+        Stage::MysqlSender => "FORCE INDEX (pipeline_tracking_mysql_sender_queue) ",
+        Stage::EventIngest | Stage::ShardSplitter => by_order,
+    };
+    let statement = statement
+        .replace("{by_queue}", by_queue)
+        .replace("{lease_until}", "UTC_TIMESTAMP(3) + INTERVAL :lease_us MICROSECOND")
+        .replace("{backoff}", "UTC_TIMESTAMP(3) + INTERVAL :backoff_us MICROSECOND")
+        .replace("{now}", "UTC_TIMESTAMP(3)")
+        .replace("{next_token}", "LAST_INSERT_ID(token + 1)")
+        .replace("{by_order}", by_order);
+    crate::pipeline::apid::sql::for_stage(stage, &statement)
+}
+
+/// Milliseconds as the microseconds of an INTERVAL.
+fn micros(ms: i64) -> i64 {
+    ms.saturating_mul(1000)
+}
+
+#[async_trait]
+impl Tracking for MysqlTracking {
+    fn lease_ms(&self) -> u64 {
+        u64::try_from(self.policy.moves.lease_ms).unwrap_or_default()
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.database.write(&read::Ping).await
+    }
+
+    async fn register(&self, file: &FileName, shards: &[ShardId]) -> Result<Registered> {
+        self.database.write(&moves::Register { file, shards }).await
+    }
+
+    async fn ingest_done(&self, file: &FileName, output: Option<Output>) -> Result<u64> {
+        self.database.write(&moves::IngestDone { file, output }).await
+    }
+
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status> {
+        self.database.write(&moves::Apply { key, stage, call, report, policy: self.policy }).await?
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>> {
+        if !self.waits_are_mended.load(Ordering::Relaxed) {
+            self.database.write(&claim::MendWaits(self.policy)).await?;
+            self.waits_are_mended.store(true, Ordering::Relaxed);
+        }
+        let has_lost = AtomicBool::new(false);
+        let lease_ends = LeaseEnds::default();
+        let take = claim::Take { claim, policy: self.policy, has_lost, lease_ends };
+        let claimed = self.database.write(&take).await?;
+        self.lease_ends.extend(take.lease_ends.take());
+        Ok(claimed)
+    }
+
+    fn take_lease_ends(&self) -> Vec<LeaseEnd> {
+        self.lease_ends.take()
+    }
+
+    async fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Result<Vec<Queued>> {
+        self.database.write(&read::Queue { stage, limit, offset }).await
+    }
+
+    async fn find_file(&self, file: &FileName) -> Result<Option<FileView>> {
+        let files = self.database.read(&read::Files { names: std::slice::from_ref(file), with_results: true }).await?;
+        Ok(files.into_iter().next())
+    }
+
+    async fn list_files(&self, query: &FileQuery) -> Result<FilePage> {
+        self.database.read(&read::ListFiles(query)).await
+    }
+
+    async fn summary(&self) -> Result<Summary> {
+        self.database.read(&read::Summarize).await
+    }
+
+    async fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Result<Option<FileName>> {
+        self.database.read(&claim::OldestBesides { stage, besides }).await
+    }
+
+    async fn oldest_open(&self) -> Result<Option<Moment>> {
+        self.database.write(&read::OldestOpen).await
+    }
+
+    async fn progress(&self) -> Result<Progress> {
+        self.database.read(&progress::ReadProgress(self.policy)).await
+    }
+
+    async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()> {
+        self.database.write(&progress::NoteAsker { stage, shard, worker }).await
+    }
+
+    async fn tally(&self, mark: u64) -> Result<Tally> {
+        self.database.read(&tally::Count { mark }).await
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}

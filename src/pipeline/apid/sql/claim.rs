@@ -1,0 +1,45 @@
+//! The claim: a conditional UPDATE per task, so that two askers never both win (semantics 2).
+
+use super::{column, for_stage};
+use crate::pipeline::task::Stage;
+
+/// The claim itself: zero rows mean that the task is not ready, or that somebody else won.
+pub(crate) const CLAIM: &str =
+    "UPDATE pipeline_tracking SET {status} = 'started', token = {next_token}, attempts = attempts + 1, owner = :owner,
+     claim_id = :claim_id, started_at = {now}, lease_until = {lease_until}, next_at = NULL, updated_at = {now}
+     WHERE filename = :filename AND shard = :shard AND {previous} = 'done'
+       AND (({status} = 'new' AND (next_at IS NULL OR next_at <= {now})) OR ({status} = 'started' AND lease_until < {now} AND :takes_over))";
+
+/// A claim under the same id again: what it still holds gets a fresh lease and keeps its token.
+pub(crate) const REPLAY: &str = "UPDATE pipeline_tracking SET lease_until = {lease_until}
+     WHERE filename = :filename AND shard = :shard AND claim_id = :claim_id AND {status} = 'started'";
+
+/// The oldest unfinished files of a shard: one for each status. Files that an earlier stage gave up, or whose event file
+/// was registered but never completed, do not count, unless the order is strict; with a strict order a failed task is
+/// not finished either. One statement for all statuses: between two a task could go from one to the other unseen.
+/// `{by_order}` names the index where a dialect must be told: it holds shard, status and filename in this order, so that
+/// nothing is sorted. Bound is the shard, once for each status. `limit` so many of each status.
+pub(crate) fn oldest_unfinished(stage: Stage, strict: bool, limit: u32) -> String {
+    let mut open = String::new();
+    if !strict {
+        open.push_str(" AND event_ingest_status = 'done'");
+        for earlier in Stage::ALL.iter().take(stage.index()).skip(1) {
+            open.push_str(" AND ");
+            open.push_str(column(*earlier));
+            open.push_str(" <> 'failed'");
+        }
+    }
+    let of_status = |status: &&str| {
+        format!(
+            "SELECT filename FROM (SELECT filename FROM pipeline_tracking {{by_order}}WHERE shard = ? \
+             AND {{status}} = '{status}'{open} ORDER BY filename LIMIT {limit}) AS {status}_ones"
+        )
+    };
+    let selects: Vec<String> = unfinished(strict).iter().map(of_status).collect();
+    for_stage(stage, &selects.join(" UNION ALL "))
+}
+
+/// The statuses of a task that is not finished.
+pub(crate) const fn unfinished(strict: bool) -> &'static [&'static str] {
+    if strict { &["new", "started", "failed"] } else { &["new", "started"] }
+}

@@ -1,0 +1,234 @@
+//! The tracking store: tasks, leases, results (contracts 4 and 6, semantics 2).
+
+use super::mysql::MysqlTracking;
+use super::sqlite::SqliteTracking;
+use crate::base::clock::Clock;
+use crate::base::db::StoreUrl;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::lease_end::LeaseEnd;
+use crate::base::db::Result;
+use crate::base::moment::Moment;
+use crate::pipeline::event::ShardId;
+use crate::pipeline::task::moves::Policy;
+use crate::pipeline::task::progress::Asked;
+use crate::pipeline::task::view::Queued;
+use crate::pipeline::task::{
+    Call, Claim, Claimed, Counts, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+};
+
+/// Files per page when all are read.
+const PAGE: u32 = 500;
+
+/// What the store needs to know beside the database.
+#[derive(Debug, Clone, Copy)]
+pub struct TrackingPolicy {
+    /// Lease, backoff and attempts. The backoff is the first one; it doubles with every attempt.
+    pub moves: Policy,
+    /// The longest backoff, in milliseconds.
+    pub backoff_max_ms: i64,
+    /// Whether a failed task blocks the files after it.
+    pub strict_order: bool,
+}
+
+/// What registering a file did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registered {
+    /// Whether the file was new.
+    pub created: bool,
+}
+
+/// Which files to list.
+#[derive(Debug, Clone, Default)]
+pub struct FileQuery {
+    /// Only files with a task in this status (of `stage`, if that is named too).
+    pub status: Option<Status>,
+    /// The stage that `status` is about.
+    pub stage: Option<Stage>,
+    /// Only files after this one.
+    pub after: Option<FileName>,
+    /// The most files to answer.
+    pub limit: u32,
+    /// Whether to read the stages' reports too.
+    pub with_results: bool,
+}
+
+/// Files in the order of their names.
+#[derive(Debug, Clone, Default)]
+pub struct FilePage {
+    /// The files.
+    pub files: Vec<FileView>,
+    /// Where to go on, if there are more.
+    pub next: Option<FileName>,
+}
+
+/// What a finished stage reports beside its token.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The conservation counts.
+    pub counts: Option<Counts>,
+    /// The output's digest.
+    pub output: Option<Output>,
+    /// Why it failed or was given back.
+    pub reason: Option<String>,
+}
+
+/// Tasks of one stage, shard and status that are not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenTasks {
+    /// The stage.
+    pub stage: Stage,
+    /// The shard.
+    pub shard: ShardId,
+    /// `new`, `started` or `failed`.
+    pub status: Status,
+    /// How many.
+    pub tasks: u64,
+    /// When the oldest of them was registered that waits for this stage or is in it.
+    pub oldest: Option<Moment>,
+}
+
+/// Tasks of one shard that were registered after a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewTasks {
+    /// The shard.
+    pub shard: ShardId,
+    /// How many.
+    pub tasks: u64,
+    /// Whether no registration with a lower number can still be on its way.
+    pub is_settled: bool,
+    /// The number of the last one's row.
+    pub last: u64,
+}
+
+/// How many tasks there are, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// What is not done, of every stage.
+    pub open: Vec<OpenTasks>,
+    /// What was registered after the row that was asked for.
+    pub registered: Vec<NewTasks>,
+}
+
+/// Hands every file with its reports to `visit`, page by page.
+///
+/// # Errors
+/// Whatever the store fails with.
+pub async fn for_each_file(tracking: &dyn Tracking, mut visit: impl FnMut(&FileView)) -> Result<()> {
+    let mut query = FileQuery { limit: PAGE, with_results: true, ..FileQuery::default() };
+    loop {
+        let page = tracking.list_files(&query).await?;
+        page.files.iter().for_each(&mut visit);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The table `pipeline_tracking` and what belongs to it. Every move is one conditional UPDATE: two callers never
+/// both succeed, on whatever number of API instances. A method that is added here is added in `timed` as well.
+#[async_trait]
+pub trait Tracking: Send + Sync {
+    /// The length of a lease, in milliseconds.
+    fn lease_ms(&self) -> u64;
+
+    /// Whether the database takes changes.
+    async fn ping(&self) -> Result<()>;
+
+    /// Creates the tasks of a file; doing it again changes nothing.
+    /// Refused with other shards than before.
+    async fn register(&self, file: &FileName, shards: &[ShardId]) -> Result<Registered>;
+
+    /// Marks the event file as complete for all its shards; answers how many rows the file has.
+    /// Gone if it is not registered; refused if it was announced with another digest.
+    async fn ingest_done(&self, file: &FileName, output: Option<Output>) -> Result<u64>;
+
+    /// Moves one task by any call but [`Call::Claim`]; answers the stage's status after it.
+    /// Gone if the task does not exist; refused as [`crate::pipeline::task::Row::decide`] says.
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status>;
+
+    /// Hands out ready and expired tasks, each to one caller only. The same claim id again gets what it got before,
+    /// as far as it is still held.
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>>;
+
+    /// The leases that claims through this handle found run out, each once.
+    fn take_lease_ends(&self) -> Vec<LeaseEnd>;
+
+    /// Ready tasks, oldest first.
+    async fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Result<Vec<Queued>>;
+
+    /// One file with its tasks and reports, if it exists.
+    async fn find_file(&self, file: &FileName) -> Result<Option<FileView>>;
+
+    /// Files by name.
+    async fn list_files(&self, query: &FileQuery) -> Result<FilePage>;
+
+    /// The state of everything in numbers.
+    async fn summary(&self) -> Result<Summary>;
+
+    /// The oldest event file that this stage has neither done nor given up in some shard, beside that one. Files that
+    /// an earlier stage gave up, or that were registered but never completed, do not count.
+    async fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Result<Option<FileName>>;
+
+    /// The moment at which the oldest task was registered that is neither delivered nor failed.
+    async fn oldest_open(&self) -> Result<Option<Moment>>;
+
+    /// What is not done, and what was registered after the row of this number: what that costs does not grow with the
+    /// history.
+    async fn tally(&self, mark: u64) -> Result<Tally>;
+
+    /// How the stages get on, by stage and shard, at one moment of the store's clock. What this costs grows with what is
+    /// open, not with what ever was.
+    async fn progress(&self) -> Result<Progress>;
+
+    /// Notes who asks for tasks of a stage, of one shard or of any.
+    async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()>;
+
+    /// Closes its connections, if it has any. Nothing can be asked afterwards.
+    async fn close(&self) {}
+}
+
+/// Those who asked last, by stage and shard; nothing for those who ask for any shard.
+#[derive(Debug, Default)]
+pub(crate) struct Askers(BTreeMap<(Stage, Option<ShardId>), Asked>);
+
+impl Askers {
+    /// Notes one.
+    pub(crate) fn add(&mut self, stage: Stage, shard: Option<ShardId>, asked: Asked) {
+        self.0.insert((stage, shard), asked);
+    }
+
+    /// The last one that would have taken a task of this shard.
+    pub(crate) fn of(&self, stage: Stage, shard: ShardId) -> Option<Asked> {
+        let found = [Some(shard), None].into_iter().filter_map(|shard| self.0.get(&(stage, shard)));
+        found.max_by_key(|asked| asked.at).cloned()
+    }
+}
+
+/// Opens the tracking database. An embedded one is created and migrated where needed; one on a server is asked nothing
+/// before it is used, and migrated then.
+///
+/// # Errors
+/// When an embedded database cannot be opened.
+pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::open(path, clock, policy).await?)),
+        StoreUrl::Mysql(server) => Ok(Arc::new(MysqlTracking::new(server, clock, policy))),
+    }
+}
+
+/// Opens the tracking database for looking at it: an embedded one is neither created, migrated nor changed, so that it may
+/// be locked by others.
+///
+/// # Errors
+/// As for [`open_tracking`].
+pub async fn look_at_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
+    match url {
+        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::look(path, clock, policy).await?)),
+        StoreUrl::Mysql(_) => open_tracking(url, clock, policy).await,
+    }
+}

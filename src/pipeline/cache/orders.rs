@@ -1,0 +1,96 @@
+//! The order directory.
+
+use axum::extract::State;
+
+use super::super::apid::fault::to_the_end;
+use super::super::apid::refused::Refused;
+use super::{Cache, bounded};
+use crate::base::http::Problem;
+use crate::base::http::extract::{Json, Path};
+use crate::base::http::problem::ProblemBody;
+use crate::pipeline::task::TaskKey;
+use crate::pipeline::trade::wire::cache::{
+    LookupRequest, LookupResponse, OrderItem, OrdersRequest, OrdersResponse, RecordedItem, TakenItem,
+};
+use crate::pipeline::trade::{NewOrder, OrderId};
+
+/// Writes orders of the task's shard, and hands out the returns that waited for them.
+///
+/// What stands in the directory stays; the answer says what it is. With `take`, orders are written and their returns
+/// handed out in one transaction. The same task gets the same returns again.
+#[utoipa::path(
+    post, path = "/orders", tag = "orders",
+    request_body = OrdersRequest,
+    security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
+    responses(
+        (status = 200, description = "What stands in the directory, and what waited.", body = OrdersResponse),
+        Refused,
+    )
+)]
+pub(super) async fn record(
+    State(cache): State<Cache>,
+    Json(request): Json<OrdersRequest>,
+) -> Result<axum::Json<OrdersResponse>, Problem> {
+    bounded("orders", &request.orders)?;
+    let by = TaskKey { file: request.filename, shard: request.shard };
+    let (store, is_taking) = (cache.store.clone(), request.take);
+    let orders: Vec<NewOrder> = request.orders.into_iter().map(NewOrder::from).collect();
+    let (recorded, taken) = to_the_end(async move {
+        if is_taking {
+            store.record_and_take(&by, &orders).await
+        } else {
+            Ok((store.record_orders(&by, &orders).await?, Vec::new()))
+        }
+    })
+    .await?;
+    cache.gauges.released.inc_by(taken.len() as u64);
+    Ok(axum::Json(OrdersResponse {
+        outcomes: recorded.into_iter().map(RecordedItem::from).collect(),
+        taken: taken.into_iter().map(TakenItem::from).collect(),
+    }))
+}
+
+/// Looks up many orders; those that nobody knows are left out.
+#[utoipa::path(
+    post, path = "/orders/lookup", tag = "orders",
+    request_body = LookupRequest,
+    security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
+    responses(
+        (status = 200, description = "The orders that are known.", body = LookupResponse),
+        Refused,
+    )
+)]
+pub(super) async fn look_up(
+    State(cache): State<Cache>,
+    Json(request): Json<LookupRequest>,
+) -> Result<axum::Json<LookupResponse>, Problem> {
+    bounded("order_ids", &request.order_ids)?;
+    let orders = cache.store.look_up(&request.order_ids).await?;
+    Ok(axum::Json(LookupResponse { orders: orders.into_iter().map(OrderItem::from).collect() }))
+}
+
+/// One order of the directory.
+#[utoipa::path(
+    get, path = "/orders/{order_id}", tag = "orders",
+    params(("order_id" = i64, Path, minimum = 1, description = "The order.", example = 4711)),
+    responses(
+        (status = 200, description = "The order.", body = OrderItem),
+        (status = 404, description = "Nobody has written the order yet.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "This is no order's id.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get_order(
+    State(cache): State<Cache>,
+    Path(order): Path<String>,
+) -> Result<axum::Json<OrderItem>, Problem> {
+    let order = order_of(&order)?;
+    match cache.store.look_up(&[order]).await?.pop() {
+        Some(order) => Ok(axum::Json(order.into())),
+        None => Err(crate::base::db::Error::Gone(format!("order {order}")).into()),
+    }
+}
+
+pub(super) fn order_of(text: &str) -> Result<OrderId, Problem> {
+    text.parse().map_err(|e| Problem::invalid(format!("{e}")))
+}

@@ -1,0 +1,15 @@
+//! The files between the stages: their names and places, how they are written, read and verified, and when they are
+//! cleared.
+//!
+//! [`folder`] names them, [`artifact`] writes and reads them, through paths that follow no link. [`prepared`] and
+//! [`rejects`] are two kinds of lines in them, [`order`] sorts lines in bounded memory. [`cleanup`] clears what is
+//! delivered, and [`hold`] keeps roles, backups and restores apart.
+
+pub mod artifact;
+pub mod cleanup;
+pub mod folder;
+pub mod hold;
+pub mod order;
+mod plain;
+pub mod prepared;
+pub mod rejects;

@@ -1,0 +1,93 @@
+//! Databases: there, answering, with a schema that this program knows.
+
+use std::time::Duration;
+
+use super::servers;
+use crate::base::db::SchemaState;
+use crate::pipeline::ops::doctor::Finding;
+use crate::pipeline::ops::doctor::facts::{DatabaseFact, DatabaseState};
+
+/// Judges one database; `lease` bounds what clocks may differ.
+pub(super) fn check(database: &DatabaseFact, lease: Duration) -> Vec<Finding> {
+    let (name, place) = (database.name.as_str(), database.place.as_str());
+    match &database.state {
+        Err(problem) if problem.is_temporary => {
+            let todo = "start it, or see docs/runbook.md#database-away";
+            vec![Finding { is_temporary: true, ..Finding::fail(name, problem.why.as_str(), todo) }]
+        }
+        Err(problem) => {
+            vec![Finding::fail(name, format!("{place}: {}", problem.why), "docs/runbook.md#restore-backup")]
+        }
+        Ok(DatabaseState { schema, server, ahead_ms }) => {
+            let mut findings = vec![schema_of(database, *schema)];
+            if let Some(server) = server {
+                findings.extend(servers::check(name, server, database.packet_bytes_min));
+                findings.push(servers::clock(name, *ahead_ms, lease));
+            }
+            findings
+        }
+    }
+}
+
+fn schema_of(database: &DatabaseFact, schema: Option<SchemaState>) -> Finding {
+    let (name, place) = (database.name.as_str(), database.place.as_str());
+    match schema {
+        Some(state) if state.is_current() => Finding::ok(name, format!("{place}: schema {}", state.applied)),
+        Some(SchemaState { applied, known }) if applied > known => Finding::warn(
+            name,
+            format!("{place}: schema {applied} is newer than this program, which knows {known}"),
+            "install the newer program here too",
+        ),
+        Some(SchemaState { applied, known }) => Finding::fail(
+            name,
+            format!("{place}: schema {applied} of {known}"),
+            "run 'shopctl migrate up' as a user who may change tables",
+        ),
+        None if database.is_embedded => {
+            Finding::ok(name, format!("{place} is not there yet: the role that uses it makes it"))
+        }
+        None => Finding::fail(name, format!("{place}: there is no such database"), "run 'shopctl migrate up'"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::ops::doctor::Level;
+    use crate::pipeline::ops::doctor::facts::DatabaseProblem;
+
+    fn fact(is_embedded: bool, schema: Option<(usize, usize)>) -> DatabaseFact {
+        let schema = schema.map(|(applied, known)| SchemaState { applied, known });
+        let state = Ok(DatabaseState { schema, ..DatabaseState::default() });
+        DatabaseFact {
+            name: "database.tracking".to_owned(),
+            place: "p".to_owned(),
+            is_embedded,
+            packet_bytes_min: 0,
+            state,
+        }
+    }
+
+    #[test]
+    fn a_schema_is_current_or_there_is_something_to_do() {
+        for (fact, level) in [
+            (fact(true, Some((2, 2))), Level::Ok),
+            (fact(true, Some((1, 2))), Level::Fail),
+            (fact(true, Some((3, 2))), Level::Warn),
+            (fact(true, None), Level::Ok),
+            (fact(false, None), Level::Fail),
+        ] {
+            let findings = check(&fact, Duration::from_secs(60));
+            assert_eq!((findings.len(), findings[0].level), (1, level), "{fact:?}");
+        }
+    }
+
+    #[test]
+    fn only_silence_may_be_over_by_itself() {
+        for is_temporary in [true, false] {
+            let state = Err(DatabaseProblem { why: "no answer".to_owned(), is_temporary });
+            let findings = check(&DatabaseFact { state, ..fact(false, None) }, Duration::from_secs(60));
+            assert_eq!((findings[0].level, findings[0].is_temporary), (Level::Fail, is_temporary));
+        }
+    }
+}

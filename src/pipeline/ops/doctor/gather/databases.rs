@@ -1,0 +1,45 @@
+//! Asks every database of the settings.
+
+use crate::base::clock::Clock;
+use crate::base::config::Settings;
+use crate::base::db::{SchemaKind, StoreUrl};
+use crate::pipeline::ops::doctor::facts::{DatabaseFact, DatabaseProblem, DatabaseState};
+
+/// What the databases say.
+pub async fn databases(settings: &Settings, clock: &Clock) -> Vec<DatabaseFact> {
+    let database = &settings.database;
+    let mut all = vec![
+        ("database.tracking".to_owned(), database.tracking.clone(), SchemaKind::Tracking),
+        ("database.balance".to_owned(), database.balance.clone(), SchemaKind::Balance),
+        ("database.cache".to_owned(), database.cache.clone(), SchemaKind::Cache),
+    ];
+    for shard in settings.pipeline.shards_count.shards() {
+        if let Ok(url) = database.shard(shard) {
+            all.push((format!("database.shard {shard}"), url, SchemaKind::Shard));
+        }
+    }
+    let mut facts = Vec::new();
+    for (name, url, kind) in all {
+        let state = state(&url, kind, clock).await.map_err(|e| {
+            let is_temporary = e.is_temporary();
+            DatabaseProblem { why: e.to_string(), is_temporary }
+        });
+        let packet_bytes_min = crate::base::db::packet_bytes_min(kind == SchemaKind::Cache);
+        let is_embedded = matches!(url, StoreUrl::Sqlite(_));
+        facts.push(DatabaseFact { name, place: url.to_string(), is_embedded, packet_bytes_min, state });
+    }
+    facts
+}
+
+async fn state(url: &StoreUrl, kind: SchemaKind, clock: &Clock) -> crate::base::db::Result<DatabaseState> {
+    let schema = crate::base::db::schema_state(url, kind).await?;
+    let asked = clock.now().unix_ms();
+    let server = crate::base::db::server_facts(url).await?;
+    let answered = clock.now().unix_ms();
+    // It looked at its clock between the two.
+    let ahead_ms = server.as_ref().map_or(0, |server| {
+        let now = server.now.unix_ms();
+        if now < asked { now - asked } else { (now - answered).max(0) }
+    });
+    Ok(DatabaseState { schema, server, ahead_ms })
+}

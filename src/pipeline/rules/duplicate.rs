@@ -1,0 +1,48 @@
+//! Rule 2: an event that was seen before, by its key (semantics 4.2).
+
+use super::{Decision, Place, State};
+use crate::base::db::Result;
+use crate::base::moment::Moment;
+use crate::pipeline::event::{Event, Kind, Reason, Reject};
+use crate::pipeline::task::FileName;
+use crate::pipeline::work::state::Remembered;
+
+/// The key by which an event is known: its idempotency key, else for purchases and returns type, order and timestamp.
+/// Other events have no business key.
+pub fn key_of(event: &Event<'_>) -> Option<Vec<u8>> {
+    if let Some(own) = &event.idempotency_key {
+        return Some([b"k", own.as_bytes()].concat());
+    }
+    Some(order_key(event.payload.kind(), event.payload.order_id()?, event.at))
+}
+
+/// The key of a purchase or a return that has none of its own.
+pub fn order_key(kind: Kind, order_id: i64, at: Moment) -> Vec<u8> {
+    [&[b'o', kind.number()][..], &order_id.to_be_bytes(), &at.unix_ms().to_be_bytes()].concat()
+}
+
+/// Asks whether the event was seen at another place, and notes it where it was not. The same place is our own re-run.
+///
+/// # Errors
+/// Whatever the state fails with.
+pub fn look(event: &Event<'_>, place: Place<'_>, state: &mut impl State) -> Result<Remembered> {
+    match key_of(event) {
+        Some(key) => state.remember(&key, place, &event.fingerprint),
+        None => Ok(Remembered::New),
+    }
+}
+
+/// The event was not accepted: its key is free again.
+///
+/// # Errors
+/// Whatever the state fails with.
+pub fn give_back(event: &Event<'_>, state: &mut impl State) -> Result<()> {
+    key_of(event).map_or(Ok(()), |key| state.forget(&key))
+}
+
+/// The decision about an event whose key stands for other content.
+pub fn conflict(event: &Event<'_>, file: &FileName, line: u64) -> Decision {
+    let what = if event.idempotency_key.is_some() { "idempotency_key" } else { "order_id and timestamp" };
+    let detail = format!("the same {what} stood with other content at {file} line {line}");
+    Decision::Reject(Reject::new(Reason::KeyConflict, detail))
+}

@@ -1,0 +1,330 @@
+//! Accounts: what an operation on money is, and what comes of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::UserId;
+use crate::base::moment::Moment;
+use crate::pipeline::event::Money;
+
+/// Bytes of an operation's key.
+pub const KEY_BYTES_MAX: usize = 255;
+/// Characters of an operation's reason.
+pub const REASON_CHARS_MAX: usize = 255;
+/// Operations of one batch: it is one transaction, and holds the rows of its users until it ends.
+pub const OPERATIONS_MAX: usize = 10_000;
+
+/// Names an operation for ever: 1 to 255 bytes, compared byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct OperationKey(String);
+
+/// An amount that is moved: above zero, in hundredths, no larger than DECIMAL(18,2) holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount(Money);
+
+/// A text is no amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an amount is a number above 0 with at most two decimals, such as \"12.50\", and at most {}", Money::MAX)]
+pub struct BadAmount;
+
+/// Which way money goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OperationKind {
+    /// Out of the account, if there is enough.
+    Debit,
+    /// Into the account.
+    Credit,
+}
+
+/// One movement of money that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its name, made by the caller: the same key is never done twice.
+    pub key: OperationKey,
+    /// Whose account.
+    pub user: UserId,
+    /// Which way.
+    pub kind: OperationKind,
+    /// How much.
+    pub amount: Amount,
+    /// Why, for people; no part of what the key stands for.
+    pub reason: String,
+}
+
+/// What came of an operation, for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The balance was changed.
+    Applied,
+    /// There was less in the account than was to be taken out; nothing was changed.
+    InsufficientFunds,
+}
+
+/// The answer to an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Whether that was decided before: by an earlier batch, or earlier in this one.
+    pub is_repeated: bool,
+}
+
+/// A user's account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Whose.
+    pub user: UserId,
+    /// The user's name, where somebody has entered one.
+    pub name: Option<String>,
+    /// What the user is: `customer`, unless somebody has entered something else.
+    pub role: String,
+    /// What is in it.
+    pub balance: Money,
+    /// What was in it when it came about.
+    pub opening: Money,
+    /// When it came about.
+    pub created_at: Moment,
+}
+
+/// One applied operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// Its number; those of one user rise with time.
+    pub id: u64,
+    /// The operation's key.
+    pub key: String,
+    /// Which way.
+    pub kind: OperationKind,
+    /// How much.
+    pub amount: Money,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub created_at: Moment,
+}
+
+/// A page of a user's transactions, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Statement {
+    /// The transactions.
+    pub transactions: Vec<Transaction>,
+    /// Where to go on, if there are more.
+    pub next: Option<u64>,
+}
+
+/// An account beside the sum of its transactions: the double entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booked {
+    /// Whose.
+    pub user: UserId,
+    /// What is in it, in minor units.
+    pub balance: i128,
+    /// What was in it when it came about, in minor units.
+    pub opening: i128,
+    /// Credits less debits, in minor units.
+    pub net: i128,
+    /// How many transactions that are.
+    pub transactions: u64,
+}
+
+/// All accounts added up, in minor units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Accounts.
+    pub users: u64,
+    /// What is in them.
+    pub balance: i128,
+    /// What was in them when they came about.
+    pub opening: i128,
+    /// All credits.
+    pub credits: i128,
+    /// All debits.
+    pub debits: i128,
+    /// How many transactions that are.
+    pub transactions: u64,
+    /// Accounts whose balance is not their opening and their transactions.
+    pub unbalanced: u64,
+    /// Accounts with less than nothing in them.
+    pub negative: u64,
+}
+
+impl OperationKey {
+    /// The key with this text; none if it is empty or over 255 bytes.
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text = text.into();
+        (1..=KEY_BYTES_MAX).contains(&text.len()).then_some(Self(text))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for OperationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whoever made it may have put anything into it.
+        write!(f, "'{}'", self.0.escape_debug())
+    }
+}
+
+impl<'de> Deserialize<'de> for OperationKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(text).ok_or_else(|| serde::de::Error::custom(format!("a key must have 1 to {KEY_BYTES_MAX} bytes")))
+    }
+}
+
+impl Amount {
+    /// The amount of so many minor units; none at or below zero, or over what a column holds.
+    pub fn from_minor(minor: i64) -> Option<Self> {
+        (1..=Money::MAX.minor()).contains(&minor).then_some(Self(Money::from_minor(minor)))
+    }
+
+    /// Reads digits with at most two decimals.
+    ///
+    /// # Errors
+    /// [`BadAmount`] for everything else, and for nothing.
+    pub fn parse(text: &str) -> Result<Self, BadAmount> {
+        Money::parse_decimal(text).and_then(|money| Self::from_minor(money.minor())).ok_or(BadAmount)
+    }
+
+    /// This amount as money.
+    pub const fn money(self) -> Money {
+        self.0
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    /// From a JSON string or from the digits of a JSON number: no float in between.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let text = match serde_json::from_str::<String>(raw.get()) {
+            Ok(text) => text,
+            Err(_) => raw.get().to_owned(),
+        };
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl OperationKind {
+    /// The word in columns and bodies.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Debit => "debit",
+            Self::Credit => "credit",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Debit, Self::Credit].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl Operation {
+    /// Whether a key that stands for one stands for the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.user, self.kind, self.amount) == (other.user, other.kind, other.amount)
+    }
+}
+
+impl Outcome {
+    /// The word in columns, bodies and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::InsufficientFunds => "insufficient_funds",
+        }
+    }
+
+    /// The outcome with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Applied, Self::InsufficientFunds].into_iter().find(|outcome| outcome.name() == name)
+    }
+}
+
+impl Statement {
+    /// A page from the rows of a query that asked for one more than the page holds.
+    pub fn of_rows(mut transactions: Vec<Transaction>, limit: u32) -> Self {
+        let has_more = transactions.len() > limit as usize;
+        transactions.truncate(limit as usize);
+        let next = transactions.last().map(|last| last.id).filter(|_| has_more);
+        Self { transactions, next }
+    }
+}
+
+impl Booked {
+    /// Whether the balance is the opening and the transactions.
+    pub fn is_balanced(&self) -> bool {
+        self.balance == self.opening + self.net
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_from_their_digits() {
+        for (json, minor) in [
+            ("\"12.50\"", 1250),
+            ("\"12.5\"", 1250),
+            ("12.50", 1250),
+            ("7", 700),
+            ("0.01", 1),
+            ("\"9999999999999999.99\"", 999_999_999_999_999_999),
+            ("9999999999999999.99", 999_999_999_999_999_999),
+        ] {
+            assert_eq!(serde_json::from_str::<Amount>(json).unwrap().money().minor(), minor, "{json}");
+        }
+        for json in [
+            "0",
+            "\"0.00\"",
+            "-1",
+            "\"-1\"",
+            "\"+1\"",
+            "1.005",
+            "\"1.005\"",
+            "1e2",
+            "\"1e2\"",
+            "\"\"",
+            "\" 1\"",
+            "\"1,50\"",
+            "\"NaN\"",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+            "10000000000000000",
+            "99999999999999999999999999",
+            "\"1.\"",
+            "\".5\"",
+            "\"007\"",
+            "\"１\"",
+        ] {
+            assert!(serde_json::from_str::<Amount>(json).is_err(), "{json}");
+        }
+        assert_eq!(serde_json::to_string(&Amount::from_minor(1205).unwrap()).unwrap(), "\"12.05\"");
+    }
+
+    #[test]
+    fn a_key_has_1_to_255_bytes() {
+        assert!(OperationKey::new("").is_none() && OperationKey::new("x".repeat(256)).is_none());
+        assert!(OperationKey::new("x".repeat(255)).is_some());
+        // 128 characters, but 256 bytes.
+        assert!(OperationKey::new("é".repeat(128)).is_none());
+        assert_eq!(OperationKey::new("a\nb").unwrap().to_string(), "'a\\nb'");
+    }
+}

@@ -1,0 +1,160 @@
+//! What one shard's worker remembers (semantics 4): keys, orders, stock, prices, open shops, and the files it is done with.
+
+use super::look::SqliteWorkerLook;
+use super::sqlite::SqliteWorkerState;
+use crate::base::db::Result;
+use crate::pipeline::event::{Money, Reason};
+use crate::pipeline::shard_db::WorkerLook;
+use crate::pipeline::task::{Counts, Digest, FileName, Output};
+use std::sync::Arc;
+
+/// The fingerprint of a key whose content is not known any more: every other content is taken for the same.
+pub const UNKNOWN_CONTENT: [u8; 16] = [0; 16];
+
+/// What is known of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remembered {
+    /// It was not known and is now, at this position.
+    New,
+    /// It is known from this very position: the file is being worked on again.
+    Here,
+    /// It is known from elsewhere with the same content.
+    Elsewhere {
+        /// The file where it stood.
+        file: FileName,
+        /// The line there.
+        line: u64,
+    },
+    /// It is known from elsewhere with other content.
+    OtherContent {
+        /// The file where it stood.
+        file: FileName,
+        /// The line there.
+        line: u64,
+    },
+}
+
+/// What became of the purchase of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It was made.
+    Accepted,
+    /// It was rejected after money was asked for: the answer to that stands, and so does this.
+    Refused(Reason),
+    /// It was rejected before money was asked for: it may come again.
+    Rejected,
+}
+
+/// An order, as the shard knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TradeOrder {
+    /// Who bought; none for a cash sale.
+    pub user_id: Option<i64>,
+    /// Where.
+    pub shop_id: i64,
+    /// What.
+    pub good_id: i64,
+    /// How many.
+    pub qty: i64,
+    /// For how much apiece.
+    pub price: Money,
+    /// How many came back.
+    pub returned: i64,
+    /// What became of it.
+    pub standing: Standing,
+}
+
+/// A file that is worked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinishedFile {
+    /// What the file was.
+    pub input: Digest,
+    /// What was reported.
+    pub counts: Counts,
+    /// The prepared file.
+    pub output: Output,
+    /// The rejects file, if there is one.
+    pub rejects: Option<Digest>,
+}
+
+/// A worker's durable state. Everything between [`WorkerState::begin`] and [`WorkerState::commit`] becomes durable
+/// together or not at all.
+pub trait WorkerState: Send {
+    /// Begins the transaction of one file.
+    fn begin(&mut self) -> Result<()>;
+
+    /// Notes a key at a position unless it is known; in one statement.
+    fn remember(
+        &mut self,
+        key: &[u8],
+        file: &FileName,
+        line: u64,
+        fingerprint: &[u8; 16],
+        day: i64,
+    ) -> Result<Remembered>;
+
+    /// Forgets a key.
+    fn forget(&mut self, key: &[u8]) -> Result<()>;
+
+    /// An order, if its purchase ever came.
+    fn find_order(&mut self, order_id: i64) -> Result<Option<TradeOrder>>;
+
+    /// Writes an order, whatever stood there.
+    fn put_order(&mut self, order_id: i64, order: &TradeOrder) -> Result<()>;
+
+    /// How many of a good a shop has; none where they are not counted.
+    fn find_stock(&mut self, shop_id: i64, good_id: i64) -> Result<Option<i64>>;
+
+    /// Writes how many of a good a shop has.
+    fn put_stock(&mut self, shop_id: i64, good_id: i64, count: i64) -> Result<()>;
+
+    /// What a good costs in a shop, if that was ever said.
+    fn find_price(&mut self, shop_id: i64, good_id: i64) -> Result<Option<Money>>;
+
+    /// Writes what a good costs in a shop.
+    fn put_price(&mut self, shop_id: i64, good_id: i64, price: Money) -> Result<()>;
+
+    /// Whether a shop is open, if that was ever said.
+    fn find_shop(&mut self, shop_id: i64) -> Result<Option<bool>>;
+
+    /// Writes whether a shop is open.
+    fn put_shop(&mut self, shop_id: i64, active: bool) -> Result<()>;
+
+    /// What was reported of a file, if it is worked through.
+    fn find_finished(&mut self, file: &FileName) -> Result<Option<FinishedFile>>;
+
+    /// Notes a file as worked through, in the transaction of its changes.
+    fn put_finished(&mut self, file: &FileName, finished: &FinishedFile, day: i64) -> Result<()>;
+
+    /// Files that are worked through and not confirmed to the order directory, the oldest first.
+    fn list_unconfirmed(&mut self, limit: u32) -> Result<Vec<FileName>>;
+
+    /// Notes that a file is confirmed to the order directory.
+    fn confirm(&mut self, file: &FileName) -> Result<()>;
+
+    /// Makes the file's changes durable.
+    fn commit(&mut self) -> Result<()>;
+
+    /// Drops the file's changes; does nothing outside a transaction.
+    fn roll_back(&mut self) -> Result<()>;
+
+    /// Forgets keys that were noted before this day (days since 1970-01-01), and confirmed files that were finished
+    /// before it; answers how many keys.
+    fn forget_before(&mut self, day: i64) -> Result<u64>;
+}
+
+/// Opens a worker's own state, creating and migrating it where needed. It is always embedded: it is asked once per line.
+///
+/// # Errors
+/// When the database cannot be opened.
+pub fn open_worker_state(path: &std::path::Path) -> Result<Box<dyn WorkerState>> {
+    Ok(Box::new(SqliteWorkerState::open(path)?))
+}
+
+/// Looks at a worker's state as it is now. It must be there.
+///
+/// # Errors
+/// When the database cannot be opened.
+pub async fn look_at_worker(path: &std::path::Path) -> Result<Arc<dyn WorkerLook>> {
+    Ok(Arc::new(SqliteWorkerLook::open(path).await?))
+}
