@@ -161,7 +161,7 @@ impl From<SettleError> for Failure {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        let exit = if matches!(fault, Fault::Surroundings(_)) { Exit::TryLater } else { Exit::Failed };
+        let exit = if matches!(fault, Fault::Unavailable(_)) { Exit::TryLater } else { Exit::Failed };
         Self { exit, message: fault.to_string() }
     }
 }
@@ -360,7 +360,7 @@ impl Watch for RoleWatch {
         self.readiness.set("apid", problem);
     }
 
-    fn surroundings(&self, problem: Option<String>) {
+    fn unavailable(&self, problem: Option<String>) {
         *self.troubled.lock().unwrap_or_else(PoisonError::into_inner) = problem.as_ref().map(|_| Instant::now());
         self.readiness.set("work", problem);
     }
@@ -369,7 +369,7 @@ impl Watch for RoleWatch {
         // Another worker may have done what failed here; between two attempts there is nothing to do either.
         let troubled = *self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
         if troubled.is_some_and(|since| since.elapsed() > TROUBLE_HOLDS) {
-            self.surroundings(None);
+            self.unavailable(None);
         }
     }
 }

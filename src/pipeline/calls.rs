@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::unversioned::transport::DefaultConnector;
 
-use crate::base::config::{Auth, Party, Secret, Settings};
+use crate::base::config::{Auth, Principal, Secret, Settings};
 use crate::base::http::resolver::AddressesFirst;
 
 /// How long a call may take, unless it waits for work or moves much (contracts 3: 5 s).
@@ -167,7 +167,7 @@ pub(super) struct Caller {
     agent: ureq::Agent,
     service: Service,
     base: String,
-    party: Option<Party>,
+    party: Option<Principal>,
     /// Where its token is, which may be replaced meanwhile.
     auth: Auth,
     observer: Option<CallObserver>,
@@ -183,7 +183,7 @@ struct Problem {
 
 impl Caller {
     /// Calls that speak for a party, with that party's first token if there is one.
-    pub(super) fn of(service: Service, base: &str, settings: &Settings, party: Party) -> Self {
+    pub(super) fn of(service: Service, base: &str, settings: &Settings, party: Principal) -> Self {
         Self { party: Some(party), auth: settings.auth.clone(), ..Self::new(service, base) }
     }
 
@@ -326,8 +326,8 @@ mod tests {
             (Service::Balance, "balance-daemon"),
             (Service::Cache, "cache-service"),
         ] {
-            let silent = Caller { party: Some(Party::ShardWorker), ..Caller::new(service, "http://127.0.0.1:1") };
-            let auth = Auth::new(false, vec![(Party::ShardWorker, Secret::new("canary"))]);
+            let silent = Caller { party: Some(Principal::ShardWorker), ..Caller::new(service, "http://127.0.0.1:1") };
+            let auth = Auth::new(false, vec![(Principal::ShardWorker, Secret::new("canary"))]);
             let known = Caller { auth, ..silent.clone() };
             let text = |caller: &Caller| caller.denied(401).to_string();
             assert!(text(&known).ends_with(&format!("to one that the {name} knows as that of shard_worker")), "{name}");

@@ -106,7 +106,7 @@ impl<'a> Split<'a> {
             let Some(place) = places.get_mut(usize::from(shard.get())) else {
                 let (file, count) = (&task.file, task.count.get());
                 let why = format!("{file} has {count} shards, shard {shard} is none of them");
-                return Err(Fault::Corrupt(Class::Internal.tag(why)));
+                return Err(Fault::Permanent(Class::Internal.tag(why)));
             };
             *place = Some(parts.len());
             let draft = |artifact: Artifact| Draft::create(&folder.path_of(&artifact), *token);

@@ -11,7 +11,7 @@ use super::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Trackin
 use super::balance::store::BalanceStore;
 use super::cache::store::{Forgotten, PendingStore, Take};
 use crate::base::db::Result;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
@@ -110,7 +110,7 @@ timed! {
     fn list_files(&self, query: &FileQuery) -> FilePage;
     fn summary(&self) -> Summary;
     fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Option<FileName>;
-    fn oldest_open(&self) -> Option<Moment>;
+    fn oldest_open(&self) -> Option<Timestamp>;
     fn tally(&self, mark: u64) -> Tally;
     fn progress(&self) -> Progress;
     fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> ();

@@ -68,10 +68,14 @@ async fn open(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
 }
 
 /// The tracking database for reading only, which must be there and up to date.
-pub(super) async fn look_at_tracking(ctx: &Context) -> crate::base::db::Result<Arc<dyn Tracking>> {
+pub(super) async fn open_tracking_read_only(ctx: &Context) -> crate::base::db::Result<Arc<dyn Tracking>> {
     let settings = &ctx.settings;
-    crate::pipeline::apid::store::look_at_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings))
-        .await
+    crate::pipeline::apid::store::open_tracking_read_only(
+        &settings.database.tracking,
+        ctx.clock.clone(),
+        policy(settings),
+    )
+    .await
 }
 
 /// What the tracking store needs to know of the settings.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::base::boot::{Context, Exit, Failure, say, worker_name};
-use crate::base::http::{Party, Policy};
+use crate::base::http::{Policy, Principal};
 use crate::base::shutdown::Stop;
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
@@ -33,7 +33,7 @@ pub(super) struct Plan {
     /// Who may change what there.
     pub(super) policy: Policy,
     /// As whom it calls the API.
-    pub(super) party: Party,
+    pub(super) party: Principal,
 }
 
 /// Runs the jobs until the stop is requested, each in a loop of its own, with probes beside them.
@@ -90,7 +90,7 @@ pub(super) fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
 pub(super) async fn clear_at_stop(cleaner: Cleaner, stop: Stop) -> Result<(), Failure> {
     match tokio::task::spawn_blocking(move || cleaner.at_stop(&stop)).await? {
         // Where all roles stop together the API may be gone before the others: no fault, and nothing is lost by it.
-        Err(Fault::Surroundings(e)) => log::info!("nothing was cleared, the next run does it: {e}"),
+        Err(Fault::Unavailable(e)) => log::info!("nothing was cleared, the next run does it: {e}"),
         Err(e) => log::warn!("nothing was cleared: {e}"),
         Ok(_) => {}
     }

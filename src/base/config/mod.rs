@@ -12,7 +12,7 @@ pub mod secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{Auth, Party, Tokens};
+pub use auth::{Auth, Principal, Tokens};
 pub use load::{Faults, Loaded, Profile, Sources};
 pub use secret::Secret;
 

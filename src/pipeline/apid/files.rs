@@ -8,8 +8,8 @@ use axum::extract::State;
 use tokio::sync::Mutex;
 
 use super::Api;
+use super::error_responses::ErrorResponses;
 use super::fault::to_the_end;
-use super::refused::Refused;
 use super::stages::unknown_stage;
 use crate::base::http::Problem;
 use crate::base::http::extract::{Json, Path, Query};
@@ -35,7 +35,7 @@ const OFFSET_MAX: u32 = 1_000_000_000;
     security(("bearer" = ["event_ingest"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The tasks exist.", body = RegisterResponse),
-        Refused,
+        ErrorResponses,
         (status = 409, description = "The file is registered with other shards.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

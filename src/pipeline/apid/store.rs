@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::lease_end::LeaseEnd;
 use crate::base::db::Result;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::moves::Policy;
 use crate::pipeline::task::progress::Asked;
@@ -88,7 +88,7 @@ pub struct OpenTasks {
     /// How many.
     pub tasks: u64,
     /// When the oldest of them was registered that waits for this stage or is in it.
-    pub oldest: Option<Moment>,
+    pub oldest: Option<Timestamp>,
 }
 
 /// Tasks of one shard that were registered after a row.
@@ -175,7 +175,7 @@ pub trait Tracking: Send + Sync {
     async fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Result<Option<FileName>>;
 
     /// The moment at which the oldest task was registered that is neither delivered nor failed.
-    async fn oldest_open(&self) -> Result<Option<Moment>>;
+    async fn oldest_open(&self) -> Result<Option<Timestamp>>;
 
     /// What is not done, and what was registered after the row of this number: what that costs does not grow with the
     /// history.
@@ -226,7 +226,11 @@ pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy)
 ///
 /// # Errors
 /// As for [`open_tracking`].
-pub async fn look_at_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
+pub async fn open_tracking_read_only(
+    url: &StoreUrl,
+    clock: Clock,
+    policy: TrackingPolicy,
+) -> Result<Arc<dyn Tracking>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::look(path, clock, policy).await?)),
         StoreUrl::Mysql(_) => open_tracking(url, clock, policy).await,

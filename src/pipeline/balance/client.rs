@@ -4,7 +4,7 @@
 //! again: the outcomes are those of the first time.
 
 use super::super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::pipeline::trade::wire::balance::{
     BalanceResponse, OperationItem, OperationsRequest, OperationsResponse, StatementResponse,
 };
@@ -28,7 +28,7 @@ impl BalanceClient {
     }
 
     /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Party) -> Self {
+    pub fn of(settings: &Settings, party: Principal) -> Self {
         Self(Caller::of(Service::Balance, &settings.balance.url, settings, party))
     }
 

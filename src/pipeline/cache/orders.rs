@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 
+use super::super::apid::error_responses::ErrorResponses;
 use super::super::apid::fault::to_the_end;
-use super::super::apid::refused::Refused;
 use super::{Cache, bounded};
 use crate::base::http::Problem;
 use crate::base::http::extract::{Json, Path};
@@ -24,7 +24,7 @@ use crate::pipeline::trade::{NewOrder, OrderId};
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "What stands in the directory, and what waited.", body = OrdersResponse),
-        Refused,
+        ErrorResponses,
     )
 )]
 pub(super) async fn record(
@@ -57,7 +57,7 @@ pub(super) async fn record(
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The orders that are known.", body = LookupResponse),
-        Refused,
+        ErrorResponses,
     )
 )]
 pub(super) async fn look_up(

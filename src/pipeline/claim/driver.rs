@@ -97,7 +97,7 @@ pub trait Watch: Send + Sync {
     /// The API answers, or why it does not.
     fn api_answers(&self, problem: Option<String>);
     /// Work succeeds, or what around us does not work.
-    fn surroundings(&self, problem: Option<String>);
+    fn unavailable(&self, problem: Option<String>);
     /// There was nothing to do.
     fn idle(&self);
 }
@@ -285,7 +285,7 @@ impl Driver<'_> {
                     "done");
                 self.watch.task_over(stage, "done", took, Some(finished));
                 if !run.pauses.is_any() {
-                    self.watch.surroundings(None);
+                    self.watch.unavailable(None);
                 }
                 true
             }
@@ -301,21 +301,21 @@ impl Driver<'_> {
 
     fn give_up(&self, stage: Stage, group: &[Claimed], fault: &Fault, began: Instant, run: &mut Run) {
         let (transition, retry, outcome) = match fault {
-            Fault::Corrupt(_) => ("fail", false, "failed"),
-            Fault::Attempt(_) => ("fail", true, "failed"),
-            Fault::Surroundings(_) => ("release", true, "released"),
+            Fault::Permanent(_) => ("fail", false, "failed"),
+            Fault::Retryable(_) => ("fail", true, "failed"),
+            Fault::Unavailable(_) => ("release", true, "released"),
             Fault::Stopped => ("release", false, "released"),
-            Fault::Stale(_) => ("release", false, "stale"),
+            Fault::LeaseLost(_) => ("release", false, "stale"),
         };
         let took = began.elapsed();
-        if let Fault::Surroundings(why) = fault {
-            self.watch.surroundings(Some(why.clone()));
+        if let Fault::Unavailable(why) = fault {
+            self.watch.unavailable(Some(why.clone()));
         }
         for claimed in group {
             let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
             match fault {
                 Fault::Stopped => log::info!(stage = stage.name(), file, shard; "given back: {fault}"),
-                Fault::Corrupt(_) => log::error!(stage = stage.name(), file, shard; "failed: {fault}"),
+                Fault::Permanent(_) => log::error!(stage = stage.name(), file, shard; "failed: {fault}"),
                 _ => log::warn!(stage = stage.name(), file, shard, attempt = claimed.attempt; "not finished: {fault}"),
             }
             let reason: String = fault.to_string().chars().take(REASON_CHARS_MAX).collect();
@@ -333,7 +333,7 @@ impl Driver<'_> {
                 log::warn!(stage = stage.name(), file, shard; "the lease will have to run out: {e}");
             }
         }
-        if matches!(fault, Fault::Surroundings(_)) {
+        if matches!(fault, Fault::Unavailable(_)) {
             self.pause(stage, group, run);
         }
     }

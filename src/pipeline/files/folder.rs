@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{artifact, plain};
+use super::{artifact, no_follow};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::FileName;
 
@@ -75,11 +75,11 @@ impl Folder {
     pub fn locate(&self, artifact: &Artifact) -> PathBuf {
         let path = self.path_of(artifact);
         // Anything but a plain absence is for the one who opens it to find out.
-        if !plain::stat(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        if !no_follow::stat(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
             return path;
         }
         let aside = path.parent().map(|own| own.join(UNDELIVERED).join(artifact.file_name()));
-        aside.filter(|aside| plain::stat(aside).is_ok()).unwrap_or(path)
+        aside.filter(|aside| no_follow::stat(aside).is_ok()).unwrap_or(path)
     }
 
     /// Where an artifact belongs.

@@ -9,7 +9,7 @@ pub mod artifact;
 pub mod cleanup;
 pub mod folder;
 pub mod hold;
+mod no_follow;
 pub mod order;
-mod plain;
 pub mod prepared;
 pub mod rejects;

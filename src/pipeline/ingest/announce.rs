@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::publish_at_free_name;
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::base::shutdown::Stop;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::calls::CallObserver;
@@ -60,11 +60,11 @@ impl From<ClientError> for AnnounceError {
 impl Announcer {
     /// An announcer for the folder and the API of these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self::of(settings, Party::EventIngest)
+        Self::of(settings, Principal::EventIngest)
     }
 
     /// The same for somebody who does not announce for the event-ingest.
-    pub fn of(settings: &Settings, party: Party) -> Self {
+    pub fn of(settings: &Settings, party: Principal) -> Self {
         Self {
             client: Client::of(settings, party),
             folder: Folder::new(&settings.shared.dir),

@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     fn importer(folder: &Folder, batch_lines: u64) -> Importer {
-        let clock = Clock::manual(crate::base::moment::Moment::parse("2025-01-01 00:00:00.000").unwrap());
+        let clock = Clock::manual(crate::base::timestamp::Timestamp::parse("2025-01-01 00:00:00.000").unwrap());
         Importer::new(folder.clone(), Client::new("http://127.0.0.1:9"), clock, Stop::new(), batch_lines)
     }
 

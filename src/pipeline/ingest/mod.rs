@@ -1,6 +1,6 @@
 //! The first stage: where event lines come from, how they become durable, and how their files are announced.
 //!
-//! [`generator`] makes events up; [`accept`] checks posted ones; [`spool`] makes them durable until [`writer`] turns
+//! [`generator`] makes events up; [`accept`] checks posted ones; [`journal`] makes them durable until [`writer`] turns
 //! them into the tick's file; [`import`] cuts a file of events into event files, and [`mod@csv`] reads a table as one;
 //! [`announce`] tells the API. [`flush`] says when a flush file is made for returns that are due. [`once`] does what is
 //! to be done now, and ends; [`settle`] brings a whole run to its end.
@@ -11,9 +11,9 @@ pub mod csv;
 pub mod flush;
 pub mod generator;
 pub mod import;
+pub mod journal;
 pub mod once;
 pub mod settle;
-pub mod spool;
 pub mod writer;
 
 use std::fs::File;

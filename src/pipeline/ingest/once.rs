@@ -6,9 +6,9 @@ use std::fmt;
 use std::io;
 
 use super::announce::{AnnounceError, Announcer};
-use super::spool::{Published, Spool};
+use super::journal::{Journal, Published};
 use crate::base::clock::Clock;
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::base::shutdown::Stop;
 use crate::base::text::count;
 use crate::pipeline::apid::client::{Client, ClientError};
@@ -91,7 +91,7 @@ impl Once {
         Self {
             folder: Folder::new(&settings.shared.dir),
             client: Client::new(&settings.pipeline.url),
-            cache: CacheClient::of(settings, Party::EventIngest),
+            cache: CacheClient::of(settings, Principal::EventIngest),
             announcer: Announcer::new(settings),
             clock,
             stop,
@@ -142,7 +142,7 @@ impl Once {
 
     /// Turns what is spooled into event files, or makes one without lines if there must be one, and announces all.
     fn publish(&mut self, is_flush: bool) -> Result<u64, OnceError> {
-        let mut spool = Spool::open(self.folder.clone())?;
+        let mut spool = Journal::open(self.folder.clone())?;
         let name = FileName::of(self.clock.now());
         let Published { files, .. } = if is_flush { spool.publish_flush(&name)? } else { spool.publish(&name, &[])? };
         let count = files.len() as u64;

@@ -5,7 +5,7 @@ use std::io;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::spool::{Published, Spool};
+use super::journal::{Journal, Published};
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::task::FileName;
 
@@ -33,7 +33,7 @@ impl Writer {
     /// # Errors
     /// When the spool cannot be opened.
     pub fn start(folder: Folder) -> io::Result<Self> {
-        let spool = Spool::open(folder)?;
+        let spool = Journal::open(folder)?;
         let (orders, inbox) = mpsc::channel(QUEUE);
         // Owned by its orders: it ends when the last sender of them is gone.
         drop(tokio::task::spawn_blocking(move || run(spool, inbox)));
@@ -76,7 +76,7 @@ fn ended() -> io::Error {
     io::Error::other("the writer has ended")
 }
 
-fn run(mut spool: Spool, mut inbox: mpsc::Receiver<Order>) {
+fn run(mut spool: Journal, mut inbox: mpsc::Receiver<Order>) {
     let mut next = inbox.blocking_recv();
     while let Some(order) = next.take() {
         match order {
@@ -98,7 +98,7 @@ type Waiting = (oneshot::Sender<io::Result<()>>, Room);
 
 /// Appends the lines of all posts that wait by now with one fsync; answers the order that ended the group, if any.
 fn append_group(
-    spool: &mut Spool,
+    spool: &mut Journal,
     inbox: &mut mpsc::Receiver<Order>,
     mut lines: Vec<u8>,
     first: Waiting,

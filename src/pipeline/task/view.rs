@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Counts, FileName, Output, Stage, Status, TaskKey};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{ShardCount, ShardId};
 
 /// A request for work.
@@ -54,9 +54,9 @@ pub struct StageResult {
     /// Which attempt succeeded.
     pub attempt: u32,
     /// When it was claimed or started.
-    pub started_at: Option<Moment>,
+    pub started_at: Option<Timestamp>,
     /// When it was reported done.
-    pub finished_at: Moment,
+    pub finished_at: Timestamp,
     /// The conservation counts, where they were reported.
     pub counts: Option<Counts>,
     /// The output's digest, where it was reported.
@@ -71,9 +71,9 @@ pub struct ShardView {
     /// The statuses, by [`Stage::index`].
     pub statuses: [Status; 4],
     /// When the file was registered.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
     /// When anything last changed.
-    pub updated_at: Moment,
+    pub updated_at: Timestamp,
     /// The last token that was handed out.
     pub token: u64,
     /// Attempts at the present stage.
@@ -81,9 +81,9 @@ pub struct ShardView {
     /// Who holds the lease.
     pub owner: Option<String>,
     /// Until when.
-    pub lease_until: Option<Moment>,
+    pub lease_until: Option<Timestamp>,
     /// Not to be claimed before this moment.
-    pub next_at: Option<Moment>,
+    pub next_at: Option<Timestamp>,
     /// Why the last attempt did not succeed.
     pub last_error: Option<String>,
     /// Reports of the finished stages, in stage order.
@@ -131,7 +131,7 @@ pub struct Queued {
     /// Which task.
     pub key: TaskKey,
     /// When its file was registered.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
 }
 
 /// How many tasks are in which status.
@@ -189,7 +189,7 @@ pub struct Summary {
 mod made {
     use super::*;
 
-    const NEVER: Moment = Moment::from_unix_ms(0);
+    const NEVER: Timestamp = Timestamp::from_unix_ms(0);
 
     impl StageResult {
         /// A report that says nothing but its stage.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::UserId;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Money;
 
 /// Bytes of an operation's key.
@@ -88,7 +88,7 @@ pub struct Account {
     /// What was in it when it came about.
     pub opening: Money,
     /// When it came about.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
 }
 
 /// One applied operation.
@@ -105,7 +105,7 @@ pub struct Transaction {
     /// Why.
     pub reason: String,
     /// When.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
 }
 
 /// A page of a user's transactions, the newest first.

@@ -2,7 +2,7 @@
 //!
 //! Everything is named by the task that asks, and the same task is answered the same when it asks again.
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::task::{FileName, TaskKey};
 
@@ -28,7 +28,7 @@ pub struct EarlyReturn {
     /// The order that it is about.
     pub order_id: i64,
     /// When it happened.
-    pub at: Moment,
+    pub at: Timestamp,
     /// The line as it came.
     pub raw: String,
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::deciding::{CALL_BYTES_MAX, Deciding, wrong_count};
 use super::directory::{Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
-use super::spool::Spool;
-use crate::base::moment::Moment;
+use super::spill::SpillBuffer;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::{Event, Reason, Reject};
@@ -51,14 +51,15 @@ impl<'a> Gathered<'a> {
     /// Hands in the returns whose purchase is unknown.
     pub(super) fn hold(
         &mut self,
-        held: Spool<(u64, i64, i64, String)>,
+        held: SpillBuffer<(u64, i64, i64, String)>,
         directory: &mut dyn Directory,
         by: &TaskKey,
         lease: &Lease,
     ) -> Result<(), Fault> {
         held.drain(ENTRIES_MAX, CALL_BYTES_MAX, |batch| {
             lease.check()?;
-            let entry = |(line, at, order_id, raw)| EarlyReturn { line, order_id, at: Moment::from_unix_ms(at), raw };
+            let entry =
+                |(line, at, order_id, raw)| EarlyReturn { line, order_id, at: Timestamp::from_unix_ms(at), raw };
             let returns: Vec<_> = batch.into_iter().map(entry).collect();
             let kept = directory.put(by, &returns)?;
             if kept.len() != returns.len() {

@@ -10,20 +10,20 @@
 //! the commit repeats all of it from the same state: bank and directory answer the same task as before, so that the
 //! same is decided. After the commit the report is answered from the state.
 
-mod aside;
+mod archive;
+mod background;
 pub mod bank;
-mod books;
 mod deciding;
 pub mod directory;
 mod early;
 mod input;
-mod kept;
+mod lazy;
 mod outcome;
 pub mod rebuild;
 pub mod remote;
-mod spool;
-mod starting;
+mod spill;
 pub mod state;
+mod state_cache;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -32,16 +32,16 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use self::aside::Aside;
+use self::archive::Archive;
+use self::background::BackgroundCaller;
 use self::bank::Bank;
-use self::books::Books;
 use self::deciding::{Deciding, Lists, Services};
 use self::directory::Directory;
 use self::early::Gathered;
 use self::input::Input;
-use self::kept::Kept;
+pub use self::lazy::{LazyWorker, find_decided};
 use self::outcome::Outcome;
-pub use self::starting::{Starting, find_decided};
+use self::state_cache::StateCache;
 use self::window::Window;
 pub use self::window::WindowLimits;
 use super::claim::driver::{FileTask, Finished, Job};
@@ -183,7 +183,7 @@ impl Worker {
         let (key, found) = (&task.key, input.found);
         let mut outcome = Outcome::begin(&self.folder, task)?;
         let sorted = read_shapes(input, key, &own, &mut outcome, lease)?;
-        let (books, lists) = (Books::new(self.state.as_mut(), day), Lists::new(&own));
+        let (books, lists) = (StateCache::new(self.state.as_mut(), day), Lists::new(&own));
         let (bank, directory) = (self.bank.as_mut(), self.directory.as_mut());
         let mut deciding = Deciding::new(&key.file, books, outcome, lists, self.terms.policy, lease);
         let mut gathered = Gathered::new(&own);
@@ -207,12 +207,12 @@ impl Worker {
         deciding.decide_gathered(gathered)?;
         let Deciding { outcome, lists, .. } = deciding;
         lease.check()?;
-        let kept = Kept::of(&self.folder, self.shard);
+        let kept = Archive::of(&self.folder, self.shard);
         let is_over = AtomicBool::new(false);
         let mut reasons = Reasons::default();
         let finished = std::thread::scope(|scope| {
             let pay = |credits| deciding::pay(credits, bank, lease, &is_over);
-            let mut paying = Aside::start(scope, "bank", pay)?;
+            let mut paying = BackgroundCaller::start(scope, "bank", pay)?;
             paying.ask(lists.credits);
             reasons = outcome.reasons().clone();
             let published = publish(key, outcome, found.sha256, &kept);
@@ -243,14 +243,14 @@ impl Worker {
     fn answer_again(&self, task: &FileTask, finished: &FinishedFile, found: &Output) -> Result<Finished, Fault> {
         let (file, shard) = (task.key.file.clone(), self.shard);
         if found.sha256 != finished.input {
-            return Err(Fault::Corrupt(format!(
+            return Err(Fault::Permanent(format!(
                 "input_changed: {} has SHA-256 {}, but was worked through with {}; put repaired lines into a new event file",
                 task.source.display(),
                 found.sha256,
                 finished.input
             )));
         }
-        let kept = Kept::of(&self.folder, shard);
+        let kept = Archive::of(&self.folder, shard);
         kept.require(&Artifact::Prepared(file.clone(), shard), finished.output.sha256)?;
         if let Some(rejects) = finished.rejects {
             kept.require(&Artifact::WorkRejects(file, shard), rejects)?;
@@ -274,7 +274,7 @@ impl Worker {
     fn forget_old_keys(&mut self, day: i64) -> Result<(), Fault> {
         if self.swept != Some(day) {
             let forgotten = self.state.forget_before(day - i64::from(self.terms.key_retention_days))?;
-            Kept::of(&self.folder, self.shard).sweep(self.clock.now())?;
+            Archive::of(&self.folder, self.shard).sweep(self.clock.now())?;
             self.swept = Some(day);
             if forgotten > 0 {
                 log::info!(stage = Stage::ShardWorker.name(), shard = self.shard.get(), keys = forgotten; "forgot old keys");
@@ -285,10 +285,10 @@ impl Worker {
 }
 
 /// Gives the files of a task their names, and keeps a copy of each.
-fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Kept) -> Result<FinishedFile, Fault> {
+fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Archive) -> Result<FinishedFile, Fault> {
     let counts = outcome.counts;
     if !counts.balanced() {
-        return Err(Fault::Attempt(Class::Conservation.tag(format!("lines were lost or made in {key}: {counts:?}"))));
+        return Err(Fault::Retryable(Class::Conservation.tag(format!("lines were lost or made in {key}: {counts:?}"))));
     }
     let (output, rejects) = outcome.publish()?;
     kept.keep(&Artifact::Prepared(key.file.clone(), key.shard))?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::bank::{Bank, Outcome, Refusal};
 use super::directory::{DecidedOrder, Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::pipeline::apid::client::Client;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
@@ -30,7 +30,7 @@ pub struct RemoteDirectory {
 impl RemoteBank {
     /// The one that the settings name.
     pub fn of(settings: &Settings) -> Self {
-        Self(BalanceClient::of(settings, Party::ShardWorker))
+        Self(BalanceClient::of(settings, Principal::ShardWorker))
     }
 
     /// The same with an observer of its calls.
@@ -44,7 +44,7 @@ impl RemoteDirectory {
     ///
     /// Without `tracking` nobody asks how far the other shards are: the time of a return is up when it is up.
     pub fn of(settings: &Settings, tracking: Option<Client>) -> Self {
-        Self { cache: CacheClient::of(settings, Party::ShardWorker), tracking }
+        Self { cache: CacheClient::of(settings, Principal::ShardWorker), tracking }
     }
 
     /// The same with an observer of its calls.
@@ -131,7 +131,7 @@ impl Directory for RemoteDirectory {
 
 fn operation(asked: &Operation) -> Result<trade::Operation, Fault> {
     let cannot =
-        || Fault::Attempt(Class::Internal.tag(format!("no bank can be asked for '{}': {}", asked.key, asked.amount)));
+        || Fault::Retryable(Class::Internal.tag(format!("no bank can be asked for '{}': {}", asked.key, asked.amount)));
     Ok(trade::Operation {
         key: OperationKey::new(asked.key.as_str()).ok_or_else(cannot)?,
         user: UserId::new(asked.user_id).ok_or_else(cannot)?,
@@ -156,7 +156,7 @@ fn refusal(error: ClientError, operations: &[Operation]) -> Refusal {
 }
 
 fn order_id(number: i64) -> Result<OrderId, Fault> {
-    OrderId::new(number).ok_or_else(|| Fault::Attempt(Class::Internal.tag(format!("{number} is no order_id"))))
+    OrderId::new(number).ok_or_else(|| Fault::Retryable(Class::Internal.tag(format!("{number} is no order_id"))))
 }
 
 fn taken_return(taken: trade::Taken) -> TakenReturn {

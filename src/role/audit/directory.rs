@@ -46,7 +46,7 @@ async fn states(folder: &Folder) -> crate::base::db::Result<Vec<State>> {
     for shard in ShardId::all() {
         let path = folder.worker_state(shard);
         if path.exists() {
-            states.push(State { shard, look: crate::pipeline::work::state::look_at_worker(&path).await? });
+            states.push(State { shard, look: crate::pipeline::work::state::open_worker_snapshot(&path).await? });
         }
     }
     Ok(states)

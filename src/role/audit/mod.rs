@@ -28,7 +28,7 @@ use crate::base::output::OutputArgs;
 use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
-use crate::pipeline::ingest::spool;
+use crate::pipeline::ingest::journal;
 pub use crate::pipeline::ops::audit::Check;
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::Ledger;
@@ -139,7 +139,7 @@ async fn audit_tracked(ctx: &Context, tracking: &dyn Tracking, settled: bool) ->
     let directory = directory::check(ctx, &reports).await?;
     reports.note(None, &directory);
     let unannounced_files = reports.check_event_files(&folder)?;
-    let spooled_bytes = spool::waiting_bytes(&folder)?;
+    let spooled_bytes = journal::waiting_bytes(&folder)?;
     let mut ledger = reports.ledger;
     if settled && (ledger.open_tasks > 0 || unannounced_files > 0 || spooled_bytes > 0) {
         let open = ledger.open_tasks;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
@@ -26,7 +26,7 @@ pub(super) struct Reports {
     /// Shards whose worker took files out of their order, because one had failed.
     pub(super) out_of_order: BTreeSet<ShardId>,
     /// When the worker was done with its last file, by shard.
-    worked: BTreeMap<ShardId, Moment>,
+    worked: BTreeMap<ShardId, Timestamp>,
     /// Early returns that were taken up, by the task that did.
     pub(super) released: BTreeMap<TaskKey, u64>,
     /// Early returns by the file that brought them; nothing while one of its shards has not been reported.
@@ -175,12 +175,12 @@ mod tests {
 
     fn file(second: i64, worked: [i64; 2]) -> FileView {
         let shard = |(number, at): (u64, i64)| {
-            let finished_at = Moment::from_unix_ms(at);
+            let finished_at = Timestamp::from_unix_ms(at);
             let worked = StageResult { finished_at, ..StageResult::of(Stage::ShardWorker) };
             ShardView::of(ShardId::new(number).unwrap(), [Status::Done; 4], vec![worked])
         };
         FileView {
-            file: FileName::of(Moment::from_unix_ms(second * 1000)),
+            file: FileName::of(Timestamp::from_unix_ms(second * 1000)),
             shards_count: ShardCount::new(2).unwrap(),
             shards: (0..).zip(worked).map(shard).collect(),
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::pairs::{Keyed, Pairs};
 use crate::pipeline::event::{Money, ShardId};
 use crate::pipeline::ops::audit::Found;
-use crate::pipeline::shard_db::{BookedOrder, Bought, Census, ShardStore, Shelf, WorkerLook};
+use crate::pipeline::shard_db::{BookedOrder, Bought, Census, ShardStore, StockItem, WorkerSnapshot};
 use crate::pipeline::task::FileName;
 
 /// Entries per page.
@@ -37,7 +37,7 @@ pub(super) struct Books<'a> {
     pub(super) in_order: bool,
 }
 
-impl Keyed for Shelf {
+impl Keyed for StockItem {
     type Key = (i64, i64);
 
     fn key(&self) -> (i64, i64) {
@@ -59,7 +59,7 @@ impl Books<'_> {
         if !state.exists() {
             return self.without_state().await;
         }
-        let state = crate::pipeline::work::state::look_at_worker(state).await?;
+        let state = crate::pipeline::work::state::open_worker_snapshot(state).await?;
         if let Some(file) = self.find_undelivered(state.as_ref()).await? {
             let why = format!("{file} is decided and not delivered");
             return Ok(Compared::under_way(&why));
@@ -84,7 +84,7 @@ impl Books<'_> {
     async fn without_state(&self) -> crate::base::db::Result<Compared> {
         let mut found = Found::nothing("the worker has no state here");
         let has_orders = !self.store.list_orders(None, 1).await?.is_empty();
-        if has_orders || !self.store.list_shelves(None, 1).await?.is_empty() {
+        if has_orders || !self.store.list_stock(None, 1).await?.is_empty() {
             let shard = self.shard;
             found.differ(format!(
                 "the worker's state is gone, the books are there: make it again with 'shopctl work --shard {shard} --rebuild'"
@@ -95,7 +95,7 @@ impl Books<'_> {
     }
 
     /// The first file that the worker has decided and that has no mark.
-    async fn find_undelivered(&self, state: &dyn WorkerLook) -> crate::base::db::Result<Option<FileName>> {
+    async fn find_undelivered(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<Option<FileName>> {
         let sent: BTreeSet<&FileName> = self.census.sent.iter().map(|sent| &sent.file).collect();
         let mut after = None;
         loop {
@@ -110,14 +110,14 @@ impl Books<'_> {
         }
     }
 
-    async fn compare_shelves(&self, state: &dyn WorkerLook) -> crate::base::db::Result<Found> {
+    async fn compare_shelves(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<Found> {
         let (mut pairs, mut found) = (Pairs::new(), Found::default());
         loop {
             if let Some(after) = pairs.wants_left() {
-                pairs.give_left(self.store.list_shelves(after, PAGE).await?);
+                pairs.give_left(self.store.list_stock(after, PAGE).await?);
             }
             if let Some(after) = pairs.wants_right() {
-                pairs.give_right(state.list_shelves(after, PAGE).await?);
+                pairs.give_right(state.list_stock(after, PAGE).await?);
             }
             let Some((books, state)) = pairs.next() else {
                 let why = "prices and statuses are left out, because files were decided out of their order";
@@ -132,7 +132,7 @@ impl Books<'_> {
     }
 
     /// Answers also what was paid for them.
-    async fn compare_orders(&self, state: &dyn WorkerLook) -> crate::base::db::Result<(Found, i128)> {
+    async fn compare_orders(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<(Found, i128)> {
         let (mut pairs, mut found, mut paid) = (Pairs::new(), Found::default(), 0);
         loop {
             if let Some(after) = pairs.wants_left() {
@@ -167,8 +167,8 @@ pub(super) fn paid_for(order: BookedOrder) -> i128 {
 }
 
 /// What differs about a good or a shop. A row that says nothing is as good as none.
-fn shelf_difference(books: Option<Shelf>, state: Option<Shelf>, in_order: bool) -> Option<String> {
-    let Shelf { shop_id, good_id, .. } = books.or(state)?;
+fn shelf_difference(books: Option<StockItem>, state: Option<StockItem>, in_order: bool) -> Option<String> {
+    let StockItem { shop_id, good_id, .. } = books.or(state)?;
     let price = |price: Option<Money>| price.map_or_else(|| "none".to_owned(), |price| price.to_string());
     let count =
         |count: Option<i64>| count.map_or_else(|| "do not count it".to_owned(), |count| format!("count {count}"));
@@ -228,8 +228,8 @@ fn say(bought: Bought) -> String {
 mod tests {
     use super::*;
 
-    fn shelf(good_id: i64, count: Option<i64>, price: Option<i64>, is_open: bool) -> Option<Shelf> {
-        Some(Shelf { shop_id: 2, good_id, count, price: price.map(Money::from_minor), is_open })
+    fn shelf(good_id: i64, count: Option<i64>, price: Option<i64>, is_open: bool) -> Option<StockItem> {
+        Some(StockItem { shop_id: 2, good_id, count, price: price.map(Money::from_minor), is_open })
     }
 
     #[test]

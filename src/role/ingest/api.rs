@@ -18,9 +18,9 @@ use super::arrivals::Arrivals;
 use super::tick::Ingest;
 use crate::base::boot::Context;
 use crate::base::http::extract::body_problem;
-use crate::base::http::{Party, Permit, Policy, Problem};
-use crate::base::moment::Moment;
+use crate::base::http::{Permit, Policy, Principal, Problem};
 use crate::base::shutdown::Stop;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Reason;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
@@ -39,15 +39,15 @@ const EVENTS: &str = "/api/v1/events";
 
 /// Who may post events.
 pub(super) const POLICY: Policy = Policy {
-    serves: &[Party::Producer, Party::Operator],
-    permit: |call| if call.route() == EVENTS { Permit::to(Party::Producer) } else { Permit::OPERATOR },
+    serves: &[Principal::Producer, Principal::Operator],
+    permit: |call| if call.route() == EVENTS { Permit::to(Principal::Producer) } else { Permit::OPERATOR },
 };
 
 #[derive(Clone)]
 struct Shared {
     writer: Writer,
     folder: Folder,
-    last_tick: Arc<Mutex<Option<Moment>>>,
+    last_tick: Arc<Mutex<Option<Timestamp>>>,
     limits: Limits,
     /// One permit per KiB of body.
     room: Arc<Semaphore>,
@@ -242,7 +242,7 @@ fn not_durable(error: std::io::Error) -> Problem {
 
 /// Statistics of the files in the folder.
 async fn stats(State(shared): State<Shared>) -> Result<axum::Json<impl Serialize>, Problem> {
-    let last_tick = shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner).map(Moment::rfc3339);
+    let last_tick = shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner).map(Timestamp::rfc3339);
     // It goes along: a caller that leaves does not make way for a second count beside the first.
     let mut known = shared.counted.lock_owned().await;
     let counted = tokio::task::spawn_blocking(move || count(&shared.folder, &mut known, &shared.stop)).await;

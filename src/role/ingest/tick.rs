@@ -10,10 +10,10 @@ use super::super::daemon::{clear_at_stop, clear_until_stop};
 use super::arrivals::Arrivals;
 use crate::base::boot::{Context, Failure};
 use crate::base::clock::Clock;
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::base::http::Readiness;
-use crate::base::moment::Moment;
 use crate::base::shutdown::Stop;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::client::ClientError;
 use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::claim::fault::class_of_disk;
@@ -22,7 +22,7 @@ use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::flush::FlushTimer;
 use crate::pipeline::ingest::generator::{Generator, Rates};
-use crate::pipeline::ingest::spool::Published;
+use crate::pipeline::ingest::journal::Published;
 use crate::pipeline::ingest::writer::Writer;
 use crate::pipeline::task::FileName;
 
@@ -66,7 +66,7 @@ pub(super) struct Ingest {
     writer: Writer,
     announce: mpsc::Sender<FileName>,
     announcer_ended: JoinHandle<()>,
-    last_tick: Arc<Mutex<Option<Moment>>>,
+    last_tick: Arc<Mutex<Option<Timestamp>>>,
     /// Who knows how many returns are due.
     cache: CacheClient,
     arrivals: Arrivals,
@@ -93,7 +93,7 @@ impl Ingest {
             announce,
             announcer_ended,
             last_tick: Arc::default(),
-            cache: CacheClient::of(&ctx.settings, Party::EventIngest).observed(ctx.call_observer()),
+            cache: CacheClient::of(&ctx.settings, Principal::EventIngest).observed(ctx.call_observer()),
             arrivals: Arrivals::register(&ctx.metrics),
             is_flushing,
             settings: Arc::clone(&ctx.settings),
@@ -114,7 +114,7 @@ impl Ingest {
     }
 
     /// The moment of the last tick, for the statistics.
-    pub(super) fn last_tick(&self) -> Arc<Mutex<Option<Moment>>> {
+    pub(super) fn last_tick(&self) -> Arc<Mutex<Option<Timestamp>>> {
         Arc::clone(&self.last_tick)
     }
 
@@ -158,7 +158,7 @@ impl Ingest {
     }
 
     /// Publishes what was posted; answers how many files that made.
-    async fn publish(&self, tick: Moment, more: Vec<u8>) -> Result<usize, Failure> {
+    async fn publish(&self, tick: Timestamp, more: Vec<u8>) -> Result<usize, Failure> {
         let published = self.writer.publish(FileName::of(tick), more).await;
         let published = published.map_err(|e| Failure::new(class_of_disk(&e).tag(&e)))?;
         *self.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Some(tick);
@@ -166,7 +166,7 @@ impl Ingest {
     }
 
     /// Makes a flush file if returns are due and no file was made for a while.
-    async fn flush(&self, flushes: &mut Flushes, tick: Moment) {
+    async fn flush(&self, flushes: &mut Flushes, tick: Timestamp) {
         if !self.is_flushing || !flushes.timer.is_time(self.settings.events.generation_interval) {
             return;
         }
@@ -202,7 +202,7 @@ impl Ingest {
     }
 
     /// 1 to min(events_per_batch, max_batch_size) lines; how many is part of the seeded world.
-    fn generate(&self, generator: &mut Generator, tick: Moment) -> Vec<u8> {
+    fn generate(&self, generator: &mut Generator, tick: Timestamp) -> Vec<u8> {
         let most = self.settings.events.events_per_batch.min(self.settings.events.max_batch_size);
         let mut lines = Vec::new();
         let count = generator.pick_count(most);
@@ -212,13 +212,13 @@ impl Ingest {
     }
 
     /// Waits for the next multiple of the interval; `None` when the stop is requested.
-    async fn next_tick(&self) -> Option<Moment> {
+    async fn next_tick(&self) -> Option<Timestamp> {
         let interval = i64::try_from(self.settings.events.generation_interval.as_millis()).unwrap_or(i64::MAX).max(1);
         let now = self.clock.now().unix_ms();
         let next = (now.div_euclid(interval) + 1).saturating_mul(interval);
         let wait = Duration::from_millis(u64::try_from(next - now).unwrap_or(0));
         tokio::select! {
-            () = tokio::time::sleep(wait) => Some(Moment::from_unix_ms(next)),
+            () = tokio::time::sleep(wait) => Some(Timestamp::from_unix_ms(next)),
             () = self.stop.requested() => None,
         }
     }

@@ -83,7 +83,7 @@ async fn read_books(
     let delivered: BTreeSet<FileName> = sent.into_iter().map(|sent| sent.file).collect();
     sources.require_delivered(&delivered)?;
     let mut after = None;
-    while let page = books.list_shelves(after, PAGE).await?
+    while let page = books.list_stock(after, PAGE).await?
         && let Some(last) = page.last()
     {
         after = Some((last.shop_id, last.good_id));

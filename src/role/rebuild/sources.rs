@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::PAGE;
 use crate::base::boot::{Context, Failure};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::event::{LineReader, Next, ShardId};
 use crate::pipeline::files::artifact;
@@ -23,7 +23,7 @@ const OWN_LINE_FACTOR: usize = 4;
 pub(super) struct Decided {
     pub(super) file: FileName,
     /// When.
-    pub(super) at: Moment,
+    pub(super) at: Timestamp,
     /// What it was made of.
     pub(super) input: Option<Digest>,
     pub(super) counts: Counts,
@@ -46,7 +46,7 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Reads the reports.
-    pub(super) async fn read(tracking: &dyn Tracking, shard: ShardId, now: Moment) -> Result<Self, Failure> {
+    pub(super) async fn read(tracking: &dyn Tracking, shard: ShardId, now: Timestamp) -> Result<Self, Failure> {
         let mut sources = Self { shard, decided: Vec::new(), reported: BTreeSet::new(), announced: BTreeMap::new() };
         let mut at_work = None;
         crate::pipeline::apid::store::for_each_file(tracking, |file| {
@@ -63,7 +63,7 @@ impl Sources {
     }
 
     /// Answers who is at work, if somebody is.
-    fn add(&mut self, file: &FileView, now: Moment) -> Option<String> {
+    fn add(&mut self, file: &FileView, now: Timestamp) -> Option<String> {
         if let Some(output) = file.announced() {
             self.announced.insert(file.file.clone(), output);
         }

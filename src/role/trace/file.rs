@@ -10,7 +10,7 @@ use crate::base::boot::{Context, Exit, Failure, say, say_json};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
-use crate::pipeline::ops::desk::Notes;
+use crate::pipeline::ops::dead_letters::RedriveLog;
 use crate::pipeline::shard_db::trace::Question;
 use crate::pipeline::task::FileName;
 use crate::pipeline::task::wire::FileResponse;
@@ -68,7 +68,7 @@ pub(super) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<
     let (name, known) = (file.clone(), shards);
     let (on_disk, notes) = tokio::task::spawn_blocking(move || {
         let on_disk = on_disk(&folder, &name, &known)?;
-        Ok::<_, std::io::Error>((on_disk, redrives(&Notes::new(folder), &name)?))
+        Ok::<_, std::io::Error>((on_disk, redrives(&RedriveLog::new(folder), &name)?))
     })
     .await??;
     let report = Report { file, registered, on_disk, delivered, is_redrive_of: notes.0, redriven_lines: notes.1 };
@@ -111,7 +111,7 @@ fn on_disk(folder: &Folder, file: &FileName, shards: &BTreeSet<ShardId>) -> std:
 }
 
 /// When the file's lines were redriven into it, and how many of its own were redriven elsewhere.
-fn redrives(notes: &Notes, file: &FileName) -> std::io::Result<(Option<String>, u64)> {
+fn redrives(notes: &RedriveLog, file: &FileName) -> std::io::Result<(Option<String>, u64)> {
     let (mut made, mut lines) = (None, 0);
     notes.for_each_pair(|old, new, note| {
         lines += u64::from(old.file == *file);

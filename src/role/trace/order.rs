@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::super::apid;
 use super::{databases, text};
 use crate::base::boot::{Context, Exit, Failure, say, say_json};
-use crate::base::config::Party;
+use crate::base::config::Principal;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
-use crate::pipeline::ops::desk::LineAt;
+use crate::pipeline::ops::dead_letters::LineAt;
 use crate::pipeline::ops::trace::naming::{Said, kind_name};
 use crate::pipeline::ops::trace::order::{Evidence, Gathered, Rejection, Search};
 use crate::pipeline::ops::trace::services::{self, Asked, Kept, Money};
@@ -129,7 +129,8 @@ async fn follow(ctx: &Context, order: i64) -> Result<Report, Failure> {
     // A row may have brought a line whose event file is gone.
     look_up(ctx, &gathered, &mut views).await?;
     let users: BTreeSet<i64> = users(&gathered, &answers);
-    let (balance, cache) = (BalanceClient::of(settings, Party::Operator), CacheClient::of(settings, Party::Operator));
+    let (balance, cache) =
+        (BalanceClient::of(settings, Principal::Operator), CacheClient::of(settings, Principal::Operator));
     let services = move || (services::money(&balance, order, &users), services::kept(&cache, order));
     let (money, kept_returns) = tokio::task::spawn_blocking(services).await?;
     let lines = gathered.lines.iter().map(|(at, evidence)| {

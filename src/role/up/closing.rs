@@ -6,12 +6,12 @@ use super::super::cache;
 use crate::base::boot::{Context, Failure};
 use crate::base::db::SchemaKind;
 use crate::base::log_format::clean;
-use crate::base::moment::Moment;
 use crate::base::text::count;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::import::Imported;
-use crate::pipeline::ops::desk::scan::RejectsFiles;
-use crate::pipeline::ops::desk::summary::Summary;
+use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
+use crate::pipeline::ops::dead_letters::summary::Summary;
 use crate::pipeline::task::FileName;
 
 /// Returns per page.
@@ -32,7 +32,7 @@ struct Waiting {
     /// Those of this import.
     own: u64,
     /// When the last of them expires.
-    until: Option<Moment>,
+    until: Option<Timestamp>,
 }
 
 impl Closing {

@@ -27,7 +27,7 @@ on_every_backend! {
 /// A fresh balance database.
 async fn open(backend: &dyn Backend, opening: i64) -> Arc<dyn BalanceStore> {
     migrate(&backend.balance(), SchemaKind::Balance).await.unwrap();
-    let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+    let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
     open_balance(&backend.balance(), clock, Money::from_minor(opening)).await.unwrap()
 }
 
@@ -220,7 +220,7 @@ async fn statements_come_in_pages(backend: &dyn Backend) {
         (newest.amount.minor(), newest.kind, newest.reason.as_str()),
         (106, OperationKind::Credit, "reason of own 6")
     );
-    assert_eq!(newest.created_at, Moment::from_unix_ms(START_MS));
+    assert_eq!(newest.created_at, Timestamp::from_unix_ms(START_MS));
     assert_eq!(store.statement(user(1), None, 7).await.unwrap().next, None);
     assert_eq!(code(store.statement(user(9), None, 7).await), "gone");
 }

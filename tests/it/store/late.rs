@@ -172,7 +172,7 @@ fn delivery(number: u32) -> Delivery {
             event_type: 4,
             shop_id: Some(1),
             user_id: None,
-            timestamp: Moment::from_unix_ms(START_MS),
+            timestamp: Timestamp::from_unix_ms(START_MS),
             source_file: file(number),
             source_line: line,
             entry: None,

@@ -131,7 +131,7 @@ fn delivery(number: u32, entry: Entry) -> Delivery {
         event_type: 0,
         shop_id: Some(3),
         user_id: None,
-        timestamp: Moment::from_unix_ms(START_MS),
+        timestamp: Timestamp::from_unix_ms(START_MS),
         source_file: file(number),
         source_line: 1,
         entry: Some(entry),

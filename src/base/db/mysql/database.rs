@@ -19,7 +19,7 @@ use crate::base::clock::Clock;
 use crate::base::db::migration::Schema;
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 
 /// Connections of one process to one database, at the most. They are opened as they are needed.
 const CONNECTIONS_MAX: usize = 8;
@@ -220,7 +220,7 @@ pub(crate) fn no_answer(waited: Duration) -> Error {
 }
 
 /// Tests move the clock: the server's own functions then tell that time on this connection.
-async fn pin_time(connection: &mut Conn, now: Moment) -> Result<()> {
+async fn pin_time(connection: &mut Conn, now: Timestamp) -> Result<()> {
     let ms = now.unix_ms();
     // Half a millisecond more, because the server keeps it as a float and cuts.
     let set = format!("SET timestamp = {}.{:03}5", ms.div_euclid(1000), ms.rem_euclid(1000));
@@ -296,7 +296,7 @@ impl Tx<'_> {
     }
 
     /// The moment that this connection's statements see.
-    pub(crate) async fn now(&mut self) -> Result<Moment> {
+    pub(crate) async fn now(&mut self) -> Result<Timestamp> {
         let row = self.first("SELECT UTC_TIMESTAMP(3) AS now", ()).await?;
         row.map_or_else(|| Err(Error::Broken("the server told no time".to_owned())), |row| value::moment(&row, "now"))
     }

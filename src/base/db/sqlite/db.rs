@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::migrate;
 use crate::base::db::migration::Schema;
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{Class, FileName};
 
@@ -198,22 +198,22 @@ fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A moment as it stands in a column.
-pub(crate) fn moment_text(at: Moment) -> String {
+pub(crate) fn timestamp_text(at: Timestamp) -> String {
     at.to_string()
 }
 
 /// A column's text as a moment.
-pub(crate) fn moment_column(row: &rusqlite::Row<'_>, column: &str) -> Result<Moment> {
+pub(crate) fn timestamp_column(row: &rusqlite::Row<'_>, column: &str) -> Result<Timestamp> {
     let text: String = row.get(column)?;
-    Moment::parse(&text).ok_or_else(|| Error::Broken(format!("column {column} holds '{text}', no moment")))
+    Timestamp::parse(&text).ok_or_else(|| Error::Broken(format!("column {column} holds '{text}', no moment")))
 }
 
 /// A column's text as a moment, or nothing for NULL.
-pub(crate) fn optional_moment(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<Moment>> {
+pub(crate) fn optional_timestamp(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<Timestamp>> {
     let text: Option<String> = row.get(column)?;
     match text {
         None => Ok(None),
-        Some(_) => moment_column(row, column).map(Some),
+        Some(_) => timestamp_column(row, column).map(Some),
     }
 }
 

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use crate::base::clock::Clock;
 use crate::base::db::mysql::database::Database;
 use crate::base::db::mysql::migrate::TRACKING;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::lease_end::LeaseEnds;
 use crate::pipeline::event::ShardId;
 
@@ -132,7 +132,7 @@ impl Tracking for MysqlTracking {
         self.database.read(&claim::OldestBesides { stage, besides }).await
     }
 
-    async fn oldest_open(&self) -> Result<Option<Moment>> {
+    async fn oldest_open(&self) -> Result<Option<Timestamp>> {
         self.database.write(&read::OldestOpen).await
     }
 

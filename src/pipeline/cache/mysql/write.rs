@@ -10,7 +10,7 @@ use crate::base::db::mysql::bulk;
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{count, get, moment, moment_value, shard};
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
 use crate::pipeline::cache::store::{PendingPolicy, put_outcome};
 use crate::pipeline::task::TaskKey;
@@ -157,7 +157,7 @@ impl Put<'_> {
         if read::pending(tx).await? + new.len() as u64 > self.policy.pending_max {
             return Err(Refusal::PendingFull { max: self.policy.pending_max }.into());
         }
-        let now: Moment = tx.now().await?;
+        let now: Timestamp = tx.now().await?;
         let rows = new.values().map(|entry| {
             vec![
                 Value::from(self.by.file.as_str()),

@@ -8,7 +8,7 @@ use super::input::EventLines;
 use super::tally::Tally;
 use crate::pipeline::event::{LineReader, Next, Reason, Reject, ShardCount};
 use crate::pipeline::ingest::accept;
-use crate::pipeline::ops::desk::groups::pattern;
+use crate::pipeline::ops::dead_letters::groups::pattern;
 use crate::pipeline::split::route;
 
 /// Events that are shown.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::calls::ClientError;
-use crate::pipeline::ops::desk::LineAt;
+use crate::pipeline::ops::dead_letters::LineAt;
 use crate::pipeline::trade::{OperationKind, OrderId, UserId};
 
 /// Pages of a user's transactions that are looked through, of 1000 each.

@@ -1,7 +1,7 @@
 //! Why the next task of a stage is not finished.
 
 use super::{Asked, Head, Lane, Progress};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::task::{Class, FileName, Repair, Stage, Status, TaskKey};
 
 /// The longest that a worker does not ask although it is there: it pauses when something around it does not work.
@@ -97,21 +97,21 @@ fn behind(head: &Head, stage: Stage) -> Reason {
     Reason::Behind { file: head.file.clone(), stage: earlier, status: head.status(earlier) }
 }
 
-fn last_attempt(head: &Head, now: Moment) -> Reason {
+fn last_attempt(head: &Head, now: Timestamp) -> Reason {
     Reason::LastAttempt {
         reason: head.view.last_error.clone().unwrap_or_default(),
         next_ms: head.view.next_at.map(|at| -ms_since(at, now)),
     }
 }
 
-fn no_worker(asked: Option<&Asked>, now: Moment) -> Reason {
+fn no_worker(asked: Option<&Asked>, now: Timestamp) -> Reason {
     Reason::NoWorker {
         worker: asked.map(|asked| asked.worker.clone()),
         ago_ms: asked.map(|asked| ms_since(asked.at, now)),
     }
 }
 
-fn ms_since(at: Moment, now: Moment) -> i64 {
+fn ms_since(at: Timestamp, now: Timestamp) -> i64 {
     now.unix_ms() - at.unix_ms()
 }
 

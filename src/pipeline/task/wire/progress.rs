@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Head, Health, Lane};
 use crate::pipeline::task::{FileName, Progress, Repair, ShardView, Stage, Status, TaskKey};
@@ -165,7 +165,7 @@ impl LaneItem {
 }
 
 impl OldestTask {
-    fn new(head: &Head, stage: Stage, now: Moment) -> Self {
+    fn new(head: &Head, stage: Stage, now: Timestamp) -> Self {
         let (view, status) = (&head.view, head.status(stage));
         let is_held = status == Status::Started;
         Self {
@@ -203,6 +203,6 @@ impl FailedItem {
     }
 }
 
-fn ms_between(from: Moment, to: Moment) -> i64 {
+fn ms_between(from: Timestamp, to: Timestamp) -> i64 {
     to.unix_ms() - from.unix_ms()
 }

@@ -6,28 +6,28 @@ use mysql_async::Row;
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{count, count_value, get, moment, money};
-use crate::pipeline::shard_db::shelf::FIRST_SHELF;
-use crate::pipeline::shard_db::{BookedOrder, Bought, Dated, Shelf};
+use crate::pipeline::shard_db::stock::FIRST_ITEM;
+use crate::pipeline::shard_db::{BookedOrder, Bought, Dated, StockItem};
 use crate::pipeline::task::FileName;
 
 /// What is known of goods and shops.
-pub(crate) struct ListShelves {
+pub(crate) struct ListStock {
     pub(crate) after: Option<(i64, i64)>,
     pub(crate) limit: u32,
 }
 
 #[async_trait]
-impl Work for ListShelves {
-    type Out = Vec<Shelf>;
+impl Work for ListStock {
+    type Out = Vec<StockItem>;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Shelf>> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StockItem>> {
         let select = "SELECT id, good_id, count, price, active FROM shop WHERE id > ? OR (id = ? AND good_id > ?)
              ORDER BY id, good_id LIMIT ?";
-        let (shop, good) = self.after.unwrap_or(FIRST_SHELF);
+        let (shop, good) = self.after.unwrap_or(FIRST_ITEM);
         let rows = tx.rows(select, (shop, shop, good, self.limit)).await?;
         let shelf = |row: &Row| {
             let is_priced = get::<Option<String>>(row, "price")?.is_some();
-            Ok(Shelf {
+            Ok(StockItem {
                 shop_id: get(row, "id")?,
                 good_id: get(row, "good_id")?,
                 count: get(row, "count")?,

@@ -6,13 +6,13 @@
 
 pub mod filter;
 pub mod groups;
-pub mod notes;
-pub mod outlook;
+pub mod prediction;
 pub mod redrive;
+pub mod redrive_log;
 pub mod rejected;
 pub mod scan;
 pub mod summary;
 
 pub use filter::{FileRange, Filter, Prefix};
-pub use notes::{Note, Notes};
+pub use redrive_log::{Note, RedriveLog};
 pub use rejected::{LineAt, Raw, Rejected};

@@ -19,11 +19,11 @@ const EVENT_MS: std::ops::RangeInclusive<i64> = -30_610_224_000_000..=253_402_30
 
 /// A moment in UTC with millisecond precision; ordered by time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Moment(i64);
+pub struct Timestamp(i64);
 
 /// Why a text is not the time of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MomentError {
+pub enum TimestampError {
     /// It has none of the two forms, or names a day or an hour that no calendar has.
     #[error("no time of the form YYYY-MM-DD HH:MM:SS.mmm (UTC) or RFC 3339 with a zone, as in 2025-10-15T17:41:40Z")]
     Form,
@@ -35,7 +35,7 @@ pub enum MomentError {
     Range,
 }
 
-impl Moment {
+impl Timestamp {
     /// The moment so many milliseconds after 1970-01-01 00:00:00 UTC.
     pub const fn from_unix_ms(ms: i64) -> Self {
         Self(ms)
@@ -64,28 +64,28 @@ impl Moment {
         Some(Self::from_datetime(parsed.assume_utc()))
     }
 
-    /// Reads the time of an event: what [`Moment::parse`] takes, or RFC 3339 with any offset, with `T`, `t` or a space
+    /// Reads the time of an event: what [`Timestamp::parse`] takes, or RFC 3339 with any offset, with `T`, `t` or a space
     /// between date and time, with or without a fraction, of which milliseconds are kept.
     ///
     /// # Errors
-    /// [`MomentError`] with what is wrong.
-    pub fn read(text: &str) -> Result<Self, MomentError> {
+    /// [`TimestampError`] with what is wrong.
+    pub fn read(text: &str) -> Result<Self, TimestampError> {
         if let Some(moment) = Self::parse(text) {
             return Ok(moment);
         }
         let bytes = text.as_bytes();
         if bytes.get(17..19) == Some(b"60") && Self::read(&format!("{}59{}", &text[..17], &text[19..])).is_ok() {
-            return Err(MomentError::LeapSecond);
+            return Err(TimestampError::LeapSecond);
         }
         if !matches!(bytes.get(10), Some(b'T' | b't' | b' ')) {
-            return Err(MomentError::Form);
+            return Err(TimestampError::Form);
         }
-        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| MomentError::Form)?;
+        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| TimestampError::Form)?;
         let moment = Self::from_datetime(at);
-        if EVENT_MS.contains(&moment.0) { Ok(moment) } else { Err(MomentError::Range) }
+        if EVENT_MS.contains(&moment.0) { Ok(moment) } else { Err(TimestampError::Range) }
     }
 
-    /// Reads what [`Moment::rfc3339`] writes.
+    /// Reads what [`Timestamp::rfc3339`] writes.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
         Self::parse(&format!("{date} {time}.000"))
@@ -115,7 +115,7 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.datetime();
         let (date, time) = (at.date(), at.time());
@@ -133,9 +133,9 @@ impl fmt::Display for Moment {
     }
 }
 
-impl fmt::Debug for Moment {
+impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Moment({self})")
+        write!(f, "Timestamp({self})")
     }
 }
 
@@ -145,8 +145,8 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Result<String, MomentError> {
-        Moment::read(text).map(|moment| moment.to_string())
+    fn read(text: &str) -> Result<String, TimestampError> {
+        Timestamp::read(text).map(|moment| moment.to_string())
     }
 
     #[test]
@@ -185,25 +185,25 @@ mod tests {
             "2026-01-01T10:00:€60",
             "",
         ] {
-            assert_eq!(read(text), Err(MomentError::Form), "{text}");
+            assert_eq!(read(text), Err(TimestampError::Form), "{text}");
         }
-        assert_eq!(read("2016-12-31T23:59:60Z"), Err(MomentError::LeapSecond));
-        assert_eq!(read("2016-12-31 23:59:60.000"), Err(MomentError::LeapSecond));
-        assert_eq!(read("2016-12-31T23:59:60"), Err(MomentError::Form));
-        assert_eq!(read("0999-12-31T23:59:59Z"), Err(MomentError::Range));
-        assert_eq!(read("1000-01-01T00:00:00+00:01"), Err(MomentError::Range));
-        assert_eq!(read("9999-12-31T23:59:59-00:01"), Err(MomentError::Range));
+        assert_eq!(read("2016-12-31T23:59:60Z"), Err(TimestampError::LeapSecond));
+        assert_eq!(read("2016-12-31 23:59:60.000"), Err(TimestampError::LeapSecond));
+        assert_eq!(read("2016-12-31T23:59:60"), Err(TimestampError::Form));
+        assert_eq!(read("0999-12-31T23:59:59Z"), Err(TimestampError::Range));
+        assert_eq!(read("1000-01-01T00:00:00+00:01"), Err(TimestampError::Range));
+        assert_eq!(read("9999-12-31T23:59:59-00:01"), Err(TimestampError::Range));
     }
 
-    fn event_time() -> impl Strategy<Value = Moment> {
-        EVENT_MS.prop_map(Moment::from_unix_ms)
+    fn event_time() -> impl Strategy<Value = Timestamp> {
+        EVENT_MS.prop_map(Timestamp::from_unix_ms)
     }
 
     proptest! {
         #[test]
         fn every_moment_is_read_as_it_was_written(moment in event_time()) {
-            prop_assert_eq!(Moment::read(&moment.to_string()), Ok(moment));
-            prop_assert_eq!(Moment::parse(&moment.to_string()), Some(moment));
+            prop_assert_eq!(Timestamp::read(&moment.to_string()), Ok(moment));
+            prop_assert_eq!(Timestamp::parse(&moment.to_string()), Some(moment));
         }
 
         #[test]
@@ -218,13 +218,13 @@ mod tests {
             let text = local.to_string().replacen(' ', &separator.to_string(), 1);
             let (sign, minutes) = (if minutes < 0 { '-' } else { '+' }, minutes.abs());
             let zoned = format!("{text}{finer:06}{sign}{:02}:{:02}", minutes / 60, minutes % 60);
-            prop_assert_eq!(Moment::read(&zoned), Ok(moment), "{}", zoned);
+            prop_assert_eq!(Timestamp::read(&zoned), Ok(moment), "{}", zoned);
         }
 
         #[test]
         fn whatever_is_read_is_within_what_can_be_written(text in "[0-9]{4}-[01][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,9})?(Z|z|[+-][0-2][0-9]:[0-6][0-9])?") {
-            if let Ok(moment) = Moment::read(&text) {
-                prop_assert_eq!(Moment::parse(&moment.to_string()), Some(moment));
+            if let Ok(moment) = Timestamp::read(&text) {
+                prop_assert_eq!(Timestamp::parse(&moment.to_string()), Some(moment));
             }
         }
     }
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_moment_comes_back_as_written() {
         for text in ["2025-10-15 17:41:40.018", "1970-01-01 00:00:00.000", "2024-02-29 23:59:59.999"] {
-            assert_eq!(Moment::parse(text).unwrap().to_string(), text);
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
         }
     }
 
@@ -252,14 +252,14 @@ mod tests {
             "0000-01-01 00:00:00.000",
             "",
         ] {
-            assert_eq!(Moment::parse(text), None, "{text}");
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn api_times_are_whole_seconds() {
-        assert_eq!(Moment::parse("2025-01-01 00:05:00.999").unwrap().rfc3339(), "2025-01-01T00:05:00Z");
-        assert_eq!(Moment::parse_rfc3339("2025-01-01T00:05:00Z").unwrap().rfc3339(), "2025-01-01T00:05:00Z");
-        assert_eq!(Moment::parse_rfc3339("2025-01-01 00:05:00Z"), None);
+        assert_eq!(Timestamp::parse("2025-01-01 00:05:00.999").unwrap().rfc3339(), "2025-01-01T00:05:00Z");
+        assert_eq!(Timestamp::parse_rfc3339("2025-01-01T00:05:00Z").unwrap().rfc3339(), "2025-01-01T00:05:00Z");
+        assert_eq!(Timestamp::parse_rfc3339("2025-01-01 00:05:00Z"), None);
     }
 }

@@ -7,18 +7,24 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::BASE;
 use crate::base::http::auth::Call;
-use crate::base::http::{Party, Permit, Policy};
+use crate::base::http::{Permit, Policy, Principal};
 use crate::pipeline::task::Stage;
 
 /// The policy of the API.
 pub const POLICY: Policy = Policy {
-    serves: &[Party::EventIngest, Party::ShardSplitter, Party::ShardWorker, Party::MysqlSender, Party::Operator],
+    serves: &[
+        Principal::EventIngest,
+        Principal::ShardSplitter,
+        Principal::ShardWorker,
+        Principal::MysqlSender,
+        Principal::Operator,
+    ],
     permit,
 };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
-        Some("/files/register" | "/stages/event-ingest/done") => Permit::to(Party::EventIngest),
+        Some("/files/register" | "/stages/event-ingest/done") => Permit::to(Principal::EventIngest),
         Some("/queues/{stage}/claim" | "/stages/{stage}/heartbeat") => of_stage(call),
         Some("/stages/{stage}/{transition}") => match call.parameter("transition") {
             "start" | "done" | "fail" | "release" => of_stage(call),
@@ -30,10 +36,10 @@ fn permit(call: &Call<'_>) -> Permit {
 
 fn of_stage(call: &Call<'_>) -> Permit {
     match call.parameter("stage").parse() {
-        Ok(Stage::EventIngest) => Permit::to(Party::EventIngest),
-        Ok(Stage::ShardSplitter) => Permit::to(Party::ShardSplitter),
-        Ok(Stage::ShardWorker) => Permit::to(Party::ShardWorker),
-        Ok(Stage::MysqlSender) => Permit::to(Party::MysqlSender),
+        Ok(Stage::EventIngest) => Permit::to(Principal::EventIngest),
+        Ok(Stage::ShardSplitter) => Permit::to(Principal::ShardSplitter),
+        Ok(Stage::ShardWorker) => Permit::to(Principal::ShardWorker),
+        Ok(Stage::MysqlSender) => Permit::to(Principal::MysqlSender),
         Err(_) => Permit::OPERATOR,
     }
 }

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::pipeline::event::reject::{Origin, write_streamed};
     use crate::pipeline::event::{Reason, Reject};
-    use crate::pipeline::ops::desk::Raw;
+    use crate::pipeline::ops::dead_letters::Raw;
 
     #[test]
     fn only_rejects_files_are_listed_and_each_from_its_own_folder() {

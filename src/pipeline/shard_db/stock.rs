@@ -4,16 +4,16 @@
 use async_trait::async_trait;
 
 use crate::base::db::Result;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Money;
 use crate::pipeline::task::FileName;
 
 /// Before all shelves: goods are above zero, and the shop itself is good 0.
-pub(crate) const FIRST_SHELF: (i64, i64) = (i64::MIN, -1);
+pub(crate) const FIRST_ITEM: (i64, i64) = (i64::MIN, -1);
 
 /// A good of a shop. Good 0 stands for the shop itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shelf {
+pub struct StockItem {
     /// Which shop.
     pub shop_id: i64,
     /// Which good.
@@ -71,17 +71,17 @@ pub struct Dated {
     /// Which order.
     pub order_id: i64,
     /// When, by the event.
-    pub at: Moment,
+    pub at: Timestamp,
 }
 
 /// A worker's state as it is at one moment, for whoever compares it. The worker goes on meanwhile.
 #[async_trait]
-pub trait WorkerLook: Send + Sync {
+pub trait WorkerSnapshot: Send + Sync {
     /// Files that are worked through, by name, beginning after that one.
     async fn list_finished(&self, after: Option<FileName>, limit: u32) -> Result<Vec<FileName>>;
 
     /// What is known of goods and shops, by (shop, good), beginning after that one.
-    async fn list_shelves(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>>;
+    async fn list_stock(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>>;
 
     /// Accepted orders by number, beginning after that one.
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>>;

@@ -131,7 +131,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::ops::desk::{LineAt, Raw};
+    use crate::pipeline::ops::dead_letters::{LineAt, Raw};
 
     fn name(text: &str) -> FileName {
         text.parse().unwrap()

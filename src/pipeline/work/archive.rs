@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
@@ -15,12 +15,12 @@ use crate::pipeline::task::Digest;
 const KEEP_MS: i64 = 24 * 3_600_000;
 
 /// The copies of one worker.
-pub(super) struct Kept {
+pub(super) struct Archive {
     folder: Folder,
     own: PathBuf,
 }
 
-impl Kept {
+impl Archive {
     /// Those beside the worker's state.
     pub(super) fn of(folder: &Folder, shard: ShardId) -> Self {
         let state = folder.worker_state(shard);
@@ -47,14 +47,14 @@ impl Kept {
         }
         let found = found.map_or_else(|| "is gone".to_owned(), |found| format!("has SHA-256 {found}"));
         let path = path.display();
-        Err(Fault::Corrupt(format!(
+        Err(Fault::Permanent(format!(
             "copy_lost: {path} {found}, was published with {expected}, and no copy is left; put it back from a backup"
         )))
     }
 
     /// Removes copies that are old, unless their event file is still there: where the tracking database is lost, all
     /// that are there are handed out again, and what was made of them has to be there too.
-    pub(super) fn sweep(&self, now: Moment) -> Result<(), Fault> {
+    pub(super) fn sweep(&self, now: Timestamp) -> Result<(), Fault> {
         for name in artifact::list(&self.own)? {
             let path = self.own.join(&name);
             if artifact::written_unix_ms(&path)? < now.plus_ms(-KEEP_MS).unix_ms() && !self.has_event_file(&name)? {
@@ -97,7 +97,7 @@ mod tests {
             artifact::create_folder(path.parent().unwrap()).unwrap();
             std::fs::write(path, b"line\n").unwrap();
         }
-        let kept = Kept::of(&folder, shard);
+        let kept = Archive::of(&folder, shard);
         kept.keep(&prepared).unwrap();
         let published = artifact::open_verified(&folder.path_of(&prepared), None).unwrap().1.sha256;
         std::fs::remove_file(folder.path_of(&prepared)).unwrap();
@@ -110,6 +110,6 @@ mod tests {
         std::fs::remove_file(folder.path_of(&prepared)).unwrap();
         kept.sweep(now.plus_ms(2 * KEEP_MS)).unwrap();
         let gone = kept.require(&prepared, published).unwrap_err();
-        assert!(matches!(&gone, Fault::Corrupt(why) if why.contains("no copy is left")), "{gone}");
+        assert!(matches!(&gone, Fault::Permanent(why) if why.contains("no copy is left")), "{gone}");
     }
 }

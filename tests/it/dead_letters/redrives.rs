@@ -25,7 +25,7 @@ fn what_the_rules_refused_is_decided_anew_once_and_the_audit_adds_up() {
     pipeline.wait_settled();
 
     let dry = redrive(&pipeline, &["--all", "--dry-run"]);
-    assert_eq!((sum(&dry, "lines"), sum(&dry, "goes"), sum(&dry, "hopeless")), (3, 2, 1), "{dry}");
+    assert_eq!((sum(&dry, "lines"), sum(&dry, "goes"), sum(&dry, "unrecoverable")), (3, 2, 1), "{dry}");
     assert_eq!(pipeline.event_files().len(), 2, "nothing was done");
     let before: Vec<Vec<u8>> = rejects_files(&pipeline);
     let done = redrive(&pipeline, &["--all"]);
@@ -63,9 +63,12 @@ fn what_the_bank_refused_is_refused_again_and_the_table_says_so_before() {
     pipeline.wait_settled();
     let why = "insufficient_funds: 1 will be refused again: the bank's first answer";
     let held = pipeline.run(&["rejects", "redrive", "--reason", "insufficient_funds"], 0).out;
-    assert!(held.contains(why) && held.contains("0 of 1 lines go") && held.contains("--include-hopeless"), "{held}");
+    assert!(
+        held.contains(why) && held.contains("0 of 1 lines go") && held.contains("--include-unrecoverable"),
+        "{held}"
+    );
     assert_eq!(pipeline.event_files().len(), 1);
-    let args = ["rejects", "redrive", "--reason", "insufficient_funds", "--include-hopeless"];
+    let args = ["rejects", "redrive", "--reason", "insufficient_funds", "--include-unrecoverable"];
     let sent = pipeline.run(&args, 0).out;
     assert!(sent.contains(why) && sent.contains("1 of 1 lines go"), "{sent}");
     pipeline.wait_settled();
@@ -121,9 +124,9 @@ fn hostile_bytes_are_listed_safely_and_come_out_as_they_came_in() {
     assert!(pipeline.run(&["rejects", "show", &at(giant), "--raw"], 1).log.contains("too long to be printed"));
 
     let report = redrive(&pipeline, &["--all"]);
-    assert_eq!((sum(&report, "goes"), sum(&report, "hopeless")), (0, 7), "{report}");
-    let report = redrive(&pipeline, &["--all", "--include-hopeless"]);
-    assert_eq!((sum(&report, "goes"), sum(&report, "hopeless")), (6, 1), "one is too long to be sent: {report}");
+    assert_eq!((sum(&report, "goes"), sum(&report, "unrecoverable")), (0, 7), "{report}");
+    let report = redrive(&pipeline, &["--all", "--include-unrecoverable"]);
+    assert_eq!((sum(&report, "goes"), sum(&report, "unrecoverable")), (6, 1), "one is too long to be sent: {report}");
     pipeline.wait_settled();
     let expected = [HOSTILE.join(&b'\n'), b"\nno line feed\n".to_vec()].concat();
     let (_, content) = pipeline.event_files().pop().unwrap();
@@ -149,9 +152,9 @@ fn a_rejects_file_that_somebody_changed_sends_nothing_that_is_no_line() {
         "{}",
         listed.log
     );
-    let done = pipeline.run(&["rejects", "redrive", "--all", "--include-hopeless", "--json"], 1);
+    let done = pipeline.run(&["rejects", "redrive", "--all", "--include-unrecoverable", "--json"], 1);
     let report = ndjson(&done.out).remove(0);
-    assert_eq!((sum(&report, "goes"), sum(&report, "redriven"), sum(&report, "hopeless")), (1, 1, 1), "{report}");
+    assert_eq!((sum(&report, "goes"), sum(&report, "redriven"), sum(&report, "unrecoverable")), (1, 1, 1), "{report}");
     let (_, content) = pipeline.event_files().pop().unwrap();
     assert_eq!(content, sale(1, 3, PRICED).into_bytes(), "it stood there twice, and goes once");
 }

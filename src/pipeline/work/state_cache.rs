@@ -13,7 +13,7 @@ use crate::pipeline::work::state::{Remembered, TradeOrder, WorkerState};
 const ROWS_MAX: usize = 50_000;
 
 /// The state of a shard, as far as it was looked at.
-pub(super) struct Books<'a> {
+pub(super) struct StateCache<'a> {
     state: &'a mut dyn WorkerState,
     day: i64,
     orders: Rows<i64, TradeOrder>,
@@ -63,7 +63,7 @@ impl<K: Copy + Eq + Hash + Ord, V: Copy> Rows<K, V> {
     }
 }
 
-impl<'a> Books<'a> {
+impl<'a> StateCache<'a> {
     /// The books of a file that is worked on on this day.
     pub(super) fn new(state: &'a mut dyn WorkerState, day: i64) -> Self {
         Self { state, day, orders: Rows::new(), stock: Rows::new(), prices: Rows::new(), shops: Rows::new() }
@@ -91,7 +91,7 @@ impl<'a> Books<'a> {
     }
 }
 
-impl State for Books<'_> {
+impl State for StateCache<'_> {
     fn remember(&mut self, key: &[u8], place: Place<'_>, fingerprint: &[u8; 16]) -> Result<Remembered> {
         self.state.remember(key, place.file, place.line, fingerprint, self.day)
     }

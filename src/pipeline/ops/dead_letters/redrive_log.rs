@@ -36,7 +36,7 @@ type NoteLines = io::Lines<BufReader<File>>;
 
 /// The notes of one shared folder.
 #[derive(Debug, Clone)]
-pub struct Notes {
+pub struct RedriveLog {
     folder: Folder,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn key(at: &LineAt) -> (u64, u64) {
     (at.file.as_str().parse().unwrap_or_default(), at.line)
 }
 
-impl Notes {
+impl RedriveLog {
     /// The notes below this folder.
     pub fn new(folder: Folder) -> Self {
         Self { folder }
@@ -175,7 +175,7 @@ impl Notes {
     /// All lines that were redriven, or are about to be.
     ///
     /// # Errors
-    /// As [`Notes::visit`].
+    /// As [`RedriveLog::visit`].
     pub fn redriven(&self) -> io::Result<Redriven> {
         let mut all = Vec::new();
         for id in self.ids()? {
@@ -189,7 +189,7 @@ impl Notes {
     /// Hands every pair of an old place and its new one to `visit`.
     ///
     /// # Errors
-    /// As [`Notes::visit`].
+    /// As [`RedriveLog::visit`].
     pub fn for_each_pair(&self, mut visit: impl FnMut(&LineAt, &LineAt, &Note)) -> io::Result<()> {
         for id in self.ids()? {
             let Some(note) = self.find(&id)? else { continue };
@@ -203,9 +203,9 @@ impl Notes {
 mod tests {
     use super::*;
 
-    fn notes() -> (Notes, tempfile::TempDir) {
+    fn notes() -> (RedriveLog, tempfile::TempDir) {
         let temp = tempfile::tempdir().unwrap();
-        (Notes::new(Folder::new(temp.path())), temp)
+        (RedriveLog::new(Folder::new(temp.path())), temp)
     }
 
     fn at(text: &str) -> LineAt {

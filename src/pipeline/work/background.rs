@@ -7,18 +7,18 @@ use std::thread::{Builder, Scope};
 use crate::pipeline::claim::fault::Fault;
 
 /// Somebody who answers questions in their order, on a thread of their own.
-pub(super) struct Aside<Q, A> {
+pub(super) struct BackgroundCaller<Q, A> {
     questions: Sender<Q>,
     answers: Receiver<Result<A, Fault>>,
     open: usize,
 }
 
-impl<Q: Send, A: Send> Aside<Q, A> {
+impl<Q: Send, A: Send> BackgroundCaller<Q, A> {
     /// Starts the thread. It ends with the first fault, or when nobody waits for its answers any more; the scope waits
     /// for the call that it is in.
     ///
     /// # Errors
-    /// [`Fault::Surroundings`] when the system has no thread to give.
+    /// [`Fault::Unavailable`] when the system has no thread to give.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         name: &str,
@@ -44,7 +44,7 @@ impl<Q: Send, A: Send> Aside<Q, A> {
         Builder::new()
             .name(name.to_owned())
             .spawn_scoped(scope, work)
-            .map_err(|e| Fault::Surroundings(format!("no thread for calls aside: {e}")))?;
+            .map_err(|e| Fault::Unavailable(format!("no thread for calls aside: {e}")))?;
         Ok(Self { questions, answers, open: 0 })
     }
 
@@ -65,7 +65,7 @@ impl<Q: Send, A: Send> Aside<Q, A> {
     /// The fault of this call, or of one before it.
     pub(super) fn next_answer(&mut self) -> Result<A, Fault> {
         self.open = self.open.saturating_sub(1);
-        self.answers.recv().unwrap_or_else(|_| Err(Fault::Attempt("a call aside ended abnormally".to_owned())))
+        self.answers.recv().unwrap_or_else(|_| Err(Fault::Retryable("a call aside ended abnormally".to_owned())))
     }
 }
 
@@ -81,13 +81,13 @@ mod tests {
         std::thread::scope(|scope| {
             let double = |number: u32| {
                 calls += 1;
-                if number == 3 { Err(Fault::Surroundings("away".to_owned())) } else { Ok(number * 2) }
+                if number == 3 { Err(Fault::Unavailable("away".to_owned())) } else { Ok(number * 2) }
             };
-            let mut aside = Aside::start(scope, "double", double).unwrap();
+            let mut aside = BackgroundCaller::start(scope, "double", double).unwrap();
             (1..=5).for_each(|number| aside.ask(number));
             assert_eq!((aside.next_answer().unwrap(), aside.next_answer().unwrap(), aside.open()), (2, 4, 3));
-            assert!(matches!(aside.next_answer(), Err(Fault::Surroundings(_))));
-            assert!(matches!(aside.next_answer(), Err(Fault::Attempt(_))), "nobody is there");
+            assert!(matches!(aside.next_answer(), Err(Fault::Unavailable(_))));
+            assert!(matches!(aside.next_answer(), Err(Fault::Retryable(_))), "nobody is there");
         });
         assert_eq!(calls, 3);
     }
@@ -96,10 +96,10 @@ mod tests {
     fn a_panic_is_a_failed_attempt_with_its_text() {
         std::thread::scope(|scope| {
             let answer = |number: u32| if number > 0 { Ok(number) } else { panic!("no {number}") };
-            let mut aside = Aside::start(scope, "panic", answer).unwrap();
+            let mut aside = BackgroundCaller::start(scope, "panic", answer).unwrap();
             aside.ask(0);
             let fault = aside.next_answer().unwrap_err();
-            assert!(matches!(&fault, Fault::Attempt(why) if why.contains("no 0")), "{fault}");
+            assert!(matches!(&fault, Fault::Retryable(why) if why.contains("no 0")), "{fault}");
         });
     }
 
@@ -114,7 +114,7 @@ mod tests {
                 assert!(is_gone.recv().is_err());
                 Ok(())
             };
-            let mut aside = Aside::start(scope, "late", answer).unwrap();
+            let mut aside = BackgroundCaller::start(scope, "late", answer).unwrap();
             (0..3).for_each(|_| aside.ask(()));
             drop(aside);
             drop(gone);

@@ -22,7 +22,7 @@ const SUFFIX: &str = ".spool";
 const ROOM_BYTES: usize = 1024 * 1024;
 
 /// The lines of the present tick.
-pub struct Spool {
+pub struct Journal {
     folder: Folder,
     current: Option<Open>,
     /// Closed spools that are not published yet: of earlier runs, or closed by a fault.
@@ -49,7 +49,7 @@ struct Open {
     durable: u64,
 }
 
-impl Spool {
+impl Journal {
     /// Opens the spool and takes over what an earlier run left: its acknowledged lines are whole, a torn last line was
     /// never acknowledged and is cut off.
     ///
@@ -288,28 +288,28 @@ mod tests {
     fn acknowledged_lines_survive_a_crash_once_and_a_torn_one_does_not() {
         let temp = tempfile::tempdir().unwrap();
         let folder = Folder::new(temp.path());
-        let mut spool = Spool::open(folder.clone()).unwrap();
+        let mut spool = Journal::open(folder.clone()).unwrap();
         spool.append(b"a\nb\n").unwrap();
         let path = spool.current.as_ref().unwrap().path.clone();
         drop(spool);
         let mut torn = OpenOptions::new().append(true).open(&path).unwrap();
         torn.write_all(&vec![b'x'; 200_000]).unwrap();
-        let mut again = Spool::open(folder.clone()).unwrap();
+        let mut again = Journal::open(folder.clone()).unwrap();
         again.append(b"c\n").unwrap();
         let files = again.publish(&name("20250101000000"), b"generated\n").unwrap().files;
         assert_eq!(files, [name("20250101000000"), name("20250101000001")]);
         assert_eq!(content(&folder, &files[0]), "a\nb\n");
         assert_eq!(content(&folder, &files[1]), "c\ngenerated\n");
-        assert!(Spool::open(folder).unwrap().is_empty(), "nothing is published twice");
+        assert!(Journal::open(folder).unwrap().is_empty(), "nothing is published twice");
     }
 
     #[test]
     fn a_spool_that_another_ingest_writes_is_left_alone() {
         let temp = tempfile::tempdir().unwrap();
         let folder = Folder::new(temp.path());
-        let mut first = Spool::open(folder.clone()).unwrap();
+        let mut first = Journal::open(folder.clone()).unwrap();
         first.append(b"a\n").unwrap();
-        let mut second = Spool::open(folder.clone()).unwrap();
+        let mut second = Journal::open(folder.clone()).unwrap();
         assert!(second.is_empty());
         first.append(b"b\n").unwrap();
         let tick = name("20250101000000");
@@ -321,13 +321,13 @@ mod tests {
     fn something_strange_in_the_folder_keeps_nothing_from_being_published() {
         let temp = tempfile::tempdir().unwrap();
         let folder = Folder::new(temp.path());
-        let mut spool = Spool::open(folder.clone()).unwrap();
+        let mut spool = Journal::open(folder.clone()).unwrap();
         spool.append(b"a\n").unwrap();
         std::fs::write(temp.path().join("victim"), "whole\ntorn").unwrap();
         std::os::unix::fs::symlink(temp.path().join("victim"), folder.events().join("spool/x.spool")).unwrap();
         let files = spool.publish(&name("20250101000000"), b"").unwrap().files;
         assert_eq!(content(&folder, &files[0]), "a\n");
-        assert!(Spool::open(folder).is_ok());
+        assert!(Journal::open(folder).is_ok());
         assert_eq!(
             std::fs::read_to_string(temp.path().join("victim")).unwrap(),
             "whole\ntorn",
@@ -341,7 +341,7 @@ mod tests {
         let folder = Folder::new(temp.path());
         std::fs::create_dir_all(folder.events()).unwrap();
         std::fs::write(folder.path_of(&Artifact::Events(name("20250101000000"))), "theirs\n").unwrap();
-        let mut spool = Spool::open(folder.clone()).unwrap();
+        let mut spool = Journal::open(folder.clone()).unwrap();
         assert!(spool.publish(&name("20250101000000"), b"").unwrap().files.is_empty(), "nothing posted, no file");
         let files = spool.publish(&name("20250101000000"), b"ours\n").unwrap().files;
         assert_eq!(files, [name("20250101000001")]);

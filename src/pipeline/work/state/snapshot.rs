@@ -9,19 +9,19 @@ use crate::base::db::Result;
 use crate::base::db::sqlite::db::{Db, file_column};
 use crate::base::db::sqlite::migrate::WORKER;
 use crate::pipeline::event::Money;
-use crate::pipeline::shard_db::shelf::FIRST_SHELF;
-use crate::pipeline::shard_db::{BookedOrder, Bought, OrderOutcome, Shelf, WorkerLook};
+use crate::pipeline::shard_db::stock::FIRST_ITEM;
+use crate::pipeline::shard_db::{BookedOrder, Bought, OrderOutcome, StockItem, WorkerSnapshot};
 use crate::pipeline::task::FileName;
 
 /// Page cache of a look, in KiB.
 const LOOK_CACHE_KIB: i64 = 1024;
 
-/// [`WorkerLook`] at a worker's SQLite file.
-pub(crate) struct SqliteWorkerLook {
+/// [`WorkerSnapshot`] at a worker's SQLite file.
+pub(crate) struct SqliteWorkerSnapshot {
     db: Db,
 }
 
-impl SqliteWorkerLook {
+impl SqliteWorkerSnapshot {
     /// Opens the state and holds on to the moment.
     pub(crate) async fn open(path: &Path) -> Result<Self> {
         let db = Db::open(path, &WORKER).await?;
@@ -38,12 +38,12 @@ impl SqliteWorkerLook {
 }
 
 #[async_trait]
-impl WorkerLook for SqliteWorkerLook {
+impl WorkerSnapshot for SqliteWorkerSnapshot {
     async fn list_finished(&self, after: Option<FileName>, limit: u32) -> Result<Vec<FileName>> {
         self.db.call(move |connection| finished(connection, after.as_ref(), limit)).await
     }
 
-    async fn list_shelves(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>> {
+    async fn list_stock(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>> {
         self.db.call(move |connection| shelves(connection, after, limit)).await
     }
 
@@ -67,7 +67,7 @@ fn finished(connection: &Connection, after: Option<&FileName>, limit: u32) -> Re
     Ok(files)
 }
 
-fn shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>> {
+fn shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>> {
     let mut select = connection.prepare_cached(
         "SELECT k.shop_id, k.good_id, stock.count, price.price, COALESCE(shop.active, 1) AS active
          FROM (SELECT shop_id, good_id FROM stock WHERE (shop_id, good_id) > (?1, ?2)
@@ -79,7 +79,7 @@ fn shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Re
          LEFT JOIN shop ON shop.shop_id = k.shop_id
          ORDER BY k.shop_id, k.good_id",
     )?;
-    let (shop, good) = after.unwrap_or(FIRST_SHELF);
+    let (shop, good) = after.unwrap_or(FIRST_ITEM);
     let mut rows = select.query(params![shop, good, limit])?;
     let mut shelves = Vec::new();
     while let Some(row) = rows.next()? {
@@ -89,8 +89,8 @@ fn shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Re
 }
 
 /// A shelf whose shop stands in this column.
-pub(crate) fn shelf_of(row: &Row<'_>, shop: &str) -> Result<Shelf> {
-    Ok(Shelf {
+pub(crate) fn shelf_of(row: &Row<'_>, shop: &str) -> Result<StockItem> {
+    Ok(StockItem {
         shop_id: row.get(shop)?,
         good_id: row.get("good_id")?,
         count: row.get("count")?,

@@ -11,8 +11,8 @@ use std::fs::File;
 use std::io;
 
 use super::filter::Filter;
-use super::notes::{Note, Notes, Redriven, key};
-use super::outlook::refused_again;
+use super::prediction::refused_again;
+use super::redrive_log::{Note, RedriveLog, Redriven, key};
 use super::rejected::{LineAt, Raw, Rejected};
 use super::scan::{Extent, Go, RejectsFiles};
 use crate::base::clock::Clock;
@@ -30,13 +30,13 @@ pub const BATCH_LINES: usize = 10_000;
 
 /// What is to be redriven.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct RedriveRequest {
     /// Which lines.
     pub filter: Filter,
     /// Those too that were redriven before.
     pub again: bool,
     /// Those too that will be refused again as they stand.
-    pub hopeless: bool,
+    pub unrecoverable: bool,
     /// Bytes of a line that is not too long.
     pub line_bytes_max: usize,
     /// Shards of new files.
@@ -45,7 +45,7 @@ pub struct Wish {
 
 /// What becomes of a line that is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Disposition {
     /// It goes into a new event file.
     Goes,
     /// It stays: it was redriven before.
@@ -70,7 +70,7 @@ pub struct Tally {
     /// Those that will be refused again, whether they go or stay, by why.
     pub again: BTreeMap<&'static str, u64>,
     /// Those of them that stay.
-    pub hopeless: u64,
+    pub unrecoverable: u64,
 }
 
 /// What would go.
@@ -94,7 +94,7 @@ impl Plan {
             goes: sum.goes + one.goes,
             before: sum.before + one.before,
             undecided: sum.undecided + one.undecided,
-            hopeless: sum.hopeless + one.hopeless,
+            unrecoverable: sum.unrecoverable + one.unrecoverable,
             again: BTreeMap::new(),
         })
     }
@@ -124,7 +124,7 @@ pub enum RedriveError {
 pub struct Redriver {
     folder: Folder,
     files: RejectsFiles,
-    notes: Notes,
+    notes: RedriveLog,
     client: Client,
     clock: Clock,
     stop: Stop,
@@ -141,7 +141,7 @@ impl Redriver {
     /// A redriver that asks this API what is decided and which names are taken.
     pub fn new(folder: Folder, line_bytes_max: usize, client: Client, clock: Clock, stop: Stop) -> Self {
         let files = RejectsFiles::new(folder.clone(), line_bytes_max);
-        Self { notes: Notes::new(folder.clone()), folder, files, client, clock, stop }
+        Self { notes: RedriveLog::new(folder.clone()), folder, files, client, clock, stop }
     }
 
     /// One redrive at a time: two would both find that nobody has redriven a line.
@@ -202,15 +202,15 @@ impl Redriver {
     ///
     /// # Errors
     /// [`RedriveError`] when something cannot be read or the API does not answer.
-    pub fn plan(&self, wish: &Wish) -> Result<Plan, RedriveError> {
+    pub fn plan(&self, request: &RedriveRequest) -> Result<Plan, RedriveError> {
         let mut plan = Plan::default();
         let files = self.files.list()?;
         let mut goes = Vec::new();
-        self.walk(wish, &files, &mut |step| {
+        self.walk(request, &files, &mut |step| {
             match step {
                 Step::Line(artifact, line, fate, again) => {
                     plan.note(line, fate, again);
-                    if fate == Fate::Goes && goes.last() != Some(artifact) {
+                    if fate == Disposition::Goes && goes.last() != Some(artifact) {
                         goes.push(artifact.clone());
                     }
                 }
@@ -230,10 +230,15 @@ impl Redriver {
     ///
     /// # Errors
     /// [`RedriveError`]. What is published stays, and a further run goes on behind it.
-    pub fn send(&self, wish: &Wish, plan: &Plan, published: &mut dyn FnMut(Sent)) -> Result<(), RedriveError> {
+    pub fn send(
+        &self,
+        request: &RedriveRequest,
+        plan: &Plan,
+        published: &mut dyn FnMut(Sent),
+    ) -> Result<(), RedriveError> {
         let mut batch: Option<Batch> = None;
-        self.walk(wish, &plan.files, &mut |step| {
-            if let Step::Line(_, line, Fate::Goes, _) = step {
+        self.walk(request, &plan.files, &mut |step| {
+            if let Step::Line(_, line, Disposition::Goes, _) = step {
                 let mut open = match batch.take() {
                     Some(open) => open,
                     None => self.begin()?,
@@ -255,14 +260,14 @@ impl Redriver {
 
     fn walk(
         &self,
-        wish: &Wish,
+        request: &RedriveRequest,
         files: &[Artifact],
         visit: &mut dyn FnMut(Step<'_>) -> Result<(), RedriveError>,
     ) -> Result<(), RedriveError> {
-        let redriven = if wish.again { Redriven::default() } else { self.notes.redriven()? };
+        let redriven = if request.again { Redriven::default() } else { self.notes.redriven()? };
         // Whoever changed a rejects file may have put a line into it twice.
         let mut gone = HashSet::new();
-        for artifact in files.iter().filter(|artifact| wish.filter.may_take(artifact)) {
+        for artifact in files.iter().filter(|artifact| request.filter.may_take(artifact)) {
             if self.stop.is_requested() {
                 let why = "stopped before the end; the same command goes on where this one ended";
                 return Err(io::Error::new(io::ErrorKind::Interrupted, why).into());
@@ -277,16 +282,17 @@ impl Redriver {
                             return visit(Step::Unreadable(format!("{}:{}: {why}", path.display(), found.number)));
                         }
                     };
-                    if !wish.filter.takes(artifact, line) {
+                    if !request.filter.takes(artifact, line) {
                         return Ok(());
                     }
                     let is_before = redriven.holds(&line.at) || gone.contains(&key(&line.at));
-                    let again = if is_before { None } else { refused_again(line, wish.line_bytes_max, wish.count) };
-                    let fate = fate(wish, line, is_before, again, || match decided {
+                    let again =
+                        if is_before { None } else { refused_again(line, request.line_bytes_max, request.count) };
+                    let fate = fate(request, line, is_before, again, || match decided {
                         Some(decided) => Ok(decided),
                         None => Ok::<_, ClientError>(*decided.insert(self.is_decided(artifact)?)),
                     })?;
-                    if fate == Fate::Goes {
+                    if fate == Disposition::Goes {
                         gone.insert(key(&line.at));
                     }
                     visit(Step::Line(artifact, line, fate, again))
@@ -363,28 +369,28 @@ impl Redriver {
 /// What a walk comes by.
 enum Step<'a> {
     /// With why it will be refused again, if it will.
-    Line(&'a Artifact, &'a Rejected, Fate, Option<&'static str>),
+    Line(&'a Artifact, &'a Rejected, Disposition, Option<&'static str>),
     Unreadable(String),
     End(Extent),
 }
 
 /// What becomes of a line; whether its stage is done is asked only where it matters.
 fn fate<E>(
-    wish: &Wish,
+    request: &RedriveRequest,
     line: &Rejected,
     is_before: bool,
     again: Option<&'static str>,
     is_decided: impl FnOnce() -> Result<bool, E>,
-) -> Result<Fate, E> {
+) -> Result<Disposition, E> {
     if is_before {
-        return Ok(Fate::Before);
+        return Ok(Disposition::Before);
     }
     if let Some(why) = again
-        && !(wish.hopeless && can_be_sent(line))
+        && !(request.unrecoverable && can_be_sent(line))
     {
-        return Ok(Fate::Again(why));
+        return Ok(Disposition::Again(why));
     }
-    Ok(if is_decided()? { Fate::Goes } else { Fate::Undecided })
+    Ok(if is_decided()? { Disposition::Goes } else { Disposition::Undecided })
 }
 
 /// Whether the line can stand in an event file at all.
@@ -393,17 +399,17 @@ fn can_be_sent(line: &Rejected) -> bool {
 }
 
 impl Plan {
-    fn note(&mut self, line: &Rejected, fate: Fate, again: Option<&'static str>) {
+    fn note(&mut self, line: &Rejected, fate: Disposition, again: Option<&'static str>) {
         let tally = self.tallies.entry((line.stage, line.reason)).or_default();
         tally.lines += 1;
-        if let (Fate::Goes | Fate::Again(_), Some(why)) = (fate, again) {
+        if let (Disposition::Goes | Disposition::Again(_), Some(why)) = (fate, again) {
             *tally.again.entry(why).or_default() += 1;
         }
         match fate {
-            Fate::Goes => tally.goes += 1,
-            Fate::Before => tally.before += 1,
-            Fate::Undecided => tally.undecided += 1,
-            Fate::Again(_) => tally.hopeless += 1,
+            Disposition::Goes => tally.goes += 1,
+            Disposition::Before => tally.before += 1,
+            Disposition::Undecided => tally.undecided += 1,
+            Disposition::Again(_) => tally.unrecoverable += 1,
         }
     }
 }

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use crate::base::db::Result;
 
-/// The longest grace: a report is repeated every 5 s.
+/// The longest takeover_delay: a report is repeated every 5 s.
 const GRACE_MAX: Duration = Duration::from_secs(6);
-/// The part of a lease that a grace is at the most: who really died is not waited for much longer.
+/// The part of a lease that a takeover_delay is at the most: who really died is not waited for much longer.
 const GRACES_PER_LEASE: u32 = 10;
 /// The store was away, or this process, when it has not answered for so long; it is asked every 5 s.
 const AWAY: Duration = Duration::from_secs(15);
 
 /// How long the store has been there without a break; cloning shares it.
 #[derive(Clone)]
-pub(super) struct Grace(Arc<Mutex<Seen>>);
+pub(super) struct TakeoverDelay(Arc<Mutex<Seen>>);
 
 struct Seen {
     length: Duration,
@@ -30,13 +30,13 @@ struct Seen {
     answered: Instant,
 }
 
-impl Grace {
+impl TakeoverDelay {
     /// It begins now: the service may have been away until now.
     pub(super) fn begin(lease: Duration) -> Self {
         Self(Arc::new(Mutex::new(Seen::begin(lease, Instant::now()))))
     }
 
-    /// Waits for an answer of the store. Where that is an error, or comes late, the grace begins anew.
+    /// Waits for an answer of the store. Where that is an error, or comes late, the takeover_delay begins anew.
     pub(super) async fn watch<T>(&self, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let answer = answer.await;
         self.seen().note(answer.is_ok(), Instant::now());

@@ -15,14 +15,14 @@ use crate::pipeline::claim::fault::Fault;
 const MEMORY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The list, one JSON text a line.
-pub(super) struct Spool<T> {
+pub(super) struct SpillBuffer<T> {
     folder: PathBuf,
     memory: Vec<u8>,
     file: Option<BufWriter<File>>,
     items: PhantomData<T>,
 }
 
-impl<T: Serialize + DeserializeOwned> Spool<T> {
+impl<T: Serialize + DeserializeOwned> SpillBuffer<T> {
     /// An empty list that spills into this folder.
     pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder, memory: Vec::new(), file: None, items: PhantomData }
@@ -100,7 +100,7 @@ mod tests {
     fn spilled_or_not_all_come_back_in_their_order_and_in_batches() {
         let folder = tempfile::tempdir().unwrap();
         for (count, length) in [(0_u64, 1), (1, 1), (25, 1), (3000, 1000)] {
-            let mut spool = Spool::new(folder.path().to_owned());
+            let mut spool = SpillBuffer::new(folder.path().to_owned());
             for number in 0..count {
                 spool.push(&(number, "\n".repeat(length))).unwrap();
             }

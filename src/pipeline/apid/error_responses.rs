@@ -9,7 +9,7 @@ use crate::base::http::problem::ProblemBody;
 
 /// Of every call that changes something, or takes a body.
 #[derive(IntoResponses)]
-pub(crate) enum Refused {
+pub(crate) enum ErrorResponses {
     /// The body is no JSON.
     #[response(status = 400, content_type = "application/problem+json")]
     NoJson(ProblemBody<'static>),

@@ -77,7 +77,7 @@ fn names_price(payload: &Payload<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::ops::desk::LineAt;
+    use crate::pipeline::ops::dead_letters::LineAt;
     use crate::pipeline::task::Stage;
 
     fn again(reason: Reason, raw: &[u8]) -> Option<&'static str> {

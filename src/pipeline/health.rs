@@ -10,11 +10,11 @@ use crate::base::shutdown::Stop;
 use crate::pipeline::task::Class;
 
 /// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// Something that can be looked at.
 #[async_trait]
-pub(crate) trait Look: Send + Sync {
+pub(crate) trait HealthProbe: Send + Sync {
     /// What it is called in the log.
     fn name(&self) -> &'static str {
         "database"
@@ -30,14 +30,14 @@ pub(crate) trait Look: Send + Sync {
 }
 
 /// Looks until the stop is requested; while the store takes no changes, the role is not ready.
-pub(crate) async fn keep_looking(at: &dyn Look, readiness: Readiness, stop: Stop) {
+pub(crate) async fn keep_probing(at: &dyn HealthProbe, readiness: Readiness, stop: Stop) {
     tokio::select! {
-        () = look_on(at, readiness) => {}
+        () = probe_on(at, readiness) => {}
         () = stop.requested() => {}
     }
 }
 
-async fn look_on(at: &dyn Look, readiness: Readiness) {
+async fn probe_on(at: &dyn HealthProbe, readiness: Readiness) {
     loop {
         let problem = at.ping().await.err().map(|e| e.to_string());
         if let Some(problem) = &problem {
@@ -48,6 +48,6 @@ async fn look_on(at: &dyn Look, readiness: Readiness) {
         if answers && let Err(e) = at.measure().await {
             log::warn!("cannot look at the {}: {e}", at.name());
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(PROBE_EVERY).await;
     }
 }

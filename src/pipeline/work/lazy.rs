@@ -15,12 +15,12 @@ use crate::pipeline::task::{Claimed, Class, FileName, Stage, TaskKey};
 const PAGE: u32 = 100;
 
 /// A worker that is opened once it is known that it may be.
-pub struct Starting {
+pub struct LazyWorker {
     open: Box<dyn FnMut() -> Result<Worker, Fault> + Send>,
     worker: Option<Worker>,
 }
 
-impl Starting {
+impl LazyWorker {
     /// A worker that is opened by this, with the first task at the latest.
     pub fn new(open: impl FnMut() -> Result<Worker, Fault> + Send + 'static) -> Self {
         Self { open: Box::new(open), worker: None }
@@ -39,7 +39,7 @@ impl Starting {
     }
 }
 
-impl Job for Starting {
+impl Job for LazyWorker {
     fn stage(&self) -> Stage {
         Stage::ShardWorker
     }
@@ -47,7 +47,7 @@ impl Job for Starting {
     fn work(&mut self, claimed: &[Claimed], lease: &Lease) -> Result<Vec<Finished>, Fault> {
         let result = self.worker()?.work(claimed, lease);
         // A connection stays read-only when the file may be written again: the state is opened anew with the next task.
-        if let Err(Fault::Surroundings(why)) = &result
+        if let Err(Fault::Unavailable(why)) = &result
             && Class::find(why) == Some(Class::DatabaseReadOnly)
         {
             self.worker = None;
