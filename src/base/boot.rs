@@ -168,7 +168,7 @@ impl From<Fault> for Failure {
 
 /// What a role runs with.
 pub struct Context {
-    /// The role's name, as in contracts 4 and 8.
+    /// The role's name (docs/contracts.md, 8).
     pub name: &'static str,
     /// The only shard that it works for.
     pub shard: Option<ShardId>,

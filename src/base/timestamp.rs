@@ -1,5 +1,5 @@
-//! Moments: UTC, milliseconds, written `YYYY-MM-DD HH:MM:SS.mmm` with always three digits (contracts 1). An event's
-//! time may come as RFC 3339 too; it is written in that one form again.
+//! Moments: UTC, milliseconds, written `YYYY-MM-DD HH:MM:SS.mmm` with always three digits (docs/contracts.md, 1). An
+//! event's time may come as RFC 3339 too; it is written in that one form again.
 
 use std::fmt;
 

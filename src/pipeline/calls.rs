@@ -11,7 +11,7 @@ use ureq::unversioned::transport::DefaultConnector;
 use crate::base::config::{Auth, Principal, Secret, Settings};
 use crate::base::http::resolver::AddressesFirst;
 
-/// How long a call may take, unless it waits for work or moves much (contracts 3: 5 s).
+/// How long a call may take, unless it waits for work or moves much (docs/contracts.md, 3).
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call about thousands of entries may take: the store gives its transaction up after 30 s.
 pub(super) const BATCH_TIMEOUT: Duration = Duration::from_secs(45);

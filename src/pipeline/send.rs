@@ -1,4 +1,4 @@
-//! The sender: writes prepared files into the shard databases, each once (semantics 5).
+//! The sender: writes prepared files into the shard databases, each once (docs/semantics.md, 5).
 //!
 //! Reads `shard-worker-<shard>/`, writes the shard's database and a receipt into `mysql-sender/`. The marker of a
 //! file is in the same transaction as its rows: if it is there, the rows are, and the task is reported done again.
@@ -26,7 +26,7 @@ use crate::pipeline::shard_db::{Delivered, Delivery, EventRow, RowSource, ShardS
 use crate::pipeline::task::{Claimed, Counts, Output, Stage, TaskKey};
 use crate::pipeline::timed::{Observer, Timing};
 
-/// Times a transaction is run again when the database was busy (semantics 5).
+/// Times a transaction is run again when the database was busy (docs/semantics.md, 5).
 const BUSY_TRIES: u32 = 8;
 /// Bytes of a prepared line beyond those of the event line: the fields around the payload.
 const LINE_BYTES_EXTRA: usize = 4096;

@@ -1,4 +1,4 @@
-//! The splitter: one pass over an event file writes the files of all its shards (semantics 3).
+//! The splitter: one pass over an event file writes the files of all its shards (docs/semantics.md, 3).
 //!
 //! Reads `events/`, writes `shard-splitter/`: per shard the lines byte for byte and an index of their numbers in the
 //! event file; lines that no shard can have go to the rejects file, once, owned by shard 0.

@@ -1,6 +1,7 @@
 //! `shopctl apid`: the stage-status API.
 //!
-//! Reads and writes the tracking database, which it creates where needed; serves contracts 4 on port 8082.
+//! Reads and writes the tracking database, which it creates where needed; serves its API (docs/contracts.md, 4) on port
+//! 8082.
 //! Run: `shopctl apid`.
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `shopctl cache`: the cache-service.
 //!
 //! Reads and writes the database of the order directory and the pending returns, which it creates where needed; serves
-//! contracts 5 on port 8084. Run: `shopctl cache`.
+//! its API (docs/contracts.md, 5) on port 8084. Run: `shopctl cache`.
 
 use crate::base::boot::{Context, Exit, Failure, millis};
 use crate::base::config::Settings;

@@ -4,6 +4,7 @@
 
 mod commands;
 mod links;
+mod sections;
 mod settings;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
 //! Database URLs: `sqlite://PATH` and `mysql://USER:PASSWORD@HOST:PORT/DATABASE`; a shard's URL is a template with
-//! `{shard}` (contracts 7).
+//! `{shard}` (docs/contracts.md, 7).
 
 use std::fmt;
 use std::path::PathBuf;

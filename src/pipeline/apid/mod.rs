@@ -1,6 +1,6 @@
-//! The stage-status API (contracts 4): routes, handlers, long-poll. Stateless: all state is in the tracking store, so
-//! that any number of instances may serve the same database. The APIs of the other services are in [`super::balance`] and
-//! [`super::cache`].
+//! The stage-status API (docs/contracts.md, 4): routes, handlers, long-poll. Stateless: all state is in the tracking
+//! store, so that any number of instances may serve the same database. The APIs of the other services are in
+//! [`super::balance`] and [`super::cache`].
 //!
 //! [`routes`](router) is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
@@ -51,7 +51,7 @@ use progress::ProgressCache;
 use takeover_delay::TakeoverDelay;
 pub use wake::Wakeups;
 
-/// Bytes of a request's body (contracts 4).
+/// Bytes of a request's body (docs/contracts.md, 4).
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// What the handlers share.

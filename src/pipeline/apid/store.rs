@@ -1,4 +1,4 @@
-//! The tracking store: tasks, leases, results (contracts 4 and 6, semantics 2).
+//! The tracking store: tasks, leases, results (docs/contracts.md, 4 and 6; docs/semantics.md, 2).
 
 use super::mysql::MysqlTracking;
 use super::sqlite::SqliteTracking;

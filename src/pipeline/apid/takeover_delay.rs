@@ -2,8 +2,8 @@
 //!
 //! When the tracking store or this service was away for longer than a lease, all leases have run out, and those who
 //! worked meanwhile are about to say what came of it. To hand their tasks to somebody else at that very moment would
-//! cost each of them an attempt for nothing (semantics 2: what is around us costs none). A claim that does not wait is
-//! that of a one-shot run, and somebody's wish: it does not come again, and takes what there is.
+//! cost each of them an attempt for nothing, and what is around them costs none (docs/semantics.md, 2). A claim that
+//! does not wait is that of a one-shot run, and somebody's wish: it does not come again, and takes what there is.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

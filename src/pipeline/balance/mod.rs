@@ -1,5 +1,5 @@
-//! The API of balance-daemon (contracts 5): accounts and operations on them. Stateless: all state is in the balance
-//! store, so that any number of instances may serve the same database.
+//! The API of balance-daemon (docs/contracts.md, 5): accounts and operations on them. Stateless: all state is in the
+//! balance store, so that any number of instances may serve the same database.
 //!
 //! [`router`] is the only list of endpoints; the OpenAPI document is made from the same declarations.
 

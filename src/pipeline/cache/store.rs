@@ -1,4 +1,4 @@
-//! The order directory and the returns that wait for their order (contracts 5, semantics 4).
+//! The order directory and the returns that wait for their order (docs/contracts.md, 5; docs/semantics.md, 4).
 //!
 //! Both sides **write, then look, under one lock per order**. The lock is the order's row in the directory, which
 //! whoever comes first creates, as `awaited` until the order is known; rows are locked in the order of their ids. Who

@@ -1,4 +1,4 @@
-//! The loop that all stages share: claim, work, finish. It waits at the API, not by polling (semantics 2).
+//! The loop that all stages share: claim, work, finish. It waits at the API, not by polling (docs/semantics.md, 2).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use crate::pipeline::task::wire::TaskRequest;
 use crate::pipeline::task::{Claimed, Stage};
 
 /// A worker stops when this much of its lease has passed without a heartbeat: it must be quiet before another one
-/// may take the task (semantics 2).
+/// may take the task (docs/semantics.md, 2).
 const STOP_AT_PERCENT: u32 = 70;
 /// A heartbeat is due after this part of the lease.
 const HEARTBEATS_PER_LEASE: u32 = 3;

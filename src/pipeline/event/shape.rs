@@ -1,4 +1,4 @@
-//! The first rule: shape. Known type, required fields, types, ranges, a valid timestamp (semantics 4.1).
+//! The first rule: shape. Known type, required fields, types, ranges, a valid timestamp (docs/rules.md#1-shape).
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub struct Event<'a> {
     pub fingerprint: [u8; 16],
 }
 
-/// The typed payloads of contracts 1.
+/// The typed payloads (docs/contracts.md, 1).
 #[derive(Debug, PartialEq)]
 pub enum Payload<'a> {
     /// Type 0.

@@ -1,4 +1,4 @@
-//! Writing and reading the files between the stages so that no reader ever sees a half one (semantics 3).
+//! Writing and reading the files between the stages so that no reader ever sees a half one (docs/semantics.md, 3).
 //!
 //! Written as `.<name>.t<token>.tmp` in the same folder, fsynced, renamed, and the folder fsynced; read only after
 //! its digest is what the stage before reported.
@@ -103,7 +103,8 @@ impl Draft {
     /// Makes the content durable without publishing it; answers its digest.
     ///
     /// # Errors
-    /// When writing or syncing fails. A failed fsync is never repeated: the draft has to be dropped (semantics 3).
+    /// When writing or syncing fails. A failed fsync is never repeated: the draft has to be dropped
+    /// (docs/semantics.md, 3).
     pub fn seal(&mut self) -> io::Result<Output> {
         if let Some(writer) = self.writer.take() {
             let hashed = writer.into_inner().map_err(io::IntoInnerError::into_error)?;

@@ -1,4 +1,4 @@
-//! Names and places of the files that travel between the stages (contracts 2).
+//! Names and places of the files that travel between the stages (docs/contracts.md, 2).
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Puts events into the order of (timestamp, event file, line), in bounded memory (semantics 4).
+//! Puts events into the order of (timestamp, event file, line), in bounded memory (docs/semantics.md, 4).
 //!
 //! Lines are collected up to a budget; a larger file is sorted in runs that are spilled into unnamed temporary files
 //! and merged, so that memory does not grow with the file.

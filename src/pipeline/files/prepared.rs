@@ -1,4 +1,4 @@
-//! The prepared line: what the worker leaves for the sender (contracts 2).
+//! The prepared line: what the worker leaves for the sender (docs/contracts.md, 2).
 //!
 //! `{"event_type":..,"shop_id":..,"user_id":..,"timestamp":"..","shard":..,"payload":{...}}` with the place where the
 //! line stood behind it; `user_id` is absent where there is none, `shop_id` is null. What the event comes to beside what

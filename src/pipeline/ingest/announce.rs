@@ -1,4 +1,4 @@
-//! Tells the API about event files, and again until it knows (contracts 3, semantics 3).
+//! Tells the API about event files, and again until it knows (docs/contracts.md, 3; docs/semantics.md, 3).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

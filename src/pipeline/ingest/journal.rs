@@ -88,7 +88,7 @@ impl Journal {
     ///
     /// # Errors
     /// When writing or syncing fails: none of these lines counts then, all earlier ones do. The spool is closed and
-    /// the next call begins a new one, because a failed fsync must not be repeated (semantics 3).
+    /// the next call begins a new one, because a failed fsync must not be repeated (docs/semantics.md, 3).
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         let appended = self.append_to_current(lines);
         self.is_refusing = appended.is_err();

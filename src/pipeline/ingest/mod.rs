@@ -49,7 +49,8 @@ pub(super) fn lock_alone(folder: &Path, kind: &str, stop: &Stop) -> io::Result<F
     }
 }
 
-/// Renames a file into the events folder; on a taken name the next second is tried (semantics 3). Answers the name.
+/// Renames a file into the events folder; on a taken name the next second is tried (docs/semantics.md, 3). Answers the
+/// name.
 fn publish_at_free_name(folder: &Folder, path: &Path, mut name: FileName) -> io::Result<FileName> {
     loop {
         match artifact::relocate(path, &folder.path_of(&Artifact::Events(name.clone()))) {

@@ -1,4 +1,4 @@
-//! Rule 2: an event that was seen before, by its key (semantics 4.2).
+//! Rule 2: an event that was seen before, by its key (docs/rules.md#2-key).
 
 use super::{Decision, Place, State};
 use crate::base::db::Result;

@@ -1,4 +1,4 @@
-//! What the worker decides about one event, as pure functions over a state trait (semantics 4).
+//! What the worker decides about one event, as pure functions over a state trait (docs/semantics.md, 4).
 //!
 //! The rules stand in the order in which they are asked; the first that fails decides. Shape comes before all of them
 //! and is [`crate::pipeline::event::shape`]. Each further rule is a file of its own here: [`duplicate`], [`purchase`],

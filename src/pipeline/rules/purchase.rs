@@ -1,5 +1,5 @@
 //! Rule 3: purchases. The order is new, the shop open, the price known, the money there, and then the stock
-//! (semantics 4.3).
+//! (docs/rules.md#3-purchase).
 
 use super::money::{self, Funds, Operation};
 use super::{Decision, Effect, Plan, Policy, State, Verdict};

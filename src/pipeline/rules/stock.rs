@@ -1,4 +1,4 @@
-//! Rule 5: stock and prices (semantics 4.5).
+//! Rule 5: stock and prices (docs/rules.md#5-stock-prices-shops).
 
 use super::{Decision, Effect, State};
 use crate::base::db::Result;

@@ -1,4 +1,5 @@
-//! A shard's database: the rows of `events` and the marker of every delivered file (contracts 6, semantics 5).
+//! A shard's database: the rows of `events` and the marker of every delivered file (docs/contracts.md, 6;
+//! docs/semantics.md, 5).
 
 use super::mysql::MysqlShard;
 use super::sqlite::SqliteShard;

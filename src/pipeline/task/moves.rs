@@ -1,4 +1,4 @@
-//! The state machine of one task: which call is legal in which state (contracts 4, semantics 2).
+//! The state machine of one task: which call is legal in which state (docs/contracts.md, 4; docs/semantics.md, 2).
 //!
 //! The stores enforce the same rules in the WHERE of one UPDATE each, because only that is safe when several
 //! callers race. This page says them in plain words, explains a refusal, and is the model that the stores are

@@ -1,4 +1,4 @@
-//! The name of an event file: the 14-digit UTC moment of its tick, nothing else (contracts 2).
+//! The name of an event file: the 14-digit UTC moment of its tick, nothing else (docs/contracts.md, 2).
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,5 @@
-//! The worker: decides one shard's file by the rules of trade and prepares what the sender delivers (semantics 4).
+//! The worker: decides one shard's file by the rules of trade and prepares what the sender delivers
+//! (docs/semantics.md, 4).
 //!
 //! Reads `shard-splitter/`, writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line), and
 //! the rejects. What it has to remember is durable before the task is reported.

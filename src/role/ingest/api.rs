@@ -1,4 +1,4 @@
-//! The ingest's HTTP calls: statistics and posted events (contracts 3).
+//! The ingest's HTTP calls: statistics and posted events (docs/contracts.md, 3).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

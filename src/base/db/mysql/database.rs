@@ -29,9 +29,9 @@ pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(15);
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// The least that a server must take in one packet, in bytes: below it our shortest statements would be too long.
 const PACKET_BYTES_MIN: usize = 64 * 1024;
-/// A statement is no longer than this part of what the server takes (semantics 5).
+/// A statement is no longer than this part of what the server takes (docs/semantics.md, 5).
 const PACKET_PARTS: usize = 4;
-/// How often a transaction is run that loses races (semantics 5).
+/// How often a transaction is run that loses races (docs/semantics.md, 5).
 const TRIES: u32 = 8;
 
 /// What is done in one transaction. It may be run several times: nothing of a run that failed is left.

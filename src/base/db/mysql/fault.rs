@@ -1,4 +1,4 @@
-//! What a server or the driver says, in the words that callers act on (semantics 5).
+//! What a server or the driver says, in the words that callers act on (docs/semantics.md, 5).
 
 use mysql_async::{Error as Driver, ServerError};
 

@@ -1,4 +1,4 @@
-//! How every connection is set up, and what is asked of the server before the first statement (failures 2.7).
+//! How every connection is set up, and what is asked of the server before the first statement (docs/semantics.md, 5).
 
 use std::time::Duration;
 

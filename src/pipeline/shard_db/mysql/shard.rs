@@ -1,4 +1,4 @@
-//! A shard's database: marker and rows in one transaction (semantics 5).
+//! A shard's database: marker and rows in one transaction (docs/semantics.md, 5).
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The bodies of the stage-status API (contracts 4). The API and its client speak in these types; the order of the
-//! fields is the order in the JSON, and what the seed fixed stands first.
+//! The bodies of the stage-status API (docs/contracts.md, 4). The API and its client speak in these types; the order of
+//! the fields is the order in the JSON, and what is fixed stands first.
 
 mod files;
 mod progress;

@@ -1,5 +1,5 @@
-//! The bodies of the APIs of balance-daemon ([`balance`]) and cache-service ([`cache`]) (contracts 5). The APIs and their
-//! clients speak in these types; the order of the fields is the order in the JSON.
+//! The bodies of the APIs of balance-daemon ([`balance`]) and cache-service ([`cache`]) (docs/contracts.md, 5). The
+//! APIs and their clients speak in these types; the order of the fields is the order in the JSON.
 
 pub mod balance;
 pub mod cache;

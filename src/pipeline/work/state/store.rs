@@ -1,4 +1,5 @@
-//! What one shard's worker remembers (semantics 4): keys, orders, stock, prices, open shops, and the files it is done with.
+//! What one shard's worker remembers (docs/semantics.md, 4): keys, orders, stock, prices, open shops, and the files it
+//! is done with.
 
 use super::snapshot::SqliteWorkerSnapshot;
 use super::sqlite::SqliteWorkerState;
