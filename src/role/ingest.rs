@@ -3,10 +3,6 @@
 //! Writes `events/`. Run: `shopctl ingest` for the daemon on port 8080, or `shopctl ingest --from FILE` to cut a file of
 //! events into event files.
 
-mod api;
-mod arrivals;
-mod tick;
-
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -23,6 +19,7 @@ use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::csv::{self, Opened};
 use crate::pipeline::ingest::import::{Imported, Importer};
 use crate::pipeline::ingest::once::{Once, OnceError};
+use crate::pipeline::ingest::{api, tick};
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;

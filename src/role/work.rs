@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
-use super::rebuild;
 use crate::base::boot::{Context, Exit, Failure};
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
@@ -19,6 +18,7 @@ use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::ops::rebuild;
 use crate::pipeline::rules;
 use crate::pipeline::work::remote::{RemoteBank, RemoteDirectory};
 use crate::pipeline::work::{LazyWorker, Terms, WindowLimits, Worker, find_decided};

@@ -11,7 +11,9 @@
 
 use super::mysql::MysqlPending;
 use super::sqlite::SqlitePending;
+use crate::base::boot::millis;
 use crate::base::clock::Clock;
+use crate::base::config::Settings;
 use crate::base::db::StoreUrl;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -31,6 +33,17 @@ pub struct PendingPolicy {
     pub pending_max: u64,
     /// How long what is done is kept for tasks that are done again, in milliseconds.
     pub retention_ms: i64,
+}
+
+impl PendingPolicy {
+    /// The policy of these settings.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            ttl_ms: millis(settings.cache.pending_ttl),
+            pending_max: settings.cache.pending_max,
+            retention_ms: millis(settings.cache.retention),
+        }
+    }
 }
 
 /// What to take.

@@ -10,12 +10,15 @@ use super::super::claim::fault::Fault;
 use super::artifact;
 use super::folder::{Artifact, UNDELIVERED};
 use super::hold;
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
 use crate::base::config::{Cleanup, Settings};
 use crate::base::shutdown::Stop;
 use crate::pipeline::task::wire::FileResponse;
 use crate::pipeline::task::{Digest, FileName, Stage, Status};
 
+/// Between two clearings of delivered artifacts while a role runs.
+const CLEAR_EVERY: Duration = Duration::from_secs(600);
 /// Temporary files this many leases old belong to nobody.
 const ORPHAN_LEASES: u32 = 2;
 
@@ -227,4 +230,28 @@ impl Cleaner {
         };
         self.clock.now().unix_ms().saturating_sub(written) > i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+/// Clears what is delivered every ten minutes; hands the cleaner back when the stop is requested.
+pub fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
+    while !stop.wait(CLEAR_EVERY) {
+        if let Err(e) = cleaner.while_running(stop) {
+            log::warn!("nothing was cleared: {e}");
+        }
+    }
+    cleaner
+}
+
+/// Clears once more when everything else of the role has ended.
+///
+/// # Errors
+/// [`Failure`] when the clearing ended abnormally.
+pub async fn clear_at_stop(cleaner: Cleaner, stop: Stop) -> Result<(), Failure> {
+    match tokio::task::spawn_blocking(move || cleaner.at_stop(&stop)).await? {
+        // Where all roles stop together the API may be gone before the others: no fault, and nothing is lost by it.
+        Err(Fault::Unavailable(e)) => log::info!("nothing was cleared, the next run does it: {e}"),
+        Err(e) => log::warn!("nothing was cleared: {e}"),
+        Ok(_) => {}
+    }
+    Ok(())
 }

@@ -7,6 +7,8 @@
 
 pub mod accept;
 pub mod announce;
+pub mod api;
+pub mod arrivals;
 pub mod csv;
 pub mod flush;
 pub mod generator;
@@ -14,6 +16,7 @@ pub mod import;
 pub mod journal;
 pub mod once;
 pub mod settle;
+pub mod tick;
 pub mod writer;
 
 use std::fs::File;

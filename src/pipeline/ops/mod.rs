@@ -6,4 +6,6 @@ pub mod backup;
 pub mod dead_letters;
 pub mod doctor;
 pub mod probe;
+pub mod rebuild;
 pub mod trace;
+pub mod tracking;

@@ -21,13 +21,13 @@ use shopctl::pipeline::claim::lease::Lease;
 use shopctl::pipeline::event::ShardId;
 use shopctl::pipeline::files::artifact;
 use shopctl::pipeline::files::folder::{Artifact, Folder};
+use shopctl::pipeline::ops::audit::{Audit, audit};
 use shopctl::pipeline::rules::Policy;
 use shopctl::pipeline::send::{Sender, Shards};
 use shopctl::pipeline::split::Splitter;
 use shopctl::pipeline::task::moves;
 use shopctl::pipeline::task::{Call, Claim, Claimed, FileName, Stage, Status, TaskKey};
 use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
-use shopctl::role::audit::{Audit, audit};
 
 use super::services::{StoredBank, StoredDirectory};
 use crate::support::database::{Databases, Served};

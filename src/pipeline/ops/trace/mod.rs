@@ -5,8 +5,12 @@
 //! what files, rejects and redrives say of each line, [`services`] asks for money and waiting returns, [`verdict`] says
 //! what became of a line.
 
+mod databases;
+pub mod file_report;
 pub mod grep;
 pub mod naming;
 pub mod order;
+pub mod order_report;
 pub mod services;
+mod text;
 pub mod verdict;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::super::apid;
 use super::{databases, text};
 use crate::base::boot::{Context, Exit, Failure, say, say_json};
 use crate::base::config::Principal;
@@ -23,78 +22,78 @@ use crate::pipeline::task::{FileName, FileView, Stage};
 
 /// The way of an order.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    pub(super) order_id: i64,
-    pub(super) lines: Vec<Line>,
-    pub(super) books: Vec<Book>,
-    pub(super) money: Asked<Money>,
-    pub(super) kept_returns: Asked<Vec<Kept>>,
-    pub(super) files_read: u64,
-    pub(super) bytes_read: u64,
-    pub(super) databases_asked: usize,
+pub(crate) struct Report {
+    pub(crate) order_id: i64,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) books: Vec<Book>,
+    pub(crate) money: Asked<Money>,
+    pub(crate) kept_returns: Asked<Vec<Kept>>,
+    pub(crate) files_read: u64,
+    pub(crate) bytes_read: u64,
+    pub(crate) databases_asked: usize,
     /// Lines of the order beyond the most that are shown.
-    pub(super) lines_left_out: u64,
+    pub(crate) lines_left_out: u64,
     /// Lines that are too long to be looked into.
-    pub(super) lines_too_long: u64,
+    pub(crate) lines_too_long: u64,
     /// The files of the lines, as the tracking database has them.
-    pub(super) tracked: BTreeMap<FileName, FileResponse>,
+    pub(crate) tracked: BTreeMap<FileName, FileResponse>,
 }
 
 /// One line of the order.
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
+pub(crate) struct Line {
     #[serde(flatten)]
-    pub(super) at: LineAt,
-    pub(super) says: Option<Said>,
-    pub(super) shard: Option<ShardId>,
+    pub(crate) at: LineAt,
+    pub(crate) says: Option<Said>,
+    pub(crate) shard: Option<ShardId>,
     #[serde(flatten)]
-    pub(super) outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// The file of the task that decided it, where that is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) decided_with: Option<FileName>,
+    pub(crate) decided_with: Option<FileName>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) row: Option<Row>,
+    pub(crate) row: Option<Row>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) redriven_from: Option<LineAt>,
+    pub(crate) redriven_from: Option<LineAt>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) redriven_to: Vec<LineAt>,
+    pub(crate) redriven_to: Vec<LineAt>,
 }
 
 /// What became of a line.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Rejected { decision: &'static str, rejection: Rejection },
     Other(Verdict),
 }
 
 /// A row of a shard's database.
 #[derive(Debug, Serialize)]
-pub(super) struct Row {
-    pub(super) shard: ShardId,
-    pub(super) id: u64,
-    pub(super) created_at: String,
+pub(crate) struct Row {
+    pub(crate) shard: ShardId,
+    pub(crate) id: u64,
+    pub(crate) created_at: String,
 }
 
 /// What the books of one shard have.
 #[derive(Debug, Serialize)]
-pub(super) struct Book {
-    pub(super) shard: ShardId,
+pub(crate) struct Book {
+    pub(crate) shard: ShardId,
     /// `purchase_history` or `order_return`.
-    pub(super) table: &'static str,
+    pub(crate) table: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) user_id: Option<i64>,
+    pub(crate) user_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) shop_id: Option<i64>,
+    pub(crate) shop_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) good_id: Option<i64>,
-    pub(super) qty: i64,
+    pub(crate) good_id: Option<i64>,
+    pub(crate) qty: i64,
     /// The price apiece, or what was paid back.
-    pub(super) amount: String,
-    pub(super) at: String,
+    pub(crate) amount: String,
+    pub(crate) at: String,
 }
 
-pub(super) async fn run(ctx: &Context, order: i64, as_json: bool) -> Result<Exit, Failure> {
+pub(crate) async fn run(ctx: &Context, order: i64, as_json: bool) -> Result<Exit, Failure> {
     let report = follow(ctx, order).await?;
     if report.lines.is_empty() && report.books.is_empty() {
         return Err(Failure::new(format!(
@@ -181,7 +180,9 @@ async fn look_up(ctx: &Context, gathered: &Gathered, views: &mut Views) -> Resul
     let own = gathered.lines.keys().map(|at| &at.file);
     let with = gathered.lines.values().filter_map(decided_with);
     let missing: BTreeSet<&FileName> = own.chain(with).filter(|file| !views.contains_key(*file)).collect();
-    let Some(tracking) = (if missing.is_empty() { None } else { apid::find_tracking(ctx).await? }) else {
+    let Some(tracking) =
+        (if missing.is_empty() { None } else { crate::pipeline::ops::tracking::find_tracking(ctx).await? })
+    else {
         return Ok(());
     };
     for file in missing {

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::super::cache;
 use super::money::is_used;
 use super::reports::Reports;
 use super::state::PAGE;
 use crate::base::boot::{Context, Failure};
 use crate::base::db::SchemaKind;
 use crate::pipeline::apid::store::Tracking;
+use crate::pipeline::cache::store::PendingPolicy;
 use crate::pipeline::cache::store::PendingStore;
 use crate::pipeline::ops::audit::Found;
 use crate::pipeline::task::{FileName, Ledger, TaskKey};
@@ -38,18 +38,19 @@ pub struct Pending {
 }
 
 /// The early returns, and what is wrong with them.
-pub(super) struct Checked {
-    pub(super) pending: Pending,
-    pub(super) found: Found,
+pub(crate) struct Checked {
+    pub(crate) pending: Pending,
+    pub(crate) found: Found,
 }
 
 /// Compares the returns that are kept with the reports.
-pub(super) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Tracking) -> Result<Checked, Failure> {
+pub(crate) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Tracking) -> Result<Checked, Failure> {
     let (url, reported) = (&ctx.settings.database.cache, pending_of(&reports.ledger));
     let (mut found, mut kept, mut decided) = (Found::default(), 0, 0);
     if is_used(url, SchemaKind::Cache).await? {
         let store =
-            crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
+            crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings))
+                .await?;
         let counted = count(store.as_ref(), &reports.released).await;
         store.close().await;
         (found.compared, decided) = counted?;
@@ -72,7 +73,7 @@ pub(super) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Track
 
 impl Pending {
     /// What is left to do about early returns, if anything is.
-    pub(super) fn unfinished(&self) -> Option<String> {
+    pub(crate) fn unfinished(&self) -> Option<String> {
         let decided = self.decided;
         (decided > 0).then(|| {
             format!(

@@ -1,56 +1,20 @@
-//! `shopctl audit`: proves that nothing was lost and nothing came twice, or names what does not add up.
-//!
-//! Reads the databases, the workers' states and the rejects files; needs no running role. What the stages reported is
-//! compared in `reports`, every other check has a file of its own.
-//! Run: `shopctl audit`, `shopctl audit --settled`, `shopctl audit --json`.
-
-mod directory;
-mod money;
-mod pairs;
-mod pending;
-mod reports;
-mod state;
-mod table;
+//! All checks of the audit, one after another.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use self::money::Accounts;
-pub use self::pending::Pending;
-use self::reports::Reports;
-use self::state::{Books, Compared};
-pub use self::table::table;
-use super::apid;
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use super::reports::Reports;
+use super::state::{Books, Compared};
+use super::{Accounts, Check, Pending, directory_check, money, pending};
+use crate::base::boot::{Context, Failure};
 use crate::base::db::SchemaKind;
-use crate::base::output::OutputArgs;
 use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::journal;
-pub use crate::pipeline::ops::audit::Check;
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::Ledger;
-
-/// Adds up the books of the whole pipeline and compares them with the databases and the rejects.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(after_help = "Examples:
-  shopctl audit            the table and the differences, if there are any
-  shopctl audit --settled  work that is not finished counts as a difference too
-  shopctl audit --json     the same for programs
-
-Lines in = rows + duplicates + rejected + pending + lines still in flight.
-Every row is as it was delivered; every balance is its opening and its transactions; the books of
-a shard and the order directory say what its worker knows; early returns are kept as the tasks say.
-Exit codes: 0 everything adds up, 1 something does not, 64 bad usage or settings, 75 a database does not answer.")]
-pub struct Args {
-    /// Count unfinished work as a difference
-    #[arg(long)]
-    pub settled: bool,
-    #[command(flatten)]
-    output: OutputArgs,
-}
 
 /// What the audit found.
 #[derive(Debug, Serialize)]
@@ -86,27 +50,13 @@ impl Audit {
     }
 }
 
-/// Audits and prints.
-///
-/// # Errors
-/// [`Failure`] when a database cannot be opened.
-pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
-    let audit = audit(&ctx, args.settled).await?;
-    if args.output.is_json() {
-        say_json(&audit)?;
-    } else {
-        say(&table(&audit))?;
-    }
-    Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
-}
-
 /// Adds everything up. With `settled`, unfinished work is a difference.
 ///
 /// # Errors
 /// [`Failure`] when a database cannot be opened or read.
 pub async fn audit(ctx: &Context, settled: bool) -> Result<Audit, Failure> {
     // An audit that creates an empty database and finds nothing wrong with it would prove nothing.
-    let tracking = apid::get_tracking(ctx).await?;
+    let tracking = crate::pipeline::ops::tracking::get_tracking(ctx).await?;
     let audit = audit_tracked(ctx, tracking.as_ref(), settled).await;
     tracking.close().await;
     audit
@@ -136,7 +86,7 @@ async fn audit_tracked(ctx: &Context, tracking: &dyn Tracking, settled: bool) ->
     reports.note(None, &accounts.found);
     let pending = pending::check(ctx, &reports, tracking).await?;
     reports.note(None, &pending.found);
-    let directory = directory::check(ctx, &reports).await?;
+    let directory = directory_check::check(ctx, &reports).await?;
     reports.note(None, &directory);
     let unannounced_files = reports.check_event_files(&folder)?;
     let spooled_bytes = journal::waiting_bytes(&folder)?;

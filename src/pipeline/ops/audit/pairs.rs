@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 /// Something that stands in a list by its key.
-pub(super) trait Keyed {
+pub(crate) trait Keyed {
     /// What the list is ordered by.
     type Key: Ord + Copy;
 
@@ -12,7 +12,7 @@ pub(super) trait Keyed {
 }
 
 /// What stands under one key: on the left, on the right, or on both sides.
-pub(super) type Pair<T> = (Option<T>, Option<T>);
+pub(crate) type Pair<T> = (Option<T>, Option<T>);
 
 /// One of the lists, as far as it was read.
 struct Side<T: Keyed> {
@@ -22,7 +22,7 @@ struct Side<T: Keyed> {
 }
 
 /// Both lists.
-pub(super) struct Pairs<T: Keyed> {
+pub(crate) struct Pairs<T: Keyed> {
     left: Side<T>,
     right: Side<T>,
 }
@@ -45,32 +45,32 @@ impl<T: Keyed> Side<T> {
 
 impl<T: Keyed> Pairs<T> {
     /// Nothing is read yet.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { left: Side::new(), right: Side::new() }
     }
 
     /// Behind which key the left list has to be read on before [`Pairs::next`] is asked; an empty page ends it.
-    pub(super) fn wants_left(&self) -> Option<Option<T::Key>> {
+    pub(crate) fn wants_left(&self) -> Option<Option<T::Key>> {
         self.left.wants()
     }
 
     /// The same for the right list.
-    pub(super) fn wants_right(&self) -> Option<Option<T::Key>> {
+    pub(crate) fn wants_right(&self) -> Option<Option<T::Key>> {
         self.right.wants()
     }
 
     /// Takes a page of the left list.
-    pub(super) fn give_left(&mut self, page: Vec<T>) {
+    pub(crate) fn give_left(&mut self, page: Vec<T>) {
         self.left.give(page);
     }
 
     /// Takes a page of the right list.
-    pub(super) fn give_right(&mut self, page: Vec<T>) {
+    pub(crate) fn give_right(&mut self, page: Vec<T>) {
         self.right.give(page);
     }
 
     /// What stands under the next key; nothing at the end.
-    pub(super) fn next(&mut self) -> Option<Pair<T>> {
+    pub(crate) fn next(&mut self) -> Option<Pair<T>> {
         let (left, right) = (self.left.page.front().map(Keyed::key), self.right.page.front().map(Keyed::key));
         let next = match (left, right) {
             (None, None) => return None,

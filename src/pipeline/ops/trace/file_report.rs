@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::super::apid;
 use super::{databases, text};
 use crate::base::boot::{Context, Exit, Failure, say, say_json};
 use crate::pipeline::event::ShardId;
@@ -17,37 +16,37 @@ use crate::pipeline::task::wire::FileResponse;
 
 /// The way of an event file.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    pub(super) file: FileName,
+pub(crate) struct Report {
+    pub(crate) file: FileName,
     /// What the tracking database has of it; nothing if it is not registered.
-    pub(super) registered: Option<FileResponse>,
-    pub(super) on_disk: Vec<OnDisk>,
-    pub(super) delivered: Vec<Delivered>,
+    pub(crate) registered: Option<FileResponse>,
+    pub(crate) on_disk: Vec<OnDisk>,
+    pub(crate) delivered: Vec<Delivered>,
     /// When its lines were redriven, if it is the file of a redrive.
-    pub(super) is_redrive_of: Option<String>,
+    pub(crate) is_redrive_of: Option<String>,
     /// Rejected lines of it that were redriven.
-    pub(super) redriven_lines: u64,
+    pub(crate) redriven_lines: u64,
 }
 
 /// A file of it that is there.
 #[derive(Debug, Serialize)]
-pub(super) struct OnDisk {
-    pub(super) path: String,
-    pub(super) bytes: u64,
+pub(crate) struct OnDisk {
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
 }
 
 /// What a shard's database has of it.
 #[derive(Debug, Serialize)]
-pub(super) struct Delivered {
-    pub(super) shard: ShardId,
-    pub(super) rows: u64,
+pub(crate) struct Delivered {
+    pub(crate) shard: ShardId,
+    pub(crate) rows: u64,
     /// Rows that name it as their source: with early returns these may be more or less.
-    pub(super) present: u64,
-    pub(super) at: String,
+    pub(crate) present: u64,
+    pub(crate) at: String,
 }
 
-pub(super) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<Exit, Failure> {
-    let registered = match apid::find_tracking(ctx).await? {
+pub(crate) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<Exit, Failure> {
+    let registered = match crate::pipeline::ops::tracking::find_tracking(ctx).await? {
         Some(tracking) => {
             let found = tracking.find_file(&file).await;
             tracking.close().await;

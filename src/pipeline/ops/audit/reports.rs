@@ -16,35 +16,35 @@ use crate::pipeline::task::{Digest, FileName, FileView, Ledger, Stage, Status, T
 
 /// What the reports say should be found elsewhere.
 #[derive(Default)]
-pub(super) struct Reports {
-    pub(super) ledger: Ledger,
-    pub(super) shards: BTreeSet<ShardId>,
+pub(crate) struct Reports {
+    pub(crate) ledger: Ledger,
+    pub(crate) shards: BTreeSet<ShardId>,
     /// Rows that the sender reported, by task.
     delivered: BTreeMap<TaskKey, u64>,
     /// Tasks whose sender is at work: its rows may be there before its report.
     delivering: BTreeSet<TaskKey>,
     /// Shards whose worker took files out of their order, because one had failed.
-    pub(super) out_of_order: BTreeSet<ShardId>,
+    pub(crate) out_of_order: BTreeSet<ShardId>,
     /// When the worker was done with its last file, by shard.
     worked: BTreeMap<ShardId, Timestamp>,
     /// Early returns that were taken up, by the task that did.
-    pub(super) released: BTreeMap<TaskKey, u64>,
+    pub(crate) released: BTreeMap<TaskKey, u64>,
     /// Early returns by the file that brought them; nothing while one of its shards has not been reported.
     held: BTreeMap<FileName, Option<u64>>,
     /// Complete event files, with the digest that was announced.
     announced: BTreeMap<FileName, Option<Digest>>,
-    pub(super) rejects: u64,
+    pub(crate) rejects: u64,
 }
 
 impl Reports {
     /// Whether workers did something since these were read.
-    pub(super) async fn have_moved_on(&self, tracking: &dyn Tracking) -> crate::base::db::Result<bool> {
+    pub(crate) async fn have_moved_on(&self, tracking: &dyn Tracking) -> crate::base::db::Result<bool> {
         let mut now = Ledger::default();
         crate::pipeline::apid::store::for_each_file(tracking, |file| now.add(file)).await?;
         Ok(now.shard_worker != self.ledger.shard_worker)
     }
 
-    pub(super) fn add(&mut self, file: &FileView, folder: &Folder) -> io::Result<()> {
+    pub(crate) fn add(&mut self, file: &FileView, folder: &Folder) -> io::Result<()> {
         self.ledger.add(file);
         if file.all_done(Stage::EventIngest) {
             let output = file.announced();
@@ -84,7 +84,7 @@ impl Reports {
     }
 
     /// Adds what a check found to the differences.
-    pub(super) fn note(&mut self, shard: Option<ShardId>, found: &Found) {
+    pub(crate) fn note(&mut self, shard: Option<ShardId>, found: &Found) {
         for what in &found.named {
             self.ledger.differ(None, shard, what.clone());
         }
@@ -102,7 +102,7 @@ impl Reports {
     }
 
     /// Compares the rows of a shard with its markers and the reports.
-    pub(super) async fn compare_rows(
+    pub(crate) async fn compare_rows(
         &mut self,
         shard: ShardId,
         census: &Census,
@@ -126,14 +126,14 @@ impl Reports {
     }
 
     /// Whether the worker was done with a task when these were read; or its file is known and has no such task.
-    pub(super) fn is_worked(&self, key: &TaskKey) -> bool {
+    pub(crate) fn is_worked(&self, key: &TaskKey) -> bool {
         let is_task = || self.delivered.contains_key(key) || self.delivering.contains(key);
         self.released.contains_key(key) || (self.held.contains_key(&key.file) && !is_task())
     }
 
     /// Counts the event files that the API was not told of, those that were put aside at a stop included. One that is
     /// not what was announced under its name is a difference: it is damaged, or its lines are in no task.
-    pub(super) fn check_event_files(&mut self, folder: &Folder) -> io::Result<u64> {
+    pub(crate) fn check_event_files(&mut self, folder: &Folder) -> io::Result<u64> {
         let mut unannounced = 0;
         for found in folder::artifacts(folder.events()) {
             let (Artifact::Events(file), path) = found? else {

@@ -8,7 +8,7 @@ use crate::pipeline::event::ShardId;
 use crate::pipeline::shard_db::trace::{Answer, Question};
 
 /// Asks every shard's database that is there.
-pub(super) async fn ask(
+pub(crate) async fn ask(
     ctx: &Context,
     named: &BTreeSet<ShardId>,
     question: &Question,

@@ -15,26 +15,26 @@ use crate::pipeline::shard_db::{BookedOrder, Bought, Census, ShardStore, StockIt
 use crate::pipeline::task::FileName;
 
 /// Entries per page.
-pub(super) const PAGE: u32 = 1000;
+pub(crate) const PAGE: u32 = 1000;
 
 /// What came of comparing them.
-pub(super) struct Compared {
+pub(crate) struct Compared {
     /// Stock, prices and shops.
-    pub(super) stock: Found,
+    pub(crate) stock: Found,
     /// Orders and their returns.
-    pub(super) orders: Found,
+    pub(crate) orders: Found,
     /// What users paid for the orders in the books, in minor units; nothing where those could not be compared.
-    pub(super) paid: Option<i128>,
+    pub(crate) paid: Option<i128>,
 }
 
 /// The books of a shard.
-pub(super) struct Books<'a> {
-    pub(super) store: &'a dyn ShardStore,
-    pub(super) shard: ShardId,
+pub(crate) struct Books<'a> {
+    pub(crate) store: &'a dyn ShardStore,
+    pub(crate) shard: ShardId,
     /// The delivered files.
-    pub(super) census: &'a Census,
+    pub(crate) census: &'a Census,
     /// Whether the worker took the files in their order: then its last price is that of the last file.
-    pub(super) in_order: bool,
+    pub(crate) in_order: bool,
 }
 
 impl Keyed for StockItem {
@@ -55,7 +55,7 @@ impl Keyed for BookedOrder {
 
 impl Books<'_> {
     /// Compares stock and orders with the state in this file.
-    pub(super) async fn compare(&self, state: &Path) -> crate::base::db::Result<Compared> {
+    pub(crate) async fn compare(&self, state: &Path) -> crate::base::db::Result<Compared> {
         if !state.exists() {
             return self.without_state().await;
         }
@@ -161,7 +161,7 @@ impl Compared {
 }
 
 /// What a user paid for an order, in minor units. Cash does not go through the accounts.
-pub(super) fn paid_for(order: BookedOrder) -> i128 {
+pub(crate) fn paid_for(order: BookedOrder) -> i128 {
     let bought = order.bought.filter(|bought| bought.user_id.is_some());
     bought.map_or(0, |bought| i128::from(bought.price.minor()) * i128::from(bought.qty))
 }

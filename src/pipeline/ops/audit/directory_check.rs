@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::super::cache;
 use super::money::is_used;
 use super::reports::Reports;
 use crate::base::boot::{Context, Failure};
 use crate::base::db::SchemaKind;
+use crate::pipeline::cache::store::PendingPolicy;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ops::audit::Found;
@@ -14,7 +14,7 @@ use crate::pipeline::ops::audit::directory::{self, State};
 use crate::pipeline::task::TaskKey;
 
 /// Compares all orders of the shards whose worker has its state here. A state that is gone is named with the books.
-pub(super) async fn check(ctx: &Context, reports: &Reports) -> Result<Found, Failure> {
+pub(crate) async fn check(ctx: &Context, reports: &Reports) -> Result<Found, Failure> {
     let states = states(&Folder::new(&ctx.settings.shared.dir)).await?;
     let url = &ctx.settings.database.cache;
     if !is_used(url, SchemaKind::Cache).await? {
@@ -31,7 +31,7 @@ pub(super) async fn check(ctx: &Context, reports: &Reports) -> Result<Found, Fai
         return Ok(found);
     }
     let store =
-        crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
+        crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
     let seen: BTreeSet<ShardId> = states.iter().map(|state| state.shard).collect();
     let is_away = |shard: &ShardId| reports.shards.contains(shard) && !seen.contains(shard);
     let is_done = |task: &TaskKey| !is_away(&task.shard) && reports.is_worked(task);

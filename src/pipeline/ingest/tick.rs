@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::daemon::{clear_at_stop, clear_until_stop};
+use super::super::files::cleanup::{clear_at_stop, clear_until_stop};
 use super::arrivals::Arrivals;
 use crate::base::boot::{Context, Failure};
 use crate::base::clock::Clock;
@@ -62,7 +62,7 @@ impl Flushes {
 }
 
 /// The running ingest.
-pub(super) struct Ingest {
+pub(crate) struct Ingest {
     writer: Writer,
     announce: mpsc::Sender<FileName>,
     announcer_ended: JoinHandle<()>,
@@ -80,7 +80,7 @@ pub(super) struct Ingest {
 
 impl Ingest {
     /// Takes over what an earlier run left and starts the writer and the announcer.
-    pub(super) fn start(ctx: &Context, folder: Folder, is_flushing: bool) -> Result<Self, Failure> {
+    pub(crate) fn start(ctx: &Context, folder: Folder, is_flushing: bool) -> Result<Self, Failure> {
         let writer = Writer::start(folder)?;
         let (announce, files) = mpsc::channel(ANNOUNCE_QUEUE);
         let announcer = Announcer::new(&ctx.settings).observed(ctx.call_observer());
@@ -104,22 +104,22 @@ impl Ingest {
     }
 
     /// The writer, for posts.
-    pub(super) fn writer(&self) -> Writer {
+    pub(crate) fn writer(&self) -> Writer {
         self.writer.clone()
     }
 
     /// Who counts the events that come in.
-    pub(super) fn arrivals(&self) -> Arrivals {
+    pub(crate) fn arrivals(&self) -> Arrivals {
         self.arrivals.clone()
     }
 
     /// The moment of the last tick, for the statistics.
-    pub(super) fn last_tick(&self) -> Arc<Mutex<Option<Timestamp>>> {
+    pub(crate) fn last_tick(&self) -> Arc<Mutex<Option<Timestamp>>> {
         Arc::clone(&self.last_tick)
     }
 
     /// Ticks until the stop is requested, then publishes what was posted and announces it once more.
-    pub(super) async fn run(self, cleaner: Cleaner) -> Result<(), Failure> {
+    pub(crate) async fn run(self, cleaner: Cleaner) -> Result<(), Failure> {
         let events = &self.settings.events;
         let rates = Rates {
             duplicates: events.duplicate_rate,

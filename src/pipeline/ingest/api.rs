@@ -38,7 +38,7 @@ const UNSIZED_BODIES_MAX: usize = 4;
 const EVENTS: &str = "/api/v1/events";
 
 /// Who may post events.
-pub(super) const POLICY: Policy = Policy {
+pub(crate) const POLICY: Policy = Policy {
     serves: &[Principal::Producer, Principal::Operator],
     permit: |call| if call.route() == EVENTS { Permit::to(Principal::Producer) } else { Permit::OPERATOR },
 };
@@ -86,7 +86,7 @@ struct Stats {
 }
 
 /// The routes of a running ingest.
-pub(super) fn routes(ctx: &Context, ingest: &Ingest) -> Router {
+pub(crate) fn routes(ctx: &Context, ingest: &Ingest) -> Router {
     let events = &ctx.settings.events;
     let room_kib = BODIES_BYTES_MAX.max(events.max_body_size).div_ceil(1024);
     let shared = Shared {

@@ -32,16 +32,16 @@ pub struct Accounts {
 }
 
 /// The accounts, and what is wrong with them.
-pub(super) struct Checked {
-    pub(super) accounts: Accounts,
-    pub(super) found: Found,
+pub(crate) struct Checked {
+    pub(crate) accounts: Accounts,
+    pub(crate) found: Found,
     /// How what was paid for purchases differs from the orders, if so and if no task went on meanwhile.
-    pub(super) unpaired: Option<String>,
+    pub(crate) unpaired: Option<String>,
 }
 
 impl Checked {
     /// Notes a difference.
-    pub(super) fn differ(&mut self, what: String) {
+    pub(crate) fn differ(&mut self, what: String) {
         self.found.differ(what);
         self.accounts.differences = self.found.differences;
     }
@@ -49,7 +49,7 @@ impl Checked {
 
 /// Adds up the accounts. `moved` is a shard with an order that somebody paid for, `paid` what users paid for the orders
 /// in the books, where that is known and nothing more can be paid without an order.
-pub(super) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i128>) -> Result<Checked, Failure> {
+pub(crate) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i128>) -> Result<Checked, Failure> {
     let url = &ctx.settings.database.balance;
     if !is_used(url, SchemaKind::Balance).await? {
         let mut found = Found::nothing("not used");
@@ -90,12 +90,12 @@ async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> crate::base::db:
 }
 
 /// Whether there is such a database with its tables.
-pub(super) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> crate::base::db::Result<bool> {
+pub(crate) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> crate::base::db::Result<bool> {
     Ok(crate::base::db::schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
 }
 
 /// Whether the books have an order that somebody paid for.
-pub(super) async fn was_moved(books: &dyn ShardStore) -> crate::base::db::Result<bool> {
+pub(crate) async fn was_moved(books: &dyn ShardStore) -> crate::base::db::Result<bool> {
     let mut after = None;
     loop {
         let page = books.list_orders(after, PAGE).await?;

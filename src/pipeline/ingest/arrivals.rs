@@ -19,7 +19,7 @@ const GENERATOR: SourceLabels = SourceLabels { source: "generator" };
 
 /// Counts events.
 #[derive(Clone)]
-pub(super) struct Arrivals {
+pub(crate) struct Arrivals {
     received: Family<SourceLabels, Counter>,
     accepted: Family<SourceLabels, Counter>,
     metrics: Metrics,
@@ -27,7 +27,7 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// Registers the counters.
-    pub(super) fn register(metrics: &Metrics) -> Self {
+    pub(crate) fn register(metrics: &Metrics) -> Self {
         let arrivals = Self { received: Family::default(), accepted: Family::default(), metrics: metrics.clone() };
         metrics.with_registry(|registry| {
             registry.register("events_received", "Events that came in", arrivals.received.clone());
@@ -37,7 +37,7 @@ impl Arrivals {
     }
 
     /// Counts a body whose accepted lines are durable.
-    pub(super) fn posted(&self, checked: &Checked, bytes: u64) {
+    pub(crate) fn posted(&self, checked: &Checked, bytes: u64) {
         self.received.get_or_create(&POST).inc_by(checked.accepted + checked.rejected_count);
         self.accepted.get_or_create(&POST).inc_by(checked.accepted);
         self.metrics.add_bytes(Stage::EventIngest.name(), bytes);
@@ -47,13 +47,13 @@ impl Arrivals {
     }
 
     /// Counts a single posted event that was refused.
-    pub(super) fn refused(&self, reason: &'static str) {
+    pub(crate) fn refused(&self, reason: &'static str) {
         self.received.get_or_create(&POST).inc();
         self.metrics.add_rejected(Stage::EventIngest.name(), reason, 1);
     }
 
     /// Counts generated lines.
-    pub(super) fn generated(&self, lines: &[u8]) {
+    pub(crate) fn generated(&self, lines: &[u8]) {
         let events = memchr::memchr_iter(b'\n', lines).count() as u64;
         self.received.get_or_create(&GENERATOR).inc_by(events);
         self.accepted.get_or_create(&GENERATOR).inc_by(events);

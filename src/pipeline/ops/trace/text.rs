@@ -1,7 +1,7 @@
 //! Traces for people.
 
-use super::file;
-use super::order::{Line, Outcome, Report};
+use super::file_report as file;
+use super::order_report::{Line, Outcome, Report};
 use crate::base::log_format::clean;
 use crate::base::text::count;
 use crate::pipeline::ops::trace::naming::Said;
@@ -11,7 +11,7 @@ use crate::pipeline::task::wire::{FileResponse, ShardItem};
 use crate::pipeline::task::{Stage, Status};
 
 /// The way of an order.
-pub(super) fn order(report: &Report) -> String {
+pub(crate) fn order(report: &Report) -> String {
     let mut text = format!(
         "order {}: {}; {} and {} searched, {} read\n",
         report.order_id,
@@ -158,7 +158,7 @@ fn stage_of(task: &ShardItem, stage: Stage) -> String {
 }
 
 /// The way of an event file.
-pub(super) fn file(report: &file::Report) -> String {
+pub(crate) fn file(report: &file::Report) -> String {
     let mut text = format!("file {}\n", report.file);
     if let Some(at) = &report.is_redrive_of {
         say(&mut text, "redrive", &format!("its lines are rejected ones of other files, redriven {at}"));

@@ -11,7 +11,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::sources::{Decided, Sources};
-use super::apid;
 use crate::base::boot::{Context, Exit, Failure, say};
 use crate::pipeline::event::{Kind, ShardId};
 use crate::pipeline::files::artifact;
@@ -31,7 +30,7 @@ const BESIDE: [&str; 2] = ["-wal", "-shm"];
 ///
 /// # Errors
 /// [`Failure`] when there is a state, or something is missing that it cannot be made without.
-pub(super) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Exit, Failure> {
+pub(crate) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let state = Worker::own_state(&folder, shard)?;
     let Some(_held) = Worker::hold_state(&state, true)? else {
@@ -43,7 +42,7 @@ pub(super) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Ex
             state.display()
         )));
     }
-    let tracking = apid::get_tracking(ctx).await?;
+    let tracking = crate::pipeline::ops::tracking::get_tracking(ctx).await?;
     let sources = Sources::read(tracking.as_ref(), shard, ctx.clock.now()).await;
     tracking.close().await;
     let mut sources = sources?;
