@@ -17,7 +17,7 @@ pub(super) struct Bounded<R> {
 /// How far the end of the input is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    LinesInFlight,
+    Ahead,
     /// The line feed was added.
     Fed,
     /// The parser was told.
@@ -26,7 +26,7 @@ enum End {
 
 impl<R> Bounded<R> {
     pub(super) fn new(inner: R) -> Self {
-        Self { inner, left: 0, is_exceeded: false, end: End::LinesInFlight, chunk: Vec::new(), before: 0 }
+        Self { inner, left: 0, is_exceeded: false, end: End::Ahead, chunk: Vec::new(), before: 0 }
     }
 
     /// Allows so many bytes from now on.
