@@ -182,7 +182,7 @@ pub struct Context {
     pub metrics: Metrics,
     /// Its readiness.
     pub readiness: Readiness,
-    /// Its listener, if somebody bound it already.
+    /// Its listener, if the caller has bound it already.
     pub bound: Option<Bound>,
 }
 

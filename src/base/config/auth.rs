@@ -23,7 +23,7 @@ const FILE_BYTES_MAX: u64 = 4096;
 /// Who makes a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Principal {
-    /// Whoever posts events.
+    /// A client that posts events.
     Producer,
     /// The event-ingest.
     EventIngest,

@@ -60,7 +60,7 @@ struct Parameters {
 pub enum Tls {
     /// Not at all.
     Disabled,
-    /// Encrypted; whoever answers is believed.
+    /// Encrypted; the server's certificate is not verified.
     Required,
     /// The server's certificate must be signed by a known authority, or by the one in this file.
     VerifyCa(Option<PathBuf>),

@@ -225,7 +225,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     let route = request.extensions().get::<MatchedPath>().cloned();
     let parameters = match request.extract_parts::<RawPathParams>().await {
         Ok(parameters) => parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        // What cannot be decoded is nobody's parameter.
+        // Parameters that cannot be decoded count as none.
         Err(_) => HashMap::new(),
     };
     let call = route.as_ref().map(|route| Call { route: route.as_str(), parameters });

@@ -43,7 +43,7 @@ const READ_ONLY: [u16; 6] = [1036, 1290, 1792, 1836, 1874, 1881];
 pub(crate) fn of_statement(error: Driver) -> Error {
     match error {
         Driver::Server(error) => of_server(&error),
-        // A connection that was there has gone: nobody knows how far the transaction came, so all of it is run again.
+        // An open connection was lost: it is unknown how far the transaction came, so all of it is run again.
         Driver::Io(_) | Driver::Driver(mysql_async::DriverError::ConnectionClosed) => {
             Error::Busy(format!("the connection was lost: {error}"))
         }
