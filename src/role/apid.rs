@@ -53,7 +53,7 @@ pub(super) async fn find_tracking(ctx: &Context) -> Result<Option<Arc<dyn Tracki
     Ok(Some(open(ctx).await?))
 }
 
-/// The tracking database, for whoever can do nothing without it.
+/// The tracking database, for roles that can do nothing without it.
 pub(super) async fn get_tracking(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
     find_tracking(ctx).await?.ok_or_else(|| {
         let url = &ctx.settings.database.tracking;

@@ -73,7 +73,7 @@ pub struct Args {
     /// Do what is to be done now, and exit; says 'nothing to do' when no stage has anything left either
     #[arg(long, conflicts_with = "from")]
     pub once: bool,
-    /// Whether somebody else makes the flush files.
+    /// Whether the caller makes the flush files.
     #[arg(skip)]
     pub is_flushed: bool,
 }

@@ -47,7 +47,7 @@ impl Checked {
     }
 }
 
-/// Adds up the accounts. `moved` is a shard with an order that somebody paid for, `paid` what users paid for the orders
+/// Adds up the accounts. `moved` is a shard with an order that a user paid for, `paid` what users paid for the orders
 /// in the books, where that is known and nothing more can be paid without an order.
 pub(super) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i128>) -> Result<Checked, Failure> {
     let url = &ctx.settings.database.balance;
@@ -94,7 +94,7 @@ pub(super) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> crate::base::db
     Ok(crate::base::db::schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
 }
 
-/// Whether the books have an order that somebody paid for.
+/// Whether the books have an order that a user paid for.
 pub(super) async fn was_moved(books: &dyn ShardStore) -> crate::base::db::Result<bool> {
     let mut after = None;
     loop {
