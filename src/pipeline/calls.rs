@@ -32,7 +32,7 @@ pub enum Service {
 /// Why a call did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody answered, or somebody who cannot help now: try again later.
+    /// The service did not answer, or cannot serve the call now: try again later.
     #[error("{service} at {url} does not answer ({why}); is 'shopctl {}' running there?", .service.command())]
     Unavailable {
         /// Who was called.

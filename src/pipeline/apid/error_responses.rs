@@ -13,10 +13,10 @@ pub(crate) enum ErrorResponses {
     /// The body is no JSON.
     #[response(status = 400, content_type = "application/problem+json")]
     NoJson(ProblemBody<'static>),
-    /// There is no token, or one that is nobody's.
+    /// There is no token, or one of no principal.
     #[response(status = 401, content_type = "application/problem+json")]
     NoToken(ProblemBody<'static>),
-    /// The token is that of somebody who may not do this.
+    /// The token is that of a principal that may not do this.
     #[response(status = 403, content_type = "application/problem+json")]
     OtherToken(ProblemBody<'static>),
     /// The body is too large.

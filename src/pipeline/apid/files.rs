@@ -53,7 +53,7 @@ pub(crate) async fn register(
     Ok(axum::Json(RegisterResponse { filename, shards, created: registered.created }))
 }
 
-/// Ready tasks of a stage, oldest first. A look only: whoever wants to work claims.
+/// Ready tasks of a stage, oldest first. This only looks: a worker that wants tasks has to claim them.
 #[utoipa::path(
     get, path = "/queues/{stage}", tag = "files",
     params(

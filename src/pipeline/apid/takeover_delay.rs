@@ -1,9 +1,12 @@
-//! Whose lease ran out while nobody could have extended it comes back first.
+//! Delays the takeover of leases that expired while the tracking database was unreachable, so that their owners can
+//! renew them.
 //!
-//! When the tracking store or this service was away for longer than a lease, all leases have run out, and those who
-//! worked meanwhile are about to say what came of it. To hand their tasks to somebody else at that very moment would
-//! cost each of them an attempt for nothing (semantics 2: what is around us costs none). A claim that does not wait is
-//! that of a one-shot run, and somebody's wish: it does not come again, and takes what there is.
+//! When the tracking database or this service was away for longer than a lease, all leases have expired. Their owners
+//! worked on meanwhile and are about to report. Handing their tasks to other workers at that moment would cost each
+//! task an attempt for nothing (semantics 2: an outage costs no attempt).
+//!
+//! The delay does not apply to a claim that does not wait. Such a claim comes from a one-shot run, which an operator
+//! started: it is not repeated, so it takes the tasks that there are.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

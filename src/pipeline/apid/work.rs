@@ -63,7 +63,7 @@ pub(super) async fn claim(
         (status = 200, description = "The lease runs from now on again.", body = HeartbeatResponse),
         ErrorResponses,
         (status = 404, description = "There is no such stage or task.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "The lease is stale: somebody else has the task.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The lease is stale: another owner has the task.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn heartbeat(

@@ -16,8 +16,8 @@ use crate::pipeline::task::{Claimed, Counts, Output, Stage, TaskKey};
 
 /// The first and the longest wait after the API did not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-/// How long a report is repeated before the task is left to its lease. Longer than a lease on purpose: while nobody
-/// answers nobody else gets the task either, and a report that comes in time saves an attempt.
+/// How long a report is repeated before the task is left to its lease. Longer than a lease on purpose: while the API
+/// does not answer, no other worker gets the task either, and a report that comes in time saves an attempt.
 const REPORT_PATIENCE: Duration = Duration::from_secs(3600);
 /// The longest wait between two reports.
 const REPORT_BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ pub trait Job {
     /// [`Fault`], for all of the tasks.
     fn work(&mut self, claimed: &[Claimed], lease: &Lease) -> Result<Vec<Finished>, Fault>;
 
-    /// The API has taken the report of a task. If the process ends before, nobody says so again.
+    /// The API has taken the report of a task. If the process ends before, this is never called for the task.
     fn reported(&mut self, _key: &TaskKey) {}
 }
 
@@ -90,7 +90,7 @@ struct Run {
     pauses: Pauses,
 }
 
-/// What the loop tells to whoever counts.
+/// What the loop tells its observer, for the metrics.
 pub trait Watch: Send + Sync {
     /// A task's work is over; `outcome` is `done`, `failed`, `released` or `stale`.
     fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, finished: Option<&Finished>);
@@ -202,8 +202,8 @@ impl Driver<'_> {
         }
     }
 
-    /// The tasks of an answer, if they are what was asked for. They become paths here, and nobody's word is taken for
-    /// those: that a name is a name was checked when the answer was read.
+    /// The tasks of an answer, if they are what was asked for. They become paths here, so the API is not trusted: the
+    /// names were checked when the answer was read.
     fn handed_out(
         &self,
         stage: Stage,

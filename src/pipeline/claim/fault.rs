@@ -21,7 +21,7 @@ pub enum Fault {
     /// Something around us does not work (disk, database, API). The task goes back and no attempt is counted.
     #[error("{0}")]
     Unavailable(String),
-    /// Somebody else has the task by now. Our work is dropped.
+    /// Another owner has the task by now. Our work is dropped.
     #[error("{0}")]
     LeaseLost(String),
     /// This process stops. The task goes back and no attempt is counted.

@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(asked, others);
         pauses.nothing(shard(0));
         pauses.nothing(shard(2));
-        assert_eq!(pauses.ask(now), Ask::Later(ROUND_PAUSE), "nobody has work");
+        assert_eq!(pauses.ask(now), Ask::Later(ROUND_PAUSE), "no shard has work");
         let later = now + Duration::from_secs(1);
         let asked: Vec<Ask> = (0..3).map(|_| pauses.ask(later)).collect();
         assert!(asked.contains(&Ask::Shard(shard(1))), "{asked:?}");

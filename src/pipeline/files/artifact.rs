@@ -19,13 +19,13 @@ const BUFFER_BYTES: usize = 128 * 1024;
 /// What to do when the name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// Refuse with `AlreadyExists`: somebody else's file.
+    /// Refuse with `AlreadyExists`: the file belongs to another writer.
     Refuse,
     /// Put ours in its place: our own earlier attempt at the same bytes, or what became of it.
     Replace,
 }
 
-/// A file being written: nobody sees it until it is published, and it vanishes if it never is.
+/// A file being written: no reader sees it until it is published, and it vanishes if it never is.
 pub struct Draft {
     target: PathBuf,
     temporary: PathBuf,
@@ -146,15 +146,15 @@ fn begin(target: &Path, token: u64) -> io::Result<(PathBuf, File)> {
     // Whatever has this name is a left-over of ours, or something that must not be written through.
     remove(&temporary)?;
     let file = create_new(&temporary)?;
-    // Whoever clears up left-overs passes it by, however long nothing is written into it. On a file system without locks
-    // its age alone protects it.
+    // The lock keeps the cleanup from removing the file, however long nothing is written into it. On a file system
+    // without locks its age alone protects it.
     if let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         log::debug!(path:% = temporary.display(); "a temporary file is not locked: {e}");
     }
     Ok((temporary, file))
 }
 
-/// Whether somebody writes into this temporary file at the moment.
+/// Whether a process writes into this temporary file at the moment.
 ///
 /// # Errors
 /// Whatever opening it fails with.
@@ -164,7 +164,7 @@ pub fn is_being_written(temporary: &Path) -> io::Result<bool> {
 }
 
 /// Takes the lock of a folder, shared or alone, until what is answered is dropped or the process ends; nothing when
-/// somebody else holds it.
+/// another process holds it.
 ///
 /// # Errors
 /// Whatever the system says.
@@ -178,8 +178,8 @@ pub fn lock_folder(folder: &Path, alone: bool) -> io::Result<Option<File>> {
     }
 }
 
-/// Copies a file, whole and durable or not at all, over whatever has the name. What is in it is not looked at: whoever
-/// takes the copy for something verifies it.
+/// Copies a file, whole and durable or not at all, over whatever has the name. The content is not checked: a
+/// reader that relies on the copy has to verify it.
 ///
 /// # Errors
 /// When one cannot be read, or the other not be written or synced.
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_in_use_as_long_as_somebody_has_it() {
+    fn a_draft_is_in_use_as_long_as_its_writer_has_it() {
         let folder = tempfile::tempdir().unwrap();
         let draft = written(&folder.path().join("x"), b"");
         let temporary = folder.path().join(".x.t7.tmp");

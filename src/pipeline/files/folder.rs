@@ -22,7 +22,7 @@ pub enum Artifact {
     /// `shard-splitter/<filename>.shard-splitter.<shard>.txt`.
     Split(FileName, ShardId),
     /// `shard-splitter/<filename>.shard-splitter.<shard>.lines`: for every line of the split file the number that it
-    /// had in the event file, so that whoever meets the line later can say where it stood.
+    /// had in the event file, so that later stages can say where the line stood.
     SplitIndex(FileName, ShardId),
     /// `shard-splitter/rejects/<filename>.shard-splitter.rejects.txt`.
     SplitRejects(FileName),

@@ -29,8 +29,8 @@ use crate::pipeline::task::FileName;
 /// Between two looks whether another process has ended.
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
-/// Waits until nobody else of this kind works in the folder, which is created where it is missing. The lock ends with
-/// the process, however it ends.
+/// Waits until no other process of this kind works in the folder, which is created where it is missing. The lock ends
+/// with the process, however it ends.
 pub(super) fn lock_alone(folder: &Path, kind: &str, stop: &Stop) -> io::Result<File> {
     artifact::create_folder(folder)?;
     let mut said = false;

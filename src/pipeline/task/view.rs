@@ -208,7 +208,7 @@ mod made {
     }
 
     impl ShardView {
-        /// A task that nobody holds.
+        /// A task without an owner.
         pub(crate) fn of(shard: ShardId, statuses: [Status; 4], results: Vec<StageResult>) -> Self {
             Self {
                 shard,

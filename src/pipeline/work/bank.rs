@@ -29,7 +29,7 @@ pub trait Bank: Send {
     /// Takes operations in their order, all or none; one outcome each. A key that was asked before is answered as then.
     ///
     /// # Errors
-    /// [`Refusal`]. After a fault nobody knows whether the operations were done: the same call tells.
+    /// [`Refusal`]. After a fault it is unknown whether the operations were done: the same call tells.
     fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, Refusal>;
 }
 

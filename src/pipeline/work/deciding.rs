@@ -381,7 +381,7 @@ pub(super) fn pay(
     })
 }
 
-/// Somebody answered something else than was asked.
+/// The fault when a service answered something else than was asked.
 pub(super) fn wrong_count(who: &str, answers: usize, asked: usize) -> Fault {
     Fault::Unavailable(Class::ServiceAway.tag(format!("the {who} gave {answers} answers to {asked} questions")))
 }

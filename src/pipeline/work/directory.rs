@@ -36,7 +36,7 @@ pub struct EarlyReturn {
 /// What came of handing in a return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
-    /// It is kept, for whoever has or will have the order.
+    /// It is kept for the shard that has the order or will have it.
     Held,
     /// The order belongs to this very shard: nothing is kept.
     Ours,

@@ -72,7 +72,7 @@ pub struct Worker {
     clock: Clock,
     /// The day on which keys were last forgotten.
     swept: Option<i64>,
-    /// Nobody makes the state again while this is held.
+    /// No rebuild makes the state again while this is held.
     _held: File,
 }
 
@@ -146,7 +146,7 @@ impl Worker {
         // An attempt that panicked may have left its transaction open.
         self.state.roll_back()?;
         self.state.begin()?;
-        // Only now, behind the lock: whoever had the task before may have been about to commit.
+        // Only now, behind the lock: the task's previous owner may have been about to commit.
         let finished = self.state.find_finished(&task.key.file);
         let result = match finished {
             Ok(None) => self.work_in_transaction(task, input, day, lease),

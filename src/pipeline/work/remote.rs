@@ -42,7 +42,8 @@ impl RemoteBank {
 impl RemoteDirectory {
     /// The one that the settings name.
     ///
-    /// Without `tracking` nobody asks how far the other shards are: the time of a return is up when it is up.
+    /// Without `tracking` the progress of the other shards is not asked for: a return expires as soon as its time is
+    /// up.
     pub fn of(settings: &Settings, tracking: Option<Client>) -> Self {
         Self { cache: CacheClient::of(settings, Principal::ShardWorker), tracking }
     }

@@ -31,7 +31,7 @@ const HELD: &str = "SELECT filename, shard, token FROM pipeline_tracking
 pub(super) struct Take<'a> {
     pub(super) claim: &'a Claim,
     pub(super) policy: TrackingPolicy,
-    /// Whether somebody else won a task that this claim was tried on.
+    /// Whether another claim won a task that this one was tried on.
     pub(super) has_lost: AtomicBool,
     /// The leases that were found run out.
     pub(super) lease_ends: LeaseEnds,
@@ -229,7 +229,8 @@ impl Take<'_> {
     }
 }
 
-/// Ends waits from before the server's clock went back; once at the start is enough, as nobody waits for them meanwhile.
+/// Ends backoffs that were set before the server's clock went back. Once at the start is enough, as no process waits
+/// for them meanwhile.
 pub(super) struct MendWaits(pub(super) TrackingPolicy);
 
 #[async_trait]

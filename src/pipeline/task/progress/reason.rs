@@ -169,7 +169,7 @@ impl Reason {
                 Vec::new(),
             ),
             Self::PlainStart { .. } => (
-                "whoever started it has to finish it or to report it as failed; then try again",
+                "the client that started it has to finish it or to report it as failed; then try again",
                 vec![format!("shopctl retry {} --shard {}", key.file, key.shard)],
             ),
         };
