@@ -1,4 +1,5 @@
-//! The loop that all stages share: claim, work, finish. It waits at the API, not by polling (semantics 2).
+//! The loop that all stages share: it claims tasks, works on them and reports them. A claim waits at the API until
+//! there is work, so that the loop does not poll (semantics 2).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

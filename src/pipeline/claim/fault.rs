@@ -1,4 +1,4 @@
-//! Why a stage did not finish a task, in the classes that decide what happens next.
+//! Why a stage did not finish a task. The class of the fault decides what happens to the task next.
 
 use std::any::Any;
 use std::io;

@@ -1,4 +1,4 @@
-//! The leases that this process holds, and the thread that keeps them alive.
+//! The leases that this process holds, and the thread that renews them.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;

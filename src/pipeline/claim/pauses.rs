@@ -1,7 +1,7 @@
-//! Which shards are left alone for a while, after work for them was given back for what is around it.
+//! Pauses shards for a while after work for them was given back as unavailable.
 //!
-//! A shard database that is away or read-only must not keep the tasks of the other shards waiting: its oldest task would
-//! be handed out again and again.
+//! A shard database that is away or read-only must not keep the tasks of the other shards waiting. Without a pause its
+//! oldest task would be handed out again and again.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
