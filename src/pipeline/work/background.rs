@@ -1,4 +1,4 @@
-//! Calls to a service that are made aside, one after another, while the worker goes on deciding.
+//! Calls a service on a thread of its own, one call after another, while the worker goes on deciding.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -1,4 +1,4 @@
-//! The bank, as the worker sees it: keeps accounts, and the outcome of every operation it was ever asked for.
+//! The bank, as the worker sees it. It keeps the accounts, and the outcome of every operation it was ever asked for.
 
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::rules::money::Operation;

@@ -1,6 +1,6 @@
-//! The order directory and the pending returns, as the worker sees them: shared by all shards.
+//! The order directory and the pending returns, as the worker sees them. All shards share them.
 //!
-//! Everything is named by the task that asks, and the same task is answered the same when it asks again.
+//! Every call names its task, and a task that repeats a call gets the same answer.
 
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;

@@ -1,7 +1,7 @@
-//! Returns that came before their purchase: those of this file are handed in, and those that are due are taken up.
+//! Early returns: those of this file are handed in, and those that are due are taken up.
 //!
 //! No return is missed, because the steps have a fixed order. First the directory learns which orders this file
-//! decided. Then it is given the returns whose purchase this shard does not know. Then it is asked for the returns that
+//! decided. Then it is given the returns whose purchase this shard does not know. Last it is asked for the returns that
 //! are due. A worker that hands in a return, here or in another shard, either finds the order or leaves the return
 //! where the order's shard finds it.
 

@@ -1,14 +1,19 @@
-//! The worker: decides one shard's file by the rules of trade and prepares what the sender delivers (semantics 4).
+//! The worker: decides one shard's file by the rules of trade, and prepares what the sender delivers (semantics 4).
 //!
-//! Reads `shard-splitter/`, writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line), and
-//! the rejects. What it has to remember is durable before the task is reported.
+//! It reads `shard-splitter/` and writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line),
+//! and the rejects. What it has to remember is durable before the task is reported.
 //!
-//! A file in steps: sort its lines; decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
-//! tell the [`directory`] which orders were decided, hand in the returns that came too early, take up those that are
-//! due (`early.rs`); publish the files and pay the credits; commit the state together with the report. Who can be
-//! asked while something else goes on is asked aside (`aside.rs`), in the order of these steps. A crash before
-//! the commit repeats all of it from the same state: bank and directory answer the same task as before, so that the
-//! same is decided. After the commit the report is answered from the state.
+//! The steps for a file:
+//! 1. sort its lines;
+//! 2. decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
+//! 3. tell the [`directory`] which orders were decided, hand in the early returns, take up those that are due
+//!    (`early.rs`);
+//! 4. publish the files and pay the credits;
+//! 5. commit the state together with the report.
+//!
+//! Calls that can run beside other work run in the background (`background.rs`), in the order of these steps. A crash
+//! before the commit repeats all steps from the same state: bank and directory answer the same task as before, so that
+//! the same is decided. After the commit the report is answered from the state.
 
 mod archive;
 mod background;

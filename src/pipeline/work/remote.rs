@@ -1,4 +1,4 @@
-//! Bank and order directory by way of the balance-daemon and the cache-service.
+//! Calls the bank and the order directory through the balance-daemon and the cache-service.
 
 use std::sync::Arc;
 

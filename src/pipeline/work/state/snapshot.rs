@@ -1,4 +1,4 @@
-//! A worker's state as it is at one moment: a read transaction, which the worker does not wait for.
+//! A snapshot of a worker's state: a read transaction, which the worker does not wait for.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Crashes: before the commit everything is done again and comes out the same; after it, the report is repeated.
+//! Crashes. Before the commit all steps are repeated, with the same result; after it the report is repeated.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! One file: order, money, what stands in the files.
+//! One file: the order of its lines, its money, and the content of the files that it leaves.
 
 use super::*;
 
