@@ -1,7 +1,7 @@
-//! Notes who asks for work, so that a stage without a worker can be told from one that has nothing to do.
+//! Notes which workers ask for tasks, so that a stage without a worker can be told from one without work.
 //!
-//! The note is in the tracking database, because a worker may ask through any instance of the API. It is made once per
-//! stage and shard in a quarter of a lease: a claim that waits asks every half second.
+//! The note is in the tracking database, because a worker may ask through any instance of the API. It is written only a
+//! few times per lease for each stage and shard, because a claim that waits asks every half second.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

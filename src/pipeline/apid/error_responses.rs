@@ -1,6 +1,7 @@
-//! What calls answer when they refuse, for the OpenAPI documents: the problems that many calls have in common.
+//! The refusals that many calls have in common, for the OpenAPI documents.
 //!
-//! A call that has more to say of one of these statuses lists it after the set: the later description stands.
+//! A call that has more to say of one of these statuses lists it after this set: the later description replaces the
+//! earlier one.
 #![expect(dead_code, reason = "the variants are descriptions: no such value is ever made")]
 
 use utoipa::IntoResponses;

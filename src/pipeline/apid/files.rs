@@ -1,4 +1,4 @@
-//! Registering files, and looking at files, queues and sums.
+//! Calls that register files, and calls that look at files, queues and sums.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

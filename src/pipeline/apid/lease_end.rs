@@ -1,4 +1,4 @@
-//! Leases that ran out, as claims find them.
+//! Expired leases, as claims find them.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,6 +1,6 @@
-//! What the API writes into its log about tasks: each lease that ran out, each retry and each failure, once.
+//! Logs what happens to tasks: each expired lease, each retry and each failure, once.
 //!
-//! A call that is repeated because its answer was lost changes nothing, and nothing is written.
+//! A call that is repeated because its answer was lost changes nothing, and logs nothing.
 
 use super::Api;
 use crate::base::db::{Error, Result};

@@ -1,4 +1,4 @@
-//! How the stages get on, by stage and shard: what waits, who holds it, and why nothing moves.
+//! The progress of each stage in each shard: what waits, which worker holds it, and why nothing moves.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

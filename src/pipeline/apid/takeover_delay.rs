@@ -5,8 +5,8 @@
 //! worked on meanwhile and are about to report. Handing their tasks to other workers at that moment would cost each
 //! task an attempt for nothing (semantics 2: an outage costs no attempt).
 //!
-//! The delay does not apply to a claim that does not wait. Such a claim comes from a one-shot run, which an operator
-//! started: it is not repeated, so it takes the tasks that there are.
+//! A claim that does not wait is not delayed. It comes from a one-shot run, which an operator wants now: the run does
+//! not come again, and takes the tasks that there are.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Claims, leases and fencing.
+//! Calls of workers: claims and heartbeats, fenced by tokens.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Which tasks a claim is tried on: the UPDATE itself decides. Candidates are read without locks and found by index.
+//! Finds the tasks that a claim is tried on. Candidates are read without locks and found by index; the claim's UPDATE
+//! alone decides which claim wins.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,4 +1,4 @@
-//! How the stages get on, and who asks for work.
+//! The progress of the stages, and which workers ask for tasks.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The claim: a conditional UPDATE per task, so that two askers never both win (semantics 2).
+//! The claim: one conditional UPDATE per task, so that two claims never both win a task (semantics 2).
 
 use super::{column, for_stage};
 use crate::pipeline::task::Stage;

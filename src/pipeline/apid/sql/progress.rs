@@ -1,4 +1,5 @@
-//! How the stages get on. Of a long history only what is open is read, and one step in an index beside it.
+//! The progress of the stages. Only open tasks are read, and one step in an index beside them, however long the history
+//! is.
 
 use super::for_stage;
 use crate::pipeline::task::Stage;

@@ -1,4 +1,4 @@
-//! Which tasks a claim is tried on: the UPDATE itself decides.
+//! Finds the tasks that a claim is tried on. The claim's UPDATE alone decides which claim wins.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
