@@ -1,4 +1,4 @@
-//! The order directory.
+//! Calls to the order directory.
 
 use axum::extract::State;
 

@@ -1,4 +1,4 @@
-//! Writing orders, and handing in returns: both write, then look, under the locks of their orders.
+//! Writes orders, and keeps returns that are handed in. Both write, then look, under the locks of their orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
