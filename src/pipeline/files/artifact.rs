@@ -1,7 +1,7 @@
-//! Writing and reading the files between the stages so that no reader ever sees a half one (semantics 3).
+//! Writes and reads the files between the stages, so that no reader ever sees half a file (semantics 3).
 //!
-//! Written as `.<name>.t<token>.tmp` in the same folder, fsynced, renamed, and the folder fsynced; read only after
-//! its digest is what the stage before reported.
+//! A file is written as `.<name>.t<token>.tmp` in the same folder, fsynced and renamed, and then the folder is fsynced.
+//! A file is read only after its digest was found to be the one that the stage before reported.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};

@@ -1,4 +1,4 @@
-//! What a role clears from its own folder: only what has provably been delivered (semantics 3, failures 2.6).
+//! Clears what a role has in its own folder: only files that have provably been delivered (semantics 3, failures 2.6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -1,4 +1,4 @@
-//! Names and places of the files that travel between the stages (contracts 2).
+//! The names and paths of the files that travel between the stages (contracts 2).
 
 use std::io;
 use std::path::{Path, PathBuf};
