@@ -1,4 +1,4 @@
-//! Tells the API about event files, and again until it knows (contracts 3, semantics 3).
+//! Announces event files to the API, again and again until the API knows them (contracts 3, semantics 3).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

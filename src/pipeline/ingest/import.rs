@@ -1,5 +1,5 @@
-//! Cuts a file of events into event files. Running it again over the same bytes imports nothing twice, also when the
-//! first run was killed: every batch is known by a digest of everything up to and including it.
+//! Cuts a file of events into event files. A second run over the same bytes imports nothing twice, even if the first
+//! run was killed: each batch is known by a digest of all bytes up to its end.
 
 use std::collections::BTreeSet;
 use std::fs::File;

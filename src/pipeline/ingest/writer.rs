@@ -1,4 +1,4 @@
-//! The one thread that writes the ingest's files: posts share an fsync (group commit), ticks turn the spool into an
+//! The one thread that writes the ingest's files. Posts share an fsync (group commit). A tick turns the spool into an
 //! event file.
 
 use std::io;

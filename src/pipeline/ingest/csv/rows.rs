@@ -1,4 +1,5 @@
-//! The rows of a table, one at a time and with a limit: a quote that is never closed must not take all memory.
+//! Reads the rows of a table, one at a time. The size of a row is limited: a quote that is never closed must not take
+//! all memory.
 
 use std::borrow::Cow;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! The shops and what stands on their shelves.
+//! The shops, and the goods on their shelves.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
