@@ -220,7 +220,7 @@ impl Context {
         Ok(url.embedded_exists().unwrap_or(is_expected).then_some(url))
     }
 
-    /// Binds the role's port; the policy says who may change what there.
+    /// Binds the role's port; the policy says which principal may change what there.
     ///
     /// # Errors
     /// [`Failure`] when the port cannot be bound.
@@ -308,13 +308,13 @@ impl Context {
         }
     }
 
-    /// Who measures the calls of other roles.
+    /// The observer that measures the calls to other roles.
     pub fn call_observer(&self) -> CallObserver {
         let metrics = self.metrics.clone();
         Arc::new(move |call: Call| metrics.observe_call(call.service.name(), call.route, call.outcome, call.took))
     }
 
-    /// Who counts what a driver does.
+    /// The observer that counts what a driver does.
     pub fn watch(&self) -> RoleWatch {
         RoleWatch {
             metrics: self.metrics.clone(),

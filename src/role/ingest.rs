@@ -26,7 +26,7 @@ use crate::pipeline::ingest::once::{Once, OnceError};
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;
-/// Who may post events.
+/// Which principal may post events.
 pub const POLICY: Policy = api::POLICY;
 /// How long an import that is stopped may go on with its batch.
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);

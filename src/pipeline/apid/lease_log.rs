@@ -96,7 +96,8 @@ fn tell_failure(key: &TaskKey, stage: Stage, view: &ShardView, reason: &str) {
         "failed: {reason}");
 }
 
-/// Who had the task at its present stage; the owner of a task that was not begun is that of an earlier stage.
+/// The worker that had the task at its present stage; the owner of a task that was not begun is that of an earlier
+/// stage.
 fn worker_of(view: &ShardView) -> &str {
     view.owner.as_deref().filter(|_| view.attempts > 0).unwrap_or("none")
 }

@@ -109,7 +109,7 @@ pub struct Driver<'a> {
     pub client: &'a Client,
     /// When to stop.
     pub stop: &'a Stop,
-    /// Who claims: host, process and a random part.
+    /// The worker that claims: host, process and a random part.
     pub worker: String,
     /// Only this shard's tasks.
     pub shard: Option<ShardId>,
@@ -117,7 +117,7 @@ pub struct Driver<'a> {
     pub limit: u32,
     /// How long a claim waits at the API.
     pub wait: Duration,
-    /// Who counts.
+    /// The observer, for the metrics.
     pub watch: &'a dyn Watch,
 }
 

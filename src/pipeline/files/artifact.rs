@@ -260,7 +260,7 @@ pub fn digest(file: &mut File) -> io::Result<Output> {
     Ok(output)
 }
 
-/// Opens a file and checks its digest before anybody uses a line of it.
+/// Opens a file and checks its digest before the first line is used.
 ///
 /// # Errors
 /// `InvalidData` with "corrupt" if the file is not what was reported; else whatever opening and reading fail with.

@@ -74,7 +74,7 @@ impl Folder {
     /// Where an artifact can be read: in its place, or aside where its role has put it when it stopped.
     pub fn locate(&self, artifact: &Artifact) -> PathBuf {
         let path = self.path_of(artifact);
-        // Anything but a plain absence is for the one who opens it to find out.
+        // Any fault but a plain absence shows when the caller opens the path.
         if !no_follow::stat(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
             return path;
         }

@@ -118,8 +118,8 @@ impl Worker {
         Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None, _held: held })
     }
 
-    /// Keeps others off a state until what is answered is dropped: workers share it (one may be frozen while another
-    /// takes over), who makes it again has it `alone`. Nothing when that cannot be now.
+    /// Keeps other processes off a state until the file that is returned is dropped. Workers share the lock, as one may
+    /// be frozen while another takes over; a rebuild has it `alone`. Nothing when the lock cannot be had now.
     ///
     /// # Errors
     /// Whatever the system says.
@@ -127,7 +127,7 @@ impl Worker {
         artifact::lock_folder(state.parent().unwrap_or(state), alone)
     }
 
-    /// Where the state is, or will be: its folder is a plain one, or it would be kept who knows where.
+    /// The path of the state, which need not be there yet. Its folder is a plain one: a link could lead anywhere.
     ///
     /// # Errors
     /// When the folder cannot be made, or there is a link on the way.
@@ -230,8 +230,8 @@ impl Worker {
         self.finish(task, finished, reasons, day)
     }
 
-    /// Only when the files are there and everybody is paid: a crash before it repeats the same decisions from the same
-    /// state.
+    /// Commits the task, only once its files are there and all credits are paid: a crash before it repeats the same
+    /// decisions from the same state.
     fn finish(
         &mut self,
         task: &FileTask,

@@ -21,7 +21,7 @@ use crate::pipeline::trade::{
 /// The balance-daemon.
 pub struct RemoteBank(BalanceClient);
 
-/// The cache-service, and who knows how far all shards are.
+/// The cache-service, and the API that knows how far all shards are.
 pub struct RemoteDirectory {
     cache: CacheClient,
     tracking: Option<Client>,

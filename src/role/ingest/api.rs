@@ -37,7 +37,7 @@ const UNSIZED_BODIES_MAX: usize = 4;
 /// Where events are posted.
 const EVENTS: &str = "/api/v1/events";
 
-/// Who may post events.
+/// Which principal may post events.
 pub(super) const POLICY: Policy = Policy {
     serves: &[Principal::Producer, Principal::Operator],
     permit: |call| if call.route() == EVENTS { Permit::to(Principal::Producer) } else { Permit::OPERATOR },
@@ -152,7 +152,7 @@ impl Shared {
 }
 
 /// Waits until there is room for a body. One that does not say its size may be as large as allowed: those have a place
-/// of their own, so that a few of them, sent slowly, do not keep out everybody else.
+/// of their own, so that a few of them, sent slowly, do not keep out all other clients.
 async fn make_room(shared: &Shared, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Problem> {
     let (room, permits) = match plain_bytes(headers) {
         // What is over the limit is refused before it is read.

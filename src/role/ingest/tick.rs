@@ -67,7 +67,7 @@ pub(super) struct Ingest {
     announce: mpsc::Sender<FileName>,
     announcer_ended: JoinHandle<()>,
     last_tick: Arc<Mutex<Option<Timestamp>>>,
-    /// Who knows how many returns are due.
+    /// The service that knows how many returns are due.
     cache: CacheClient,
     arrivals: Arrivals,
     /// Whether flush files are made by the timer.
@@ -108,7 +108,7 @@ impl Ingest {
         self.writer.clone()
     }
 
-    /// Who counts the events that come in.
+    /// The counter of the events that come in.
     pub(super) fn arrivals(&self) -> Arrivals {
         self.arrivals.clone()
     }

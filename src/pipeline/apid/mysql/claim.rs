@@ -55,7 +55,7 @@ impl Work for Take<'_> {
         let claimed =
             if self.claim.stage.in_file_order() { self.in_order(tx).await } else { self.whole_files(tx).await }?;
         if self.has_lost.load(Ordering::Relaxed) {
-            // Perhaps to ourselves: the same call may have come twice at the same moment. Who holds it is known now.
+            // Perhaps to this very claim: its call may have come twice at the same moment. The owner is known now.
             let held = self.replay(tx).await?;
             let is_own = |task: &Claimed| claimed.iter().any(|own| own.key == task.key && own.token == task.token);
             let held = held.into_iter().map(|task| Claimed { is_replay: !is_own(&task), ..task }).collect::<Vec<_>>();

@@ -40,7 +40,7 @@ impl Work for Register<'_> {
                (filename, event_ingest_status, shard, created_at, updated_at, shards_count)
              VALUES (?, 'started', ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), ?)";
         let mut shards = self.shards.to_vec();
-        // The same order for everybody: two that register the same file wait for each other, and never in a circle.
+        // All calls use the same order: two that register the same file wait for each other, and never in a circle.
         shards.sort_unstable();
         for shard in shards {
             if !tx.insert(insert, (self.file.as_str(), shard.get(), count)).await? {

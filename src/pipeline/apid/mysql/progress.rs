@@ -77,7 +77,7 @@ impl ReadProgress {
     }
 }
 
-/// Notes who asks.
+/// Notes the worker that asks.
 pub(super) struct NoteAsker<'a> {
     pub(super) stage: Stage,
     pub(super) shard: Option<ShardId>,

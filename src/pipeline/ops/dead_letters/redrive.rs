@@ -164,7 +164,7 @@ impl Redriver {
         Ok(lines)
     }
 
-    /// Publishes what an earlier run had decided, drops what it had not. Only for who holds the lock.
+    /// Publishes what an earlier run had decided, drops what it had not. The caller holds the lock.
     ///
     /// # Errors
     /// As [`Redriver::send`].
@@ -226,7 +226,7 @@ impl Redriver {
         Ok(plan)
     }
 
-    /// Does what was planned; hands each new event file to `published`. Only for who holds the lock.
+    /// Does what was planned; hands each new event file to `published`. The caller holds the lock.
     ///
     /// # Errors
     /// [`RedriveError`]. What is published stays, and a further run goes on behind it.
