@@ -331,7 +331,7 @@ pub struct RoleWatch {
     metrics: Metrics,
     readiness: Readiness,
     clock: Clock,
-    /// When work last failed for what is around us.
+    /// When work was last given back as unavailable.
     troubled: Arc<Mutex<Option<Instant>>>,
 }
 

@@ -109,7 +109,7 @@ async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<(Vec<
         // From here on a ring is noticed, also one between the look and the wait.
         bell.as_mut().enable();
         api.askers.note(api.tracking.as_ref(), claim).await;
-        // A claim that does not wait is that of a one-shot run: the tasks that it does not get now, it never gets.
+        // A claim that does not wait is that of a one-shot run, which would leave behind what it does not get now.
         let takes_over = wait.is_zero() || api.takeover_delay.is_over();
         let (tracking, own) = (api.tracking.clone(), Claim { takes_over, ..claim.clone() });
         let claimed = to_the_end(async move { tracking.claim(&own).await }).await?;

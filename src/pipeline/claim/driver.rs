@@ -22,7 +22,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fro
 const REPORT_PATIENCE: Duration = Duration::from_secs(3600);
 /// The longest wait between two reports.
 const REPORT_BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// The first and the longest wait after work was given back for what is around us. The task is ready again for others.
+/// The first and the longest wait after work was given back as unavailable. The task is ready again for other workers.
 const TROUBLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// How long the report of finished work is repeated once the stop was requested: where everything stops together the
 /// API may be gone for good. What is not reported comes back when its lease runs out.
@@ -86,7 +86,7 @@ pub struct Tally {
 #[derive(Default)]
 struct Run {
     tally: Tally,
-    /// How often in a row work was given back for what is around it.
+    /// How often in a row work was given back as unavailable.
     in_trouble: u32,
     pauses: Pauses,
 }

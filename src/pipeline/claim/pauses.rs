@@ -44,7 +44,7 @@ pub(crate) enum Ask {
 }
 
 impl Pauses {
-    /// Work for this shard failed for what is around it; `wait` gives the pause by the number of failures before it.
+    /// Work for this shard was given back as unavailable; `wait` gives the pause by the number of failures before it.
     pub(crate) fn begin(&mut self, shard: ShardId, of: ShardCount, now: Instant, wait: impl Fn(u32) -> Duration) {
         self.shards = of.shards().collect();
         let failures = self.paused.get(&shard).map_or(0, |pause| pause.failures);
