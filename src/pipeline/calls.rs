@@ -124,7 +124,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the same call may succeed later, when the service works again.
+    /// Whether the same call may succeed later, once the service answers or the token is put right.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Failing { .. } | Self::Denied { .. })
     }
