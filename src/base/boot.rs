@@ -182,7 +182,7 @@ pub struct Context {
     pub metrics: Metrics,
     /// Its readiness.
     pub readiness: Readiness,
-    /// Its listener, if somebody bound it already.
+    /// Its listener, if the caller has bound it already.
     pub bound: Option<Bound>,
 }
 
@@ -220,7 +220,7 @@ impl Context {
         Ok(url.embedded_exists().unwrap_or(is_expected).then_some(url))
     }
 
-    /// Binds the role's port; the policy says who may change what there.
+    /// Binds the role's port; the policy says which principal may change what there.
     ///
     /// # Errors
     /// [`Failure`] when the port cannot be bound.
@@ -308,13 +308,13 @@ impl Context {
         }
     }
 
-    /// Who measures the calls of other roles.
+    /// The observer that measures the calls to other roles.
     pub fn call_observer(&self) -> CallObserver {
         let metrics = self.metrics.clone();
         Arc::new(move |call: Call| metrics.observe_call(call.service.name(), call.route, call.outcome, call.took))
     }
 
-    /// Who counts what a driver does.
+    /// The observer that counts what a driver does.
     pub fn watch(&self) -> RoleWatch {
         RoleWatch {
             metrics: self.metrics.clone(),
@@ -331,7 +331,7 @@ pub struct RoleWatch {
     metrics: Metrics,
     readiness: Readiness,
     clock: Clock,
-    /// When work last failed for what is around us.
+    /// When work was last given back as unavailable.
     troubled: Arc<Mutex<Option<Instant>>>,
 }
 

@@ -1,4 +1,4 @@
-//! The wall clock, handed to whoever needs it, so that tests can move it.
+//! The wall clock. Every part that needs the time gets the clock passed in, so that tests can move it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -22,7 +22,7 @@ pub struct Reload {
 enum Change {
     /// These parties have other tokens now.
     Tokens(Vec<Principal>),
-    /// The role may listen where everybody reaches it: it must not lose its last token while it runs.
+    /// The role may listen beyond loopback: it must not lose its last token while it runs.
     LastToken,
     /// The log has another level now.
     Level,

@@ -32,10 +32,10 @@ pub enum Service {
 /// Why a call did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody answered, or somebody who cannot help now: try again later.
+    /// The service did not answer, or cannot serve the call now: try again later.
     #[error("{service} at {url} does not answer ({why}); is 'shopctl {}' running there?", .service.command())]
     Unavailable {
-        /// Who was called.
+        /// The service that was called.
         service: Service,
         /// The base that was called.
         url: String,
@@ -45,7 +45,7 @@ pub enum ClientError {
     /// The service is there and cannot help now: try again later.
     #[error("{service} at {url} answers {status}: {}", if .detail.is_empty() { "it says no more; read its log" } else { .detail })]
     Failing {
-        /// Who was called.
+        /// The service that was called.
         service: Service,
         /// The base that was called.
         url: String,
@@ -58,7 +58,7 @@ pub enum ClientError {
     /// when they are right.
     #[error("{service} at {url} refuses {} ({status}): {}", if *.sent { "our token" } else { "calls without a token" }, .advice)]
     Denied {
-        /// Who was called.
+        /// The service that was called.
         service: Service,
         /// The base that was called.
         url: String,
@@ -72,7 +72,7 @@ pub enum ClientError {
     /// The service answered no. The call changed nothing, and the same call would be refused again.
     #[error("{service} refused ({status} {code}): {detail}")]
     Refused {
-        /// Who was called.
+        /// The service that was called.
         service: Service,
         /// The HTTP status.
         status: u16,
@@ -124,7 +124,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the same call may succeed later, when what is around it works again.
+    /// Whether the same call may succeed later, once the service answers or the token is put right.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Failing { .. } | Self::Denied { .. })
     }
@@ -148,7 +148,7 @@ impl ClientError {
 /// A call that is over.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Who was called.
+    /// The service that was called.
     pub service: Service,
     /// What was called, with `{n}` in place of every number.
     pub route: String,
@@ -158,7 +158,7 @@ pub struct Call {
     pub took: Duration,
 }
 
-/// Who is told of calls.
+/// The observer of calls.
 pub type CallObserver = Arc<dyn Fn(Call) + Send + Sync>;
 
 /// Calls one service.

@@ -31,8 +31,8 @@ const BUSY_TRIES: u32 = 8;
 /// Bytes of a prepared line beyond those of the event line: the fields around the payload.
 const LINE_BYTES_EXTRA: usize = 4096;
 
-/// The shard databases of a process. Each is opened once, when it is first needed, and shared by all who need it: there
-/// are so many connections per database, however many senders.
+/// The shard databases of a process. Each is opened once, when it is first needed, and shared by all senders, so that
+/// the number of connections per database does not depend on the number of senders.
 pub struct Shards {
     database: Database,
     clock: Clock,
@@ -64,7 +64,7 @@ impl Shards {
         Self { database, clock, opened: Mutex::default(), observer: None }
     }
 
-    /// The same with an observer, who is told of deliveries.
+    /// The same with an observer of deliveries.
     pub fn observed(self, observer: Observer) -> Self {
         Self { observer: Some(observer), ..self }
     }
@@ -76,7 +76,7 @@ impl Shards {
         }
     }
 
-    /// The database of a shard. While it is being opened only those wait who need the same one.
+    /// The database of a shard. While it is being opened, only callers that need the same one wait.
     ///
     /// # Errors
     /// [`crate::base::db::Error`] when it cannot be opened; it is tried again the next time.

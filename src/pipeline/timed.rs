@@ -35,10 +35,10 @@ pub struct Timing {
     pub took: Duration,
 }
 
-/// Who is told.
+/// The observer of the calls.
 pub type Observer = Arc<dyn Fn(Timing) + Send + Sync>;
 
-/// A store with who is told of its calls.
+/// A store with an observer of its calls.
 pub struct Timed<T: ?Sized> {
     inner: Arc<T>,
     store: &'static str,

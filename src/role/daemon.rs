@@ -25,9 +25,9 @@ pub(super) struct Plan {
     pub(super) own: PathBuf,
     /// The port that it listens on by default.
     pub(super) port: u16,
-    /// Who may change what there.
+    /// Which principal may change what there.
     pub(super) policy: Policy,
-    /// As whom it calls the API.
+    /// The principal as which it calls the API.
     pub(super) party: Principal,
 }
 

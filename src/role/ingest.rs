@@ -23,7 +23,7 @@ use crate::pipeline::ingest::{api, tick};
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;
-/// Who may post events.
+/// Which principal may post events.
 pub const POLICY: Policy = api::POLICY;
 /// How long an import that is stopped may go on with its batch.
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -70,7 +70,7 @@ pub struct Args {
     /// Do what is to be done now, and exit; says 'nothing to do' when no stage has anything left either
     #[arg(long, conflicts_with = "from")]
     pub once: bool,
-    /// Whether somebody else makes the flush files.
+    /// Whether the caller makes the flush files.
     #[arg(skip)]
     pub is_flushed: bool,
 }

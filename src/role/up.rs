@@ -69,7 +69,7 @@ impl Args {
         let level = if std::io::stdout().is_terminal() { "WARN" } else { "INFO" };
         let mut defaults = [
             ("logging.level", level),
-            // Enough for a long demonstration: whoever runs out of money is rejected.
+            // Enough for a long demonstration: purchases of a user who runs out of money are rejected.
             ("balance.opening_balance", "1000000"),
             ("events.generation_interval", "2"),
             ("events.events_per_batch", "500"),

@@ -104,7 +104,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     if args.once { run_once(ctx, plan, worker).await } else { run_daemon(ctx, plan, vec![worker]).await }
 }
 
-/// Without `tracking` nobody knows how far the other shards are.
+/// Without `tracking` the progress of the other shards is unknown.
 fn open(
     settings: &Settings,
     clock: &Clock,

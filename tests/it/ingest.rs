@@ -103,7 +103,7 @@ fn bytes_read(process: &Process) -> u64 {
 }
 
 #[test]
-fn files_are_counted_once_whoever_asks_meanwhile() {
+fn files_are_counted_once_for_all_who_ask_meanwhile() {
     let mut pipeline = Pipeline::new(&[]);
     let files = make_large_files(&pipeline, 20);
     // Without the API nobody else reads them.

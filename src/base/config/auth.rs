@@ -20,10 +20,10 @@ const TOKENS_MAX: usize = 2;
 /// Bytes of a token file.
 const FILE_BYTES_MAX: u64 = 4096;
 
-/// Who makes a call.
+/// The party that has a token and makes calls with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Principal {
-    /// Whoever posts events.
+    /// A client that posts events.
     Producer,
     /// The event-ingest.
     EventIngest,
@@ -37,7 +37,7 @@ pub enum Principal {
     Operator,
 }
 
-/// Who may call what. Clones share the tokens: when they are replaced, all who check or send them have the new ones.
+/// The tokens of the principals. Clones share them: when tokens are replaced, all clones have the new ones.
 #[derive(Debug, Clone, Default)]
 pub struct Auth {
     /// Listen beyond loopback without tokens.

@@ -1,4 +1,4 @@
-//! Who may make a call that changes state: bearer tokens, one or two per party.
+//! Which principal may make a call that changes state: bearer tokens, one or two per party.
 //!
 //! A role hands its [`Policy`] to [`super::bind`], and there is no other way to a listener. The guard stands before all
 //! routes, so that a route which the policy does not know is open to the operator only: forgetting one closes it.
@@ -24,7 +24,7 @@ use crate::base::config::{Auth, Tokens};
 /// Bytes of a token that is looked at; no configured one is longer.
 const TOKEN_BYTES_MAX: usize = 1024;
 
-/// Who may make a call: the operator, and at most one other party.
+/// Which principals may make a call: the operator, and at most one other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit(Option<Principal>);
 
@@ -35,12 +35,12 @@ pub struct Call<'a> {
     parameters: HashMap<String, String>,
 }
 
-/// What a role serves, and to whom.
+/// Which principals a role serves, and which calls each may make.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     /// Whose calls are of use here. With a token of one of them the role may listen beyond loopback.
     pub serves: &'static [Principal],
-    /// Who may make a call that changes state. What it does not know is [`Permit::OPERATOR`]'s.
+    /// Which principals may make a call that changes state. What it does not know is [`Permit::OPERATOR`]'s.
     pub permit: fn(&Call<'_>) -> Permit,
 }
 
@@ -144,7 +144,8 @@ impl Guard {
         Keyring::new(&self.auth)
     }
 
-    /// Whether the role may listen beyond loopback: a token of those whom it serves is set, or the settings insist.
+    /// Whether the role may listen beyond loopback: a token of a principal that it serves is set, or the settings
+    /// insist.
     pub(super) fn may_face_others(&self) -> bool {
         let keyring = self.keyring();
         self.auth.insecure || self.policy.serves.iter().any(|party| keyring.has(*party))
@@ -156,7 +157,7 @@ impl Guard {
         names.join(" or ")
     }
 
-    /// Whom the role serves and who has no token here: with any token set, their calls are refused.
+    /// The principals that the role serves and that have no token here: with any token set, their calls are refused.
     pub(super) fn locked_out(&self) -> Vec<&'static str> {
         let keyring = self.keyring();
         if keyring.is_empty() {
@@ -225,7 +226,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     let route = request.extensions().get::<MatchedPath>().cloned();
     let parameters = match request.extract_parts::<RawPathParams>().await {
         Ok(parameters) => parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        // What cannot be decoded is nobody's parameter.
+        // Parameters that cannot be decoded count as none.
         Err(_) => HashMap::new(),
     };
     let call = route.as_ref().map(|route| Call { route: route.as_str(), parameters });

@@ -1,5 +1,5 @@
-//! Who may call what: every stage moves its own tasks, and the operator may do everything. The OpenAPI document says the
-//! same of every call, and a test compares the two.
+//! Which principal may make which call: every stage moves its own tasks, and the operator may do everything. The
+//! OpenAPI document says the same of every call, and a test compares the two.
 
 use utoipa::Modify;
 use utoipa::openapi::OpenApi;

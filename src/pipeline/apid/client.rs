@@ -1,4 +1,4 @@
-//! The stage-status API as the roles call it. Blocking: call it from blocking threads only.
+//! The stage-status API as the roles call it. Calls block: make them from blocking threads only.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

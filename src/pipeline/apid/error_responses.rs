@@ -1,6 +1,7 @@
-//! What calls answer when they refuse, for the OpenAPI documents: the problems that many calls have in common.
+//! The refusals that many calls have in common, for the OpenAPI documents.
 //!
-//! A call that has more to say of one of these statuses lists it after the set: the later description stands.
+//! A call that has more to say of one of these statuses lists it after this set: the later description replaces the
+//! earlier one.
 #![expect(dead_code, reason = "the variants are descriptions: no such value is ever made")]
 
 use utoipa::IntoResponses;
@@ -13,10 +14,10 @@ pub(crate) enum ErrorResponses {
     /// The body is no JSON.
     #[response(status = 400, content_type = "application/problem+json")]
     NoJson(ProblemBody<'static>),
-    /// There is no token, or one that is nobody's.
+    /// There is no token, or one of no principal.
     #[response(status = 401, content_type = "application/problem+json")]
     NoToken(ProblemBody<'static>),
-    /// The token is that of somebody who may not do this.
+    /// The token is that of a principal that may not do this.
     #[response(status = 403, content_type = "application/problem+json")]
     OtherToken(ProblemBody<'static>),
     /// The body is too large.

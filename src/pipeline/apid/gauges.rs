@@ -1,7 +1,8 @@
-//! What the API measures of the tracking store: looked up every few seconds, so that a scrape costs nothing.
+//! Measures the tracking database, for the metrics. The numbers are looked up every few seconds, so that a scrape costs
+//! nothing.
 //!
-//! What is looked up is what is open, and what was registered since the last look: it does not grow with the history.
-//! What is done is the rest.
+//! A look counts the open tasks, and the tasks that were registered since the last look, so that its cost does not grow
+//! with the history. All other tasks are done.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;

@@ -1,6 +1,6 @@
-//! What the API writes into its log about tasks: each lease that ran out, each retry and each failure, once.
+//! Logs what happens to tasks: each expired lease, each retry and each failure, once.
 //!
-//! A call that is repeated because its answer was lost changes nothing, and nothing is written.
+//! A call that is repeated because its answer was lost changes nothing, and logs nothing.
 
 use super::Api;
 use crate::base::db::{Error, Result};
@@ -96,7 +96,8 @@ fn tell_failure(key: &TaskKey, stage: Stage, view: &ShardView, reason: &str) {
         "failed: {reason}");
 }
 
-/// Who had the task at its present stage; the owner of a task that was not begun is that of an earlier stage.
+/// The worker that had the task at its present stage; the owner of a task that was not begun is that of an earlier
+/// stage.
 fn worker_of(view: &ShardView) -> &str {
     view.owner.as_deref().filter(|_| view.attempts > 0).unwrap_or("none")
 }

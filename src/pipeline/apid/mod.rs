@@ -1,5 +1,5 @@
-//! The stage-status API (docs/contracts.md, 4): routes, handlers, long-poll. Stateless: all state is in the tracking
-//! store, so that any number of instances may serve the same database. The APIs of the other services are in
+//! The stage-status API (docs/contracts.md, 4): routes, handlers, long polling. It is stateless: all state is in the tracking
+//! database, so that any number of instances may serve the same database. The APIs of the other services are in
 //! [`super::balance`] and [`super::cache`].
 //!
 //! [`routes`](router) is the only list of endpoints; the OpenAPI document is made from the same declarations.

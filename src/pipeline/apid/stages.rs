@@ -1,4 +1,4 @@
-//! Moving tasks through their stages.
+//! Calls that move tasks through their stages.
 
 use axum::extract::State;
 

@@ -185,14 +185,14 @@ pub trait Tracking: Send + Sync {
     /// open, not with what ever was.
     async fn progress(&self) -> Result<Progress>;
 
-    /// Notes who asks for tasks of a stage, of one shard or of any.
+    /// Notes the worker that asks for tasks of a stage, of one shard or of any.
     async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()>;
 
     /// Closes its connections, if it has any. Nothing can be asked afterwards.
     async fn close(&self) {}
 }
 
-/// Those who asked last, by stage and shard; nothing for those who ask for any shard.
+/// The workers that asked last, by stage and shard; the shard is nothing for workers that ask for any shard.
 #[derive(Debug, Default)]
 pub(crate) struct Askers(BTreeMap<(Stage, Option<ShardId>), Asked>);
 

@@ -1,9 +1,12 @@
-//! Whose lease ran out while nobody could have extended it comes back first.
+//! Delays the takeover of leases that expired while the tracking database was unreachable, so that their owners can
+//! renew them.
 //!
-//! When the tracking store or this service was away for longer than a lease, all leases have run out, and those who
-//! worked meanwhile are about to say what came of it. To hand their tasks to somebody else at that very moment would
-//! cost each of them an attempt for nothing, and what is around them costs none (docs/semantics.md, 2). A claim that
-//! does not wait is that of a one-shot run, and somebody's wish: it does not come again, and takes what there is.
+//! When the tracking database or this service was away for longer than a lease, all leases have expired. Their owners
+//! worked on meanwhile and are about to report. Handing their tasks to other workers at that moment would cost each
+//! task an attempt for nothing (docs/semantics.md, 2: an outage costs no attempt).
+//!
+//! A claim that does not wait is not delayed. It comes from a one-shot run, which an operator wants now: the run does
+//! not come again, and takes the tasks that there are.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use crate::base::db::Result;
 
-/// The longest takeover_delay: a report is repeated every 5 s.
+/// The longest delay: an owner repeats its report every 5 s.
 const GRACE_MAX: Duration = Duration::from_secs(6);
-/// The part of a lease that a takeover_delay is at the most: who really died is not waited for much longer.
+/// The delay is at most this part of a lease, so that the tasks of a dead owner do not wait much longer.
 const GRACES_PER_LEASE: u32 = 10;
-/// The store was away, or this process, when it has not answered for so long; it is asked every 5 s.
+/// The store, or this process, was away if the store has not answered for so long; it is asked every 5 s.
 const AWAY: Duration = Duration::from_secs(15);
 
-/// How long the store has been there without a break; cloning shares it.
+/// Tracks how long the store has answered without a break; cloning shares it.
 #[derive(Clone)]
 pub(super) struct TakeoverDelay(Arc<Mutex<Seen>>);
 
@@ -31,19 +34,19 @@ struct Seen {
 }
 
 impl TakeoverDelay {
-    /// It begins now: the service may have been away until now.
+    /// A delay that begins now: the service may have been away until now.
     pub(super) fn begin(lease: Duration) -> Self {
         Self(Arc::new(Mutex::new(Seen::begin(lease, Instant::now()))))
     }
 
-    /// Waits for an answer of the store. Where that is an error, or comes late, the takeover_delay begins anew.
+    /// Waits for an answer of the store. If that is an error, or comes late, the delay begins anew.
     pub(super) async fn watch<T>(&self, answer: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let answer = answer.await;
         self.seen().note(answer.is_ok(), Instant::now());
         answer
     }
 
-    /// Whether tasks may be taken from those whose lease ran out.
+    /// Whether tasks may be taken from owners whose lease ran out.
     pub(super) fn is_over(&self) -> bool {
         self.seen().is_over(Instant::now())
     }

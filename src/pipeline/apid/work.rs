@@ -1,4 +1,4 @@
-//! Claims, leases and fencing.
+//! Calls of workers: claims and heartbeats, fenced by tokens.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub(super) async fn claim(
         (status = 200, description = "The lease runs from now on again.", body = HeartbeatResponse),
         ErrorResponses,
         (status = 404, description = "There is no such stage or task.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "The lease is stale: somebody else has the task.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The lease is stale: another owner has the task.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn heartbeat(
@@ -109,7 +109,7 @@ async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<(Vec<
         // From here on a ring is noticed, also one between the look and the wait.
         bell.as_mut().enable();
         api.askers.note(api.tracking.as_ref(), claim).await;
-        // Who does not wait runs once and would leave behind what he does not get now.
+        // A claim that does not wait is that of a one-shot run, which would leave behind what it does not get now.
         let takes_over = wait.is_zero() || api.takeover_delay.is_over();
         let (tracking, own) = (api.tracking.clone(), Claim { takes_over, ..claim.clone() });
         let claimed = to_the_end(async move { tracking.claim(&own).await }).await?;

@@ -1,7 +1,7 @@
-//! The cache-service as a worker calls it. Blocking: call it from blocking threads only.
+//! The cache-service as a worker calls it. Calls block: make them from blocking threads only.
 //!
-//! Every call names the task, and a task that makes a call again gets the answer of the first time: whoever does not
-//! know what came of a call makes it again. When a task is done, and not before, it is confirmed.
+//! Every call names the task. A task that repeats a call gets the answer of the first call, so that a worker that does
+//! not know what came of a call repeats it. A task is confirmed when it is done, and not before.
 
 use super::super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
 use crate::base::config::{Principal, Settings};

@@ -1,4 +1,4 @@
-//! What is measured of the returns that wait; and the sweep of those that nobody can ask for any more.
+//! Measures the pending returns, and sweeps those that no task can ask for any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

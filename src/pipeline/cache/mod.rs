@@ -1,5 +1,5 @@
-//! The API of cache-service (docs/contracts.md, 5): the order directory, and returns that wait for their order.
-//! Stateless: all state is in the store, so that any number of instances may serve the same database.
+//! The API of cache-service (docs/contracts.md, 5): the order directory, and returns that wait for their order. It is stateless:
+//! all state is in the store, so that any number of instances may serve the same database.
 //!
 //! [`router`] is the only list of endpoints; the OpenAPI document is made from the same declarations.
 

@@ -1,4 +1,4 @@
-//! Returns that wait for their order.
+//! Calls about returns that wait for their order.
 
 use axum::extract::State;
 

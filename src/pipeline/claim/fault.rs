@@ -1,4 +1,4 @@
-//! Why a stage did not finish a task, in the classes that decide what happens next.
+//! Why a stage did not finish a task. The class of the fault decides what happens to the task next.
 
 use std::any::Any;
 use std::io;
@@ -21,7 +21,7 @@ pub enum Fault {
     /// Something around us does not work (disk, database, API). The task goes back and no attempt is counted.
     #[error("{0}")]
     Unavailable(String),
-    /// Somebody else has the task by now. Our work is dropped.
+    /// Another owner has the task by now. Our work is dropped.
     #[error("{0}")]
     LeaseLost(String),
     /// This process stops. The task goes back and no attempt is counted.

@@ -1,4 +1,4 @@
-//! The leases that this process holds, and the thread that keeps them alive.
+//! The leases that this process holds, and the thread that renews them.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -60,7 +60,7 @@ impl Lease {
     /// Whether the work may go on. Called every few thousand lines and right before anything becomes visible.
     ///
     /// # Errors
-    /// [`Fault::LeaseLost`] when somebody else may have the task, [`Fault::Stopped`] when this process has to end.
+    /// [`Fault::LeaseLost`] when another owner may have the task, [`Fault::Stopped`] when this process has to end.
     pub fn check(&self) -> Result<(), Fault> {
         if self.0.stop.is_giving_back() {
             return Err(Fault::Stopped);

@@ -1,7 +1,7 @@
-//! Writing and reading the files between the stages so that no reader ever sees a half one (docs/semantics.md, 3).
+//! Writes and reads the files between the stages, so that no reader ever sees half a file (docs/semantics.md, 3).
 //!
-//! Written as `.<name>.t<token>.tmp` in the same folder, fsynced, renamed, and the folder fsynced; read only after
-//! its digest is what the stage before reported.
+//! A file is written as `.<name>.t<token>.tmp` in the same folder, fsynced and renamed, and then the folder is fsynced.
+//! A file is read only after its digest was found to be the one that the stage before reported.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -19,13 +19,13 @@ const BUFFER_BYTES: usize = 128 * 1024;
 /// What to do when the name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// Refuse with `AlreadyExists`: somebody else's file.
+    /// Refuse with `AlreadyExists`: the file belongs to another writer.
     Refuse,
     /// Put ours in its place: our own earlier attempt at the same bytes, or what became of it.
     Replace,
 }
 
-/// A file being written: nobody sees it until it is published, and it vanishes if it never is.
+/// A file being written: no reader sees it until it is published, and it vanishes if it never is.
 pub struct Draft {
     target: PathBuf,
     temporary: PathBuf,
@@ -147,15 +147,15 @@ fn begin(target: &Path, token: u64) -> io::Result<(PathBuf, File)> {
     // Whatever has this name is a left-over of ours, or something that must not be written through.
     remove(&temporary)?;
     let file = create_new(&temporary)?;
-    // Whoever clears up left-overs passes it by, however long nothing is written into it. On a file system without locks
-    // its age alone protects it.
+    // The lock keeps the cleanup from removing the file, however long nothing is written into it. On a file system
+    // without locks its age alone protects it.
     if let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         log::debug!(path:% = temporary.display(); "a temporary file is not locked: {e}");
     }
     Ok((temporary, file))
 }
 
-/// Whether somebody writes into this temporary file at the moment.
+/// Whether a process writes into this temporary file at the moment.
 ///
 /// # Errors
 /// Whatever opening it fails with.
@@ -165,7 +165,7 @@ pub fn is_being_written(temporary: &Path) -> io::Result<bool> {
 }
 
 /// Takes the lock of a folder, shared or alone, until what is answered is dropped or the process ends; nothing when
-/// somebody else holds it.
+/// another process holds it.
 ///
 /// # Errors
 /// Whatever the system says.
@@ -179,8 +179,8 @@ pub fn lock_folder(folder: &Path, alone: bool) -> io::Result<Option<File>> {
     }
 }
 
-/// Copies a file, whole and durable or not at all, over whatever has the name. What is in it is not looked at: whoever
-/// takes the copy for something verifies it.
+/// Copies a file, whole and durable or not at all, over whatever has the name. The content is not checked: a
+/// reader that relies on the copy has to verify it.
 ///
 /// # Errors
 /// When one cannot be read, or the other not be written or synced.
@@ -261,7 +261,7 @@ pub fn digest(file: &mut File) -> io::Result<Output> {
     Ok(output)
 }
 
-/// Opens a file and checks its digest before anybody uses a line of it.
+/// Opens a file and checks its digest before the first line is used.
 ///
 /// # Errors
 /// `InvalidData` with "corrupt" if the file is not what was reported; else whatever opening and reading fail with.
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_in_use_as_long_as_somebody_has_it() {
+    fn a_draft_is_in_use_as_long_as_its_writer_has_it() {
         let folder = tempfile::tempdir().unwrap();
         let draft = written(&folder.path().join("x"), b"");
         let temporary = folder.path().join(".x.t7.tmp");

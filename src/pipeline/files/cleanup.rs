@@ -47,7 +47,7 @@ fn digest_of(path: &Path) -> io::Result<Digest> {
     Ok(artifact::digest(&mut artifact::open(path)?)?.sha256)
 }
 
-/// One that has gone meanwhile is nobody's either.
+/// Whether a process writes into the file; one that is gone meanwhile is not in use.
 fn is_in_use(temporary: &Path) -> io::Result<bool> {
     match artifact::is_being_written(temporary) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -184,7 +184,7 @@ impl Cleaner {
     }
 
     /// Whether the stage that reads the artifact is done with it. Raw events and receipts have their retention on top:
-    /// the first are the only source of a full rebuild, the second nobody reads but people. `now` passes over it.
+    /// the first are the only source of a full rebuild, the second are read by people only. `now` skips it.
     fn is_delivered(&self, artifact: &Artifact, file: &FileResponse, now: bool) -> bool {
         let shard = file.shards.iter().find(|shard| Some(shard.shard) == artifact.shard());
         let done = |stage: Stage| shard.is_some_and(|shard| shard.status(stage) == Status::Done);

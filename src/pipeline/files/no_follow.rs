@@ -1,8 +1,9 @@
-//! The way to a file in the shared folder: plain folders only. A link that somebody put there leads nowhere, whether it
-//! stands for the file or for a folder above it, so that nothing outside is read or written.
+//! Opens files in the shared folder by paths on which no link is followed. A link is refused, whether it stands in
+//! place of the file or of a folder above it, so that nothing outside the shared folder is read or written.
 //!
-//! [`super::folder::Folder`] resolves the shared folder itself once, which may well be reached through links; from there
-//! on every path is without any. Each call goes by the folder's descriptor, so that nothing changes underneath.
+//! The shared folder itself may be reached through links: [`super::folder::Folder`] resolves them once. Below it no
+//! path may have a link. Each call goes through the descriptor of the file's folder, so that no other process can
+//! exchange a folder of the path underneath it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,7 +21,7 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLO
 const STEP: OFlags = FOLDER.union(OFlags::NOFOLLOW).union(OFlags::PATH);
 #[cfg(not(target_os = "linux"))]
 const STEP: OFlags = FOLDER.union(OFlags::NOFOLLOW);
-/// How every file is opened. NONBLOCK: a pipe in the file's place must not hang whoever opens it.
+/// How every file is opened. NONBLOCK: a pipe in the file's place must not hang the process that opens it.
 const FILE: OFlags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 /// What a new file and a new folder may be to others; the umask of the process takes from it.
 const MODES: (Mode, Mode) = (Mode::from_raw_mode(0o666), Mode::from_raw_mode(0o777));
@@ -58,7 +59,7 @@ pub(crate) fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     let place = Place::find(path, what)?;
     let opened = rustix::fs::openat(&place.folder, place.name, flags | FILE, MODES.0);
     let file = match opened {
-        // Nobody reads or writes a pipe's other end, or it is a socket.
+        // It is a link, a pipe without a process at its other end, or a socket.
         Err(Errno::LOOP | Errno::NXIO) => return Err(no_plain_file(path)),
         opened => place.named(opened, what)?,
     };

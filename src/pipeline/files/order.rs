@@ -1,7 +1,7 @@
-//! Puts events into the order of (timestamp, event file, line), in bounded memory (docs/semantics.md, 4).
+//! Sorts events by (timestamp, event file, line), in bounded memory (docs/semantics.md, 4).
 //!
-//! Lines are collected up to a budget; a larger file is sorted in runs that are spilled into unnamed temporary files
-//! and merged, so that memory does not grow with the file.
+//! Lines are collected up to a budget. A larger file is sorted in runs, which are spilled into unnamed temporary files
+//! and then merged, so that memory does not grow with the file.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

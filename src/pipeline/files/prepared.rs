@@ -1,9 +1,9 @@
 //! The prepared line: what the worker leaves for the sender (docs/contracts.md, 2).
 //!
-//! `{"event_type":..,"shop_id":..,"user_id":..,"timestamp":"..","shard":..,"payload":{...}}` with the place where the
-//! line stood behind it; `user_id` is absent where there is none, `shop_id` is null. What the event comes to beside what
-//! it says itself is its `effect`: `price` apiece of a purchase, `refund` of a return and the `shop` of its purchase,
-//! `stock` where the good is counted. The books are kept from it.
+//! `{"event_type":..,"shop_id":..,"user_id":..,"timestamp":"..","shard":..,"payload":{...}}`, followed by `effect` and
+//! by the place where the line stood. Where there is none, `user_id` is absent and `shop_id` is null. `effect` holds
+//! what the worker adds to the event: the `price` apiece of a purchase, the `refund` of a return and the `shop` of its
+//! purchase, and the `stock` where the good is counted. The books are kept from it.
 
 use std::io::{self, Write};
 

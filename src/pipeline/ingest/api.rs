@@ -28,7 +28,7 @@ use crate::pipeline::ingest::accept::{self, Checked, Limits, Refusal, Refused};
 use crate::pipeline::ingest::writer::Writer;
 use crate::pipeline::task::FileName;
 
-/// Bytes of all bodies that are being taken at the same time; whoever comes on top of it waits.
+/// Bytes of all bodies that are being taken at the same time; a further body waits.
 const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bodies of unknown size, packed or chunked, that are being taken at the same time.
@@ -65,7 +65,7 @@ struct Shared {
 
 /// Lines and bytes of files that were counted before: event files never change.
 type Known = HashMap<FileName, (u64, u64)>;
-/// One count at a time: whoever asks meanwhile waits, and finds the files counted.
+/// One count at a time: a request that comes meanwhile waits, and finds the files counted.
 type Counted = Arc<tokio::sync::Mutex<Known>>;
 
 #[derive(Serialize)]
@@ -152,7 +152,7 @@ impl Shared {
 }
 
 /// Waits until there is room for a body. One that does not say its size may be as large as allowed: those have a place
-/// of their own, so that a few of them, sent slowly, do not keep out everybody else.
+/// of their own, so that a few of them, sent slowly, do not keep out all other clients.
 async fn make_room(shared: &Shared, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Problem> {
     let (room, permits) = match plain_bytes(headers) {
         // What is over the limit is refused before it is read.

@@ -1,6 +1,6 @@
-//! Posted lines on their way into an event file. The spool *becomes* the event file by one rename, so that no crash
-//! can lose an acknowledged line or publish it twice. A spool is locked by the process that writes it: another ingest
-//! on the same folder takes over only what nobody holds.
+//! Posted lines on their way into an event file. The spool *becomes* the event file by one rename, so that no crash can
+//! lose an acknowledged line or publish it twice. The process that writes a spool locks it: another ingest on the same
+//! folder takes over only spools that no process holds.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -36,7 +36,7 @@ pub struct Journal {
 pub struct Published {
     /// The new event files.
     pub files: Vec<FileName>,
-    /// Why the lines that nobody was promised are in none of them.
+    /// Why the lines that were not acknowledged are in none of them.
     pub dropped: Option<io::Error>,
     /// Why posted lines cannot be made durable, if they could not and still cannot.
     pub refusing: Option<io::Error>,
@@ -62,8 +62,8 @@ impl Journal {
         Ok(spool)
     }
 
-    /// Takes over the spools that nobody holds: those of an ingest that is gone. One that cannot be read must not keep
-    /// the others from being published.
+    /// Takes over the spools that no process holds: those of an ingest that is gone. One that cannot be read must not
+    /// keep the others from being published.
     fn take_over(&mut self) -> io::Result<()> {
         let own = spool_folder(&self.folder);
         for name in artifact::list(&own)?.into_iter().filter(|name| name.ends_with(SUFFIX)) {
@@ -114,7 +114,7 @@ impl Journal {
     }
 
     /// Publishes everything as event files, the first of them with this name or the next free one. `more` lines,
-    /// which nobody was promised, go into the last file.
+    /// which were not acknowledged, go into the last file.
     ///
     /// # Errors
     /// When something cannot be published; it stays for the next call.
@@ -159,7 +159,7 @@ impl Journal {
         self.publish(name, &[])
     }
 
-    /// Whether lines could be made durable again. Nobody may post until then, so that no post would find out.
+    /// Whether lines could be made durable again. Posts are refused until then, so that no post would find out.
     fn try_room(&self) -> io::Result<()> {
         let mut draft = Draft::create(&self.folder.events().join("room"), 0)?;
         draft.write_all(&vec![0; ROOM_BYTES])?;
@@ -226,7 +226,7 @@ fn take_over_one(path: &Path) -> io::Result<Option<Open>> {
     }
 }
 
-/// Opens and locks a spool; nothing if it is gone or somebody else holds it.
+/// Opens and locks a spool; nothing if it is gone or another process holds it.
 fn lock(path: &Path) -> io::Result<Option<File>> {
     let file = match artifact::open_for_update(path) {
         Ok(file) => file,

@@ -1,6 +1,6 @@
-//! What the ingest has to do now, done once: announces what is not announced, cuts what is spooled, and makes a flush
-//! file if returns are due. A running ingest on the same folder is not disturbed: a spool belongs to the process that
-//! writes it, and a file that is announced twice is announced once.
+//! One pass of the ingest: announces files that are not announced, cuts posted lines into event files, and makes a
+//! flush file if returns are due. It does not disturb a running ingest on the same folder: a spool belongs to the
+//! process that writes it, and a file that is announced twice counts once.
 
 use std::fmt;
 use std::io;

@@ -67,7 +67,7 @@ pub(crate) struct Ingest {
     announce: mpsc::Sender<FileName>,
     announcer_ended: JoinHandle<()>,
     last_tick: Arc<Mutex<Option<Timestamp>>>,
-    /// Who knows how many returns are due.
+    /// The service that knows how many returns are due.
     cache: CacheClient,
     arrivals: Arrivals,
     /// Whether flush files are made by the timer.

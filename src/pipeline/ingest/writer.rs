@@ -1,4 +1,4 @@
-//! The one thread that writes the ingest's files: posts share an fsync (group commit), ticks turn the spool into an
+//! The one thread that writes the ingest's files. Posts share an fsync (group commit). A tick turns the spool into an
 //! event file.
 
 use std::io;
@@ -40,8 +40,8 @@ impl Writer {
         Ok(Self(orders))
     }
 
-    /// Makes complete lines durable; answers when they are. They keep their room until then, also when nobody waits for
-    /// the answer any more.
+    /// Makes complete lines durable; answers when they are. They keep their room until then, also when the caller
+    /// no longer waits for the answer.
     ///
     /// # Errors
     /// When they could not be made durable; none of them counts then.
@@ -93,7 +93,7 @@ fn run(mut spool: Journal, mut inbox: mpsc::Receiver<Order>) {
     }
 }
 
-/// Whoever waits for an answer, and what stands for the memory of the lines.
+/// The caller that waits for an answer, and the room that its lines take in memory.
 type Waiting = (oneshot::Sender<io::Result<()>>, Room);
 
 /// Appends the lines of all posts that wait by now with one fsync; answers the order that ended the group, if any.

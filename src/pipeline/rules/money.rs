@@ -83,7 +83,7 @@ pub fn refund(
     })
 }
 
-/// The bank moves amounts above zero only. Key and reason are made only for who pays.
+/// The bank moves amounts above zero only. Key and reason are made only for a user who pays.
 fn operation(
     user_id: Option<i64>,
     direction: Direction,

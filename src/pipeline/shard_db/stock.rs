@@ -1,5 +1,5 @@
-//! What is known of goods and orders, as whoever keeps books of them says it: the worker in its state, the sender in the
-//! shard's database. Both say it alike, so that they can be compared.
+//! What is known of goods and orders. The worker keeps it in its state, the sender in the shard's database. Both report
+//! it in these types, so that they can be compared.
 
 use async_trait::async_trait;
 
@@ -74,7 +74,7 @@ pub struct Dated {
     pub at: Timestamp,
 }
 
-/// A worker's state as it is at one moment, for whoever compares it. The worker goes on meanwhile.
+/// A worker's state as it is at one moment, for the audit. The worker goes on meanwhile.
 #[async_trait]
 pub trait WorkerSnapshot: Send + Sync {
     /// Files that are worked through, by name, beginning after that one.

@@ -85,7 +85,7 @@ pub enum Refusal {
         /// The status of the stage before.
         status: Status,
     },
-    /// The token is not the newest, or the lease is over and somebody else has the task.
+    /// The token is not the newest, or the lease is over and another owner has the task.
     #[error("the lease is stale: {stage} is {status} and token {token} is not the one that holds it")]
     StaleLease {
         /// The stage.
@@ -202,7 +202,7 @@ impl Row {
             (Call::Done(None) | Call::Fail(None), Status::Started) => refuse(Refusal::TokenRequired { stage, status }),
             (Call::Done(None), Status::Done) | (Call::Fail(None), Status::Failed) => Verdict::Same,
             (Call::Done(Some(token)), Status::Done) if self.done_by[stage.index()] == Some(token) => Verdict::Same,
-            // The repeat of a call whose answer was lost; nobody has begun anything since.
+            // The repeat of a call whose answer was lost; no attempt has begun since.
             (Call::Fail(Some(token)), Status::Failed) if self.token == token && self.lease_until.is_none() => {
                 Verdict::Same
             }

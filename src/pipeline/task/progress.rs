@@ -1,4 +1,4 @@
-//! How the stages get on, shard by shard: what waits, who holds it, and why nothing moves. Pure.
+//! The progress of each stage in each shard: what waits, which worker holds it, and why nothing moves. Pure.
 //!
 //! A stage of a shard is **stuck** when its next task could be worked on and nothing moved for two leases. What moves is
 //! told by `Head::moved_at`; why nothing does, by [`Reason`].
@@ -43,7 +43,7 @@ pub struct Lane {
     pub head: Option<Head>,
     /// When this stage last finished a task of the shard.
     pub done_at: Option<Timestamp>,
-    /// Who asked for such tasks last.
+    /// The worker that asked for such tasks last.
     pub asked: Option<Asked>,
 }
 
@@ -63,7 +63,7 @@ pub struct Head {
 /// A worker that asked for work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// Who asked: host, process and a random part.
+    /// The worker that asked: host, process and a random part.
     pub worker: String,
     /// When.
     pub at: Timestamp,
@@ -122,7 +122,7 @@ impl Progress {
         self.busy(lane.stage).contains(asked.worker.as_str())
     }
 
-    /// Who holds a task of this stage under a lease that lasts.
+    /// The workers that hold a task of this stage under a lease that lasts.
     fn busy(&self, stage: Stage) -> BTreeSet<&str> {
         let heads = self.lanes.iter().filter(|lane| lane.stage == stage).filter_map(|lane| lane.head.as_ref());
         heads.filter(|head| head.lease(self.now).is_some()).filter_map(|head| head.view.owner.as_deref()).collect()

@@ -25,7 +25,7 @@ pub enum Stage {
 pub enum Status {
     /// Not begun.
     New,
-    /// Somebody works on it.
+    /// A worker has it.
     Started,
     /// Finished.
     Done,

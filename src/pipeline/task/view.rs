@@ -11,7 +11,7 @@ use crate::pipeline::event::{ShardCount, ShardId};
 pub struct Claim {
     /// The stage to work on.
     pub stage: Stage,
-    /// Who asks: host, process and a random part.
+    /// The worker that asks: host, process and a random part.
     pub worker: String,
     /// The most tasks to hand out; the splitter gets whole files, one at least.
     pub limit: u32,
@@ -49,7 +49,7 @@ pub struct StageResult {
     pub stage: Stage,
     /// The token that finished it; 0 where none was used.
     pub token: u64,
-    /// Who finished it.
+    /// The worker that finished it.
     pub worker: Option<String>,
     /// Which attempt succeeded.
     pub attempt: u32,
@@ -78,7 +78,7 @@ pub struct ShardView {
     pub token: u64,
     /// Attempts at the present stage.
     pub attempts: u32,
-    /// Who holds the lease.
+    /// The owner of the lease.
     pub owner: Option<String>,
     /// Until when.
     pub lease_until: Option<Timestamp>,
@@ -208,7 +208,7 @@ mod made {
     }
 
     impl ShardView {
-        /// A task that nobody holds.
+        /// A task without an owner.
         pub(crate) fn of(shard: ShardId, statuses: [Status; 4], results: Vec<StageResult>) -> Self {
             Self {
                 shard,

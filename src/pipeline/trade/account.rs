@@ -79,9 +79,9 @@ pub struct Answer {
 pub struct Account {
     /// Whose.
     pub user: UserId,
-    /// The user's name, where somebody has entered one.
+    /// The user's name, where an operator has entered one.
     pub name: Option<String>,
-    /// What the user is: `customer`, unless somebody has entered something else.
+    /// What the user is: `customer`, unless an operator has entered something else.
     pub role: String,
     /// What is in it.
     pub balance: Money,
@@ -168,7 +168,7 @@ impl OperationKey {
 
 impl fmt::Display for OperationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whoever made it may have put anything into it.
+        // The caller makes the key, and may have put any characters into it.
         write!(f, "'{}'", self.0.escape_debug())
     }
 }

@@ -1,5 +1,5 @@
-//! Copies of what was published. A decision is made once: when a published file is lost or damaged before it is
-//! delivered, it cannot be decided again, only put back.
+//! Copies of published files. A decision is made once: when a published file is lost or damaged before it is delivered,
+//! the file cannot be decided again, but its copy can be put back.
 
 use std::io;
 use std::path::{Path, PathBuf};

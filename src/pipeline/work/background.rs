@@ -1,4 +1,4 @@
-//! Calls to a service that are made aside, one after another, while the worker goes on deciding.
+//! Calls a service on a thread of its own, one call after another, while the worker goes on deciding.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -6,7 +6,7 @@ use std::thread::{Builder, Scope};
 
 use crate::pipeline::claim::fault::Fault;
 
-/// Somebody who answers questions in their order, on a thread of their own.
+/// Answers questions in their order, on a thread of its own.
 pub(super) struct BackgroundCaller<Q, A> {
     questions: Sender<Q>,
     answers: Receiver<Result<A, Fault>>,
@@ -14,8 +14,8 @@ pub(super) struct BackgroundCaller<Q, A> {
 }
 
 impl<Q: Send, A: Send> BackgroundCaller<Q, A> {
-    /// Starts the thread. It ends with the first fault, or when nobody waits for its answers any more; the scope waits
-    /// for the call that it is in.
+    /// Starts the thread. It ends with the first fault, or when this value is dropped; the scope waits for the call
+    /// that it is in.
     ///
     /// # Errors
     /// [`Fault::Unavailable`] when the system has no thread to give.
@@ -48,7 +48,7 @@ impl<Q: Send, A: Send> BackgroundCaller<Q, A> {
         Ok(Self { questions, answers, open: 0 })
     }
 
-    /// Asks, and does not wait. Why nobody is there any more is the answer to an earlier question.
+    /// Asks, and does not wait. If the thread has ended, an earlier answer says why.
     pub(super) fn ask(&mut self, question: Q) {
         self.open += 1;
         drop(self.questions.send(question));
@@ -87,7 +87,7 @@ mod tests {
             (1..=5).for_each(|number| aside.ask(number));
             assert_eq!((aside.next_answer().unwrap(), aside.next_answer().unwrap(), aside.open()), (2, 4, 3));
             assert!(matches!(aside.next_answer(), Err(Fault::Unavailable(_))));
-            assert!(matches!(aside.next_answer(), Err(Fault::Retryable(_))), "nobody is there");
+            assert!(matches!(aside.next_answer(), Err(Fault::Retryable(_))), "the thread has ended");
         });
         assert_eq!(calls, 3);
     }
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_not_asked() {
+    fn what_is_not_waited_for_is_not_asked() {
         let calls = AtomicU32::new(0);
         let (gone, is_gone) = channel::<()>();
         std::thread::scope(|scope| {

@@ -1,9 +1,10 @@
-//! Deciding the events of one file: chunk by chunk they are read, planned, their debits asked of the bank, and they are
-//! settled in their order. The bank is asked aside: while it works on one chunk, the next ones are planned and the one
-//! before is settled. The order directory is told aside, too, of every order that is decided.
+//! Decides the events of one file, chunk by chunk. A chunk is read and planned, the bank is asked for its debits, and
+//! its lines are settled in their order. The bank is called in the background: while it works on one chunk, the next
+//! chunks are planned and the chunk before is settled. The order directory is told of every decided order, in the
+//! background too.
 //!
-//! Nothing is credited before every debit of the file was asked: what is given back can be spent from the next file on,
-//! so that what is decided depends neither on the chunks nor on how often the file is worked on.
+//! No credit is paid before every debit of the file was asked. Money that is given back can therefore be spent from the
+//! next file on only, so that the decisions depend neither on the chunks nor on how often the file is worked on.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -381,7 +382,7 @@ pub(super) fn pay(
     })
 }
 
-/// Somebody answered something else than was asked.
+/// The fault when a service answered something else than was asked.
 pub(super) fn wrong_count(who: &str, answers: usize, asked: usize) -> Fault {
     Fault::Unavailable(Class::ServiceAway.tag(format!("the {who} gave {answers} answers to {asked} questions")))
 }

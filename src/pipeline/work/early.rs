@@ -1,8 +1,9 @@
-//! Returns that came before their purchase: those of this file are handed in, and those that are due are taken up.
+//! Early returns: those of this file are handed in, and those that are due are taken up.
 //!
-//! The order of the steps is what lets none be missed: first the directory learns which orders this file decided, then
-//! it is given the returns whose purchase nobody here knows, and then asked for those that are due. Whoever brings a
-//! return, here or in another shard, either finds the order or leaves the return where the order's shard finds it.
+//! No return is missed, because the steps have a fixed order. First the directory learns which orders this file
+//! decided. Then it is given the returns whose purchase this shard does not know. Last it is asked for the returns that
+//! are due. A worker that hands in a return, here or in another shard, either finds the order or leaves the return
+//! where the order's shard finds it.
 
 use std::path::Path;
 

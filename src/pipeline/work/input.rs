@@ -1,4 +1,4 @@
-//! Reading a splitter's file, and the line numbers beside it.
+//! Reads a splitter's file, and the line numbers in the file beside it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -1,7 +1,7 @@
 //! A worker that may have to wait for its state.
 //!
-//! A state that is not there is either that of a new shard, or one that was lost; only the API knows which. To begin with
-//! an empty one in place of a lost one would sell orders twice.
+//! A state that is missing is either that of a new shard or was lost; only the API knows which. A worker that began
+//! with an empty state in place of a lost one would accept orders twice.
 
 use super::Worker;
 use crate::pipeline::apid::client::{Client, ClientError};

@@ -1,15 +1,19 @@
-//! The worker: decides one shard's file by the rules of trade and prepares what the sender delivers
-//! (docs/semantics.md, 4).
+//! The worker: decides one shard's file by the rules of trade, and prepares what the sender delivers (docs/semantics.md, 4).
 //!
-//! Reads `shard-splitter/`, writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line), and
-//! the rejects. What it has to remember is durable before the task is reported.
+//! It reads `shard-splitter/` and writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line),
+//! and the rejects. What it has to remember is durable before the task is reported.
 //!
-//! A file in steps: sort its lines; decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
-//! tell the [`directory`] which orders were decided, hand in the returns that came too early, take up those that are
-//! due (`early.rs`); publish the files and pay the credits; commit the state together with the report. Who can be
-//! asked while something else goes on is asked aside (`aside.rs`), in the order of these steps. A crash before
-//! the commit repeats all of it from the same state: bank and directory answer the same task as before, so that the
-//! same is decided. After the commit the report is answered from the state.
+//! The steps for a file:
+//! 1. sort its lines;
+//! 2. decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
+//! 3. tell the [`directory`] which orders were decided, hand in the early returns, take up those that are due
+//!    (`early.rs`);
+//! 4. publish the files and pay the credits;
+//! 5. commit the state together with the report.
+//!
+//! Calls that can run beside other work run in the background (`background.rs`), in the order of these steps. A crash
+//! before the commit repeats all steps from the same state: bank and directory answer the same task as before, so that
+//! the same is decided. After the commit the report is answered from the state.
 
 mod archive;
 mod background;
@@ -73,7 +77,7 @@ pub struct Worker {
     clock: Clock,
     /// The day on which keys were last forgotten.
     swept: Option<i64>,
-    /// Nobody makes the state again while this is held.
+    /// No rebuild makes the state again while this is held.
     _held: File,
 }
 
@@ -114,8 +118,8 @@ impl Worker {
         Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None, _held: held })
     }
 
-    /// Keeps others off a state until what is answered is dropped: workers share it (one may be frozen while another
-    /// takes over), who makes it again has it `alone`. Nothing when that cannot be now.
+    /// Keeps other processes off a state until the file that is returned is dropped. Workers share the lock, as one may
+    /// be frozen while another takes over; a rebuild has it `alone`. Nothing when the lock cannot be had now.
     ///
     /// # Errors
     /// Whatever the system says.
@@ -123,7 +127,7 @@ impl Worker {
         artifact::lock_folder(state.parent().unwrap_or(state), alone)
     }
 
-    /// Where the state is, or will be: its folder is a plain one, or it would be kept who knows where.
+    /// The path of the state, which need not be there yet. Its folder is a plain one: a link could lead anywhere.
     ///
     /// # Errors
     /// When the folder cannot be made, or there is a link on the way.
@@ -147,7 +151,7 @@ impl Worker {
         // An attempt that panicked may have left its transaction open.
         self.state.roll_back()?;
         self.state.begin()?;
-        // Only now, behind the lock: whoever had the task before may have been about to commit.
+        // Only now, behind the lock: the task's previous owner may have been about to commit.
         let finished = self.state.find_finished(&task.key.file);
         let result = match finished {
             Ok(None) => self.work_in_transaction(task, input, day, lease),
@@ -226,8 +230,8 @@ impl Worker {
         self.finish(task, finished, reasons, day)
     }
 
-    /// Only when the files are there and everybody is paid: a crash before it repeats the same decisions from the same
-    /// state.
+    /// Commits the task, only once its files are there and all credits are paid: a crash before it repeats the same
+    /// decisions from the same state.
     fn finish(
         &mut self,
         task: &FileTask,

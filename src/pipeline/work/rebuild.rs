@@ -1,8 +1,8 @@
-//! A worker's state made again from what its decisions left behind.
+//! Makes a worker's state again from what its decisions left behind.
 //!
-//! The order of the calls is the order of precedence: what was rejected, then what the books of the shard say, then the
-//! prepared files that are not in the books yet, in the order in which they were decided. Keys that are known with their
-//! content come before those that only the books tell.
+//! The order of the calls is the order of precedence: first what was rejected, then what the books of the shard say,
+//! then the prepared files that are not in the books yet, in the order in which they were decided. A key that is known
+//! with its content comes before one that only the books tell.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Bank and order directory by way of the balance-daemon and the cache-service.
+//! Calls the bank and the order directory through the balance-daemon and the cache-service.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::pipeline::trade::{
 /// The balance-daemon.
 pub struct RemoteBank(BalanceClient);
 
-/// The cache-service, and who knows how far all shards are.
+/// The cache-service, and the API that knows how far all shards are.
 pub struct RemoteDirectory {
     cache: CacheClient,
     tracking: Option<Client>,
@@ -42,7 +42,8 @@ impl RemoteBank {
 impl RemoteDirectory {
     /// The one that the settings name.
     ///
-    /// Without `tracking` nobody asks how far the other shards are: the time of a return is up when it is up.
+    /// Without `tracking` the progress of the other shards is not asked for: a return expires as soon as its time is
+    /// up.
     pub fn of(settings: &Settings, tracking: Option<Client>) -> Self {
         Self { cache: CacheClient::of(settings, Principal::ShardWorker), tracking }
     }

@@ -1,5 +1,5 @@
-//! A list that is written once and read once, in batches: in memory while it is short, in an unnamed temporary file
-//! once it is long, so that memory does not grow with the file.
+//! A list that is written once and read once, in batches. A short list stays in memory. A long one goes into an unnamed
+//! temporary file, so that memory does not grow with the file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};

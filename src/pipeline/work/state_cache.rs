@@ -1,5 +1,5 @@
-//! The rules' state for the time of one file: rows that are asked for again and again are kept in memory and written
-//! back before the file's transaction ends.
+//! The state cache: the rules' state while one file is decided. Rows that are needed again and again are kept in
+//! memory, and are written back before the file's transaction ends.
 
 use std::collections::HashMap;
 use std::hash::Hash;

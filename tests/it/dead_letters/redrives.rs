@@ -135,7 +135,7 @@ fn hostile_bytes_are_listed_safely_and_come_out_as_they_came_in() {
 }
 
 #[test]
-fn a_rejects_file_that_somebody_changed_sends_nothing_that_is_no_line() {
+fn a_rejects_file_changed_by_hand_sends_nothing_that_is_no_line() {
     let pipeline = Pipeline::running(&["shared.cleanup=none"]);
     pipeline.import([status(3, false), sale(1, 3, PRICED)].concat().as_bytes(), 100);
     pipeline.wait_settled();

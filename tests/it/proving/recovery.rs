@@ -147,7 +147,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[test]
-fn a_recovery_goes_on_until_somebody_who_claimed_again_is_struck() {
+fn a_recovery_goes_on_until_a_process_that_claimed_again_is_struck() {
     let (shared, began) = (Shared::default(), Instant::now());
     let at = |secs| began + Duration::from_secs(secs);
     let task = |token| vec![(("20250301080000".to_owned(), 0, STAGES[1]), token)];

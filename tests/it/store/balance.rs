@@ -17,7 +17,7 @@ on_every_backend! {
     nothing_is_taken_out_that_is_not_there
     a_balance_never_leaves_its_column
     statements_come_in_pages
-    the_sums_find_what_somebody_changed
+    the_sums_find_what_was_changed_by_hand
     the_largest_batch_is_taken_and_no_larger_one
     crossed_batches_lose_nothing
     the_same_batch_at_once_takes_effect_once
@@ -225,7 +225,7 @@ async fn statements_come_in_pages(backend: &dyn Backend) {
     assert_eq!(code(store.statement(user(9), None, 7).await), "gone");
 }
 
-async fn the_sums_find_what_somebody_changed(backend: &dyn Backend) {
+async fn the_sums_find_what_was_changed_by_hand(backend: &dyn Backend) {
     let store = open(backend, 500).await;
     for number in 1..=5 {
         store

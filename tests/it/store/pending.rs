@@ -11,7 +11,7 @@ on_every_backend! {
     the_first_entry_of_an_order_stays
     a_return_of_a_known_order_is_not_held_by_its_own_shard
     a_return_waits_and_is_taken_with_its_order
-    the_same_task_gets_the_same_and_nobody_else_does
+    the_same_task_gets_the_same_and_no_other_task_does
     a_task_that_comes_again_holds_what_it_held
     a_return_of_another_shard_is_handed_to_it
     what_comes_later_is_for_the_next_task
@@ -143,7 +143,7 @@ async fn a_return_waits_and_is_taken_with_its_order(backend: &dyn Backend) {
     assert_eq!(held[0].expires_at, Timestamp::from_unix_ms(START_MS + TTL_MS));
 }
 
-async fn the_same_task_gets_the_same_and_nobody_else_does(backend: &dyn Backend) {
+async fn the_same_task_gets_the_same_and_no_other_task_does(backend: &dyn Backend) {
     let shop = Shop::open(backend).await;
     for (line, of) in [(4, 7), (5, 8), (6, 7)] {
         shop.put_one(&key(1, 0), line, of).await;

@@ -233,7 +233,7 @@ impl Tx<'_> {
         self.bytes_max
     }
 
-    /// Makes everything durable. On an error nobody knows whether it is.
+    /// Makes everything durable. After an error it is unknown whether the commit took place.
     pub(crate) async fn commit(self) -> Result<()> {
         match timeout(self.limit, self.inner.commit()).await {
             Ok(committed) => committed.map_err(fault::of_commit),

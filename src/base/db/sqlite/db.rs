@@ -96,9 +96,9 @@ fn reopen_read_only(connection: &mut Connection, path: &Path, schema: &Schema, e
     }
 }
 
-/// Commits a page that is as it was: where the disk is full or read-only this fails, and nobody has to have a row for it.
+/// Commits an unchanged page. This fails where the disk is full or read-only, and needs no table of its own.
 fn rewrite_header(connection: &mut Connection) -> Result<()> {
-    // IMMEDIATE: nobody migrates between the two.
+    // IMMEDIATE: no other process migrates between the read and the write.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     transaction.pragma_update(None, "user_version", version)?;

@@ -1,5 +1,6 @@
-//! The tracking store. Every move is one conditional UPDATE; [`crate::pipeline::task::Row`] explains the refusals. The clock is
-//! the server's: however many API instances there are, they agree on when a lease is over.
+//! The tracking store on a server (MySQL, MariaDB). Every move is one conditional UPDATE;
+//! [`crate::pipeline::task::Row`] explains the refusals. The clock is the server's, so that all API instances agree on
+//! when a lease is over.
 
 mod claim;
 mod moves;

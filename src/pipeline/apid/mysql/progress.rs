@@ -1,4 +1,4 @@
-//! How the stages get on, and who asks for work.
+//! The progress of the stages, and which workers ask for tasks.
 
 use std::collections::BTreeMap;
 
@@ -77,7 +77,7 @@ impl ReadProgress {
     }
 }
 
-/// Notes who asks.
+/// Notes the worker that asks.
 pub(super) struct NoteAsker<'a> {
     pub(super) stage: Stage,
     pub(super) shard: Option<ShardId>,

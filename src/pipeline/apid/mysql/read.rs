@@ -1,4 +1,4 @@
-//! Reading the tracking tables.
+//! Reads the tracking tables.
 
 use std::collections::BTreeMap;
 

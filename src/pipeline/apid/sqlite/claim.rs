@@ -1,4 +1,4 @@
-//! Which tasks a claim is tried on: the UPDATE itself decides.
+//! Finds the tasks that a claim is tried on. The claim's UPDATE alone decides which claim wins.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
@@ -82,7 +82,7 @@ fn shorten_leases(transaction: &Transaction<'_>, stage: Stage, context: Context)
     Ok(())
 }
 
-/// The same for the wait before the next attempt, which nobody is waiting for meanwhile: once at the start is enough.
+/// The same for backoffs. Once at the start is enough, as no process waits for them meanwhile.
 pub(super) fn shorten_waits(connection: &mut Connection, context: Context) -> Result<()> {
     let too_late = context.now.plus_ms(context.policy.backoff_max_ms.saturating_mul(2));
     connection.execute(
@@ -226,7 +226,7 @@ pub(super) fn oldest_unfinished(
     others.min().map(|name| file_name(&name, "filename")).transpose()
 }
 
-/// The claim itself: zero rows mean that the task is not ready, or that somebody else won.
+/// The claim itself: zero rows mean that the task is not ready, or that another claim won it.
 fn claim_one(
     transaction: &Transaction<'_>,
     key: &TaskKey,

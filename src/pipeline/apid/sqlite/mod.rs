@@ -1,4 +1,5 @@
-//! The tracking store. Every move is one conditional UPDATE; [`crate::pipeline::task::Row`] explains the refusals.
+//! The tracking store in SQLite. Every move is one conditional UPDATE; [`crate::pipeline::task::Row`] explains the
+//! refusals.
 
 mod claim;
 mod moves;

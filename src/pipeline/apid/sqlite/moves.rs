@@ -28,7 +28,7 @@ pub(super) fn register(
         let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
         return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
     }
-    // A shard without a task would lose its lines: nobody would ever split them off.
+    // A shard without a task would lose its lines: no splitter would ever split them off.
     let count = u8::try_from(shards.len()).unwrap_or(u8::MAX);
     if count == 0 || (0..count).any(|number| !shards.iter().any(|shard| shard.get() == number)) {
         return Err(Error::Invalid("shards must be all of 0 to n-1, each once".to_owned()));

@@ -1,4 +1,4 @@
-//! How the stages get on, and who asks for work.
+//! The progress of the stages, and which workers ask for tasks.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub(super) fn read(connection: &mut Connection, context: Context) -> Result<Prog
     Ok(Progress { now: context.now, lease_ms: context.policy.moves.lease_ms, lanes })
 }
 
-/// Notes who asks.
+/// Notes the worker that asks.
 pub(super) fn note_asker(
     connection: &Connection,
     stage: Stage,

@@ -1,4 +1,4 @@
-//! Reading the tracking tables.
+//! Reads the tracking tables.
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 

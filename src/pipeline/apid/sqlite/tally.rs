@@ -1,4 +1,4 @@
-//! How many tasks there are, for the metrics.
+//! Counts tasks, for the metrics.
 
 use rusqlite::{Connection, Transaction, params};
 

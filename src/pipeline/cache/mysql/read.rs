@@ -1,4 +1,4 @@
-//! Looking at the directory and at what is kept.
+//! Reads the directory and the returns that are kept.
 
 use std::collections::BTreeMap;
 

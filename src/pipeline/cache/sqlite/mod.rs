@@ -1,5 +1,5 @@
-//! The order directory and the returns that wait. One writer at a time: the transaction's write lock is the lock of all
-//! orders.
+//! The order directory and the pending returns in SQLite. There is one writer at a time, so the write lock of a
+//! transaction is the lock of all orders.
 
 mod read;
 mod take;

@@ -1,4 +1,4 @@
-//! Handing out returns, each to one task.
+//! Hands out returns, each to one task.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The time of a row: its columns, how it is written there, and in which zone.
+//! The time of a row: which columns hold it, how it is written there, and in which zone.
 
 use jiff::Timestamp as JiffTimestamp;
 use jiff::civil::date;

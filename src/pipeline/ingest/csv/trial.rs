@@ -1,4 +1,4 @@
-//! A dry run: what an import would make of an input, by the real check of an event's shape. Nothing is written.
+//! A dry run: says what an import would make of an input, by the real check of an event's shape. Nothing is written.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What goes wrong on purpose: lines written twice, lines written late, lines that nobody can read.
+//! Lines that go wrong on purpose: written twice, written late, or unreadable.
 
 use std::collections::BTreeMap;
 

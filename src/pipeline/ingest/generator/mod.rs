@@ -1,7 +1,7 @@
-//! The event generator: a seeded simulation of a little world of shops whose events fit together.
+//! The event generator: a seeded simulation of a small world of shops, whose events fit together.
 //!
-//! Pure: no I/O, no clock, no randomness but the seed's. `world` decides what happens, `line` writes it down,
-//! `mishap` holds the lines that go wrong on purpose.
+//! It is pure: it does no I/O, reads no clock, and has no randomness but the seed's. `world` decides what happens,
+//! `line` writes it down, `mishap` holds the lines that go wrong on purpose.
 
 mod line;
 mod mishap;

@@ -1,4 +1,4 @@
-//! Tests: a plain model of the shops' rules that the generator's output is replayed against.
+//! Tests: a plain model of the shops' rules. The generator's output is replayed against it.
 
 use std::collections::{HashMap, HashSet};
 

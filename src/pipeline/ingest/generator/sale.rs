@@ -1,4 +1,4 @@
-//! Sales: what was bought, what may still come back, and the purchases that their returns overtake.
+//! Sales: what was bought, what may still be returned, and the purchases that their returns overtake.
 
 use std::collections::VecDeque;
 

@@ -47,7 +47,7 @@ impl Checked {
     }
 }
 
-/// Adds up the accounts. `moved` is a shard with an order that somebody paid for, `paid` what users paid for the orders
+/// Adds up the accounts. `moved` is a shard with an order that a user paid for, `paid` what users paid for the orders
 /// in the books, where that is known and nothing more can be paid without an order.
 pub(crate) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i128>) -> Result<Checked, Failure> {
     let url = &ctx.settings.database.balance;

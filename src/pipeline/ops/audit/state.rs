@@ -76,7 +76,7 @@ impl Books<'_> {
     fn next_step(&self) -> String {
         let shard = self.shard;
         format!(
-            "somebody changed one of them by hand: put it back, or take the books for right and make the state again \
+            "one of them was changed by hand: put it back, or take the books for right and make the state again \
              with 'shopctl work --shard {shard} --rebuild --force'"
         )
     }
@@ -220,7 +220,7 @@ fn order_difference(books: Option<BookedOrder>, state: Option<BookedOrder>) -> O
 
 fn say(bought: Bought) -> String {
     let Bought { user_id, shop_id, good_id, qty, price } = bought;
-    let user = user_id.map_or_else(|| "nobody".to_owned(), |user| format!("user {user}"));
+    let user = user_id.map_or_else(|| "no user".to_owned(), |user| format!("user {user}"));
     format!("{qty} of good {good_id} of shop {shop_id} at {price} by {user}")
 }
 

@@ -126,7 +126,7 @@ struct Shards {
     rows: BTreeMap<ShardId, u64>,
     stock: BTreeMap<ShardId, Check>,
     orders: BTreeMap<ShardId, Check>,
-    /// A shard with an order that somebody paid for.
+    /// A shard with an order that a user paid for.
     moved_money: Option<ShardId>,
     /// Whether such a shard is looked for: only where no balance database was in use.
     seeks_money: bool,

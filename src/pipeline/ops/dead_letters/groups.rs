@@ -25,7 +25,7 @@ pub enum By {
 /// The lines of one group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// Who refused them.
+    /// The stage that refused them.
     pub stage: Stage,
     /// Why.
     pub reason: Reason,

@@ -2,7 +2,7 @@
 //!
 //! A line goes once, however often this is run and wherever it is killed. Its steps for a batch of lines:
 //! 1. the lines are written to `events/redrives/<id>.lines`; killed after that, they were never decided and are dropped;
-//! 2. a note says where each of them came from: from here on they are redriven, and whoever runs next goes on;
+//! 2. a note says where each of them came from: from here on they are redriven, and the next run goes on;
 //! 3. one rename makes the lines the event file. What is still there under its old name is not published, what is not
 //!    there is; no crash can leave a doubt.
 
@@ -144,7 +144,7 @@ impl Redriver {
         Self { notes: RedriveLog::new(folder.clone()), folder, files, client, clock, stop }
     }
 
-    /// One redrive at a time: two would both find that nobody has redriven a line.
+    /// One redrive at a time: two would both find that a line is not redriven yet.
     ///
     /// # Errors
     /// `Interrupted` if it was stopped while it waited.
@@ -164,7 +164,7 @@ impl Redriver {
         Ok(lines)
     }
 
-    /// Publishes what an earlier run had decided, drops what it had not. Only for who holds the lock.
+    /// Publishes what an earlier run had decided, drops what it had not. The caller holds the lock.
     ///
     /// # Errors
     /// As [`Redriver::send`].
@@ -226,7 +226,7 @@ impl Redriver {
         Ok(plan)
     }
 
-    /// Does what was planned; hands each new event file to `published`. Only for who holds the lock.
+    /// Does what was planned; hands each new event file to `published`. The caller holds the lock.
     ///
     /// # Errors
     /// [`RedriveError`]. What is published stays, and a further run goes on behind it.
@@ -265,7 +265,7 @@ impl Redriver {
         visit: &mut dyn FnMut(Step<'_>) -> Result<(), RedriveError>,
     ) -> Result<(), RedriveError> {
         let redriven = if request.again { Redriven::default() } else { self.notes.redriven()? };
-        // Whoever changed a rejects file may have put a line into it twice.
+        // An operator who changed a rejects file may have put a line into it twice.
         let mut gone = HashSet::new();
         for artifact in files.iter().filter(|artifact| request.filter.may_take(artifact)) {
             if self.stop.is_requested() {
@@ -307,7 +307,7 @@ impl Redriver {
     }
 
     /// Whether the stage has reported what it rejected: before that it may be run again, under other settings. A file
-    /// that the API does not know is run by nobody.
+    /// that the API does not know is run by no worker.
     fn is_decided(&self, artifact: &Artifact) -> Result<bool, ClientError> {
         let Some(file) = self.client.find_file(artifact.file())? else {
             return Ok(true);

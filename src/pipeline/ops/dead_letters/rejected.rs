@@ -60,7 +60,7 @@ pub enum Raw {
 pub struct Rejected {
     /// Where it stood.
     pub at: LineAt,
-    /// Who refused it.
+    /// The stage that refused it.
     pub stage: Stage,
     /// Why.
     pub reason: Reason,

@@ -134,7 +134,7 @@ fn note_finished(sources: &Sources, ctx: &Context, today: i64, rebuild: &mut Reb
 
 /// Gives the state its name; answers where the one is that had it.
 fn publish(making: &Path, state: &Path, ctx: &Context) -> io::Result<Option<PathBuf>> {
-    // Closed without anybody else at it, it is one file.
+    // The database was closed and no other process has it open, so it is one file.
     artifact::open(making)?.sync_all()?;
     let mut aside = None;
     if state.exists() {

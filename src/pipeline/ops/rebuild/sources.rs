@@ -62,7 +62,7 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Answers who is at work, if somebody is.
+    /// Adds a file; answers the owner of its task if a worker is at work on it.
     fn add(&mut self, file: &FileView, now: Timestamp) -> Option<String> {
         if let Some(output) = file.announced() {
             self.announced.insert(file.file.clone(), output);

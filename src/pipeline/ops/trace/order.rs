@@ -40,7 +40,7 @@ pub struct Evidence {
 /// That a line was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rejection {
-    /// By whom.
+    /// The stage that refused it.
     pub stage: Stage,
     /// Why.
     #[serde(serialize_with = "code")]

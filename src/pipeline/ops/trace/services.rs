@@ -1,4 +1,5 @@
-//! What the services of trade say of an order: money that moved for it, returns that wait for it. Nobody has to answer.
+//! What the services of trade say of an order: money that moved for it, returns that wait for it. If a service
+//! does not answer, [`Asked`] says why.
 
 use std::collections::BTreeSet;
 

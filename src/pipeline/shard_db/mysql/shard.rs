@@ -271,7 +271,7 @@ mod tests {
     const WAIT_MAX: Duration = Duration::from_secs(60);
 
     on_every_server! {
-        a_delivery_that_goes_silent_holds_nobody_up
+        a_delivery_that_goes_silent_holds_no_other_up
     }
 
     fn row(line: u64) -> EventRow {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     /// A sender that is paused in mid-transaction, or whose machine is gone: the server takes the marker back from it.
-    async fn a_delivery_that_goes_silent_holds_nobody_up(variable: &str) {
+    async fn a_delivery_that_goes_silent_holds_no_other_up(variable: &str) {
         let place = TestDatabase::made(variable, "silence", SchemaKind::Shard).await;
         let paused = Database::of_short_silence(&place.server, &SHARD, SILENCE_SECS);
         let paused = std::sync::Arc::new(MysqlShard::of(paused));

@@ -32,7 +32,7 @@ pub enum Reason {
     },
     /// The worker that holds it let its lease run out, and no other took it over.
     LeaseOver {
-        /// Who holds it.
+        /// The worker that holds it.
         worker: Option<String>,
         /// For how long the lease is over, in milliseconds.
         over_ms: i64,
@@ -51,7 +51,7 @@ pub enum Reason {
     },
     /// No worker asks for tasks of this stage and shard.
     NoWorker {
-        /// Who asked last.
+        /// The worker that asked last.
         worker: Option<String>,
         /// How long ago, in milliseconds.
         ago_ms: Option<i64>,
@@ -169,7 +169,7 @@ impl Reason {
                 Vec::new(),
             ),
             Self::PlainStart { .. } => (
-                "whoever started it has to finish it or to report it as failed; then try again",
+                "the client that started it has to finish it or to report it as failed; then try again",
                 vec![format!("shopctl retry {} --shard {}", key.file, key.shard)],
             ),
         };

@@ -1,4 +1,4 @@
-//! What a worker remembers of its shard: keys, orders, stock, prices, finished files. It is always embedded.
+//! What a worker remembers of its shard: keys, orders, stock, prices, finished files. Its database is always embedded.
 
 pub(crate) mod snapshot;
 mod sqlite;

@@ -1,4 +1,4 @@
-//! A worker's state as it is at one moment: a read transaction, which the worker does not wait for.
+//! A snapshot of a worker's state: a read transaction, which the worker does not wait for.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ impl SqliteWorkerSnapshot {
     pub(crate) async fn open(path: &Path) -> Result<Self> {
         let db = Db::open(path, &WORKER).await?;
         db.call(|connection| {
-            // Whoever looks goes through it once: pages are not met again, and all shards are looked at together.
+            // The audit reads it once: pages are not needed again, and all shards are read together.
             connection.pragma_update(None, "cache_size", -LOOK_CACHE_KIB)?;
             connection.execute_batch("BEGIN")?;
             // The moment is that of the first look.

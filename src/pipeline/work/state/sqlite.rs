@@ -1,4 +1,4 @@
-//! A worker's state: the keys it has seen, the shard as it stands, the files that are done.
+//! A worker's state in SQLite: the keys it has seen, the shard as it stands, the finished files.
 
 use std::path::Path;
 

@@ -1,5 +1,4 @@
-//! What one shard's worker remembers (docs/semantics.md, 4): keys, orders, stock, prices, open shops, and the files it
-//! is done with.
+//! What one shard's worker remembers (docs/semantics.md, 4): keys, orders, stock, prices, open shops, and finished files.
 
 use super::snapshot::SqliteWorkerSnapshot;
 use super::sqlite::SqliteWorkerState;

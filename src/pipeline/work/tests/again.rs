@@ -1,4 +1,4 @@
-//! Crashes: before the commit everything is done again and comes out the same; after it, the report is repeated.
+//! Crashes. Before the commit all steps are repeated, with the same result; after it the report is repeated.
 
 use super::*;
 
@@ -94,7 +94,7 @@ fn a_lost_report_is_made_again_and_moves_nothing() {
         let first = floor.run(&task).unwrap();
         let seen = end_of(&floor);
         floor.world.fail_after(0, false);
-        assert_eq!(floor.run(&task).unwrap(), first, "nobody has to be asked");
+        assert_eq!(floor.run(&task).unwrap(), first, "no service has to be asked");
         floor.world.heal();
         assert!(end_of(&floor) == seen, "{number} {shard}");
     }

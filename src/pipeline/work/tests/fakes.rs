@@ -98,7 +98,7 @@ impl World {
         self.0.lock().unwrap().confirmed.len()
     }
 
-    /// A second user of a key: somebody else has used it.
+    /// Another caller has used this key before.
     pub(super) fn spoil(&self, key: &str) {
         self.0.lock().unwrap().outcomes.insert(key.to_owned(), (-1, true, 1, Outcome::Applied));
     }

@@ -1,5 +1,5 @@
-//! Any events, in files of any size, windows of any size, with failures at any call: what comes out is what the model
-//! says, and money and goods are neither made nor lost.
+//! Any events, in files of any size, windows of any size, with failures at any call. The result is what the model says,
+//! and no money and no goods are made or lost.
 
 use proptest::prelude::*;
 
