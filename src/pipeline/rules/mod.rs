@@ -2,7 +2,7 @@
 //!
 //! The rules stand in the order in which they are asked; the first that fails decides. Shape comes before all of them
 //! and is [`crate::pipeline::event::shape`]. Each further rule is a file of its own here: [`duplicate`], [`purchase`],
-//! [`returned`], [`shelf`] (stock and prices); [`money`] says what is asked of the bank, and under which keys.
+//! [`returned`], [`stock`] (counts and prices); [`money`] says what is asked of the bank, and under which keys.
 //!
 //! An event is decided in two steps, because money is asked for many purchases at once. [`plan`] is what needs neither
 //! money nor stock: keys, shops, prices, and with them the debit. [`settle`] is the rest: the bank's answer, stock,

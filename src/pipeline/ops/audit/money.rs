@@ -94,7 +94,7 @@ pub(crate) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> crate::base::db
     Ok(crate::base::db::schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
 }
 
-/// Whether the books have an order that somebody paid for.
+/// Whether the books have an order that a user paid for.
 pub(crate) async fn was_moved(books: &dyn ShardStore) -> crate::base::db::Result<bool> {
     let mut after = None;
     loop {
