@@ -28,7 +28,8 @@ const CACHE_KIB: i64 = 16 * 1024;
 /// A shared connection.
 #[derive(Clone)]
 pub(crate) struct Db {
-    connection: Arc<Mutex<Connection>>,
+    /// None between a call that found it read-only and the next one.
+    connection: Arc<Mutex<Option<Connection>>>,
     path: Arc<Path>,
     /// None where it is only looked at.
     schema: Option<&'static Schema>,
@@ -40,7 +41,7 @@ impl Db {
         let path: Arc<Path> = path.into();
         let place = Arc::clone(&path);
         let connection = blocking(move || connect(&place, schema)).await?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), path, schema: Some(schema) })
+        Ok(Self { connection: Arc::new(Mutex::new(Some(connection))), path, schema: Some(schema) })
     }
 
     /// Opens the database in this file for reading only: nothing is created, migrated or waited for.
@@ -54,7 +55,7 @@ impl Db {
             connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
             Ok(connection)
         };
-        Ok(Self { connection: Arc::new(Mutex::new(blocking(open).await?)), path, schema: None })
+        Ok(Self { connection: Arc::new(Mutex::new(Some(blocking(open).await?))), path, schema: None })
     }
 
     /// Runs a call on the blocking pool.
@@ -65,10 +66,17 @@ impl Db {
         let Self { connection, path, schema } = self.clone();
         blocking(move || {
             // A panic in another call leaves the connection usable: its transaction was rolled back when it was dropped.
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let result = work(&mut connection);
-            if let (Err(error), Some(schema)) = (&result, schema) {
-                reopen_read_only(&mut connection, &path, schema, error);
+            let mut slot = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let connection = match (slot.take(), schema) {
+                (Some(connection), _) => connection,
+                (None, Some(schema)) => connect(&path, schema)?,
+                (None, None) => return Err(Error::Unavailable(format!("{} was closed", path.display()))),
+            };
+            let result = work(slot.insert(connection));
+            if schema.is_some() && result.as_ref().is_err_and(Error::is_read_only) {
+                // SQLite finds out when it opens a file whether it may be written, and connections of a process share
+                // that: the next call opens it anew, so that it goes on once rights or file system are mended.
+                *slot = None;
             }
             result
         })
@@ -83,16 +91,6 @@ impl Db {
             rewrite_header(connection)
         })
         .await
-    }
-}
-
-/// Opens a database again that takes no changes: SQLite finds out when it opens a file whether it may be written, so that
-/// a connection stays read-only after the file's rights or its file system were mended.
-fn reopen_read_only(connection: &mut Connection, path: &Path, schema: &Schema, error: &Error) {
-    if error.is_read_only()
-        && let Ok(new) = connect(path, schema)
-    {
-        *connection = new;
     }
 }
 
@@ -271,7 +269,8 @@ mod tests {
         db.call(|connection| Ok(connection.pragma_update(None, "query_only", true)?)).await.unwrap();
         let refused = db.ping("seen").await;
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
-        // It was read-only when it was opened; it may be written now.
+        // It was read-only when it was opened. It is closed, as connections of a process share that, and opened anew.
+        assert!(db.connection.lock().unwrap().is_none());
         db.ping("seen").await.unwrap();
     }
 
