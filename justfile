@@ -4,9 +4,9 @@
 default:
     @just --list --unsorted
 
-# Everything the CI checks
-check:
-    .ci/run
+# Everything the CI checks, or some steps of it, as in: just check style deny
+check *STEPS:
+    .ci/run {{STEPS}}
 
 # Formats the code
 fmt:
@@ -83,9 +83,9 @@ run ROLE *ARGS:
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-# Licences, sources, known vulnerabilities
+# Licences, sources, known vulnerabilities; builds cargo-deny where it is missing
 deny:
-    cargo deny --locked check
+    CI_INSTALL_DENY=1 .ci/run deny
 
 # A new migration of a database (tracking, shard, balance, cache or worker) in every dialect, as in: just db-new shard good_names
 db-new DATABASE NAME:

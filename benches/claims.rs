@@ -17,7 +17,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use shopctl::base::clock::Clock;
 use shopctl::base::db::{SchemaKind, StoreUrl, migrate};
-use shopctl::base::moment::Moment;
+use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, open_tracking};
 use shopctl::pipeline::task::moves::Policy;
 use shopctl::pipeline::task::{Call, Claim, FileName, Stage, TaskKey};
@@ -159,7 +159,7 @@ async fn fill(url: &StoreUrl, rows: usize, open: impl Fn(usize) -> [bool; 3]) ->
     let mut statements = Vec::new();
     for begin in (0..rows).step_by(ROWS_PER_INSERT) {
         let values = (begin..rows.min(begin + ROWS_PER_INSERT)).map(|row| {
-            let file = FileName::of(Moment::from_unix_ms(FIRST_MS + (row as i64 / 2) * 1000));
+            let file = FileName::of(Timestamp::from_unix_ms(FIRST_MS + (row as i64 / 2) * 1000));
             let [split, work, send] = open(rows - row).map(|open| if open { "new" } else { "done" });
             format!("('{}', 'done', '{split}', '{work}', '{send}', {}, '2025-01-01 00:00:00.000', '2025-01-01 00:00:00.000', 2)",
                 file.as_str(), row % 2)

@@ -25,7 +25,7 @@ const REFERENCE_MAX: Duration = Duration::from_secs(5);
 /// The longest wait for the rows after the last acknowledgement.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at what is delivered.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const PROBE_EVERY: Duration = Duration::from_millis(200);
 /// The longest that one request may take.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
@@ -192,7 +192,7 @@ impl Shopctl {
             if began.elapsed() > SETTLE_MAX {
                 return Err(format!("{rows} rows of {events} events after {SETTLE_MAX:?}").into());
             }
-            std::thread::park_timeout(LOOK_EVERY);
+            std::thread::park_timeout(PROBE_EVERY);
         }
     }
 

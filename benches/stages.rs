@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use shopctl::base::clock::Clock;
 use shopctl::base::config::{Sources, load};
-use shopctl::base::moment::Moment;
 use shopctl::base::shutdown::Stop;
+use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::claim::driver::FileTask;
 use shopctl::pipeline::claim::fault::Fault;
 use shopctl::pipeline::claim::lease::Lease;
@@ -37,7 +37,7 @@ const LINES: usize = 20_000;
 /// The seed of the events, so that two runs measure the same bytes.
 const SEED: u64 = 7;
 /// When the events happen: 2025-01-01.
-const AT: Moment = Moment::from_unix_ms(1_735_689_600_000);
+const AT: Timestamp = Timestamp::from_unix_ms(1_735_689_600_000);
 /// Bytes of a line, at the most.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// Days that the worker remembers keys.

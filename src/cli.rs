@@ -85,7 +85,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The role's name in logs and metrics, as in contracts 4 and 8.
+    /// The role's name in logs and metrics (docs/contracts.md, 8).
     pub fn role_name(&self) -> &'static str {
         match self {
             Self::Up(_) => "up",

@@ -161,14 +161,14 @@ impl From<SettleError> for Failure {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        let exit = if matches!(fault, Fault::Surroundings(_)) { Exit::TryLater } else { Exit::Failed };
+        let exit = if matches!(fault, Fault::Unavailable(_)) { Exit::TryLater } else { Exit::Failed };
         Self { exit, message: fault.to_string() }
     }
 }
 
 /// What a role runs with.
 pub struct Context {
-    /// The role's name, as in contracts 4 and 8.
+    /// The role's name (docs/contracts.md, 8).
     pub name: &'static str,
     /// The only shard that it works for.
     pub shard: Option<ShardId>,
@@ -182,7 +182,7 @@ pub struct Context {
     pub metrics: Metrics,
     /// Its readiness.
     pub readiness: Readiness,
-    /// Its listener, if somebody bound it already.
+    /// Its listener, if the caller has bound it already.
     pub bound: Option<Bound>,
 }
 
@@ -220,7 +220,7 @@ impl Context {
         Ok(url.embedded_exists().unwrap_or(is_expected).then_some(url))
     }
 
-    /// Binds the role's port; the policy says who may change what there.
+    /// Binds the role's port; the policy says which principal may change what there.
     ///
     /// # Errors
     /// [`Failure`] when the port cannot be bound.
@@ -308,13 +308,13 @@ impl Context {
         }
     }
 
-    /// Who measures the calls of other roles.
+    /// The observer that measures the calls to other roles.
     pub fn call_observer(&self) -> CallObserver {
         let metrics = self.metrics.clone();
         Arc::new(move |call: Call| metrics.observe_call(call.service.name(), call.route, call.outcome, call.took))
     }
 
-    /// Who counts what a driver does.
+    /// The observer that counts what a driver does.
     pub fn watch(&self) -> RoleWatch {
         RoleWatch {
             metrics: self.metrics.clone(),
@@ -331,7 +331,7 @@ pub struct RoleWatch {
     metrics: Metrics,
     readiness: Readiness,
     clock: Clock,
-    /// When work last failed for what is around us.
+    /// When work was last given back as unavailable.
     troubled: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -360,7 +360,7 @@ impl Watch for RoleWatch {
         self.readiness.set("apid", problem);
     }
 
-    fn surroundings(&self, problem: Option<String>) {
+    fn unavailable(&self, problem: Option<String>) {
         *self.troubled.lock().unwrap_or_else(PoisonError::into_inner) = problem.as_ref().map(|_| Instant::now());
         self.readiness.set("work", problem);
     }
@@ -369,7 +369,7 @@ impl Watch for RoleWatch {
         // Another worker may have done what failed here; between two attempts there is nothing to do either.
         let troubled = *self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
         if troubled.is_some_and(|since| since.elapsed() > TROUBLE_HOLDS) {
-            self.surroundings(None);
+            self.unavailable(None);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What knows no system: start and stop, settings, serving, databases, log and clock.
 //!
 //! [`boot`] starts a role with the settings of [`config`]; [`http`] serves; [`db`] reaches SQLite, MySQL and MariaDB.
-//! [`shutdown`] and [`reload`] are the signals, [`clock`] and [`moment`] the time, [`log_format`], [`output`],
+//! [`shutdown`] and [`reload`] are the signals, [`clock`] and [`timestamp`] the time, [`log_format`], [`output`],
 //! [`progress`] and [`text`] what people read.
 
 pub mod boot;
@@ -10,9 +10,9 @@ pub mod config;
 pub mod db;
 pub mod http;
 pub mod log_format;
-pub mod moment;
 pub mod output;
 pub mod progress;
 pub mod reload;
 pub mod shutdown;
 pub mod text;
+pub mod timestamp;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::base::config::{Auth, Loaded, Party, Sources, load};
+use crate::base::config::{Auth, Loaded, Principal, Sources, load};
 use crate::base::log_format::Levels;
 
 /// What is changed while a role runs.
@@ -21,8 +21,8 @@ pub struct Reload {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
     /// These parties have other tokens now.
-    Tokens(Vec<Party>),
-    /// The role may listen where everybody reaches it: it must not lose its last token while it runs.
+    Tokens(Vec<Principal>),
+    /// The role may listen beyond loopback: it must not lose its last token while it runs.
     LastToken,
     /// The log has another level now.
     Level,
@@ -131,8 +131,8 @@ fn is_lost(at_start: [bool; 3], now: [bool; 3]) -> bool {
 fn changes(running: &Loaded, loaded: &Loaded, level: &str) -> Vec<Change> {
     let mut changes = Vec::new();
     let (before, after) = (&running.settings.auth, &loaded.settings.auth);
-    let parties: Vec<Party> =
-        Party::ALL.into_iter().filter(|party| secrets(before, *party) != secrets(after, *party)).collect();
+    let parties: Vec<Principal> =
+        Principal::ALL.into_iter().filter(|party| secrets(before, *party) != secrets(after, *party)).collect();
     if after.tokens().is_empty() && !before.tokens().is_empty() {
         changes.push(Change::LastToken);
     } else if !parties.is_empty() {
@@ -146,7 +146,7 @@ fn changes(running: &Loaded, loaded: &Loaded, level: &str) -> Vec<Change> {
     changes
 }
 
-fn secrets(auth: &Auth, party: Party) -> Vec<String> {
+fn secrets(auth: &Auth, party: Principal) -> Vec<String> {
     let tokens = auth.tokens();
     tokens.iter().filter(|token| token.party == party).map(|token| token.secret.expose().to_owned()).collect()
 }
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(changes(&running, &same, "INFO"), []);
         let other =
             loaded(&[("auth.operator", two), ("auth.producer", one), ("logging.level", "DEBUG"), ("server.port", "7")]);
-        let tokens = Change::Tokens(vec![Party::Producer, Party::Operator]);
+        let tokens = Change::Tokens(vec![Principal::Producer, Principal::Operator]);
         assert_eq!(changes(&running, &other, "INFO"), [tokens, Change::Level, Change::Restart("server.port")]);
         // A restart stays due however often the settings are read again; a level that was taken over is not changed.
         assert_eq!(changes(&running, &loaded(&[("auth.operator", one), ("logging.level", "DEBUG")]), "DEBUG"), []);

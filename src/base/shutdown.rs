@@ -18,7 +18,7 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// A stop that nobody has asked for yet.
+    /// A stop that is not requested yet.
     pub fn new() -> Self {
         Self::default()
     }

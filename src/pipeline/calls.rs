@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::unversioned::transport::DefaultConnector;
 
-use crate::base::config::{Auth, Party, Secret, Settings};
+use crate::base::config::{Auth, Principal, Secret, Settings};
 use crate::base::http::resolver::AddressesFirst;
 
-/// How long a call may take, unless it waits for work or moves much (contracts 3: 5 s).
+/// How long a call may take, unless it waits for work or moves much (docs/contracts.md, 3).
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call about thousands of entries may take: the store gives its transaction up after 30 s.
 pub(super) const BATCH_TIMEOUT: Duration = Duration::from_secs(45);
@@ -32,10 +32,10 @@ pub enum Service {
 /// Why a call did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody answered, or somebody who cannot help now: try again later.
+    /// The service did not answer, or cannot serve the call now: try again later.
     #[error("{service} at {url} does not answer ({why}); is 'shopctl {}' running there?", .service.command())]
     Unavailable {
-        /// Who was called.
+        /// The service that was called.
         service: Service,
         /// The base that was called.
         url: String,
@@ -45,7 +45,7 @@ pub enum ClientError {
     /// The service is there and cannot help now: try again later.
     #[error("{service} at {url} answers {status}: {}", if .detail.is_empty() { "it says no more; read its log" } else { .detail })]
     Failing {
-        /// Who was called.
+        /// The service that was called.
         service: Service,
         /// The base that was called.
         url: String,
@@ -58,7 +58,7 @@ pub enum ClientError {
     /// when they are right.
     #[error("{service} at {url} refuses {} ({status}): {}", if *.sent { "our token" } else { "calls without a token" }, .advice)]
     Denied {
-        /// Who was called.
+        /// The service that was called.
         service: Service,
         /// The base that was called.
         url: String,
@@ -72,7 +72,7 @@ pub enum ClientError {
     /// The service answered no. The call changed nothing, and the same call would be refused again.
     #[error("{service} refused ({status} {code}): {detail}")]
     Refused {
-        /// Who was called.
+        /// The service that was called.
         service: Service,
         /// The HTTP status.
         status: u16,
@@ -124,7 +124,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the same call may succeed later, when what is around it works again.
+    /// Whether the same call may succeed later, once the service answers or the token is put right.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Failing { .. } | Self::Denied { .. })
     }
@@ -148,7 +148,7 @@ impl ClientError {
 /// A call that is over.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Who was called.
+    /// The service that was called.
     pub service: Service,
     /// What was called, with `{n}` in place of every number.
     pub route: String,
@@ -158,7 +158,7 @@ pub struct Call {
     pub took: Duration,
 }
 
-/// Who is told of calls.
+/// The observer of calls.
 pub type CallObserver = Arc<dyn Fn(Call) + Send + Sync>;
 
 /// Calls one service.
@@ -167,7 +167,7 @@ pub(super) struct Caller {
     agent: ureq::Agent,
     service: Service,
     base: String,
-    party: Option<Party>,
+    party: Option<Principal>,
     /// Where its token is, which may be replaced meanwhile.
     auth: Auth,
     observer: Option<CallObserver>,
@@ -183,7 +183,7 @@ struct Problem {
 
 impl Caller {
     /// Calls that speak for a party, with that party's first token if there is one.
-    pub(super) fn of(service: Service, base: &str, settings: &Settings, party: Party) -> Self {
+    pub(super) fn of(service: Service, base: &str, settings: &Settings, party: Principal) -> Self {
         Self { party: Some(party), auth: settings.auth.clone(), ..Self::new(service, base) }
     }
 
@@ -326,8 +326,8 @@ mod tests {
             (Service::Balance, "balance-daemon"),
             (Service::Cache, "cache-service"),
         ] {
-            let silent = Caller { party: Some(Party::ShardWorker), ..Caller::new(service, "http://127.0.0.1:1") };
-            let auth = Auth::new(false, vec![(Party::ShardWorker, Secret::new("canary"))]);
+            let silent = Caller { party: Some(Principal::ShardWorker), ..Caller::new(service, "http://127.0.0.1:1") };
+            let auth = Auth::new(false, vec![(Principal::ShardWorker, Secret::new("canary"))]);
             let known = Caller { auth, ..silent.clone() };
             let text = |caller: &Caller| caller.denied(401).to_string();
             assert!(text(&known).ends_with(&format!("to one that the {name} knows as that of shard_worker")), "{name}");

@@ -1,4 +1,4 @@
-//! The sender: writes prepared files into the shard databases, each once (semantics 5).
+//! The sender: writes prepared files into the shard databases, each once (docs/semantics.md, 5).
 //!
 //! Reads `shard-worker-<shard>/`, writes the shard's database and a receipt into `mysql-sender/`. The marker of a
 //! file is in the same transaction as its rows: if it is there, the rows are, and the task is reported done again.
@@ -26,13 +26,13 @@ use crate::pipeline::shard_db::{Delivered, Delivery, EventRow, RowSource, ShardS
 use crate::pipeline::task::{Claimed, Counts, Output, Stage, TaskKey};
 use crate::pipeline::timed::{Observer, Timing};
 
-/// Times a transaction is run again when the database was busy (semantics 5).
+/// Times a transaction is run again when the database was busy (docs/semantics.md, 5).
 const BUSY_TRIES: u32 = 8;
 /// Bytes of a prepared line beyond those of the event line: the fields around the payload.
 const LINE_BYTES_EXTRA: usize = 4096;
 
-/// The shard databases of a process. Each is opened once, when it is first needed, and shared by all who need it: there
-/// are so many connections per database, however many senders.
+/// The shard databases of a process. Each is opened once, when it is first needed, and shared by all senders, so that
+/// the number of connections per database does not depend on the number of senders.
 pub struct Shards {
     database: Database,
     clock: Clock,
@@ -64,7 +64,7 @@ impl Shards {
         Self { database, clock, opened: Mutex::default(), observer: None }
     }
 
-    /// The same with an observer, who is told of deliveries.
+    /// The same with an observer of deliveries.
     pub fn observed(self, observer: Observer) -> Self {
         Self { observer: Some(observer), ..self }
     }
@@ -76,7 +76,7 @@ impl Shards {
         }
     }
 
-    /// The database of a shard. While it is being opened only those wait who need the same one.
+    /// The database of a shard. While it is being opened, only callers that need the same one wait.
     ///
     /// # Errors
     /// [`crate::base::db::Error`] when it cannot be opened; it is tried again the next time.

@@ -1,4 +1,4 @@
-//! The splitter: one pass over an event file writes the files of all its shards (semantics 3).
+//! The splitter: one pass over an event file writes the files of all its shards (docs/semantics.md, 3).
 //!
 //! Reads `events/`, writes `shard-splitter/`: per shard the lines byte for byte and an index of their numbers in the
 //! event file; lines that no shard can have go to the rejects file, once, owned by shard 0.
@@ -106,7 +106,7 @@ impl<'a> Split<'a> {
             let Some(place) = places.get_mut(usize::from(shard.get())) else {
                 let (file, count) = (&task.file, task.count.get());
                 let why = format!("{file} has {count} shards, shard {shard} is none of them");
-                return Err(Fault::Corrupt(Class::Internal.tag(why)));
+                return Err(Fault::Permanent(Class::Internal.tag(why)));
             };
             *place = Some(parts.len());
             let draft = |artifact: Artifact| Draft::create(&folder.path_of(&artifact), *token);

@@ -11,7 +11,7 @@ use super::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Trackin
 use super::balance::store::BalanceStore;
 use super::cache::store::{Forgotten, PendingStore, Take};
 use crate::base::db::Result;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
@@ -35,10 +35,10 @@ pub struct Timing {
     pub took: Duration,
 }
 
-/// Who is told.
+/// The observer of the calls.
 pub type Observer = Arc<dyn Fn(Timing) + Send + Sync>;
 
-/// A store with who is told of its calls.
+/// A store with an observer of its calls.
 pub struct Timed<T: ?Sized> {
     inner: Arc<T>,
     store: &'static str,
@@ -110,7 +110,7 @@ timed! {
     fn list_files(&self, query: &FileQuery) -> FilePage;
     fn summary(&self) -> Summary;
     fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Option<FileName>;
-    fn oldest_open(&self) -> Option<Moment>;
+    fn oldest_open(&self) -> Option<Timestamp>;
     fn tally(&self, mark: u64) -> Tally;
     fn progress(&self) -> Progress;
     fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> ();

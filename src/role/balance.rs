@@ -1,6 +1,7 @@
 //! `shopctl balance`: the balance-daemon.
 //!
-//! Reads and writes the balance database, which it creates where needed; serves contracts 5 on port 8083.
+//! Reads and writes the balance database, which it creates where needed; serves its API (docs/contracts.md, 5) on port
+//! 8083.
 //! Run: `shopctl balance`.
 
 use crate::base::boot::{Context, Exit, Failure};

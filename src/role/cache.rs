@@ -1,10 +1,9 @@
 //! `shopctl cache`: the cache-service.
 //!
 //! Reads and writes the database of the order directory and the pending returns, which it creates where needed; serves
-//! contracts 5 on port 8084. Run: `shopctl cache`.
+//! its API (docs/contracts.md, 5) on port 8084. Run: `shopctl cache`.
 
-use crate::base::boot::{Context, Exit, Failure, millis};
-use crate::base::config::Settings;
+use crate::base::boot::{Context, Exit, Failure};
 use crate::pipeline::cache::store::PendingPolicy;
 use crate::pipeline::cache::{self, Cache};
 
@@ -30,7 +29,7 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     let store = crate::pipeline::cache::store::open_pending(
         &ctx.settings.database.cache,
         ctx.clock.clone(),
-        policy(&ctx.settings),
+        PendingPolicy::of(&ctx.settings),
     )
     .await?;
     let api = Cache::new(store.clone(), &ctx.metrics);
@@ -42,13 +41,4 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     let served = ctx.serve(cache::router(api), cache::BODY_BYTES_MAX, work).await;
     store.close().await;
     served
-}
-
-/// What the store needs to know of the settings.
-pub(super) fn policy(settings: &Settings) -> PendingPolicy {
-    PendingPolicy {
-        ttl_ms: millis(settings.cache.pending_ttl),
-        pending_max: settings.cache.pending_max,
-        retention_ms: millis(settings.cache.retention),
-    }
 }

@@ -6,19 +6,14 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::base::boot::{Context, Exit, Failure, say, worker_name};
-use crate::base::http::{Party, Policy};
-use crate::base::shutdown::Stop;
+use crate::base::http::{Policy, Principal};
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
 use crate::pipeline::claim::driver::{Driver, Finished, Job, Tally};
-use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::files::cleanup::Cleaner;
+use crate::pipeline::files::cleanup::{Cleaner, clear_at_stop, clear_until_stop};
 use crate::pipeline::files::folder::{Artifact, resolve};
 use crate::pipeline::task::Stage;
-
-/// Between two clearings of delivered artifacts while a role runs.
-const CLEAR_EVERY: Duration = Duration::from_secs(600);
 
 /// How a stage is run.
 pub(super) struct Plan {
@@ -30,10 +25,10 @@ pub(super) struct Plan {
     pub(super) own: PathBuf,
     /// The port that it listens on by default.
     pub(super) port: u16,
-    /// Who may change what there.
+    /// Which principal may change what there.
     pub(super) policy: Policy,
-    /// As whom it calls the API.
-    pub(super) party: Party,
+    /// The principal as which it calls the API.
+    pub(super) party: Principal,
 }
 
 /// Runs the jobs until the stop is requested, each in a loop of its own, with probes beside them.
@@ -74,27 +69,6 @@ fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context
         let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };
         driver.run(&mut job)
     });
-}
-
-/// Clears what is delivered every ten minutes; hands the cleaner back when the stop is requested.
-pub(super) fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
-    while !stop.wait(CLEAR_EVERY) {
-        if let Err(e) = cleaner.while_running(stop) {
-            log::warn!("nothing was cleared: {e}");
-        }
-    }
-    cleaner
-}
-
-/// Clears once more when everything else of the role has ended.
-pub(super) async fn clear_at_stop(cleaner: Cleaner, stop: Stop) -> Result<(), Failure> {
-    match tokio::task::spawn_blocking(move || cleaner.at_stop(&stop)).await? {
-        // Where all roles stop together the API may be gone before the others: no fault, and nothing is lost by it.
-        Err(Fault::Surroundings(e)) => log::info!("nothing was cleared, the next run does it: {e}"),
-        Err(e) => log::warn!("nothing was cleared: {e}"),
-        Ok(_) => {}
-    }
-    Ok(())
 }
 
 /// Does what is ready, prints one line, and answers whether all of it went well.

@@ -40,9 +40,9 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let tracking = databases.first().and_then(|tracking| tracking.state.as_ref().ok());
     let is_current = tracking.and_then(|state| state.schema).is_some_and(|schema| schema.applied >= schema.known);
     let (tracking, unopened) = match is_current {
-        true => {
-            apid::look_at_tracking(&ctx).await.map_or_else(|e| (None, Some(e.to_string())), |found| (Some(found), None))
-        }
+        true => crate::pipeline::ops::tracking::open_tracking_read_only(&ctx)
+            .await
+            .map_or_else(|e| (None, Some(e.to_string())), |found| (Some(found), None)),
         false => (None, None),
     };
     let noted = addresses::listed(settings);

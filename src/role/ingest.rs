@@ -3,10 +3,6 @@
 //! Writes `events/`. Run: `shopctl ingest` for the daemon on port 8080, or `shopctl ingest --from FILE` to cut a file of
 //! events into event files.
 
-mod api;
-mod arrivals;
-mod tick;
-
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -23,10 +19,11 @@ use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::csv::{self, Opened};
 use crate::pipeline::ingest::import::{Imported, Importer};
 use crate::pipeline::ingest::once::{Once, OnceError};
+use crate::pipeline::ingest::{api, tick};
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;
-/// Who may post events.
+/// Which principal may post events.
 pub const POLICY: Policy = api::POLICY;
 /// How long an import that is stopped may go on with its batch.
 const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -73,7 +70,7 @@ pub struct Args {
     /// Do what is to be done now, and exit; says 'nothing to do' when no stage has anything left either
     #[arg(long, conflicts_with = "from")]
     pub once: bool,
-    /// Whether somebody else makes the flush files.
+    /// Whether the caller makes the flush files.
     #[arg(skip)]
     pub is_flushed: bool,
 }

@@ -24,4 +24,3 @@ pub mod up;
 pub mod work;
 
 mod daemon;
-mod rebuild;

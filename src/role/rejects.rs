@@ -10,7 +10,7 @@ mod text;
 
 use crate::base::boot::{Context, Exit, Failure};
 use crate::pipeline::event::{Reason, ShardId};
-use crate::pipeline::ops::desk::{FileRange, Filter, Prefix};
+use crate::pipeline::ops::dead_letters::{FileRange, Filter, Prefix};
 use crate::pipeline::task::Stage;
 
 /// Looks at rejected lines, and has them decided anew.

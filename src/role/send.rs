@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::base::boot::{Context, Exit, Failure};
-use crate::base::http::{Party, Policy, Readiness};
+use crate::base::http::{Policy, Principal, Readiness};
 use crate::pipeline::claim::driver::{FileTask, Finished};
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::ShardId;
@@ -21,12 +21,12 @@ use crate::pipeline::task::{Class, Stage, TaskKey};
 /// The port that the sender's probes listen on by default.
 pub const PORT: u16 = 8086;
 /// Its probes need no token; one of its own lets it listen beyond loopback.
-pub const POLICY: Policy = Policy::probes(&[Party::MysqlSender]);
+pub const POLICY: Policy = Policy::probes(&[Principal::MysqlSender]);
 /// Deliveries at the same time, at the most; there is one per shard.
 const PARALLEL_MAX: u8 = 8;
 
 /// Between two looks at the shard databases.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
 
 /// Delivers prepared files into the shard databases, each once.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -71,7 +71,7 @@ async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit,
         own: folder.sender(),
         port: PORT,
         policy: POLICY,
-        party: Party::MysqlSender,
+        party: Principal::MysqlSender,
     };
     let line_bytes = ctx.settings.events.max_payload_size;
     let new_sender = || Sender::new(folder.clone(), Arc::clone(shards), line_bytes);
@@ -89,14 +89,14 @@ async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit,
     let senders = (0..parallel).map(|_| new_sender()).collect();
     let watched = ctx.settings.pipeline.shards_count.shards();
     let watched = watched.filter(|shard| args.shard.is_none_or(|only| only == *shard)).collect();
-    let looking = tokio::spawn(keep_looking(Arc::clone(shards), watched, ctx.readiness.clone()));
+    let looking = tokio::spawn(keep_probing(Arc::clone(shards), watched, ctx.readiness.clone()));
     let result = run_daemon(ctx, plan, senders).await;
     looking.abort();
     result
 }
 
 /// Says at `/ready` whether the shard databases take changes, also while there is nothing to deliver.
-async fn keep_looking(shards: Arc<Shards>, watched: Vec<ShardId>, readiness: Readiness) {
+async fn keep_probing(shards: Arc<Shards>, watched: Vec<ShardId>, readiness: Readiness) {
     let mut known = None;
     loop {
         let problem = look(&shards, &watched).await.err().map(|e| Class::DatabaseAway.tag(e));
@@ -105,7 +105,7 @@ async fn keep_looking(shards: Arc<Shards>, watched: Vec<ShardId>, readiness: Rea
         }
         readiness.set("database", problem.clone());
         known = problem;
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(PROBE_EVERY).await;
     }
 }
 

@@ -3,13 +3,9 @@
 //! Reads the files between the stages, the tracking database and the shard databases; asks balance-daemon and
 //! cache-service if they are there. Changes nothing. Run: `shopctl trace 4711`, `shopctl trace 20250101000000`.
 
-mod databases;
-mod file;
-mod order;
-mod text;
-
 use crate::base::boot::{Context, Exit, Failure};
 use crate::base::output::OutputArgs;
+use crate::pipeline::ops::trace::{file_report, order_report};
 use crate::pipeline::task::FileName;
 
 /// Follows one order or one file on its way.
@@ -56,8 +52,8 @@ fn what(text: &str) -> Result<What, String> {
 /// [`Failure`] when something cannot be read, or was not found.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     match args.what {
-        What::File(file, _) if !args.order => file::run(&ctx, file, args.output.is_json()).await,
-        What::File(_, order) | What::Order(order) => order::run(&ctx, order, args.output.is_json()).await,
+        What::File(file, _) if !args.order => file_report::run(&ctx, file, args.output.is_json()).await,
+        What::File(_, order) | What::Order(order) => order_report::run(&ctx, order, args.output.is_json()).await,
     }
 }
 

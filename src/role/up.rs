@@ -18,12 +18,13 @@ use self::follow::Follower;
 use self::roles::{Services, Stages, greeting};
 use self::through::Through;
 use self::watch::{join_all, until_stop};
-use super::{audit, ingest};
+use super::ingest;
 use crate::base::boot::{Context, Exit, Failure, say};
 use crate::base::config::Settings;
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
 use crate::pipeline::ingest::import::Imported;
+use crate::pipeline::ops::audit;
 
 /// All roles in one process: event-ingest, pipeline-apid, balance-daemon, cache-service, shard-splitter, shard-workers,
 /// mysql-sender.
@@ -68,7 +69,7 @@ impl Args {
         let level = if std::io::stdout().is_terminal() { "WARN" } else { "INFO" };
         let mut defaults = [
             ("logging.level", level),
-            // Enough for a long demonstration: whoever runs out of money is rejected.
+            // Enough for a long demonstration: purchases of a user who runs out of money are rejected.
             ("balance.opening_balance", "1000000"),
             ("events.generation_interval", "2"),
             ("events.events_per_batch", "500"),

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
-use super::rebuild;
 use crate::base::boot::{Context, Exit, Failure};
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
-use crate::base::http::{Party, Policy};
+use crate::base::http::{Policy, Principal};
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::calls::CallObserver;
 use crate::pipeline::claim::driver::FileTask;
@@ -19,16 +18,17 @@ use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::ops::rebuild;
 use crate::pipeline::rules;
 use crate::pipeline::work::remote::{RemoteBank, RemoteDirectory};
-use crate::pipeline::work::{Starting, Terms, WindowLimits, Worker, find_decided};
+use crate::pipeline::work::{LazyWorker, Terms, WindowLimits, Worker, find_decided};
 
 use crate::pipeline::task::{Class, Stage, TaskKey};
 
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
 pub const PORT: u16 = 8100;
 /// Its probes need no token; one of its own lets it listen beyond loopback.
-pub const POLICY: Policy = Policy::probes(&[Party::ShardWorker]);
+pub const POLICY: Policy = Policy::probes(&[Principal::ShardWorker]);
 
 /// Checks one shard's events against the rules and prepares them for the sender.
 #[derive(Debug, Clone, clap::Args)]
@@ -85,7 +85,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         own: folder.worker(args.shard),
         port,
         policy: POLICY,
-        party: Party::ShardWorker,
+        party: Principal::ShardWorker,
     };
     if !args.files.is_empty() {
         let mut worker = open(&ctx.settings, &ctx.clock, args.shard, None, &ctx.call_observer())?;
@@ -104,7 +104,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     if args.once { run_once(ctx, plan, worker).await } else { run_daemon(ctx, plan, vec![worker]).await }
 }
 
-/// Without `tracking` nobody knows how far the other shards are.
+/// Without `tracking` the progress of the other shards is unknown.
 fn open(
     settings: &Settings,
     clock: &Clock,
@@ -125,13 +125,13 @@ fn open(
 }
 
 /// A worker that is opened now, or with its first task where the API does not say yet whether it may be.
-async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<Starting, Failure> {
+async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<LazyWorker, Failure> {
     let (settings, clock, observer) = (Arc::clone(&ctx.settings), ctx.clock.clone(), ctx.call_observer());
-    let mut worker = Starting::new(move || {
+    let mut worker = LazyWorker::new(move || {
         if let Some(why) = find_loss(&settings, shard)? {
-            return Err(Fault::Surroundings(Class::StateLost.tag(why)));
+            return Err(Fault::Unavailable(Class::StateLost.tag(why)));
         }
-        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, Party::ShardWorker)), &observer)?)
+        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, Principal::ShardWorker)), &observer)?)
     });
     let settings = Arc::clone(&ctx.settings);
     // What is wrong with the folder is said at once, also when the API does not answer.
@@ -157,7 +157,7 @@ fn find_loss(settings: &Settings, shard: ShardId) -> Result<Option<String>, Clie
     if state.exists() {
         return Ok(None);
     }
-    let decided = find_decided(&Client::of(settings, Party::ShardWorker), shard)?;
+    let decided = find_decided(&Client::of(settings, Principal::ShardWorker), shard)?;
     Ok(decided.map(|file| {
         format!(
             "{} is gone, but this worker has decided {file}: put it back from a backup, or make it again with \

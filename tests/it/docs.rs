@@ -3,7 +3,9 @@
 //! After a change that is meant, `SHOPCTL_BLESS=1 cargo test --test it docs` writes the answers into the document.
 
 mod commands;
+mod habits;
 mod links;
+mod sections;
 mod settings;
 
 use std::collections::BTreeSet;

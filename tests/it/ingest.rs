@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use shopctl::base::moment::Moment;
+use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::apid::client::Client;
 use shopctl::pipeline::files::artifact;
 use shopctl::pipeline::files::folder::{Artifact, Folder};
@@ -62,7 +62,7 @@ const LARGE: u64 = 32 * 1024 * 1024;
 fn make_large_files(pipeline: &Pipeline, count: i64) -> Vec<(FileName, PathBuf)> {
     let folder = Folder::new(pipeline.shared());
     std::fs::create_dir_all(folder.events()).unwrap();
-    let began = Moment::parse("2025-01-01 00:00:00.000").unwrap();
+    let began = Timestamp::parse("2025-01-01 00:00:00.000").unwrap();
     let make = |second| {
         let name = FileName::of(began.plus_ms(second * 1000));
         let path = folder.path_of(&Artifact::Events(name.clone()));
@@ -103,7 +103,7 @@ fn bytes_read(process: &Process) -> u64 {
 }
 
 #[test]
-fn files_are_counted_once_whoever_asks_meanwhile() {
+fn files_are_counted_once_for_all_who_ask_meanwhile() {
     let mut pipeline = Pipeline::new(&[]);
     let files = make_large_files(&pipeline, 20);
     // Without the API nobody else reads them.

@@ -85,7 +85,7 @@ fn lines() -> Vec<u8> {
 }
 
 #[test]
-fn links_and_pipes_in_place_of_event_files_fail_and_hang_nobody() {
+fn links_and_pipes_in_place_of_event_files_fail_and_hang_no_process() {
     let mut pipeline = Pipeline::new(&["pipeline.attempts_max=2", "pipeline.backoff_ms=20"]);
     let events = pipeline.shared().join("events");
     std::fs::create_dir_all(&events).unwrap();
@@ -197,7 +197,7 @@ fn answer(client: TcpStream, body: &str) -> std::io::Result<()> {
 }
 
 #[test]
-fn names_that_are_none_are_refused_whoever_hands_them_out() {
+fn names_that_are_none_are_refused_from_every_source() {
     for (stage, command) in [
         ("shard-splitter", &["split", "--once"][..]),
         ("shard-worker", &["work", "--shard", "0", "--once"]),

@@ -10,7 +10,7 @@ mod cleanup;
 mod config;
 mod containers;
 mod corpus;
-mod desk;
+mod dead_letters;
 mod docs;
 mod doctor;
 mod hostile;

@@ -20,10 +20,10 @@ const TOKENS_MAX: usize = 2;
 /// Bytes of a token file.
 const FILE_BYTES_MAX: u64 = 4096;
 
-/// Who makes a call.
+/// The party that has a token and makes calls with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Party {
-    /// Whoever posts events.
+pub enum Principal {
+    /// A client that posts events.
     Producer,
     /// The event-ingest.
     EventIngest,
@@ -37,7 +37,7 @@ pub enum Party {
     Operator,
 }
 
-/// Who may call what. Clones share the tokens: when they are replaced, all who check or send them have the new ones.
+/// The tokens of the principals. Clones share them: when tokens are replaced, all clones have the new ones.
 #[derive(Debug, Clone, Default)]
 pub struct Auth {
     /// Listen beyond loopback without tokens.
@@ -53,7 +53,7 @@ pub type Tokens = Arc<[Token]>;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     /// Whose it is.
-    pub party: Party,
+    pub party: Principal,
     /// What is sent.
     pub secret: Secret,
     /// What presented tokens are compared with.
@@ -66,7 +66,7 @@ impl fmt::Debug for Token {
     }
 }
 
-impl Party {
+impl Principal {
     /// All parties.
     pub const ALL: [Self; 6] =
         [Self::Producer, Self::EventIngest, Self::ShardSplitter, Self::ShardWorker, Self::MysqlSender, Self::Operator];
@@ -86,7 +86,7 @@ impl Party {
 
 impl Auth {
     /// Tokens of parties, each party's first one first; for tests and for roles that make their own.
-    pub fn new(insecure: bool, tokens: Vec<(Party, Secret)>) -> Self {
+    pub fn new(insecure: bool, tokens: Vec<(Principal, Secret)>) -> Self {
         Self { insecure, tokens: Arc::new(RwLock::new(digested(tokens))), files: Vec::new() }
     }
 
@@ -102,7 +102,7 @@ impl Auth {
     }
 
     /// The token that this party sends: the first of its own.
-    pub fn token(&self, party: Party) -> Option<Secret> {
+    pub fn token(&self, party: Principal) -> Option<Secret> {
         self.tokens().iter().find(|token| token.party == party).map(|token| token.secret.clone())
     }
 
@@ -113,15 +113,15 @@ impl Auth {
     }
 
     /// Whether there is a token of this party.
-    pub fn has(&self, party: Party) -> bool {
+    pub fn has(&self, party: Principal) -> bool {
         self.token(party).is_some()
     }
 
     /// Reads the tokens from the settings and from the files that they name.
     pub(super) fn from_values(values: &Values, faults: &mut Vec<String>) -> Self {
-        let mut tokens: Vec<(Party, Secret)> = Vec::new();
+        let mut tokens: Vec<(Principal, Secret)> = Vec::new();
         let mut files = Vec::new();
-        for party in Party::ALL {
+        for party in Principal::ALL {
             let file_key = format!("auth.{}_file", party.name());
             match values.text(&file_key) {
                 "" => {}
@@ -150,7 +150,7 @@ impl Auth {
     }
 }
 
-fn digested(tokens: Vec<(Party, Secret)>) -> Tokens {
+fn digested(tokens: Vec<(Principal, Secret)>) -> Tokens {
     let digested = tokens.into_iter().map(|(party, secret)| {
         let digest = Sha256::digest(secret.expose()).into();
         Token { party, secret, digest }
@@ -158,7 +158,7 @@ fn digested(tokens: Vec<(Party, Secret)>) -> Tokens {
     digested.collect()
 }
 
-fn read(values: &Values, party: Party) -> Result<Vec<Secret>, String> {
+fn read(values: &Values, party: Principal) -> Result<Vec<Secret>, String> {
     let key = format!("auth.{}", party.name());
     let file_key = format!("{key}_file");
     match (values.secret(&key), values.text(&file_key)) {
@@ -214,7 +214,7 @@ mod tests {
         load::load(&sources).map(|loaded| loaded.settings).map_err(|faults| faults.0)
     }
 
-    fn tokens(auth: &Auth) -> Vec<(Party, String)> {
+    fn tokens(auth: &Auth) -> Vec<(Principal, String)> {
         auth.tokens().iter().map(|token| (token.party, token.secret.expose().to_owned())).collect()
     }
 
@@ -223,22 +223,22 @@ mod tests {
         let auth =
             load(&[("auth.operator", &format!("{NEW}, {OLD}")), ("auth.producer", &OLD.to_uppercase())]).unwrap().auth;
         let expected = [
-            (Party::Producer, OLD.to_uppercase()),
-            (Party::Operator, NEW.to_owned()),
-            (Party::Operator, OLD.to_owned()),
+            (Principal::Producer, OLD.to_uppercase()),
+            (Principal::Operator, NEW.to_owned()),
+            (Principal::Operator, OLD.to_owned()),
         ];
         assert_eq!(tokens(&auth), expected);
-        assert_eq!(auth.token(Party::Operator), Some(Secret::new(NEW)));
-        assert!(auth.has(Party::Producer) && !auth.has(Party::ShardWorker));
+        assert_eq!(auth.token(Principal::Operator), Some(Secret::new(NEW)));
+        assert!(auth.has(Principal::Producer) && !auth.has(Principal::ShardWorker));
     }
 
     #[test]
     fn replaced_tokens_are_those_of_all_clones() {
-        let auth = |token: &str| Auth::new(false, vec![(Party::Operator, Secret::new(token))]);
+        let auth = |token: &str| Auth::new(false, vec![(Principal::Operator, Secret::new(token))]);
         let (first, other) = (auth(OLD), auth(NEW));
         let clone = first.clone();
         first.replace_tokens(&other);
-        assert_eq!(clone.token(Party::Operator), Some(Secret::new(NEW)));
+        assert_eq!(clone.token(Principal::Operator), Some(Secret::new(NEW)));
         assert_eq!(format!("{clone:?}").matches("***").count(), 1, "{clone:?}");
     }
 
@@ -253,7 +253,7 @@ mod tests {
         for content in [format!("{NEW}\n{OLD}\n"), format!("{NEW},{OLD}"), format!("{NEW}\r\n{OLD}\r\n")] {
             assert_eq!(
                 tokens(&read(&content).unwrap().auth),
-                [NEW, OLD].map(|text| (Party::ShardWorker, text.to_owned()))
+                [NEW, OLD].map(|text| (Principal::ShardWorker, text.to_owned()))
             );
         }
         let long = "x".repeat(5000);

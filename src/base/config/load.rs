@@ -34,7 +34,7 @@ const FLAG: &str = "flag";
 /// Which defaults hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Profile {
-    /// On somebody's machine: loopback addresses, `./shared`, text logs.
+    /// On a developer's machine: loopback addresses, `./shared`, text logs.
     #[default]
     Local,
     /// In a container: the seed's defaults. The image says so by `SHOPCTL_PROFILE=container`.

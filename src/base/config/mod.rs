@@ -1,4 +1,4 @@
-//! Settings: defaults, file, environment, flags, in this order; checked whole at start (contracts 7).
+//! Settings: defaults, file, environment, flags, in this order; checked whole at start (docs/contracts.md, 7).
 //!
 //! [`schema`] is the one list of keys with their defaults, ranges and words; [`load`] layers the sources over it;
 //! `names` knows the variables of the environment; [`auth`] reads the tokens, and [`secret`] keeps them from being shown.
@@ -12,7 +12,7 @@ pub mod secret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use auth::{Auth, Party, Tokens};
+pub use auth::{Auth, Principal, Tokens};
 pub use load::{Faults, Loaded, Profile, Sources};
 pub use secret::Secret;
 
@@ -156,7 +156,7 @@ pub struct Shared {
     pub retention: Duration,
 }
 
-/// What a role clears from its own folder when it stops (semantics 3).
+/// What a role clears from its own folder when it stops (docs/semantics.md, 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cleanup {
     /// Temporary files, and artifacts whose next stage is done.

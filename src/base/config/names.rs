@@ -10,7 +10,7 @@ pub(super) const PREFIX: &str = "SHOPCTL_";
 /// Letters that a name may be off by for the one that was meant to be named.
 const TYPOS_MAX: usize = 3;
 
-/// Variables that are no settings and that a role may be started with all the same, each with who uses it.
+/// Variables that are no settings and that a role may be started with all the same, and what uses them.
 const OTHERS: &[&str] = &[
     // Which defaults hold; the image sets it.
     "SHOPCTL_PROFILE",

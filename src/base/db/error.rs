@@ -21,7 +21,7 @@ pub enum Error {
     /// The request cannot be meant so.
     #[error("{0}")]
     Invalid(String),
-    /// Somebody else is at it; the same call may succeed in a moment.
+    /// Another process holds the lock; the same call may succeed in a moment.
     #[error("the database is busy: {0}")]
     Busy(String),
     /// The database cannot be reached, is full or read-only: nothing is wrong with the request.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Result, StoreUrl};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 
 /// The longest row of a kind of database, beside which a statement needs some room: a return's line.
 const LONG_ROW_BYTES: u64 = 4 << 20;
@@ -16,7 +16,7 @@ pub struct ServerFacts {
     /// Its version.
     pub version: String,
     /// Its clock.
-    pub now: Moment,
+    pub now: Timestamp,
     /// Its global variables, as far as they matter here.
     pub variables: BTreeMap<String, String>,
 }

@@ -1,5 +1,5 @@
 //! Database URLs: `sqlite://PATH` and `mysql://USER:PASSWORD@HOST:PORT/DATABASE`; a shard's URL is a template with
-//! `{shard}` (contracts 7).
+//! `{shard}` (docs/contracts.md, 7).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,14 +28,14 @@ pub enum StoreUrl {
     Mysql(Server),
 }
 
-/// A database on a MySQL or MariaDB server, and who asks it.
+/// A database on a MySQL or MariaDB server, and the user that logs in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
     /// Name or address.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Who logs in.
+    /// The user that logs in.
     pub user: String,
     /// With which password; never shown.
     pub password: Option<String>,
@@ -60,7 +60,7 @@ struct Parameters {
 pub enum Tls {
     /// Not at all.
     Disabled,
-    /// Encrypted; whoever answers is believed.
+    /// Encrypted; the server's certificate is not verified.
     Required,
     /// The server's certificate must be signed by a known authority, or by the one in this file.
     VerifyCa(Option<PathBuf>),

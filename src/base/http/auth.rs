@@ -1,4 +1,4 @@
-//! Who may make a call that changes state: bearer tokens, one or two per party.
+//! Which principal may make a call that changes state: bearer tokens, one or two per party.
 //!
 //! A role hands its [`Policy`] to [`super::bind`], and there is no other way to a listener. The guard stands before all
 //! routes, so that a route which the policy does not know is open to the operator only: forgetting one closes it.
@@ -18,15 +18,15 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::metrics::Metrics;
 use super::problem::Problem;
-pub use crate::base::config::Party;
+pub use crate::base::config::Principal;
 use crate::base::config::{Auth, Tokens};
 
 /// Bytes of a token that is looked at; no configured one is longer.
 const TOKEN_BYTES_MAX: usize = 1024;
 
-/// Who may make a call: the operator, and at most one other party.
+/// Which principals may make a call: the operator, and at most one other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Permit(Option<Party>);
+pub struct Permit(Option<Principal>);
 
 /// A call as a policy sees it: the route that it matched and the decoded parameters of its path.
 #[derive(Debug)]
@@ -35,12 +35,12 @@ pub struct Call<'a> {
     parameters: HashMap<String, String>,
 }
 
-/// What a role serves, and to whom.
+/// Which principals a role serves, and which calls each may make.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     /// Whose calls are of use here. With a token of one of them the role may listen beyond loopback.
-    pub serves: &'static [Party],
-    /// Who may make a call that changes state. What it does not know is [`Permit::OPERATOR`]'s.
+    pub serves: &'static [Principal],
+    /// Which principals may make a call that changes state. What it does not know is [`Permit::OPERATOR`]'s.
     pub permit: fn(&Call<'_>) -> Permit,
 }
 
@@ -62,21 +62,21 @@ impl Permit {
     pub const OPERATOR: Self = Self(None);
 
     /// This party and the operator.
-    pub const fn to(party: Party) -> Self {
+    pub const fn to(party: Principal) -> Self {
         Self(Some(party))
     }
 
     /// Whether this party may.
-    pub fn allows(self, party: Party) -> bool {
-        party == Party::Operator || self.0 == Some(party)
+    pub fn allows(self, party: Principal) -> bool {
+        party == Principal::Operator || self.0 == Some(party)
     }
 }
 
 impl fmt::Display for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(party) if party != Party::Operator => write!(f, "{} or operator", party.name()),
-            _ => f.write_str(Party::Operator.name()),
+            Some(party) if party != Principal::Operator => write!(f, "{} or operator", party.name()),
+            _ => f.write_str(Principal::Operator.name()),
         }
     }
 }
@@ -95,7 +95,7 @@ impl Call<'_> {
 
 impl Policy {
     /// The policy of a role that serves probes only: nothing there changes state.
-    pub const fn probes(own: &'static [Party]) -> Self {
+    pub const fn probes(own: &'static [Principal]) -> Self {
         Self { serves: own, permit: |_| Permit::OPERATOR }
     }
 }
@@ -112,12 +112,12 @@ impl Keyring {
     }
 
     /// Whether there is a token of this party.
-    pub fn has(&self, party: Party) -> bool {
+    pub fn has(&self, party: Principal) -> bool {
         self.0.iter().any(|token| token.party == party)
     }
 
     /// Whose token this is. It takes the same time for every token: digests are compared, all of them, to their ends.
-    pub fn party_of(&self, presented: &[u8]) -> Option<Party> {
+    pub fn party_of(&self, presented: &[u8]) -> Option<Principal> {
         let digest: [u8; 32] = Sha256::digest(presented).into();
         // 0 is no party.
         let mut found = 0_u8;
@@ -144,7 +144,8 @@ impl Guard {
         Keyring::new(&self.auth)
     }
 
-    /// Whether the role may listen beyond loopback: a token of those whom it serves is set, or the settings insist.
+    /// Whether the role may listen beyond loopback: a token of a principal that it serves is set, or the settings
+    /// insist.
     pub(super) fn may_face_others(&self) -> bool {
         let keyring = self.keyring();
         self.auth.insecure || self.policy.serves.iter().any(|party| keyring.has(*party))
@@ -156,13 +157,13 @@ impl Guard {
         names.join(" or ")
     }
 
-    /// Whom the role serves and who has no token here: with any token set, their calls are refused.
+    /// The principals that the role serves and that have no token here: with any token set, their calls are refused.
     pub(super) fn locked_out(&self) -> Vec<&'static str> {
         let keyring = self.keyring();
         if keyring.is_empty() {
             return Vec::new();
         }
-        let without = |party: &&Party| **party != Party::Operator && !keyring.has(**party);
+        let without = |party: &&Principal| **party != Principal::Operator && !keyring.has(**party);
         self.policy.serves.iter().filter(without).map(|party| party.name()).collect()
     }
 
@@ -225,7 +226,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     let route = request.extensions().get::<MatchedPath>().cloned();
     let parameters = match request.extract_parts::<RawPathParams>().await {
         Ok(parameters) => parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        // What cannot be decoded is nobody's parameter.
+        // Parameters that cannot be decoded count as none.
         Err(_) => HashMap::new(),
     };
     let call = route.as_ref().map(|route| Call { route: route.as_str(), parameters });
@@ -247,14 +248,14 @@ mod tests {
         format!("{name}-0123456789abcdef")
     }
 
-    fn keyring(parties: &[Party]) -> Auth {
+    fn keyring(parties: &[Principal]) -> Auth {
         Auth::new(false, parties.iter().map(|party| (*party, Secret::new(token(party.name())))).collect())
     }
 
     fn policy() -> Policy {
         Policy {
-            serves: &[Party::ShardWorker, Party::Operator],
-            permit: |call| if call.route() == "/work" { Permit::to(Party::ShardWorker) } else { Permit::OPERATOR },
+            serves: &[Principal::ShardWorker, Principal::Operator],
+            permit: |call| if call.route() == "/work" { Permit::to(Principal::ShardWorker) } else { Permit::OPERATOR },
         }
     }
 
@@ -287,21 +288,21 @@ mod tests {
             headers.insert(HOST, HeaderValue::from_str(host).unwrap());
             let answer = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).check_host(&headers).is_ok();
             assert_eq!(answer(&keyring(&[])), local, "{host}");
-            assert!(answer(&keyring(&[Party::ShardWorker])) && answer(&Auth::new(true, Vec::new())), "{host}");
+            assert!(answer(&keyring(&[Principal::ShardWorker])) && answer(&Auth::new(true, Vec::new())), "{host}");
         }
     }
 
     #[test]
     fn a_token_opens_what_its_party_may_call_and_the_operators_opens_all() {
-        let auth = keyring(&[Party::ShardWorker, Party::MysqlSender, Party::Operator]);
-        let bearer = |party: Party| format!("Bearer {}", token(party.name()));
+        let auth = keyring(&[Principal::ShardWorker, Principal::MysqlSender, Principal::Operator]);
+        let bearer = |party: Principal| format!("Bearer {}", token(party.name()));
         for (party, route, expected) in [
-            (Party::ShardWorker, "/work", Ok(())),
-            (Party::ShardWorker, "/other", Err(403)),
-            (Party::MysqlSender, "/work", Err(403)),
-            (Party::Operator, "/work", Ok(())),
-            (Party::Operator, "/other", Ok(())),
-            (Party::Producer, "/work", Err(401)),
+            (Principal::ShardWorker, "/work", Ok(())),
+            (Principal::ShardWorker, "/other", Err(403)),
+            (Principal::MysqlSender, "/work", Err(403)),
+            (Principal::Operator, "/work", Ok(())),
+            (Principal::Operator, "/other", Ok(())),
+            (Principal::Producer, "/work", Err(401)),
         ] {
             assert_eq!(ask(&auth, &Method::POST, route, &[&bearer(party)]), expected, "{party:?} {route}");
             assert_eq!(ask(&auth, &Method::DELETE, route, &[&bearer(party)]), expected, "{party:?} {route}");
@@ -311,7 +312,7 @@ mod tests {
 
     #[test]
     fn only_one_header_of_the_right_scheme_with_the_whole_token_counts() {
-        let auth = keyring(&[Party::ShardWorker]);
+        let auth = keyring(&[Principal::ShardWorker]);
         let whole = token("shard_worker");
         for (value, expected) in [
             (format!("Bearer {whole}"), Ok(())),
@@ -335,17 +336,17 @@ mod tests {
     #[test]
     fn without_tokens_all_is_open_and_with_any_of_them_nothing_is() {
         assert_eq!(ask(&keyring(&[]), &Method::POST, "/other", &[]), Ok(()));
-        let auth = keyring(&[Party::Producer]);
+        let auth = keyring(&[Principal::Producer]);
         assert_eq!(ask(&auth, &Method::POST, "/work", &[]), Err(401));
         assert_eq!(ask(&auth, &Method::POST, "/work", &[&format!("Bearer {}", token("producer"))]), Err(403));
     }
 
     #[test]
     fn both_tokens_of_a_change_are_known() {
-        let tokens = [token("new"), token("old")].map(|text| (Party::ShardWorker, Secret::new(text)));
+        let tokens = [token("new"), token("old")].map(|text| (Principal::ShardWorker, Secret::new(text)));
         let keyring = Keyring::new(&Auth::new(false, tokens.to_vec()));
         for name in ["new", "old"] {
-            assert_eq!(keyring.party_of(token(name).as_bytes()), Some(Party::ShardWorker));
+            assert_eq!(keyring.party_of(token(name).as_bytes()), Some(Principal::ShardWorker));
         }
         assert_eq!(keyring.party_of(b""), None);
         assert_eq!(format!("{keyring:?}"), "2 tokens");
@@ -354,15 +355,15 @@ mod tests {
     #[test]
     fn a_role_faces_others_only_with_a_token_of_those_whom_it_serves() {
         let faces = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).may_face_others();
-        assert!(!faces(&keyring(&[])) && !faces(&keyring(&[Party::Producer])));
-        assert!(faces(&keyring(&[Party::ShardWorker])) && faces(&keyring(&[Party::Operator])));
+        assert!(!faces(&keyring(&[])) && !faces(&keyring(&[Principal::Producer])));
+        assert!(faces(&keyring(&[Principal::ShardWorker])) && faces(&keyring(&[Principal::Operator])));
         assert!(faces(&Auth::new(true, Vec::new())));
     }
 
     #[test]
     fn those_who_have_no_token_here_are_named() {
         let locked = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).locked_out();
-        assert_eq!(locked(&keyring(&[Party::Operator])), ["shard_worker"]);
-        assert!(locked(&keyring(&[Party::ShardWorker])).is_empty() && locked(&keyring(&[])).is_empty());
+        assert_eq!(locked(&keyring(&[Principal::Operator])), ["shard_worker"]);
+        assert!(locked(&keyring(&[Principal::ShardWorker])).is_empty() && locked(&keyring(&[])).is_empty());
     }
 }

@@ -22,7 +22,7 @@ use super::server::Limits;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Bytes of a request id that is taken over from the client, so that nobody fills our log with theirs.
+/// Bytes of a request id that is taken over from the client. The limit keeps a client from filling the log.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// The id of a request, in its extensions, its response and the log.
@@ -66,7 +66,8 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// How loud the log says what was answered, and what it says. Somebody may come with the id of what went wrong here.
+/// The level and the text of a request's log line. Server errors are logged with their cause, because a client may
+/// report the request id of one.
 fn weight(problem: Option<&Problem>) -> (log::Level, &str) {
     match problem {
         Some(Problem { status, cause, code, .. }) if status.is_server_error() && *code != NOT_READY => {

@@ -18,7 +18,7 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Guard, Party, Permit, Policy};
+pub use auth::{Guard, Permit, Policy, Principal};
 pub use layers::RequestId;
 pub use metrics::Metrics;
 pub use probes::Readiness;

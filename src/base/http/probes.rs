@@ -49,7 +49,7 @@ impl Readiness {
         };
     }
 
-    /// Turns `/ready` to 503 for good, so that nobody sends more work.
+    /// Turns `/ready` to 503 for good, so that clients send no more work.
     pub fn begin_drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
     }

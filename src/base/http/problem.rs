@@ -53,7 +53,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad_json", detail)
     }
 
-    /// 401 `unauthorized`: no token, or one that is nobody's; says whose token is needed.
+    /// 401 `unauthorized`: no token, or one of no principal; says whose token is needed.
     pub fn unauthorized(needed: impl std::fmt::Display) -> Self {
         let detail = format!("this call needs a token, that of {needed}: send it as 'Authorization: Bearer TOKEN'");
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)

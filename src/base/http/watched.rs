@@ -78,7 +78,7 @@ pub(super) struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// A new connection counts as a head that has begun: nobody connects in order to be silent.
+    /// A new connection counts as a head that has begun: a client that connects has a request to send.
     pub(super) fn new(io: T, activity: Arc<Activity>, patience: Patience) -> Self {
         let deadline = Instant::now() + patience.read;
         let timer = Box::pin(sleep_until(deadline));

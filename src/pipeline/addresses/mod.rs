@@ -34,7 +34,7 @@ const GONE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Notes that are listed: a worker and a sender for each of 128 shards, several times.
 const LIST_MAX: usize = 1024;
 
-/// Who a role is: it says so at `/version`, and its note says the same.
+/// The identity of a role: it says so at `/version`, and its note says the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The role's name, as in logs.
@@ -49,7 +49,7 @@ pub struct Identity {
 /// A note: where a role listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
-    /// Who listens.
+    /// The role that listens.
     #[serde(flatten)]
     pub identity: Identity,
     /// The address that was bound.
@@ -67,7 +67,7 @@ pub struct Address {
 /// Where a role may be asked, by its note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Noted {
-    /// Who noted it.
+    /// The role that noted it.
     pub identity: Identity,
     /// The role's base URL.
     pub base: String,

@@ -18,7 +18,7 @@ const ROOT: u32 = 0;
 /// Reads a note; none if there is none.
 ///
 /// # Errors
-/// A sentence for people: it cannot be read, or may have been put there by somebody else.
+/// A sentence for people: it cannot be read, or another user may have put it there.
 pub(super) fn read(path: &Path) -> Result<Option<Address>, String> {
     let file = match artifact::open(path) {
         Ok(file) => file,

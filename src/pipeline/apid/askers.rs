@@ -1,7 +1,7 @@
-//! Notes who asks for work, so that a stage without a worker can be told from one that has nothing to do.
+//! Notes which workers ask for tasks, so that a stage without a worker can be told from one without work.
 //!
-//! The note is in the tracking database, because a worker may ask through any instance of the API. It is made once per
-//! stage and shard in a quarter of a lease: a claim that waits asks every half second.
+//! The note is in the tracking database, because a worker may ask through any instance of the API. It is written only a
+//! few times per lease for each stage and shard, because a claim that waits asks every half second.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ const NOTE_EVERY: Duration = Duration::from_secs(5);
 /// Notes per lease.
 const NOTES_PER_LEASE: u32 = 4;
 
-/// When this instance last noted whom; cloning shares it. There are as many entries as stages and shards.
+/// When this instance last noted a worker, by stage and shard; cloning shares it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Askers(Arc<Mutex<HashMap<Lane, Instant>>>);
 
@@ -24,7 +24,7 @@ pub(super) struct Askers(Arc<Mutex<HashMap<Lane, Instant>>>);
 type Lane = (Stage, Option<ShardId>);
 
 impl Askers {
-    /// Notes who asks, unless that was done a moment ago.
+    /// Notes the worker that asks, unless one was noted a moment ago.
     pub(super) async fn note(&self, tracking: &dyn Tracking, claim: &Claim) {
         let every = NOTE_EVERY.min(Duration::from_millis(tracking.lease_ms()) / NOTES_PER_LEASE);
         if !self.is_due(claim, every, Instant::now()) {

@@ -1,11 +1,11 @@
-//! The stage-status API as the roles call it. Blocking: call it from blocking threads only.
+//! The stage-status API as the roles call it. Calls block: make them from blocking threads only.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
 use super::super::calls::{CALL_TIMEOUT, CallObserver, Caller, Service};
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::wire::{
     ClaimRequest, ClaimResponse, FileResponse, FilesResponse, HeartbeatResponse, IngestDoneRequest, IngestDoneResponse,
@@ -29,7 +29,7 @@ impl Client {
     }
 
     /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Party) -> Self {
+    pub fn of(settings: &Settings, party: Principal) -> Self {
         Self(Caller::of(Service::Status, &settings.pipeline.url, settings, party))
     }
 

@@ -1,4 +1,4 @@
-//! What the API counts of leases and attempts.
+//! Counts leases and attempts, for the metrics of the API.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

@@ -1,4 +1,4 @@
-//! One place maps what a store answers to what a client sees; docs/errors.md lists the codes.
+//! The one place that maps what a store answers to what a client sees. docs/errors.md lists the codes.
 
 use std::future::Future;
 

@@ -1,4 +1,4 @@
-//! Registering files, and looking at files, queues and sums.
+//! Calls that register files, and calls that look at files, queues and sums.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use axum::extract::State;
 use tokio::sync::Mutex;
 
 use super::Api;
+use super::error_responses::ErrorResponses;
 use super::fault::to_the_end;
-use super::refused::Refused;
 use super::stages::unknown_stage;
 use crate::base::http::Problem;
 use crate::base::http::extract::{Json, Path, Query};
@@ -35,7 +35,7 @@ const OFFSET_MAX: u32 = 1_000_000_000;
     security(("bearer" = ["event_ingest"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The tasks exist.", body = RegisterResponse),
-        Refused,
+        ErrorResponses,
         (status = 409, description = "The file is registered with other shards.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -53,7 +53,7 @@ pub(crate) async fn register(
     Ok(axum::Json(RegisterResponse { filename, shards, created: registered.created }))
 }
 
-/// Ready tasks of a stage, oldest first. A look only: whoever wants to work claims.
+/// Ready tasks of a stage, oldest first. This only looks: a worker that wants tasks has to claim them.
 #[utoipa::path(
     get, path = "/queues/{stage}", tag = "files",
     params(
@@ -164,8 +164,9 @@ pub(crate) async fn audit(State(api): State<Api>) -> Result<axum::Json<Ledger>, 
     Ok(axum::Json(to_the_end(async move { api.books.ledger(api.tracking.as_ref()).await }).await?))
 }
 
-/// The books as they were added up last. Adding up reads every file, so that many askers share one sum, and a sum is
-/// good for nine times as long as it took to make: who looks all the time costs a tenth of the database's time.
+/// The books as they were added up last. Adding up reads every file, so that many clients share one sum, and a sum
+/// is good for nine times as long as it took to make: a client that looks all the time costs a tenth of the database's
+/// time.
 #[derive(Clone, Default)]
 pub(crate) struct BooksCache(Arc<Mutex<Option<(Ledger, Instant)>>>);
 

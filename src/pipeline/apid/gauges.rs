@@ -1,7 +1,8 @@
-//! What the API measures of the tracking store: looked up every few seconds, so that a scrape costs nothing.
+//! Measures the tracking database, for the metrics. The numbers are looked up every few seconds, so that a scrape costs
+//! nothing.
 //!
-//! What is looked up is what is open, and what was registered since the last look: it does not grow with the history.
-//! What is done is the rest.
+//! A look counts the open tasks, and the tasks that were registered since the last look, so that its cost does not grow
+//! with the history. All other tasks are done.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
@@ -12,11 +13,11 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::super::watch::{Look, keep_looking};
+use super::super::health::{HealthProbe, keep_probing};
 use super::Api;
 use crate::base::db::Result;
 use crate::base::http::{Metrics, Readiness};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::store::Tally;
 use crate::pipeline::event::{ShardCount, ShardId};
 use crate::pipeline::task::{Stage, Status};
@@ -112,14 +113,14 @@ impl Gauges {
     }
 
     fn set_oldest(&self, tally: &Tally) {
-        let mut oldest: BTreeMap<(Stage, ShardId), Moment> = BTreeMap::new();
+        let mut oldest: BTreeMap<(Stage, ShardId), Timestamp> = BTreeMap::new();
         for tasks in &tally.open {
             if let Some(at) = tasks.oldest {
                 let of_lane = oldest.entry((tasks.stage, tasks.shard)).or_insert(at);
                 *of_lane = at.min(*of_lane);
             }
         }
-        let seconds = |at: Moment| at.unix_ms() as f64 / 1000.0;
+        let seconds = |at: Timestamp| at.unix_ms() as f64 / 1000.0;
         self.oldest.set(oldest.values().min().map_or(0.0, |at| seconds(*at)));
         let shards: BTreeSet<ShardId> = tally.open.iter().map(|tasks| tasks.shard).collect();
         let known = self.registered.lock().unwrap_or_else(PoisonError::into_inner).settled.keys().copied().collect();
@@ -136,14 +137,14 @@ impl Gauges {
 }
 
 #[async_trait]
-impl Look for (Api, Gauges) {
+impl HealthProbe for (Api, Gauges) {
     fn name(&self) -> &'static str {
         "tracking database"
     }
 
     // A database that can only be read is no use: the ping writes.
     async fn ping(&self) -> Result<()> {
-        self.0.grace.watch(self.0.tracking.ping()).await
+        self.0.takeover_delay.watch(self.0.tracking.ping()).await
     }
 
     async fn measure(&self) -> Result<()> {
@@ -156,7 +157,7 @@ impl Look for (Api, Gauges) {
 /// Keeps the gauges and the readiness up to date until the stop is requested.
 pub async fn keep_gauges(api: Api, gauges: Gauges, readiness: Readiness) {
     let stop = api.stop.clone();
-    keep_looking(&(api, gauges), readiness, stop).await;
+    keep_probing(&(api, gauges), readiness, stop).await;
 }
 
 #[cfg(test)]
@@ -180,7 +181,7 @@ mod tests {
             shard: shard(1),
             status: Status::New,
             tasks,
-            oldest: oldest.map(Moment::from_unix_ms),
+            oldest: oldest.map(Timestamp::from_unix_ms),
         };
         let first =
             Tally { open: vec![open(3, Some(7_500))], registered: vec![new(1, 10, true, 40), new(1, 2, false, 42)] };

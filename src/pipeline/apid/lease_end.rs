@@ -1,4 +1,4 @@
-//! Leases that ran out, as claims find them.
+//! Expired leases, as claims find them.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,9 +13,9 @@ pub struct LeaseEnd {
     pub stage: Stage,
     /// The attempt whose lease it was.
     pub attempt: u32,
-    /// Who held it.
+    /// The worker that held it.
     pub worker: Option<String>,
-    /// Who has the task now; nothing where it was the last attempt, and the task has failed.
+    /// The worker that has the task now; nothing where it was the last attempt, and the task has failed.
     pub taken_by: Option<String>,
 }
 

@@ -1,27 +1,27 @@
-//! The stage-status API (contracts 4): routes, handlers, long-poll. Stateless: all state is in the tracking store, so
-//! that any number of instances may serve the same database. The APIs of the other services are in [`super::balance`] and
-//! [`super::cache`].
+//! The stage-status API (docs/contracts.md, 4): routes, handlers, long polling. It is stateless: all state is in the tracking
+//! database, so that any number of instances may serve the same database. The APIs of the other services are in
+//! [`super::balance`] and [`super::cache`].
 //!
 //! [`routes`](router) is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
 mod askers;
+pub(super) mod authorization;
 pub mod client;
 mod counters;
+pub(super) mod error_responses;
 pub(super) mod fault;
 pub(super) mod files;
 mod gauges;
-mod grace;
-mod journal;
 pub mod lease_end;
+mod lease_log;
 mod mysql;
 mod page;
-pub(super) mod permits;
 mod progress;
-pub(super) mod refused;
 mod sql;
 mod sqlite;
 mod stages;
 pub mod store;
+mod takeover_delay;
 mod wake;
 mod work;
 
@@ -43,15 +43,15 @@ use crate::pipeline::task::TaskKey;
 
 pub use crate::pipeline::task::wire::BASE;
 use askers::Askers;
+use authorization::Bearer;
+pub use authorization::POLICY;
 use counters::Counters;
 pub use gauges::keep_gauges;
-use grace::Grace;
-use permits::Bearer;
-pub use permits::POLICY;
 use progress::ProgressCache;
+use takeover_delay::TakeoverDelay;
 pub use wake::Wakeups;
 
-/// Bytes of a request's body (contracts 4).
+/// Bytes of a request's body (docs/contracts.md, 4).
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// What the handlers share.
@@ -60,7 +60,7 @@ pub struct Api {
     tracking: Arc<dyn Tracking>,
     wakeups: Wakeups,
     books: files::BooksCache,
-    grace: Grace,
+    takeover_delay: TakeoverDelay,
     askers: Askers,
     progress: ProgressCache,
     stop: Stop,
@@ -87,12 +87,12 @@ struct Document;
 impl Api {
     /// The API over a tracking store.
     pub fn new(tracking: Arc<dyn Tracking>, stop: Stop, metrics: &Metrics) -> Self {
-        let grace = Grace::begin(Duration::from_millis(tracking.lease_ms()));
+        let takeover_delay = TakeoverDelay::begin(Duration::from_millis(tracking.lease_ms()));
         Self {
             tracking,
             wakeups: Wakeups::default(),
             books: files::BooksCache::default(),
-            grace,
+            takeover_delay,
             askers: Askers::default(),
             progress: ProgressCache::default(),
             stop,

@@ -1,4 +1,5 @@
-//! The page at `/`: the state of the pipeline for a person. Static files; the numbers come from the API.
+//! The page at `/`, which shows the state of the pipeline to an operator. Its files are static; the numbers come from
+//! the API.
 
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};

@@ -1,4 +1,4 @@
-//! How the stages get on, by stage and shard: what waits, who holds it, and why nothing moves.
+//! The progress of each stage in each shard: what waits, which worker holds it, and why nothing moves.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ const TIMES_ITS_COST: u32 = 9;
 /// It is never older than this: what has changed is seen soon, however slow the database is.
 const GOOD_FOR_MAX: Duration = Duration::from_secs(2);
 
-/// How the stages get on: what waits, is under way and failed by stage and shard, who holds the oldest task, and why
-/// nothing moves.
+/// The progress of the stages: what waits, is under way and failed by stage and shard, which worker holds the oldest
+/// task, and why nothing moves.
 #[utoipa::path(
     get, path = "/status", tag = "files",
     responses((status = 200, description = "How the stages get on.", body = ProgressResponse))
@@ -31,7 +31,7 @@ pub(super) async fn status(State(api): State<Api>) -> std::result::Result<axum::
     Ok(axum::Json(to_the_end(async move { api.progress.answer(api.tracking.as_ref()).await }).await?))
 }
 
-/// The last answer, for all who ask at the same time.
+/// The last answer, which all clients share that ask at the same time.
 #[derive(Clone, Default)]
 pub(super) struct ProgressCache(Arc<Mutex<Option<(ProgressResponse, Instant)>>>);
 

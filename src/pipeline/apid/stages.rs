@@ -1,10 +1,10 @@
-//! Moving tasks through their stages.
+//! Calls that move tasks through their stages.
 
 use axum::extract::State;
 
+use super::error_responses::ErrorResponses;
 use super::fault::to_the_end;
-use super::journal::{self, Before};
-use super::refused::Refused;
+use super::lease_log::{self, Before};
 use super::{Api, task_key};
 use crate::base::http::Problem;
 use crate::base::http::extract::{Json, Path};
@@ -25,7 +25,7 @@ const REASON_CHARS_MAX: usize = 1000;
     security(("bearer" = ["event_ingest"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "All shards of the file are ready for the splitter.", body = IngestDoneResponse),
-        Refused,
+        ErrorResponses,
         (status = 404, description = "The file is not registered.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The file was announced before with other content.", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -55,7 +55,7 @@ pub(super) async fn event_ingest_done(
     security(("bearer" = ["shard_splitter"]), ("bearer" = ["shard_worker"]), ("bearer" = ["mysql_sender"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "Where the task is now.", body = TaskResponse),
-        Refused,
+        ErrorResponses,
         (status = 404, description = "There is no such stage, transition or task.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The task's status does not allow it, or the lease is stale.", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -88,7 +88,7 @@ impl Api {
         if let (Some(before), Ok(after)) = (before, &result) {
             before.tell(*after, reason.as_deref());
         }
-        journal::tell_loss(self, key, stage, &result).await;
+        lease_log::tell_loss(self, key, stage, &result).await;
         result
     }
 }

@@ -1,4 +1,4 @@
-//! The tracking store: tasks, leases, results (contracts 4 and 6, semantics 2).
+//! The tracking store: tasks, leases, results (docs/contracts.md, 4 and 6; docs/semantics.md, 2).
 
 use super::mysql::MysqlTracking;
 use super::sqlite::SqliteTracking;
@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::lease_end::LeaseEnd;
 use crate::base::db::Result;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::moves::Policy;
 use crate::pipeline::task::progress::Asked;
@@ -88,7 +88,7 @@ pub struct OpenTasks {
     /// How many.
     pub tasks: u64,
     /// When the oldest of them was registered that waits for this stage or is in it.
-    pub oldest: Option<Moment>,
+    pub oldest: Option<Timestamp>,
 }
 
 /// Tasks of one shard that were registered after a row.
@@ -175,7 +175,7 @@ pub trait Tracking: Send + Sync {
     async fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Result<Option<FileName>>;
 
     /// The moment at which the oldest task was registered that is neither delivered nor failed.
-    async fn oldest_open(&self) -> Result<Option<Moment>>;
+    async fn oldest_open(&self) -> Result<Option<Timestamp>>;
 
     /// What is not done, and what was registered after the row of this number: what that costs does not grow with the
     /// history.
@@ -185,14 +185,14 @@ pub trait Tracking: Send + Sync {
     /// open, not with what ever was.
     async fn progress(&self) -> Result<Progress>;
 
-    /// Notes who asks for tasks of a stage, of one shard or of any.
+    /// Notes the worker that asks for tasks of a stage, of one shard or of any.
     async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()>;
 
     /// Closes its connections, if it has any. Nothing can be asked afterwards.
     async fn close(&self) {}
 }
 
-/// Those who asked last, by stage and shard; nothing for those who ask for any shard.
+/// The workers that asked last, by stage and shard; the shard is nothing for workers that ask for any shard.
 #[derive(Debug, Default)]
 pub(crate) struct Askers(BTreeMap<(Stage, Option<ShardId>), Asked>);
 
@@ -226,7 +226,11 @@ pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy)
 ///
 /// # Errors
 /// As for [`open_tracking`].
-pub async fn look_at_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
+pub async fn open_tracking_read_only(
+    url: &StoreUrl,
+    clock: Clock,
+    policy: TrackingPolicy,
+) -> Result<Arc<dyn Tracking>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::look(path, clock, policy).await?)),
         StoreUrl::Mysql(_) => open_tracking(url, clock, policy).await,

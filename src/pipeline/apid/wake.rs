@@ -1,4 +1,4 @@
-//! Wakes the claims that wait: a finished stage is handed on at once, nobody polls on the happy path.
+//! Wakes the claims that wait, so that a finished task is handed to the next stage at once, without polling.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,15 +1,15 @@
-//! Claims, leases and fencing.
+//! Calls of workers: claims and heartbeats, fenced by tokens.
 
 use std::time::Duration;
 
 use axum::extract::State;
 use tokio::time::{Instant, sleep_until};
 
+use super::error_responses::ErrorResponses;
 use super::fault::to_the_end;
-use super::refused::Refused;
 use super::stages::stage_of;
 use super::wake::LOOK_AGAIN;
-use super::{Api, journal};
+use super::{Api, lease_log};
 use crate::base::http::Problem;
 use crate::base::http::extract::{Json, Path};
 use crate::base::http::problem::ProblemBody;
@@ -34,7 +34,7 @@ const CLAIM_ID_CHARS_MAX: usize = 64;
     security(("bearer" = ["shard_splitter"]), ("bearer" = ["shard_worker"]), ("bearer" = ["mysql_sender"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The tasks that are the asker's now; none if nothing became ready in time.", body = ClaimResponse),
-        Refused,
+        ErrorResponses,
         (status = 404, description = "There is no such stage.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -61,9 +61,9 @@ pub(super) async fn claim(
     security(("bearer" = ["shard_splitter"]), ("bearer" = ["shard_worker"]), ("bearer" = ["mysql_sender"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The lease runs from now on again.", body = HeartbeatResponse),
-        Refused,
+        ErrorResponses,
         (status = 404, description = "There is no such stage or task.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "The lease is stale: somebody else has the task.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The lease is stale: another owner has the task.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn heartbeat(
@@ -109,13 +109,13 @@ async fn wait_for_work(api: &Api, claim: &Claim, wait: Duration) -> Result<(Vec<
         // From here on a ring is noticed, also one between the look and the wait.
         bell.as_mut().enable();
         api.askers.note(api.tracking.as_ref(), claim).await;
-        // Who does not wait runs once and would leave behind what he does not get now.
-        let takes_over = wait.is_zero() || api.grace.is_over();
+        // A claim that does not wait is that of a one-shot run, which would leave behind what it does not get now.
+        let takes_over = wait.is_zero() || api.takeover_delay.is_over();
         let (tracking, own) = (api.tracking.clone(), Claim { takes_over, ..claim.clone() });
         let claimed = to_the_end(async move { tracking.claim(&own).await }).await?;
         let ends = api.tracking.take_lease_ends();
         api.counters.expired(&ends);
-        journal::lease_ends(&ends);
+        lease_log::lease_ends(&ends);
         if !claimed.is_empty() || Instant::now() >= deadline || api.stop.is_requested() {
             return Ok((claimed, waited));
         }

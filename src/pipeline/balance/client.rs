@@ -1,10 +1,10 @@
 //! The balance-daemon as a worker calls it. Blocking: call it from blocking threads only.
 //!
-//! Whoever does not know what came of a call, because nobody answered or because the process died, makes the same call
-//! again: the outcomes are those of the first time.
+//! A worker that does not know what came of a call makes the same call again, after a lost answer or a crash. The
+//! outcomes are those of the first call.
 
 use super::super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::pipeline::trade::wire::balance::{
     BalanceResponse, OperationItem, OperationsRequest, OperationsResponse, StatementResponse,
 };
@@ -28,7 +28,7 @@ impl BalanceClient {
     }
 
     /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Party) -> Self {
+    pub fn of(settings: &Settings, party: Principal) -> Self {
         Self(Caller::of(Service::Balance, &settings.balance.url, settings, party))
     }
 

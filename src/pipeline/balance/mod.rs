@@ -1,5 +1,5 @@
-//! The API of balance-daemon (contracts 5): accounts and operations on them. Stateless: all state is in the balance
-//! store, so that any number of instances may serve the same database.
+//! The API of balance-daemon (docs/contracts.md, 5): accounts and operations on them. Stateless: all state is in the
+//! balance store, so that any number of instances may serve the same database.
 //!
 //! [`router`] is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
@@ -22,13 +22,13 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::apid::permits::Bearer;
+use super::apid::authorization::Bearer;
 use super::apid::with_document;
-use super::watch::{Look, keep_looking};
+use super::health::{HealthProbe, keep_probing};
 use crate::base::db::Result;
 use crate::base::http::auth::Call;
 use crate::base::http::problem::ProblemBody;
-use crate::base::http::{Metrics, Party, Permit, Policy, Readiness};
+use crate::base::http::{Metrics, Permit, Policy, Principal, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::balance::store::BalanceStore;
 use crate::pipeline::timed;
@@ -40,11 +40,11 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const BASE: &str = "/api/v1";
 
 /// Workers move money by operations; a credit by hand is the operator's.
-pub const POLICY: Policy = Policy { serves: &[Party::ShardWorker, Party::Operator], permit };
+pub const POLICY: Policy = Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
-        Some("/operations") => Permit::to(Party::ShardWorker),
+        Some("/operations") => Permit::to(Principal::ShardWorker),
         _ => Permit::OPERATOR,
     }
 }
@@ -95,12 +95,12 @@ impl Balance {
 
     /// Keeps `/ready` up to date until the stop is requested.
     pub async fn keep_ready(self, readiness: Readiness, stop: Stop) {
-        keep_looking(&self, readiness, stop).await;
+        keep_probing(&self, readiness, stop).await;
     }
 }
 
 #[async_trait]
-impl Look for Balance {
+impl HealthProbe for Balance {
     async fn ping(&self) -> Result<()> {
         self.store.ping().await
     }

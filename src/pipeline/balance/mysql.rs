@@ -144,7 +144,7 @@ impl<'a> Apply<'a> {
             let key: Vec<u8> = get(row, "idempotency_key")?;
             let operation = wanted.get(key.as_slice());
             let operation =
-                operation.ok_or_else(|| Error::Broken("a key was found that nobody asked for".to_owned()))?;
+                operation.ok_or_else(|| Error::Broken("a key was found that was not asked for".to_owned()))?;
             answers.insert(&operation.key, known(row, operation)?.answer(operation)?);
         }
         Ok(answers)

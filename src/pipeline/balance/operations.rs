@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 
+use super::super::apid::error_responses::ErrorResponses;
 use super::super::apid::fault::to_the_end;
-use super::super::apid::refused::Refused;
 use super::Balance;
 use super::accounts::user_of;
 use crate::base::db::Error;
@@ -25,7 +25,7 @@ use crate::pipeline::trade::{Answer, Operation, OperationKind};
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "One outcome for each operation.", body = OperationsResponse),
-        Refused,
+        ErrorResponses,
         (status = 422, description = "A field is not right, a key was used for another operation, or a balance would become too large.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -48,7 +48,7 @@ pub(super) async fn apply(
     security(("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The money is in the account, since now or since the key was used first.", body = CreditResponse),
-        Refused,
+        ErrorResponses,
         (status = 422, description = "A field is not right, the key was used for another operation, or the balance would become too large.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

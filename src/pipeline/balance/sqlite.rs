@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, Transaction as Tx, TransactionBehavior, named_params, params};
 
 use crate::base::clock::Clock;
-use crate::base::db::sqlite::db::{Db, count_column, moment_column, moment_text};
+use crate::base::db::sqlite::db::{Db, count_column, timestamp_column, timestamp_text};
 use crate::base::db::sqlite::migrate::BALANCE;
 use crate::base::db::{Error, Result};
 use crate::pipeline::balance::sql::move_money;
@@ -42,7 +42,7 @@ impl BalanceStore for SqliteBalance {
     }
 
     async fn apply(&self, operations: &[Operation]) -> Result<Vec<Answer>> {
-        let (operations, now, opening) = (operations.to_vec(), moment_text(self.clock.now()), self.opening);
+        let (operations, now, opening) = (operations.to_vec(), timestamp_text(self.clock.now()), self.opening);
         self.db.call(move |connection| apply(connection, &Batch::new(&operations)?, opening, &now)).await
     }
 
@@ -185,7 +185,7 @@ fn find_account(connection: &Connection, user: UserId) -> Result<Option<Account>
         role: row.get("role")?,
         balance: Money::from_minor(row.get("balance")?),
         opening: Money::from_minor(row.get("opening_balance")?),
-        created_at: moment_column(row, "created_at")?,
+        created_at: timestamp_column(row, "created_at")?,
     }))
 }
 
@@ -210,7 +210,7 @@ fn statement(connection: &mut Connection, user: UserId, before: Option<u64>, lim
             kind: kind_column(row)?,
             amount: Money::from_minor(row.get("amount")?),
             reason: row.get("reason")?,
-            created_at: moment_column(row, "created_at")?,
+            created_at: timestamp_column(row, "created_at")?,
         });
     }
     Ok(Statement::of_rows(transactions, limit))

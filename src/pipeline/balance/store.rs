@@ -1,4 +1,5 @@
-//! The balance store: accounts, what was moved, and the outcome of every operation (contracts 5 and 6, semantics 4).
+//! The balance store: accounts, what was moved, and the outcome of every operation (docs/contracts.md, 5 and 6;
+//! docs/semantics.md, 4).
 //!
 //! What the two backends do alike in one transaction per batch: lock the rows of all users of the batch in the order of
 //! their ids (so that two batches never wait for each other in a circle), creating those that are new; look up the keys

@@ -1,10 +1,10 @@
-//! The cache-service as a worker calls it. Blocking: call it from blocking threads only.
+//! The cache-service as a worker calls it. Calls block: make them from blocking threads only.
 //!
-//! Every call names the task, and a task that makes a call again gets the answer of the first time: whoever does not
-//! know what came of a call makes it again. When a task is done, and not before, it is confirmed.
+//! Every call names the task. A task that repeats a call gets the answer of the first call, so that a worker that does
+//! not know what came of a call repeats it. A task is confirmed when it is done, and not before.
 
 use super::super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::wire::cache::{
     BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldResponse, NewOrderItem, OrdersRequest,
@@ -28,7 +28,7 @@ impl CacheClient {
     }
 
     /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Party) -> Self {
+    pub fn of(settings: &Settings, party: Principal) -> Self {
         Self(Caller::of(Service::Cache, &settings.cache.url, settings, party))
     }
 
@@ -149,14 +149,14 @@ fn fitting(returns: &[EarlyReturn]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::moment::Moment;
+    use crate::base::timestamp::Timestamp;
 
     #[test]
     fn a_call_has_a_bounded_number_of_lines_and_bytes() {
         let returns = |count: usize, bytes: usize| {
             let order = OrderId::new(1).unwrap();
             let raw = "x".repeat(bytes);
-            vec![EarlyReturn { line: 1, order, happened_at: Moment::from_unix_ms(0), raw }; count]
+            vec![EarlyReturn { line: 1, order, happened_at: Timestamp::from_unix_ms(0), raw }; count]
         };
         assert_eq!(fitting(&returns(ENTRIES_PER_CALL + 1, 1)), ENTRIES_PER_CALL);
         assert_eq!(fitting(&returns(3, BYTES_PER_CALL + 1)), 1);

@@ -1,4 +1,4 @@
-//! What is measured of the returns that wait; and the sweep of those that nobody can ask for any more.
+//! Measures the pending returns, and sweeps those that no task can ask for any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::base::clock::Clock;
     use crate::base::db::StoreUrl;
-    use crate::base::moment::Moment;
+    use crate::base::timestamp::Timestamp;
     use crate::pipeline::cache::store::{PendingPolicy, open_pending};
 
     /// Every task leaves two notes and hardly any a return: the notes alone must keep the sweep going.
@@ -83,7 +83,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.sqlite");
         let policy = PendingPolicy { ttl_ms: 1000, pending_max: 9, retention_ms: 1000 };
-        let clock = Clock::manual(Moment::from_unix_ms(1_735_689_600_000));
+        let clock = Clock::manual(Timestamp::from_unix_ms(1_735_689_600_000));
         let store = open_pending(&StoreUrl::Sqlite(path.clone()), clock, policy).await.unwrap();
         let other = rusqlite::Connection::open(path).unwrap();
         let fill = format!(

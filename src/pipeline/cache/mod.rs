@@ -1,5 +1,5 @@
-//! The API of cache-service (contracts 5): the order directory, and returns that wait for their order. Stateless: all
-//! state is in the store, so that any number of instances may serve the same database.
+//! The API of cache-service (docs/contracts.md, 5): the order directory, and returns that wait for their order. It is stateless:
+//! all state is in the store, so that any number of instances may serve the same database.
 //!
 //! [`router`] is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
@@ -20,12 +20,12 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::apid::permits::Bearer;
+use super::apid::authorization::Bearer;
 use super::apid::with_document;
-use super::watch::{Look, keep_looking};
+use super::health::{HealthProbe, keep_probing};
 use crate::base::http::auth::Call;
 use crate::base::http::problem::ProblemBody;
-use crate::base::http::{Metrics, Party, Permit, Policy, Problem, Readiness};
+use crate::base::http::{Metrics, Permit, Policy, Principal, Problem, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::cache::store::PendingStore;
 use crate::pipeline::timed;
@@ -40,13 +40,13 @@ pub const BASE: &str = "/api/v1";
 const TAKE: u32 = 1000;
 
 /// All of it is for the workers.
-pub const POLICY: Policy = Policy { serves: &[Party::ShardWorker, Party::Operator], permit };
+pub const POLICY: Policy = Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
         Some(
             "/orders" | "/orders/lookup" | "/pending/put" | "/pending/take" | "/pending/expired" | "/pending/confirm",
-        ) => Permit::to(Party::ShardWorker),
+        ) => Permit::to(Principal::ShardWorker),
         _ => Permit::OPERATOR,
     }
 }
@@ -82,12 +82,12 @@ impl Cache {
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.
     pub async fn keep_ready(self, readiness: Readiness, stop: Stop) {
-        keep_looking(&self, readiness, stop).await;
+        keep_probing(&self, readiness, stop).await;
     }
 }
 
 #[async_trait]
-impl Look for Cache {
+impl HealthProbe for Cache {
     async fn ping(&self) -> crate::base::db::Result<()> {
         self.store.ping().await
     }

@@ -1,9 +1,9 @@
-//! The order directory.
+//! Calls to the order directory.
 
 use axum::extract::State;
 
+use super::super::apid::error_responses::ErrorResponses;
 use super::super::apid::fault::to_the_end;
-use super::super::apid::refused::Refused;
 use super::{Cache, bounded};
 use crate::base::http::Problem;
 use crate::base::http::extract::{Json, Path};
@@ -24,7 +24,7 @@ use crate::pipeline::trade::{NewOrder, OrderId};
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "What stands in the directory, and what waited.", body = OrdersResponse),
-        Refused,
+        ErrorResponses,
     )
 )]
 pub(super) async fn record(
@@ -50,14 +50,14 @@ pub(super) async fn record(
     }))
 }
 
-/// Looks up many orders; those that nobody knows are left out.
+/// Looks up many orders; those that are not in the directory are left out.
 #[utoipa::path(
     post, path = "/orders/lookup", tag = "orders",
     request_body = LookupRequest,
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The orders that are known.", body = LookupResponse),
-        Refused,
+        ErrorResponses,
     )
 )]
 pub(super) async fn look_up(
@@ -75,7 +75,7 @@ pub(super) async fn look_up(
     params(("order_id" = i64, Path, minimum = 1, description = "The order.", example = 4711)),
     responses(
         (status = 200, description = "The order.", body = OrderItem),
-        (status = 404, description = "Nobody has written the order yet.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No worker has written the order yet.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "This is no order's id.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
     )

@@ -1,9 +1,9 @@
-//! Returns that wait for their order.
+//! Calls about returns that wait for their order.
 
 use axum::extract::State;
 
+use super::super::apid::error_responses::ErrorResponses;
 use super::super::apid::fault::to_the_end;
-use super::super::apid::refused::Refused;
 use super::orders::order_of;
 use super::{Cache, bounded, limit_of};
 use crate::base::http::Problem;
@@ -31,7 +31,7 @@ const HELD_MAX: u32 = 1000;
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "One outcome for each return.", body = PutResponse),
-        Refused,
+        ErrorResponses,
         (status = 422, description = "A field is not right, or a line was handed in before with other content.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "As many returns are pending as are allowed, or the database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -61,7 +61,7 @@ pub(super) async fn put(
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The returns that are the task's.", body = TakenResponse),
-        Refused,
+        ErrorResponses,
     )
 )]
 pub(super) async fn take(
@@ -89,7 +89,7 @@ pub(super) async fn take(
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "The returns that are the task's, to be rejected.", body = TakenResponse),
-        Refused,
+        ErrorResponses,
     )
 )]
 pub(super) async fn expired(
@@ -111,7 +111,7 @@ pub(super) async fn expired(
     security(("bearer" = ["shard_worker"]), ("bearer" = ["operator"])),
     responses(
         (status = 200, description = "How many returns are done by this call.", body = ConfirmResponse),
-        Refused,
+        ErrorResponses,
     )
 )]
 pub(super) async fn confirm(

@@ -1,4 +1,5 @@
-//! Handing out pending returns: one conditional UPDATE per return, so that it is released or expired, and only once.
+//! Statements of both dialects. A pending return is handed out by one conditional UPDATE, so that it is either released
+//! or expired, and only once.
 
 /// Marks a return as a task's own.
 pub(crate) const CLAIM_RETURN: &str = "UPDATE pending_return

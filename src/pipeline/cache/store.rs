@@ -1,17 +1,20 @@
-//! The order directory and the returns that wait for their order (contracts 5, semantics 4).
+//! The order directory and the returns that wait for their order (docs/contracts.md, 5; docs/semantics.md, 4).
 //!
-//! Both sides **write, then look, under one lock per order**. The lock is the order's row in the directory, which
-//! whoever comes first creates, as `awaited` until the order is known; rows are locked in the order of their ids. Who
-//! records an order writes the row and then takes the returns that wait for it; who hands in a return locks the row,
-//! and keeps the return only if the order is not known. So neither misses the other, whoever is first.
+//! Two kinds of tasks meet here: one records an order, the other hands in a return of it. Both **write, then look,
+//! under one lock per order**. The lock is the order's row in the directory. The first of the two creates the row, as
+//! `awaited` until the order is known. Rows are locked in the order of their ids. A task that records an order writes
+//! the row and then takes the returns that wait for it. A task that hands in a return locks the row, and keeps the
+//! return only if the order is not known. So neither misses the other, whichever comes first.
 //!
-//! Everything is named by the task that asks, and asked again by the same task is answered the same: a return that was
-//! held stays held, and a task is handed what it was handed before and no more. Therefore what a finished task handed
-//! in or took stays in the tables for a while, marked as done, although nobody waits for it any more.
+//! Every call names its task, and a task that repeats a call gets the same answer: a return that was held stays held,
+//! and a task is handed what it was handed before and no more. Therefore the returns that a finished task handed in or
+//! took stay in the tables for a while, marked as done, although no task waits for them any more.
 
 use super::mysql::MysqlPending;
 use super::sqlite::SqlitePending;
+use crate::base::boot::millis;
 use crate::base::clock::Clock;
+use crate::base::config::Settings;
 use crate::base::db::StoreUrl;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -31,6 +34,17 @@ pub struct PendingPolicy {
     pub pending_max: u64,
     /// How long what is done is kept for tasks that are done again, in milliseconds.
     pub retention_ms: i64,
+}
+
+impl PendingPolicy {
+    /// The policy of these settings.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            ttl_ms: millis(settings.cache.pending_ttl),
+            pending_max: settings.cache.pending_max,
+            retention_ms: millis(settings.cache.retention),
+        }
+    }
 }
 
 /// What to take.

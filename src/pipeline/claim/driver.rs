@@ -1,4 +1,5 @@
-//! The loop that all stages share: claim, work, finish. It waits at the API, not by polling (semantics 2).
+//! The loop that all stages share: it claims tasks, works on them and reports them. A claim waits at the API until
+//! there is work, so that the loop does not poll (docs/semantics.md, 2).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -16,12 +17,12 @@ use crate::pipeline::task::{Claimed, Counts, Output, Stage, TaskKey};
 
 /// The first and the longest wait after the API did not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
-/// How long a report is repeated before the task is left to its lease. Longer than a lease on purpose: while nobody
-/// answers nobody else gets the task either, and a report that comes in time saves an attempt.
+/// How long a report is repeated before the task is left to its lease. Longer than a lease on purpose: while the API
+/// does not answer, no other worker gets the task either, and a report that comes in time saves an attempt.
 const REPORT_PATIENCE: Duration = Duration::from_secs(3600);
 /// The longest wait between two reports.
 const REPORT_BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// The first and the longest wait after work was given back for what is around us. The task is ready again for others.
+/// The first and the longest wait after work was given back as unavailable. The task is ready again for other workers.
 const TROUBLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// How long the report of finished work is repeated once the stop was requested: where everything stops together the
 /// API may be gone for good. What is not reported comes back when its lease runs out.
@@ -40,7 +41,7 @@ pub trait Job {
     /// [`Fault`], for all of the tasks.
     fn work(&mut self, claimed: &[Claimed], lease: &Lease) -> Result<Vec<Finished>, Fault>;
 
-    /// The API has taken the report of a task. If the process ends before, nobody says so again.
+    /// The API has taken the report of a task. If the process ends before, this is never called for the task.
     fn reported(&mut self, _key: &TaskKey) {}
 }
 
@@ -85,19 +86,19 @@ pub struct Tally {
 #[derive(Default)]
 struct Run {
     tally: Tally,
-    /// How often in a row work was given back for what is around it.
+    /// How often in a row work was given back as unavailable.
     in_trouble: u32,
     pauses: Pauses,
 }
 
-/// What the loop tells to whoever counts.
+/// What the loop tells its observer, for the metrics.
 pub trait Watch: Send + Sync {
     /// A task's work is over; `outcome` is `done`, `failed`, `released` or `stale`.
     fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, finished: Option<&Finished>);
     /// The API answers, or why it does not.
     fn api_answers(&self, problem: Option<String>);
     /// Work succeeds, or what around us does not work.
-    fn surroundings(&self, problem: Option<String>);
+    fn unavailable(&self, problem: Option<String>);
     /// There was nothing to do.
     fn idle(&self);
 }
@@ -108,7 +109,7 @@ pub struct Driver<'a> {
     pub client: &'a Client,
     /// When to stop.
     pub stop: &'a Stop,
-    /// Who claims: host, process and a random part.
+    /// The worker that claims: host, process and a random part.
     pub worker: String,
     /// Only this shard's tasks.
     pub shard: Option<ShardId>,
@@ -116,7 +117,7 @@ pub struct Driver<'a> {
     pub limit: u32,
     /// How long a claim waits at the API.
     pub wait: Duration,
-    /// Who counts.
+    /// The observer, for the metrics.
     pub watch: &'a dyn Watch,
 }
 
@@ -202,8 +203,8 @@ impl Driver<'_> {
         }
     }
 
-    /// The tasks of an answer, if they are what was asked for. They become paths here, and nobody's word is taken for
-    /// those: that a name is a name was checked when the answer was read.
+    /// The tasks of an answer, if they are what was asked for. They become paths here, so the API is not trusted: the
+    /// names were checked when the answer was read.
     fn handed_out(
         &self,
         stage: Stage,
@@ -285,7 +286,7 @@ impl Driver<'_> {
                     "done");
                 self.watch.task_over(stage, "done", took, Some(finished));
                 if !run.pauses.is_any() {
-                    self.watch.surroundings(None);
+                    self.watch.unavailable(None);
                 }
                 true
             }
@@ -301,21 +302,21 @@ impl Driver<'_> {
 
     fn give_up(&self, stage: Stage, group: &[Claimed], fault: &Fault, began: Instant, run: &mut Run) {
         let (transition, retry, outcome) = match fault {
-            Fault::Corrupt(_) => ("fail", false, "failed"),
-            Fault::Attempt(_) => ("fail", true, "failed"),
-            Fault::Surroundings(_) => ("release", true, "released"),
+            Fault::Permanent(_) => ("fail", false, "failed"),
+            Fault::Retryable(_) => ("fail", true, "failed"),
+            Fault::Unavailable(_) => ("release", true, "released"),
             Fault::Stopped => ("release", false, "released"),
-            Fault::Stale(_) => ("release", false, "stale"),
+            Fault::LeaseLost(_) => ("release", false, "stale"),
         };
         let took = began.elapsed();
-        if let Fault::Surroundings(why) = fault {
-            self.watch.surroundings(Some(why.clone()));
+        if let Fault::Unavailable(why) = fault {
+            self.watch.unavailable(Some(why.clone()));
         }
         for claimed in group {
             let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
             match fault {
                 Fault::Stopped => log::info!(stage = stage.name(), file, shard; "given back: {fault}"),
-                Fault::Corrupt(_) => log::error!(stage = stage.name(), file, shard; "failed: {fault}"),
+                Fault::Permanent(_) => log::error!(stage = stage.name(), file, shard; "failed: {fault}"),
                 _ => log::warn!(stage = stage.name(), file, shard, attempt = claimed.attempt; "not finished: {fault}"),
             }
             let reason: String = fault.to_string().chars().take(REASON_CHARS_MAX).collect();
@@ -333,7 +334,7 @@ impl Driver<'_> {
                 log::warn!(stage = stage.name(), file, shard; "the lease will have to run out: {e}");
             }
         }
-        if matches!(fault, Fault::Surroundings(_)) {
+        if matches!(fault, Fault::Unavailable(_)) {
             self.pause(stage, group, run);
         }
     }

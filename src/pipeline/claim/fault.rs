@@ -1,4 +1,4 @@
-//! Why a stage did not finish a task, in the classes that decide what happens next.
+//! Why a stage did not finish a task. The class of the fault decides what happens to the task next.
 
 use std::any::Any;
 use std::io;
@@ -14,16 +14,16 @@ use crate::pipeline::task::Class;
 pub enum Fault {
     /// The input is not what the stage before reported: no use in trying again. Failed at once.
     #[error("{0}")]
-    Corrupt(String),
+    Permanent(String),
     /// Something in this attempt went wrong; another one may succeed. Counts as an attempt.
     #[error("{0}")]
-    Attempt(String),
+    Retryable(String),
     /// Something around us does not work (disk, database, API). The task goes back and no attempt is counted.
     #[error("{0}")]
-    Surroundings(String),
-    /// Somebody else has the task by now. Our work is dropped.
+    Unavailable(String),
+    /// Another owner has the task by now. Our work is dropped.
     #[error("{0}")]
-    Stale(String),
+    LeaseLost(String),
     /// This process stops. The task goes back and no attempt is counted.
     #[error("stopped before the task was finished")]
     Stopped,
@@ -38,14 +38,14 @@ impl Fault {
         if error.kind() == io::ErrorKind::NotFound && artifact::open_folder(folder).is_err() {
             let folder = folder.display();
             let why = format!("{error}; the folder {folder} is not there: is it mounted?");
-            return Self::Surroundings(Class::DiskAway.tag(why));
+            return Self::Unavailable(Class::DiskAway.tag(why));
         }
         let of_the_file = error.kind() == io::ErrorKind::PermissionDenied
             || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
         match error.kind() {
             // A file that is not there may be a file that another machine's mount does not show yet.
-            io::ErrorKind::NotFound => Self::Attempt(Class::Missing.tag(error)),
-            _ if of_the_file => Self::Attempt(Class::Unreadable.tag(error)),
+            io::ErrorKind::NotFound => Self::Retryable(Class::Missing.tag(error)),
+            _ if of_the_file => Self::Retryable(Class::Unreadable.tag(error)),
             _ => Self::from(error),
         }
     }
@@ -55,7 +55,7 @@ impl Fault {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         let text = text.as_deref().unwrap_or("no text");
-        Self::Attempt(Class::Panicked.tag(format!("the stage panicked: {text}")))
+        Self::Retryable(Class::Panicked.tag(format!("the stage panicked: {text}")))
     }
 }
 
@@ -70,10 +70,10 @@ pub fn class_of_disk(error: &io::Error) -> Class {
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::InvalidData => Self::Corrupt(Class::Corrupt.tag(error)),
+            io::ErrorKind::InvalidData => Self::Permanent(Class::Corrupt.tag(error)),
             // A link or a pipe in its place is that file's fault alone.
-            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Self::Attempt(Class::Unreadable.tag(error)),
-            _ => Self::Surroundings(class_of_disk(&error).tag(error)),
+            io::ErrorKind::NotFound | io::ErrorKind::InvalidInput => Self::Retryable(Class::Unreadable.tag(error)),
+            _ => Self::Unavailable(class_of_disk(&error).tag(error)),
         }
     }
 }
@@ -82,8 +82,8 @@ impl From<crate::base::db::Error> for Fault {
     fn from(error: crate::base::db::Error) -> Self {
         match error {
             crate::base::db::Error::Input(e) => Self::from(e),
-            e if e.is_temporary() => Self::Surroundings(Class::DatabaseAway.tag(e)),
-            e => Self::Attempt(Class::DatabaseBroken.tag(e)),
+            e if e.is_temporary() => Self::Unavailable(Class::DatabaseAway.tag(e)),
+            e => Self::Retryable(Class::DatabaseBroken.tag(e)),
         }
     }
 }
@@ -91,10 +91,10 @@ impl From<crate::base::db::Error> for Fault {
 impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Self {
         match error {
-            e if e.is_conflict() => Self::Stale(e.to_string()),
-            e @ ClientError::Denied { .. } => Self::Surroundings(Class::TokenRefused.tag(e)),
-            e if e.is_temporary() => Self::Surroundings(Class::ServiceAway.tag(e)),
-            e => Self::Attempt(Class::ServiceRefused.tag(e)),
+            e if e.is_conflict() => Self::LeaseLost(e.to_string()),
+            e @ ClientError::Denied { .. } => Self::Unavailable(Class::TokenRefused.tag(e)),
+            e if e.is_temporary() => Self::Unavailable(Class::ServiceAway.tag(e)),
+            e => Self::Retryable(Class::ServiceRefused.tag(e)),
         }
     }
 }
@@ -107,8 +107,8 @@ mod tests {
     fn a_missing_file_counts_and_a_missing_folder_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let fault = |path: &Path| Fault::of_input(path, artifact::open(path).unwrap_err());
-        assert!(matches!(fault(&folder.path().join("x")), Fault::Attempt(_)));
+        assert!(matches!(fault(&folder.path().join("x")), Fault::Retryable(_)));
         let away = fault(&folder.path().join("away/x"));
-        assert!(matches!(&away, Fault::Surroundings(why) if why.contains("is it mounted?")), "{away}");
+        assert!(matches!(&away, Fault::Unavailable(why) if why.contains("is it mounted?")), "{away}");
     }
 }

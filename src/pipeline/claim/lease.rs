@@ -1,4 +1,4 @@
-//! The leases that this process holds, and the thread that keeps them alive.
+//! The leases that this process holds, and the thread that renews them.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -11,7 +11,7 @@ use crate::pipeline::task::wire::TaskRequest;
 use crate::pipeline::task::{Claimed, Stage};
 
 /// A worker stops when this much of its lease has passed without a heartbeat: it must be quiet before another one
-/// may take the task (semantics 2).
+/// may take the task (docs/semantics.md, 2).
 const STOP_AT_PERCENT: u32 = 70;
 /// A heartbeat is due after this part of the lease.
 const HEARTBEATS_PER_LEASE: u32 = 3;
@@ -60,7 +60,7 @@ impl Lease {
     /// Whether the work may go on. Called every few thousand lines and right before anything becomes visible.
     ///
     /// # Errors
-    /// [`Fault::Stale`] when somebody else may have the task, [`Fault::Stopped`] when this process has to end.
+    /// [`Fault::LeaseLost`] when another owner may have the task, [`Fault::Stopped`] when this process has to end.
     pub fn check(&self) -> Result<(), Fault> {
         if self.0.stop.is_giving_back() {
             return Err(Fault::Stopped);
@@ -68,7 +68,7 @@ impl Lease {
         let passed = self.granted().elapsed();
         let limit = self.0.length.checked_mul(STOP_AT_PERCENT).map_or(Duration::MAX, |length| length / 100);
         if passed > limit {
-            return Err(Fault::Stale("the lease is over".to_owned()));
+            return Err(Fault::LeaseLost("the lease is over".to_owned()));
         }
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Heart {
     /// Starts the heartbeats of a lease.
     ///
     /// # Errors
-    /// [`Fault::Surroundings`] when the system has no thread to give.
+    /// [`Fault::Unavailable`] when the system has no thread to give.
     pub fn start(lease: &Lease, client: &Client) -> Result<Self, Fault> {
         let (end, ended) = mpsc::channel();
         let (lease, client) = (lease.clone(), client.clone());
@@ -121,7 +121,7 @@ impl Heart {
             }
         };
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(beat);
-        let thread = thread.map_err(|e| Fault::Surroundings(format!("cannot start the heartbeats: {e}")))?;
+        let thread = thread.map_err(|e| Fault::Unavailable(format!("cannot start the heartbeats: {e}")))?;
         Ok(Self { end: Some(end), thread: Some(thread) })
     }
 }
@@ -162,7 +162,7 @@ mod tests {
         let stop = Stop::new();
         assert!(Lease::new(Stage::ShardWorker, &claimed(60_000), sent(40), stop.clone()).check().is_ok());
         let late = Lease::new(Stage::ShardWorker, &claimed(60_000), sent(43), stop.clone());
-        assert!(matches!(late.check(), Err(Fault::Stale(_))));
+        assert!(matches!(late.check(), Err(Fault::LeaseLost(_))));
         let fresh = Lease::new(Stage::ShardWorker, &claimed(60_000), sent(0), stop.clone());
         stop.request();
         assert!(fresh.check().is_ok(), "draining finishes what has begun");

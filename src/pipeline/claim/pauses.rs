@@ -1,7 +1,7 @@
-//! Which shards are left alone for a while, after work for them was given back for what is around it.
+//! Pauses shards for a while after work for them was given back as unavailable.
 //!
-//! A shard database that is away or read-only must not keep the tasks of the other shards waiting: its oldest task would
-//! be handed out again and again.
+//! A shard database that is away or read-only must not keep the tasks of the other shards waiting. Without a pause its
+//! oldest task would be handed out again and again.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ pub(crate) enum Ask {
 }
 
 impl Pauses {
-    /// Work for this shard failed for what is around it; `wait` gives the pause by the number of failures before it.
+    /// Work for this shard was given back as unavailable; `wait` gives the pause by the number of failures before it.
     pub(crate) fn begin(&mut self, shard: ShardId, of: ShardCount, now: Instant, wait: impl Fn(u32) -> Duration) {
         self.shards = of.shards().collect();
         let failures = self.paused.get(&shard).map_or(0, |pause| pause.failures);
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(asked, others);
         pauses.nothing(shard(0));
         pauses.nothing(shard(2));
-        assert_eq!(pauses.ask(now), Ask::Later(ROUND_PAUSE), "nobody has work");
+        assert_eq!(pauses.ask(now), Ask::Later(ROUND_PAUSE), "no shard has work");
         let later = now + Duration::from_secs(1);
         let asked: Vec<Ask> = (0..3).map(|_| pauses.ask(later)).collect();
         assert!(asked.contains(&Ask::Shard(shard(1))), "{asked:?}");

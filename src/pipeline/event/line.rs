@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_nobody_asks_for_is_passed_over() {
+    fn a_long_line_that_is_not_asked_for_is_passed_over() {
         let mut reader = LineReader::new(&b"123456789\nnext\n"[..], 4);
         assert_eq!(reader.next_line().unwrap(), Some(Next::TooLong { number: 1 }));
         assert_eq!(reader.next_line().unwrap(), Some(Next::Line { number: 2, bytes: b"next", terminated: true }));

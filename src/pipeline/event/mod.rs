@@ -16,7 +16,7 @@ pub use reject::{Reason, Reasons, Reject};
 pub use shape::{Event, Payload};
 pub use shard::{ShardCount, ShardId};
 
-/// The five kinds of event, numbered as in the line's `event_type` (contracts 1).
+/// The five kinds of event, numbered as in the line's `event_type` (docs/contracts.md, 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Stock goes up or down.

@@ -1,4 +1,4 @@
-//! Money: i64 minor units, read from the digits of a JSON number without a float in between (contracts 1).
+//! Money: i64 minor units, read from the digits of a JSON number without a float in between (docs/contracts.md, 1).
 
 use std::fmt;
 

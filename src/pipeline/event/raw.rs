@@ -1,5 +1,5 @@
 //! Reads one line as JSON, strictly: any key order, unknown keys kept, but no duplicate keys, no NUL, no lone
-//! surrogate and no nesting over 128 levels anywhere, also in what is not used (failures 2.7, 3).
+//! surrogate and no nesting over 128 levels anywhere, also in what is not used (docs/contracts.md, 1).
 
 use std::borrow::Cow;
 use std::fmt;

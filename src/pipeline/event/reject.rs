@@ -1,4 +1,4 @@
-//! Rejected lines: kept whole with the reason, one JSON object a line (contracts 2).
+//! Rejected lines: kept whole with the reason, one JSON object a line (docs/contracts.md, 2).
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The first rule: shape. Known type, required fields, types, ranges, a valid timestamp (semantics 4.1).
+//! The first rule: shape. Known type, required fields, types, ranges, a valid timestamp (docs/rules.md#1-shape).
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::raw::{RawEvent, RawPayload, Scalar};
 use super::reject::{Reason, Reject};
 use super::{Kind, Money};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 
 /// Bytes of an idempotency key.
 pub const KEY_BYTES_MAX: usize = 255;
@@ -16,7 +16,7 @@ pub const KEY_BYTES_MAX: usize = 255;
 #[derive(Debug)]
 pub struct Event<'a> {
     /// When it happened.
-    pub at: Moment,
+    pub at: Timestamp,
     /// What happened.
     pub payload: Payload<'a>,
     /// The key that its sender gave it.
@@ -27,7 +27,7 @@ pub struct Event<'a> {
     pub fingerprint: [u8; 16],
 }
 
-/// The typed payloads of contracts 1.
+/// The typed payloads (docs/contracts.md, 1).
 #[derive(Debug, PartialEq)]
 pub enum Payload<'a> {
     /// Type 0.
@@ -250,11 +250,11 @@ fn sub_event_type(value: Scalar<'_>) -> Result<Cow<'_, str>, Reject> {
     Err(malformed("sub_event_type is none of restock, defect, loss"))
 }
 
-fn moment(name: &str, value: &Scalar<'_>) -> Result<Moment, Reject> {
+fn moment(name: &str, value: &Scalar<'_>) -> Result<Timestamp, Reject> {
     let Scalar::Text(text) = value else {
         return Err(wrong(name, value, "a string"));
     };
-    Moment::read(text).map_err(|e| malformed(format!("{name} is {e}")))
+    Timestamp::read(text).map_err(|e| malformed(format!("{name} is {e}")))
 }
 
 fn money(name: &str, text: Option<&str>) -> Result<Option<Money>, Reject> {

@@ -1,4 +1,5 @@
-//! The shard rule: `shop_id.rem_euclid(shards_count)`; a return without a shop goes by its order (contracts 1).
+//! The shard rule: `shop_id.rem_euclid(shards_count)`; a return without a shop goes by its order
+//! (docs/contracts.md, 1).
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! Writing and reading the files between the stages so that no reader ever sees a half one (semantics 3).
+//! Writes and reads the files between the stages, so that no reader ever sees half a file (docs/semantics.md, 3).
 //!
-//! Written as `.<name>.t<token>.tmp` in the same folder, fsynced, renamed, and the folder fsynced; read only after
-//! its digest is what the stage before reported.
+//! A file is written as `.<name>.t<token>.tmp` in the same folder, fsynced and renamed, and then the folder is fsynced.
+//! A file is read only after its digest was found to be the one that the stage before reported.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, OFlags, RenameFlags, flock};
 use sha2::{Digest as _, Sha256};
 
-use super::plain;
+use super::no_follow;
 use crate::pipeline::task::{Digest, Output};
 
 /// Bytes of a file's write buffer.
@@ -19,13 +19,13 @@ const BUFFER_BYTES: usize = 128 * 1024;
 /// What to do when the name is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// Refuse with `AlreadyExists`: somebody else's file.
+    /// Refuse with `AlreadyExists`: the file belongs to another writer.
     Refuse,
     /// Put ours in its place: our own earlier attempt at the same bytes, or what became of it.
     Replace,
 }
 
-/// A file being written: nobody sees it until it is published, and it vanishes if it never is.
+/// A file being written: no reader sees it until it is published, and it vanishes if it never is.
 pub struct Draft {
     target: PathBuf,
     temporary: PathBuf,
@@ -103,7 +103,8 @@ impl Draft {
     /// Makes the content durable without publishing it; answers its digest.
     ///
     /// # Errors
-    /// When writing or syncing fails. A failed fsync is never repeated: the draft has to be dropped (semantics 3).
+    /// When writing or syncing fails. A failed fsync is never repeated: the draft has to be dropped
+    /// (docs/semantics.md, 3).
     pub fn seal(&mut self) -> io::Result<Output> {
         if let Some(writer) = self.writer.take() {
             let hashed = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -139,22 +140,22 @@ impl Draft {
 
 /// The file that a draft is written into, until it is whole.
 fn begin(target: &Path, token: u64) -> io::Result<(PathBuf, File)> {
-    let folder = plain::parent(target);
+    let folder = no_follow::parent(target);
     create_folder(folder)?;
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".{name}.t{token}.tmp"));
     // Whatever has this name is a left-over of ours, or something that must not be written through.
     remove(&temporary)?;
     let file = create_new(&temporary)?;
-    // Whoever clears up left-overs passes it by, however long nothing is written into it. On a file system without locks
-    // its age alone protects it.
+    // The lock keeps the cleanup from removing the file, however long nothing is written into it. On a file system
+    // without locks its age alone protects it.
     if let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         log::debug!(path:% = temporary.display(); "a temporary file is not locked: {e}");
     }
     Ok((temporary, file))
 }
 
-/// Whether somebody writes into this temporary file at the moment.
+/// Whether a process writes into this temporary file at the moment.
 ///
 /// # Errors
 /// Whatever opening it fails with.
@@ -164,7 +165,7 @@ pub fn is_being_written(temporary: &Path) -> io::Result<bool> {
 }
 
 /// Takes the lock of a folder, shared or alone, until what is answered is dropped or the process ends; nothing when
-/// somebody else holds it.
+/// another process holds it.
 ///
 /// # Errors
 /// Whatever the system says.
@@ -178,8 +179,8 @@ pub fn lock_folder(folder: &Path, alone: bool) -> io::Result<Option<File>> {
     }
 }
 
-/// Copies a file, whole and durable or not at all, over whatever has the name. What is in it is not looked at: whoever
-/// takes the copy for something verifies it.
+/// Copies a file, whole and durable or not at all, over whatever has the name. The content is not checked: a
+/// reader that relies on the copy has to verify it.
 ///
 /// # Errors
 /// When one cannot be read, or the other not be written or synced.
@@ -220,7 +221,7 @@ impl Drop for Draft {
 /// # Errors
 /// When it cannot be opened or is no regular file.
 pub fn open(path: &Path) -> io::Result<File> {
-    plain::open(path, OFlags::RDONLY)
+    no_follow::open(path, OFlags::RDONLY)
 }
 
 /// Opens a regular file for reading and writing without following a link at its name.
@@ -228,7 +229,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 /// When it cannot be opened or is no regular file.
 pub fn open_for_update(path: &Path) -> io::Result<File> {
-    plain::open(path, OFlags::RDWR)
+    no_follow::open(path, OFlags::RDWR)
 }
 
 /// Creates a file for reading and writing; whatever has its name already is left alone.
@@ -236,7 +237,7 @@ pub fn open_for_update(path: &Path) -> io::Result<File> {
 /// # Errors
 /// `AlreadyExists` if the name is taken, else whatever the system says.
 pub fn create_new(path: &Path) -> io::Result<File> {
-    plain::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    no_follow::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
 }
 
 /// Opens a folder, for locking it.
@@ -244,7 +245,7 @@ pub fn create_new(path: &Path) -> io::Result<File> {
 /// # Errors
 /// Whatever the system says.
 pub fn open_folder(folder: &Path) -> io::Result<File> {
-    plain::folder(folder)
+    no_follow::folder(folder)
 }
 
 /// What a file is, read from its first byte to its last.
@@ -260,7 +261,7 @@ pub fn digest(file: &mut File) -> io::Result<Output> {
     Ok(output)
 }
 
-/// Opens a file and checks its digest before anybody uses a line of it.
+/// Opens a file and checks its digest before the first line is used.
 ///
 /// # Errors
 /// `InvalidData` with "corrupt" if the file is not what was reported; else whatever opening and reading fail with.
@@ -300,12 +301,12 @@ pub fn verify(path: &Path, expected: Option<&Output>, found: &Output) -> io::Res
 /// # Errors
 /// Whatever the system says.
 pub fn create_folder(folder: &Path) -> io::Result<()> {
-    match plain::folder(folder) {
+    match no_follow::folder(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         other => return other.map(drop),
     }
-    create_folder(plain::parent(folder))?;
-    plain::create_folder(folder)
+    create_folder(no_follow::parent(folder))?;
+    no_follow::create_folder(folder)
 }
 
 /// Makes the names in a folder durable.
@@ -313,7 +314,7 @@ pub fn create_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// Whatever the system says.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    plain::folder(folder)?.sync_all()
+    no_follow::folder(folder)?.sync_all()
 }
 
 /// Removes a file and says whether it was there.
@@ -321,7 +322,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// Whatever the system says, unless the file is already gone.
 pub fn remove(path: &Path) -> io::Result<bool> {
-    match plain::remove(path) {
+    match no_follow::remove(path) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
@@ -333,14 +334,14 @@ pub fn remove(path: &Path) -> io::Result<bool> {
 /// # Errors
 /// `AlreadyExists` if the name is taken, else whatever the system says.
 pub fn relocate(from: &Path, to: &Path) -> io::Result<()> {
-    create_folder(plain::parent(to))?;
+    create_folder(no_follow::parent(to))?;
     rename(from, to, Taken::Refuse)?;
-    sync_folder(plain::parent(from))
+    sync_folder(no_follow::parent(from))
 }
 
 /// Gives a file its name and makes the name durable.
 fn rename(from: &Path, to: &Path, taken: Taken) -> io::Result<()> {
-    plain::rename(from, to, if taken == Taken::Refuse { RenameFlags::NOREPLACE } else { RenameFlags::empty() })
+    no_follow::rename(from, to, if taken == Taken::Refuse { RenameFlags::NOREPLACE } else { RenameFlags::empty() })
 }
 
 /// The names in a folder, sorted; none if there is no such folder.
@@ -348,7 +349,7 @@ fn rename(from: &Path, to: &Path, taken: Taken) -> io::Result<()> {
 /// # Errors
 /// Whatever reading the folder fails with.
 pub fn list(folder: &Path) -> io::Result<Vec<String>> {
-    match plain::list(folder) {
+    match no_follow::list(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Ok(mut names) => {
             names.sort();
@@ -375,7 +376,7 @@ pub enum Kind {
 /// Whatever the system says.
 pub fn kind(path: &Path) -> io::Result<Kind> {
     use rustix::fs::FileType;
-    Ok(match FileType::from_raw_mode(plain::stat(path)?.st_mode) {
+    Ok(match FileType::from_raw_mode(no_follow::stat(path)?.st_mode) {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Folder,
         _ => Kind::Other,
@@ -399,7 +400,7 @@ pub fn copy_new(source: &mut File, to: &Path) -> io::Result<Output> {
 /// # Errors
 /// `InvalidInput` or `Unsupported` where the file system knows no such step, else whatever the system says.
 pub fn swap(one: &Path, other: &Path) -> io::Result<()> {
-    plain::rename(one, other, RenameFlags::EXCHANGE)
+    no_follow::rename(one, other, RenameFlags::EXCHANGE)
 }
 
 /// Gives a folder the name of an empty one, or a new name, and makes that durable.
@@ -407,7 +408,7 @@ pub fn swap(one: &Path, other: &Path) -> io::Result<()> {
 /// # Errors
 /// Whatever the system says.
 pub fn take_name(from: &Path, to: &Path) -> io::Result<()> {
-    plain::rename(from, to, RenameFlags::empty())
+    no_follow::rename(from, to, RenameFlags::empty())
 }
 
 /// The size of a file in bytes.
@@ -415,7 +416,7 @@ pub fn take_name(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// Whatever the system says.
 pub fn size(path: &Path) -> io::Result<u64> {
-    Ok(u64::try_from(plain::stat(path)?.st_size).unwrap_or_default())
+    Ok(u64::try_from(no_follow::stat(path)?.st_size).unwrap_or_default())
 }
 
 /// Whether anything has this name.
@@ -423,7 +424,7 @@ pub fn size(path: &Path) -> io::Result<u64> {
 /// # Errors
 /// Whatever the system says, unless nothing has.
 pub fn is_there(path: &Path) -> io::Result<bool> {
-    match plain::stat(path) {
+    match no_follow::stat(path) {
         Ok(_) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
@@ -435,7 +436,7 @@ pub fn is_there(path: &Path) -> io::Result<bool> {
 /// # Errors
 /// Whatever the system says.
 pub fn written_unix_ms(path: &Path) -> io::Result<i64> {
-    let stat = plain::stat(path)?;
+    let stat = no_follow::stat(path)?;
     Ok(stat
         .st_mtime
         .saturating_mul(1000)
@@ -447,7 +448,7 @@ pub fn written_unix_ms(path: &Path) -> io::Result<i64> {
 /// # Errors
 /// Whatever the system says.
 pub fn is_name_of(path: &Path, file: &File) -> io::Result<bool> {
-    let (named, held) = (plain::stat(path)?, rustix::fs::fstat(file)?);
+    let (named, held) = (no_follow::stat(path)?, rustix::fs::fstat(file)?);
     Ok((named.st_dev, named.st_ino) == (held.st_dev, held.st_ino))
 }
 
@@ -476,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_in_use_as_long_as_somebody_has_it() {
+    fn a_draft_is_in_use_as_long_as_its_writer_has_it() {
         let folder = tempfile::tempdir().unwrap();
         let draft = written(&folder.path().join("x"), b"");
         let temporary = folder.path().join(".x.t7.tmp");

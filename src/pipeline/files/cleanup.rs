@@ -1,4 +1,4 @@
-//! What a role clears from its own folder: only what has provably been delivered (semantics 3, failures 2.6).
+//! What a role clears from its own folder: only what has provably been delivered (docs/semantics.md, 3).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,12 +10,15 @@ use super::super::claim::fault::Fault;
 use super::artifact;
 use super::folder::{Artifact, UNDELIVERED};
 use super::hold;
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
 use crate::base::config::{Cleanup, Settings};
 use crate::base::shutdown::Stop;
 use crate::pipeline::task::wire::FileResponse;
 use crate::pipeline::task::{Digest, FileName, Stage, Status};
 
+/// Between two clearings of delivered artifacts while a role runs.
+const CLEAR_EVERY: Duration = Duration::from_secs(600);
 /// Temporary files this many leases old belong to nobody.
 const ORPHAN_LEASES: u32 = 2;
 
@@ -44,7 +47,7 @@ fn digest_of(path: &Path) -> io::Result<Digest> {
     Ok(artifact::digest(&mut artifact::open(path)?)?.sha256)
 }
 
-/// One that has gone meanwhile is nobody's either.
+/// Whether a process writes into the file; one that is gone meanwhile is not in use.
 fn is_in_use(temporary: &Path) -> io::Result<bool> {
     match artifact::is_being_written(temporary) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -181,7 +184,7 @@ impl Cleaner {
     }
 
     /// Whether the stage that reads the artifact is done with it. Raw events and receipts have their retention on top:
-    /// the first are the only source of a full rebuild, the second nobody reads but people. `now` passes over it.
+    /// the first are the only source of a full rebuild, the second are read by people only. `now` skips it.
     fn is_delivered(&self, artifact: &Artifact, file: &FileResponse, now: bool) -> bool {
         let shard = file.shards.iter().find(|shard| Some(shard.shard) == artifact.shard());
         let done = |stage: Stage| shard.is_some_and(|shard| shard.status(stage) == Status::Done);
@@ -227,4 +230,28 @@ impl Cleaner {
         };
         self.clock.now().unix_ms().saturating_sub(written) > i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
     }
+}
+
+/// Clears what is delivered every ten minutes; hands the cleaner back when the stop is requested.
+pub fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
+    while !stop.wait(CLEAR_EVERY) {
+        if let Err(e) = cleaner.while_running(stop) {
+            log::warn!("nothing was cleared: {e}");
+        }
+    }
+    cleaner
+}
+
+/// Clears once more when everything else of the role has ended.
+///
+/// # Errors
+/// [`Failure`] when the clearing ended abnormally.
+pub async fn clear_at_stop(cleaner: Cleaner, stop: Stop) -> Result<(), Failure> {
+    match tokio::task::spawn_blocking(move || cleaner.at_stop(&stop)).await? {
+        // Where all roles stop together the API may be gone before the others: no fault, and nothing is lost by it.
+        Err(Fault::Unavailable(e)) => log::info!("nothing was cleared, the next run does it: {e}"),
+        Err(e) => log::warn!("nothing was cleared: {e}"),
+        Ok(_) => {}
+    }
+    Ok(())
 }

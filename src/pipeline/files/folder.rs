@@ -1,9 +1,9 @@
-//! Names and places of the files that travel between the stages (contracts 2).
+//! The names and paths of the files that travel between the stages (docs/contracts.md, 2).
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{artifact, plain};
+use super::{artifact, no_follow};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::FileName;
 
@@ -22,7 +22,7 @@ pub enum Artifact {
     /// `shard-splitter/<filename>.shard-splitter.<shard>.txt`.
     Split(FileName, ShardId),
     /// `shard-splitter/<filename>.shard-splitter.<shard>.lines`: for every line of the split file the number that it
-    /// had in the event file, so that whoever meets the line later can say where it stood.
+    /// had in the event file, so that later stages can say where the line stood.
     SplitIndex(FileName, ShardId),
     /// `shard-splitter/rejects/<filename>.shard-splitter.rejects.txt`.
     SplitRejects(FileName),
@@ -74,12 +74,12 @@ impl Folder {
     /// Where an artifact can be read: in its place, or aside where its role has put it when it stopped.
     pub fn locate(&self, artifact: &Artifact) -> PathBuf {
         let path = self.path_of(artifact);
-        // Anything but a plain absence is for the one who opens it to find out.
-        if !plain::stat(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        // Any fault but a plain absence shows when the caller opens the path.
+        if !no_follow::stat(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
             return path;
         }
         let aside = path.parent().map(|own| own.join(UNDELIVERED).join(artifact.file_name()));
-        aside.filter(|aside| plain::stat(aside).is_ok()).unwrap_or(path)
+        aside.filter(|aside| no_follow::stat(aside).is_ok()).unwrap_or(path)
     }
 
     /// Where an artifact belongs.

@@ -1,5 +1,5 @@
-//! Locks on folders that keep processes out of each other's way: running roles and a restore, the clearing of delivered
-//! files and a backup. They end with the process, however it ends.
+//! Locks on folders. One kind keeps running roles and a restore apart, the other a backup and the clearing of delivered
+//! files. A lock ends with its process, however the process ends.
 
 use std::fs::File;
 use std::io;

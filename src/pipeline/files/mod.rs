@@ -1,15 +1,15 @@
-//! The files between the stages: their names and places, how they are written, read and verified, and when they are
+//! The files between the stages: their names and paths, how they are written, read and verified, and when they are
 //! cleared.
 //!
-//! [`folder`] names them, [`artifact`] writes and reads them, through paths that follow no link. [`prepared`] and
-//! [`rejects`] are two kinds of lines in them, [`order`] sorts lines in bounded memory. [`cleanup`] clears what is
+//! [`folder`] names them. [`artifact`] writes and reads them, on paths on which no link is followed. [`prepared`] and
+//! [`rejects`] are two kinds of lines in them. [`order`] sorts lines in bounded memory. [`cleanup`] clears what is
 //! delivered, and [`hold`] keeps roles, backups and restores apart.
 
 pub mod artifact;
 pub mod cleanup;
 pub mod folder;
 pub mod hold;
+mod no_follow;
 pub mod order;
-mod plain;
 pub mod prepared;
 pub mod rejects;

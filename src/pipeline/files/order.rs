@@ -1,7 +1,7 @@
-//! Puts events into the order of (timestamp, event file, line), in bounded memory (semantics 4).
+//! Sorts events by (timestamp, event file, line), in bounded memory (docs/semantics.md, 4).
 //!
-//! Lines are collected up to a budget; a larger file is sorted in runs that are spilled into unnamed temporary files
-//! and merged, so that memory does not grow with the file.
+//! Lines are collected up to a budget. A larger file is sorted in runs, which are spilled into unnamed temporary files
+//! and then merged, so that memory does not grow with the file.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::task::FileName;
 
 /// Bytes of lines held in memory.
@@ -52,7 +52,7 @@ impl Spot {
 /// A line's place in the order, and where its bytes are.
 #[derive(Clone, Copy)]
 struct Entry {
-    at: Moment,
+    at: Timestamp,
     spot: Spot,
     start: usize,
     len: usize,
@@ -68,7 +68,7 @@ pub struct Sorter<'a> {
 }
 
 /// The head of a spilled run while merging.
-type Head = Reverse<(Moment, Spot, usize)>;
+type Head = Reverse<(Timestamp, Spot, usize)>;
 
 impl<'a> Sorter<'a> {
     /// A sorter that spills into this folder.
@@ -84,7 +84,7 @@ impl<'a> Sorter<'a> {
     ///
     /// # Errors
     /// Whatever spilling fails with.
-    pub fn push(&mut self, at: Moment, spot: Spot, line: &[u8]) -> io::Result<()> {
+    pub fn push(&mut self, at: Timestamp, spot: Spot, line: &[u8]) -> io::Result<()> {
         let full = self.bytes.len() + line.len() > self.budget.0 || self.entries.len() >= self.budget.1;
         if full && !self.entries.is_empty() {
             self.spill()?;
@@ -168,7 +168,7 @@ fn read_head(reader: &mut BufReader<File>, run: usize) -> io::Result<Option<Head
     if std::io::BufRead::fill_buf(reader)?.is_empty() {
         return Ok(None);
     }
-    let at = Moment::from_unix_ms(read_u64(reader)?.cast_signed());
+    let at = Timestamp::from_unix_ms(read_u64(reader)?.cast_signed());
     let spot = Spot { file: read_u64(reader)?, line: read_u64(reader)? };
     Ok(Some(Reverse((at, spot, run))))
 }
@@ -198,7 +198,7 @@ mod tests {
             for (line, (at, file)) in (1_u64..).zip(moments) {
                 let text = format!("line {line}").into_bytes();
                 let file: FileName = format!("2025010100000{file}").parse().unwrap();
-                sorter.push(Moment::from_unix_ms(at), Spot::new(&file, line), &text).unwrap();
+                sorter.push(Timestamp::from_unix_ms(at), Spot::new(&file, line), &text).unwrap();
                 expected.push((at, file.to_string(), line, text));
             }
             expected.sort();

@@ -1,16 +1,16 @@
-//! The prepared line: what the worker leaves for the sender (contracts 2).
+//! The prepared line: what the worker leaves for the sender (docs/contracts.md, 2).
 //!
-//! `{"event_type":..,"shop_id":..,"user_id":..,"timestamp":"..","shard":..,"payload":{...}}` with the place where the
-//! line stood behind it; `user_id` is absent where there is none, `shop_id` is null. What the event comes to beside what
-//! it says itself is its `effect`: `price` apiece of a purchase, `refund` of a return and the `shop` of its purchase,
-//! `stock` where the good is counted. The books are kept from it.
+//! `{"event_type":..,"shop_id":..,"user_id":..,"timestamp":"..","shard":..,"payload":{...}}`, followed by `effect` and
+//! by the place where the line stood. Where there is none, `user_id` is absent and `shop_id` is null. `effect` holds
+//! what the worker adds to the event: the `price` apiece of a purchase, the `refund` of a return and the `shop` of its
+//! purchase, and the `stock` where the good is counted. The books are kept from it.
 
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Kind, Money, ShardId};
 use crate::pipeline::rules::{Effect, Place};
 use crate::pipeline::shard_db::{Entry, EventRow};
@@ -118,7 +118,7 @@ pub fn read(line: &[u8], file: &FileName, shard: ShardId, position: u64) -> Resu
     if line.event_type > 4 || line.shard != shard.get() {
         return Err(format!("line {position}: event_type {} for shard {}", line.event_type, line.shard));
     }
-    let timestamp = Moment::read(line.timestamp).map_err(|e| format!("line {position}: timestamp is {e}"))?;
+    let timestamp = Timestamp::read(line.timestamp).map_err(|e| format!("line {position}: timestamp is {e}"))?;
     Ok(EventRow {
         event_type: line.event_type,
         shop_id: line.shop_id,
@@ -142,7 +142,7 @@ pub fn original(line: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// What a line does to the books; nothing for one whose writer did not say what it comes to.
-fn entry(line: &Minimal<'_>, at: Moment) -> Result<Option<Entry>, String> {
+fn entry(line: &Minimal<'_>, at: Timestamp) -> Result<Option<Entry>, String> {
     let Some(payload) = line.payload else { return Ok(None) };
     let terms: Terms<'_> = serde_json::from_str(payload.get()).map_err(|e| format!("the payload: {e}"))?;
     let lacks = |name: &str| format!("the books need its {name}");
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_books_are_kept_from_what_an_event_comes_to() {
-        let (at, good) = (Moment::from_unix_ms(0), r#""good_id":2"#);
+        let (at, good) = (Timestamp::from_unix_ms(0), r#""good_id":2"#);
         let restock = entered(0, "1", good, r#""stock":7"#).unwrap();
         assert_eq!(restock, Some(Entry::Stock { shop_id: 1, good_id: 2, delta: 7 }));
         let price = entered(2, "1", r#""good_id":2,"new_price":12.5,"old_price":null"#, "").unwrap();

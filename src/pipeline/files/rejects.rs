@@ -1,4 +1,4 @@
-//! The rejects file of one task: begun with the first rejected line, so that a clean file leaves none.
+//! The rejects file of one task. It is begun with the first rejected line, so that a file without rejects leaves none.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

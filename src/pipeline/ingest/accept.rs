@@ -1,4 +1,4 @@
-//! Checks posted events line by line before anything is acknowledged (contracts 3).
+//! Checks posted events line by line before anything is acknowledged (docs/contracts.md, 3).
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};

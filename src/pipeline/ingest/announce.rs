@@ -1,10 +1,10 @@
-//! Tells the API about event files, and again until it knows (contracts 3, semantics 3).
+//! Announces event files to the API, again and again until the API knows them (docs/contracts.md, 3, docs/semantics.md, 3).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::publish_at_free_name;
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::base::shutdown::Stop;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::calls::CallObserver;
@@ -20,11 +20,11 @@ pub struct Announcer {
     folder: Folder,
     count: ShardCount,
     pending: BTreeSet<FileName>,
-    /// Files that were just written and of which nobody was told yet: only those may still change their names.
+    /// Files that were just written and not announced yet: only those may still change their names.
     fresh: BTreeSet<FileName>,
     /// Files that are known to be what the API was told, or known to differ.
     told: BTreeSet<FileName>,
-    /// Files that were announced before, by whomever, as these bytes; nobody has read them here yet.
+    /// Files that any process announced before, as these bytes, and that this process has not read yet.
     unread: BTreeMap<FileName, Digest>,
 }
 
@@ -60,11 +60,11 @@ impl From<ClientError> for AnnounceError {
 impl Announcer {
     /// An announcer for the folder and the API of these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self::of(settings, Party::EventIngest)
+        Self::of(settings, Principal::EventIngest)
     }
 
-    /// The same for somebody who does not announce for the event-ingest.
-    pub fn of(settings: &Settings, party: Party) -> Self {
+    /// The same for another principal than the event-ingest.
+    pub fn of(settings: &Settings, party: Principal) -> Self {
         Self {
             client: Client::of(settings, party),
             folder: Folder::new(&settings.shared.dir),
@@ -257,7 +257,7 @@ impl Announcer {
         different
     }
 
-    /// Announced files that nobody has read here yet.
+    /// Announced files that this process has not read yet.
     pub fn unread(&self) -> usize {
         self.unread.len()
     }

@@ -1,8 +1,8 @@
 //! Flush files: event files without lines, made for returns that are due while no other file comes.
 //!
-//! A return that was handed to another shard, or whose time is up, is taken by the next task of that shard. Where shops
-//! are closed for the night there is none: then the ingest makes one. [`FlushTimer`] says when a daemon makes one;
-//! [`Settling`] says when a run that has to come to an end does.
+//! A return that was handed to another shard, or whose time is up, is taken by the next task of that shard. While shops
+//! are closed for the night there is no next task, so the ingest makes one with a flush file. [`FlushTimer`] says when
+//! a daemon makes a flush file. [`Settling`] says when a run that has to come to an end makes one.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Cuts a file of events into event files. Running it again over the same bytes imports nothing twice, also when the
-//! first run was killed: every batch is known by a digest of everything up to and including it.
+//! Cuts a file of events into event files. A second run over the same bytes imports nothing twice, even if the first
+//! run was killed: each batch is known by a digest of all bytes up to its end.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -108,7 +108,7 @@ impl Importer {
         Ok(())
     }
 
-    /// One import at a time: two of the same bytes would both find that nobody has imported them.
+    /// One import at a time: two of the same bytes would both find that they are not imported yet.
     fn lock(&self) -> io::Result<File> {
         lock_alone(&self.folder.events().join("imports"), "import", &self.stop)
     }
@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     fn importer(folder: &Folder, batch_lines: u64) -> Importer {
-        let clock = Clock::manual(crate::base::moment::Moment::parse("2025-01-01 00:00:00.000").unwrap());
+        let clock = Clock::manual(crate::base::timestamp::Timestamp::parse("2025-01-01 00:00:00.000").unwrap());
         Importer::new(folder.clone(), Client::new("http://127.0.0.1:9"), clock, Stop::new(), batch_lines)
     }
 
@@ -330,7 +330,7 @@ mod tests {
         std::fs::write(&note, &unpublished).unwrap();
         std::fs::remove_file(folder.path_of(&Artifact::Events(file))).unwrap();
         let error = importer(&folder, 5).import(&b"a\n"[..], |_| {}).unwrap_err();
-        assert!(error.to_string().contains("does not answer"), "without the API nobody can tell: {error}");
+        assert!(error.to_string().contains("does not answer"), "without the API it cannot be told: {error}");
     }
 
     #[test]

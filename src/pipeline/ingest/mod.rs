@@ -1,19 +1,22 @@
 //! The first stage: where event lines come from, how they become durable, and how their files are announced.
 //!
-//! [`generator`] makes events up; [`accept`] checks posted ones; [`spool`] makes them durable until [`writer`] turns
-//! them into the tick's file; [`import`] cuts a file of events into event files, and [`mod@csv`] reads a table as one;
-//! [`announce`] tells the API. [`flush`] says when a flush file is made for returns that are due. [`once`] does what is
-//! to be done now, and ends; [`settle`] brings a whole run to its end.
+//! [`generator`] makes events up, and [`accept`] checks posted ones. [`journal`] makes lines durable until [`writer`]
+//! turns them into the tick's file. [`import`] cuts a file of events into event files, and [`mod@csv`] reads a table as
+//! one. [`announce`] tells the API. [`flush`] says when a flush file is made for returns that are due. [`once`] makes
+//! one pass and ends; [`settle`] brings a whole run to its end.
 
 pub mod accept;
 pub mod announce;
+pub mod api;
+pub mod arrivals;
 pub mod csv;
 pub mod flush;
 pub mod generator;
 pub mod import;
+pub mod journal;
 pub mod once;
 pub mod settle;
-pub mod spool;
+pub mod tick;
 pub mod writer;
 
 use std::fs::File;
@@ -29,8 +32,8 @@ use crate::pipeline::task::FileName;
 /// Between two looks whether another process has ended.
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
 
-/// Waits until nobody else of this kind works in the folder, which is created where it is missing. The lock ends with
-/// the process, however it ends.
+/// Waits until no other process of this kind works in the folder, which is created where it is missing. The lock ends
+/// with the process, however it ends.
 pub(super) fn lock_alone(folder: &Path, kind: &str, stop: &Stop) -> io::Result<File> {
     artifact::create_folder(folder)?;
     let mut said = false;
@@ -49,7 +52,8 @@ pub(super) fn lock_alone(folder: &Path, kind: &str, stop: &Stop) -> io::Result<F
     }
 }
 
-/// Renames a file into the events folder; on a taken name the next second is tried (semantics 3). Answers the name.
+/// Renames a file into the events folder; on a taken name the next second is tried (docs/semantics.md, 3). Answers the
+/// name.
 fn publish_at_free_name(folder: &Folder, path: &Path, mut name: FileName) -> io::Result<FileName> {
     loop {
         match artifact::relocate(path, &folder.path_of(&Artifact::Events(name.clone()))) {

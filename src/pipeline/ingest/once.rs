@@ -1,14 +1,14 @@
-//! What the ingest has to do now, done once: announces what is not announced, cuts what is spooled, and makes a flush
-//! file if returns are due. A running ingest on the same folder is not disturbed: a spool belongs to the process that
-//! writes it, and a file that is announced twice is announced once.
+//! One pass of the ingest: announces files that are not announced, cuts posted lines into event files, and makes a
+//! flush file if returns are due. It does not disturb a running ingest on the same folder: a spool belongs to the
+//! process that writes it, and a file that is announced twice counts once.
 
 use std::fmt;
 use std::io;
 
 use super::announce::{AnnounceError, Announcer};
-use super::spool::{Published, Spool};
+use super::journal::{Journal, Published};
 use crate::base::clock::Clock;
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::base::shutdown::Stop;
 use crate::base::text::count;
 use crate::pipeline::apid::client::{Client, ClientError};
@@ -91,7 +91,7 @@ impl Once {
         Self {
             folder: Folder::new(&settings.shared.dir),
             client: Client::new(&settings.pipeline.url),
-            cache: CacheClient::of(settings, Party::EventIngest),
+            cache: CacheClient::of(settings, Principal::EventIngest),
             announcer: Announcer::new(settings),
             clock,
             stop,
@@ -142,7 +142,7 @@ impl Once {
 
     /// Turns what is spooled into event files, or makes one without lines if there must be one, and announces all.
     fn publish(&mut self, is_flush: bool) -> Result<u64, OnceError> {
-        let mut spool = Spool::open(self.folder.clone())?;
+        let mut spool = Journal::open(self.folder.clone())?;
         let name = FileName::of(self.clock.now());
         let Published { files, .. } = if is_flush { spool.publish_flush(&name)? } else { spool.publish(&name, &[])? };
         let count = files.len() as u64;

@@ -1,5 +1,5 @@
 //! Brings a run to its end: waits until no task is open, and makes flush files until nothing is left that could be
-//! decided. How often it is looked makes no difference to what is decided.
+//! decided. How often it looks makes no difference to what is decided.
 
 use std::time::Duration;
 

@@ -1,11 +1,11 @@
-//! The one thread that writes the ingest's files: posts share an fsync (group commit), ticks turn the spool into an
+//! The one thread that writes the ingest's files. Posts share an fsync (group commit). A tick turns the spool into an
 //! event file.
 
 use std::io;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::spool::{Published, Spool};
+use super::journal::{Journal, Published};
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::task::FileName;
 
@@ -33,15 +33,15 @@ impl Writer {
     /// # Errors
     /// When the spool cannot be opened.
     pub fn start(folder: Folder) -> io::Result<Self> {
-        let spool = Spool::open(folder)?;
+        let spool = Journal::open(folder)?;
         let (orders, inbox) = mpsc::channel(QUEUE);
         // Owned by its orders: it ends when the last sender of them is gone.
         drop(tokio::task::spawn_blocking(move || run(spool, inbox)));
         Ok(Self(orders))
     }
 
-    /// Makes complete lines durable; answers when they are. They keep their room until then, also when nobody waits for
-    /// the answer any more.
+    /// Makes complete lines durable; answers when they are. They keep their room until then, also when the caller
+    /// no longer waits for the answer.
     ///
     /// # Errors
     /// When they could not be made durable; none of them counts then.
@@ -76,7 +76,7 @@ fn ended() -> io::Error {
     io::Error::other("the writer has ended")
 }
 
-fn run(mut spool: Spool, mut inbox: mpsc::Receiver<Order>) {
+fn run(mut spool: Journal, mut inbox: mpsc::Receiver<Order>) {
     let mut next = inbox.blocking_recv();
     while let Some(order) = next.take() {
         match order {
@@ -93,12 +93,12 @@ fn run(mut spool: Spool, mut inbox: mpsc::Receiver<Order>) {
     }
 }
 
-/// Whoever waits for an answer, and what stands for the memory of the lines.
+/// The caller that waits for an answer, and the room that its lines take in memory.
 type Waiting = (oneshot::Sender<io::Result<()>>, Room);
 
 /// Appends the lines of all posts that wait by now with one fsync; answers the order that ended the group, if any.
 fn append_group(
-    spool: &mut Spool,
+    spool: &mut Journal,
     inbox: &mut mpsc::Receiver<Order>,
     mut lines: Vec<u8>,
     first: Waiting,

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_role_that_is_not_there_is_told_from_one_that_stands_still() {
-        // Nobody accepts what connects here, as with a process that stands still.
+        // Connections are not accepted here, as with a process that stands still.
         let still = TcpListener::bind("127.0.0.1:0").unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let still = still.local_addr().map(|addr| (still, addr.port())).unwrap();

@@ -1,8 +1,8 @@
-//! Rule 2: an event that was seen before, by its key (semantics 4.2).
+//! Rule 2: an event that was seen before, by its key (docs/rules.md#2-key).
 
 use super::{Decision, Place, State};
 use crate::base::db::Result;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Kind, Reason, Reject};
 use crate::pipeline::task::FileName;
 use crate::pipeline::work::state::Remembered;
@@ -17,7 +17,7 @@ pub fn key_of(event: &Event<'_>) -> Option<Vec<u8>> {
 }
 
 /// The key of a purchase or a return that has none of its own.
-pub fn order_key(kind: Kind, order_id: i64, at: Moment) -> Vec<u8> {
+pub fn order_key(kind: Kind, order_id: i64, at: Timestamp) -> Vec<u8> {
     [&[b'o', kind.number()][..], &order_id.to_be_bytes(), &at.unix_ms().to_be_bytes()].concat()
 }
 

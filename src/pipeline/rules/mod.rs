@@ -1,14 +1,14 @@
-//! What the worker decides about one event, as pure functions over a state trait (semantics 4).
+//! What the worker decides about one event, as pure functions over a state trait (docs/semantics.md, 4).
 //!
 //! The rules stand in the order in which they are asked; the first that fails decides. Shape comes before all of them
 //! and is [`crate::pipeline::event::shape`]. Each further rule is a file of its own here: [`duplicate`], [`purchase`],
-//! [`returned`], [`shelf`] (stock and prices); [`money`] says what is asked of the bank, and under which keys.
+//! [`returned`], [`stock`] (counts and prices); [`money`] says what is asked of the bank, and under which keys.
 //!
 //! An event is decided in two steps, because money is asked for many purchases at once. [`plan`] is what needs neither
 //! money nor stock: keys, shops, prices, and with them the debit. [`settle`] is the rest: the bank's answer, stock,
 //! orders, returns. The steps share nothing that both change, so that many events may be planned before the first of
 //! them is settled, and everything is decided as if they had gone one by one. Where that would not be so, an event is
-//! [`Planned::TooEarly`]: those before it have to be settled first.
+//! [`Planned::Blocked`]: those before it have to be settled first.
 //!
 //! A key belongs to an event that was accepted. One that is rejected, or held, gives its key back: its line may come
 //! again, and is decided anew then.
@@ -17,7 +17,7 @@ pub mod duplicate;
 pub mod money;
 pub mod purchase;
 pub mod returned;
-pub mod shelf;
+pub mod stock;
 #[cfg(test)]
 mod tests;
 
@@ -139,12 +139,12 @@ pub enum Planned {
     /// It has to be settled after all events before it.
     Open(Plan),
     /// It cannot be planned before the events before it are settled. Nothing was noted.
-    TooEarly,
+    Blocked,
 }
 
 /// The events that are planned and not settled.
 #[derive(Debug, Default)]
-pub struct Ahead {
+pub struct LinesInFlight {
     /// By line, whether money is asked for them.
     lines: HashMap<u64, bool>,
     /// Orders of purchases, and how many of these there are.
@@ -153,7 +153,7 @@ pub struct Ahead {
     copies: HashMap<Vec<u8>, u32>,
 }
 
-impl Ahead {
+impl LinesInFlight {
     /// Notes an event that was planned.
     pub fn note(&mut self, event: &Event<'_>, line: u64, plan: &Plan) {
         self.lines.insert(line, plan.debit.is_some());
@@ -198,7 +198,7 @@ fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
 ///
 /// # Errors
 /// Whatever the state fails with: an event is never refused because something around us does not work.
-pub fn plan(event: &Event<'_>, place: Place<'_>, ahead: &Ahead, state: &mut impl State) -> Result<Planned> {
+pub fn plan(event: &Event<'_>, place: Place<'_>, ahead: &LinesInFlight, state: &mut impl State) -> Result<Planned> {
     let mut original = None;
     match duplicate::look(event, place, state)? {
         Remembered::New | Remembered::Here => {}
@@ -208,28 +208,28 @@ pub fn plan(event: &Event<'_>, place: Place<'_>, ahead: &Ahead, state: &mut impl
         },
         Remembered::OtherContent { file, line } => {
             if file == *place.file && ahead.lines.contains_key(&line) {
-                return Ok(Planned::TooEarly);
+                return Ok(Planned::Blocked);
             }
             return Ok(Planned::Decided(duplicate::conflict(event, &file, line)));
         }
     }
     let planned = match original {
         // The key is free again, and the copy's turn comes first.
-        None if ahead.has_copy_of(event) => Planned::TooEarly,
+        None if ahead.has_copy_of(event) => Planned::Blocked,
         None => plan_new(event, ahead, state)?,
         Some(has_debit) => plan_copy(event, has_debit, state)?,
     };
-    if original.is_none() && matches!(planned, Planned::TooEarly | Planned::Decided(Decision::Reject(_))) {
+    if original.is_none() && matches!(planned, Planned::Blocked | Planned::Decided(Decision::Reject(_))) {
         duplicate::give_back(event, state)?;
     }
     Ok(planned)
 }
 
-fn plan_new(event: &Event<'_>, ahead: &Ahead, state: &mut impl State) -> Result<Planned> {
+fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl State) -> Result<Planned> {
     let Some(purchase) = Purchase::of(&event.payload) else {
         return Ok(match event.payload {
             Payload::PriceChange { shop_id, good_id, new_price, .. } => {
-                Planned::Decided(shelf::change_price(shop_id, good_id, new_price, state))
+                Planned::Decided(stock::change_price(shop_id, good_id, new_price, state))
             }
             Payload::ShopStatus { shop_id, active } => {
                 state.set_open(shop_id, active);
@@ -239,7 +239,7 @@ fn plan_new(event: &Event<'_>, ahead: &Ahead, state: &mut impl State) -> Result<
         });
     };
     if ahead.orders.contains_key(&purchase.order_id()) {
-        return Ok(Planned::TooEarly);
+        return Ok(Planned::Blocked);
     }
     if let Some(reject) = purchase.refused_before(state)? {
         return Ok(Planned::Decided(Decision::Reject(reject)));
@@ -257,7 +257,7 @@ fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl State) -> Resu
     };
     let terms = purchase.terms(state)?;
     if !has_debit && terms.as_ref().is_ok_and(|terms| purchase.debit(terms).is_some()) {
-        return Ok(Planned::TooEarly);
+        return Ok(Planned::Blocked);
     }
     Ok(Planned::Open(Plan { debit: None, purchase: Some((purchase, terms)), is_copy: true }))
 }
@@ -284,7 +284,7 @@ pub fn settle(
     let verdict = match (&plan.purchase, &event.payload) {
         (Some((purchase, terms)), _) => purchase.settle(terms, plan, funds, policy, state)?,
         (None, Payload::Restock { shop_id, good_id, delta_count, .. }) => {
-            shelf::restock(*shop_id, *good_id, *delta_count, state)?.into()
+            stock::restock(*shop_id, *good_id, *delta_count, state)?.into()
         }
         (None, _) => returned::settle(event, place, state)?,
     };
@@ -299,11 +299,11 @@ pub fn settle(
 /// # Errors
 /// As [`plan`].
 pub fn decide(event: &Event<'_>, place: Place<'_>, policy: Policy, state: &mut impl State) -> Result<Verdict> {
-    match plan(event, place, &Ahead::default(), state)? {
+    match plan(event, place, &LinesInFlight::default(), state)? {
         Planned::Decided(decision) => Ok(decision.into()),
         Planned::Open(plan) => settle(event, place, &plan, Funds::NotAsked, policy, state),
         // Nothing is ahead of it.
-        Planned::TooEarly => Err(crate::base::db::Error::Broken(format!("line {} could not be planned", place.line))),
+        Planned::Blocked => Err(crate::base::db::Error::Broken(format!("line {} could not be planned", place.line))),
     }
 }
 

@@ -8,7 +8,7 @@
 //! - `return:<order_id>:<timestamp>:<file>:<line>`: a refund. With the line's place, because two returns of one order
 //!   may happen at the same moment under keys of their own, and each has to be paid.
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Money;
 
 use super::Place;
@@ -70,14 +70,20 @@ pub fn reversal(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money
 }
 
 /// The refund of a return that stood at this place; none where nothing is given back.
-pub fn refund(order_id: i64, at: Moment, place: Place<'_>, user_id: Option<i64>, amount: Money) -> Option<Operation> {
+pub fn refund(
+    order_id: i64,
+    at: Timestamp,
+    place: Place<'_>,
+    user_id: Option<i64>,
+    amount: Money,
+) -> Option<Operation> {
     let Place { file, line } = place;
     operation(user_id, Direction::Credit, amount, || {
         (format!("return:{order_id}:{at}:{file}:{line}"), format!("return of order {order_id}"))
     })
 }
 
-/// The bank moves amounts above zero only. Key and reason are made only for who pays.
+/// The bank moves amounts above zero only. Key and reason are made only for a user who pays.
 fn operation(
     user_id: Option<i64>,
     direction: Direction,

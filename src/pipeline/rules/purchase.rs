@@ -1,11 +1,11 @@
 //! Rule 3: purchases. The order is new, the shop open, the price known, the money there, and then the stock
-//! (semantics 4.3).
+//! (docs/rules.md#3-purchase).
 
 use super::money::{self, Funds, Operation};
 use super::{Decision, Effect, Plan, Policy, State, Verdict};
 use crate::base::db::{Error, Result};
 use crate::pipeline::event::{Money, Payload, Reason, Reject};
-use crate::pipeline::work::state::{Standing, TradeOrder};
+use crate::pipeline::work::state::{OrderStatus, TradeOrder};
 
 /// What a purchase says.
 #[derive(Debug, Clone, Copy)]
@@ -48,13 +48,13 @@ impl Purchase {
     pub fn refused_before(&self, state: &mut impl State) -> Result<Option<Reject>> {
         let order_id = self.order_id;
         Ok(match state.order(order_id)?.map(|order| order.standing) {
-            None | Some(Standing::Rejected) => None,
-            Some(Standing::Accepted) => Some(Reject::new(
+            None | Some(OrderStatus::Rejected) => None,
+            Some(OrderStatus::Accepted) => Some(Reject::new(
                 Reason::OrderConflict,
                 format!("order {order_id} is bought already, under another key"),
             )),
             // The bank has an answer under the order's key; a debit that was given back must not count as paid.
-            Some(Standing::Refused(reason)) => {
+            Some(OrderStatus::Refused(reason)) => {
                 let detail = format!("order {order_id} was refused for this before; sell it under a new order_id");
                 Some(Reject::new(reason, detail))
             }
@@ -147,7 +147,7 @@ impl Purchase {
         if let Some(count) = left {
             state.set_stock(self.shop_id, self.good_id, count);
         }
-        state.set_order(self.order_id, self.order(terms.price, Standing::Accepted));
+        state.set_order(self.order_id, self.order(terms.price, OrderStatus::Accepted));
         let effect = Effect { price: Some(terms.price), stock: left.map(|_| -self.qty), ..Effect::default() };
         Ok(Decision::Accept(effect).into())
     }
@@ -166,12 +166,12 @@ impl Purchase {
 
     /// Refuses it: for good if money was asked for.
     fn reject(&self, reject: Reject, price: Money, for_good: bool, state: &mut impl State) -> Verdict {
-        let standing = if for_good { Standing::Refused(reject.reason) } else { Standing::Rejected };
+        let standing = if for_good { OrderStatus::Refused(reject.reason) } else { OrderStatus::Rejected };
         state.set_order(self.order_id, self.order(price, standing));
         Decision::Reject(reject).into()
     }
 
-    fn order(&self, price: Money, standing: Standing) -> TradeOrder {
+    fn order(&self, price: Money, standing: OrderStatus) -> TradeOrder {
         let Self { user_id, shop_id, good_id, qty, .. } = *self;
         TradeOrder { user_id, shop_id, good_id, qty, price, returned: 0, standing }
     }

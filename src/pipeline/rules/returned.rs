@@ -1,4 +1,4 @@
-//! Rule 4: returns, of purchases that were made (semantics 4.4).
+//! Rule 4: returns, of purchases that were made (docs/rules.md#4-return).
 //!
 //! The goods go back to the shelf that they were bought from, whatever shop the return names: that shelf is this
 //! shard's. The money goes back to who paid; for a cash sale to the user that the return names, if it names one.
@@ -6,7 +6,7 @@
 use super::{Decision, Effect, Place, State, Verdict, money};
 use crate::base::db::Result;
 use crate::pipeline::event::{Event, Money, Payload, Reason, Reject};
-use crate::pipeline::work::state::{Standing, TradeOrder};
+use crate::pipeline::work::state::{OrderStatus, TradeOrder};
 
 /// Decides a return; everything else is none and is held.
 ///
@@ -52,7 +52,7 @@ fn check(
     qty: i64,
     refund_amount: Option<Money>,
 ) -> std::result::Result<Money, Reject> {
-    if order.standing != Standing::Accepted {
+    if order.standing != OrderStatus::Accepted {
         let detail = format!("the purchase of order {order_id} was rejected: there is nothing to give back");
         return Err(Reject::new(Reason::PurchaseRejected, detail));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Money;
 
 /// What one event does to the books.
@@ -48,7 +48,7 @@ pub enum Entry {
         /// For how much apiece.
         price: Money,
         /// When.
-        at: Moment,
+        at: Timestamp,
         /// How much less there is; absent where the stock is not tracked.
         stock: Option<i64>,
     },
@@ -65,7 +65,7 @@ pub enum Entry {
         /// How much was paid back.
         amount: Money,
         /// When.
-        at: Moment,
+        at: Timestamp,
         /// How much more there is; absent where the stock is not tracked.
         stock: Option<i64>,
     },
@@ -160,7 +160,7 @@ mod tests {
             good_id: 2,
             qty: 3,
             price: Money::from_minor(1),
-            at: Moment::from_unix_ms(0),
+            at: Timestamp::from_unix_ms(0),
             stock,
         };
         assert!(Page::of([purchase(None)].into_iter()).goods.is_empty());

@@ -6,12 +6,12 @@ mod books;
 mod census;
 pub(crate) mod mysql;
 mod rows_digest;
-pub mod shelf;
 mod sqlite;
+pub mod stock;
 pub mod store;
 pub mod trace;
 
 pub use books::Entry;
 pub use census::{Census, RowDigests, SentFile};
-pub use shelf::{BookedOrder, Bought, Dated, OrderOutcome, Shelf, WorkerLook};
+pub use stock::{BookedOrder, Bought, Dated, OrderOutcome, StockItem, WorkerSnapshot};
 pub use store::{Delivered, Delivery, EventRow, RowSource, ShardStore, open_shard};

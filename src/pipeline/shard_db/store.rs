@@ -1,4 +1,5 @@
-//! A shard's database: the rows of `events` and the marker of every delivered file (contracts 6, semantics 5).
+//! A shard's database: the rows of `events` and the marker of every delivered file (docs/contracts.md, 6;
+//! docs/semantics.md, 5).
 
 use super::mysql::MysqlShard;
 use super::sqlite::SqliteShard;
@@ -10,9 +11,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::trace::{Answer, Question};
-use super::{BookedOrder, Census, Dated, Entry, Shelf};
+use super::{BookedOrder, Census, Dated, Entry, StockItem};
 use crate::base::db::Result;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{Digest, FileName, TaskKey};
 
@@ -26,7 +27,7 @@ pub struct EventRow {
     /// Absent for a cash sale and for events without a user.
     pub user_id: Option<i64>,
     /// When it happened.
-    pub timestamp: Moment,
+    pub timestamp: Timestamp,
     /// The event file that the line came from.
     pub source_file: FileName,
     /// The line's number in it, from 1.
@@ -81,7 +82,7 @@ pub trait ShardStore: Send + Sync {
     async fn count_sent(&self, shard: ShardId) -> Result<u64>;
 
     /// What the books know of goods and shops, by (shop, good), beginning after that one.
-    async fn list_shelves(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>>;
+    async fn list_stock(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>>;
 
     /// The orders of the books by number, beginning after that one.
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>>;

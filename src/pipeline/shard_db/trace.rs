@@ -1,6 +1,6 @@
 //! What a person asks a shard's database: what became of some lines, of an order, of a file.
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Money;
 use crate::pipeline::task::FileName;
 
@@ -30,9 +30,9 @@ pub struct FoundRow {
     /// The user, where one is named.
     pub user_id: Option<i64>,
     /// When it happened.
-    pub timestamp: Moment,
+    pub timestamp: Timestamp,
     /// When the row was written.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
     /// The event file that its line came from.
     pub source_file: FileName,
     /// The line's number there.
@@ -53,7 +53,7 @@ pub struct BookedPurchase {
     /// For how much apiece.
     pub price: Money,
     /// When it happened.
-    pub at: Moment,
+    pub at: Timestamp,
 }
 
 /// A return in the books.
@@ -64,7 +64,7 @@ pub struct BookedReturn {
     /// How much was paid back.
     pub amount: Money,
     /// When it happened.
-    pub at: Moment,
+    pub at: Timestamp,
 }
 
 /// The marker of a delivered file.
@@ -75,7 +75,7 @@ pub struct Marker {
     /// Rows that name it as their source now.
     pub present: u64,
     /// When.
-    pub sent_at: Moment,
+    pub sent_at: Timestamp,
 }
 
 /// What is there, all of one moment.
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn row(id: u64, user: i64) -> FoundRow {
-        let (at, file) = (Moment::from_unix_ms(7), "20250101000000".parse().unwrap());
+        let (at, file) = (Timestamp::from_unix_ms(7), "20250101000000".parse().unwrap());
         FoundRow {
             id,
             event_type: 1,
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_row_is_only_added_where_it_can_be_no_others() {
-        let (price, at) = (Money::from_minor(1), Moment::from_unix_ms(7));
+        let (price, at) = (Money::from_minor(1), Timestamp::from_unix_ms(7));
         let purchase = BookedPurchase { user_id: Some(5), shop_id: 3, good_id: 1, qty: 1, price, at };
         let ids = |rows: &[FoundRow], candidates: Vec<FoundRow>| {
             let mut answer = Answer { rows: rows.to_vec(), purchase: Some(purchase.clone()), ..Answer::default() };

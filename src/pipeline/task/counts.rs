@@ -1,4 +1,4 @@
-//! What a stage reports with `done`: the conservation counts and the output's digest (semantics 1 and 3).
+//! What a stage reports with `done`: the conservation counts and the output's digest (docs/semantics.md, 1 and 3).
 
 use std::fmt;
 use std::str::FromStr;

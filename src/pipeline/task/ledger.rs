@@ -1,4 +1,4 @@
-//! The books of the pipeline: adds up what the stages reported and names what does not add up (semantics 1).
+//! The books of the pipeline: adds up what the stages reported and names what does not add up (docs/semantics.md, 1).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

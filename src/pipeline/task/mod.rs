@@ -23,7 +23,7 @@ pub use view::{Claim, Claimed, FileView, ShardView, StageResult, Summary};
 
 use crate::pipeline::event::ShardId;
 
-/// Attempts at one task, the first included, before it is marked failed (semantics 2).
+/// Attempts at one task, the first included, before it is marked failed (docs/semantics.md, 2).
 pub const ATTEMPTS_MAX: u32 = 5;
 
 /// Names one task.

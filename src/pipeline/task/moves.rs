@@ -1,4 +1,4 @@
-//! The state machine of one task: which call is legal in which state (contracts 4, semantics 2).
+//! The state machine of one task: which call is legal in which state (docs/contracts.md, 4; docs/semantics.md, 2).
 //!
 //! The stores enforce the same rules in the WHERE of one UPDATE each, because only that is safe when several
 //! callers race. This page says them in plain words, explains a refusal, and is the model that the stores are
@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::{Stage, Status};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 
 /// The state of one task as far as moves depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,9 +19,9 @@ pub struct Row {
     /// Claims of the present stage so far.
     pub attempts: u32,
     /// Set while a claim holds the task. A task started by the plain call has none and never expires.
-    pub lease_until: Option<Moment>,
+    pub lease_until: Option<Timestamp>,
     /// Not to be claimed before this moment.
-    pub next_at: Option<Moment>,
+    pub next_at: Option<Timestamp>,
     /// The tokens that finished each stage, by [`Stage::index`]; 0 where none was used.
     pub done_by: [Option<u64>; 4],
 }
@@ -85,7 +85,7 @@ pub enum Refusal {
         /// The status of the stage before.
         status: Status,
     },
-    /// The token is not the newest, or the lease is over and somebody else has the task.
+    /// The token is not the newest, or the lease is over and another owner has the task.
     #[error("the lease is stale: {stage} is {status} and token {token} is not the one that holds it")]
     StaleLease {
         /// The stage.
@@ -180,7 +180,7 @@ impl Row {
 
     /// Decides a call about a stage after event-ingest. `lease_ms` is the length of a new lease, `backoff_ms` the
     /// wait before another attempt, `attempts_max` the attempts allowed.
-    pub fn decide(&self, stage: Stage, call: Call, now: Moment, policy: Policy) -> Verdict {
+    pub fn decide(&self, stage: Stage, call: Call, now: Timestamp, policy: Policy) -> Verdict {
         let status = self.status(stage);
         let refuse = Verdict::Refuse;
         let illegal = || refuse(Refusal::IllegalMove { stage, status, call: call.verb() });
@@ -202,7 +202,7 @@ impl Row {
             (Call::Done(None) | Call::Fail(None), Status::Started) => refuse(Refusal::TokenRequired { stage, status }),
             (Call::Done(None), Status::Done) | (Call::Fail(None), Status::Failed) => Verdict::Same,
             (Call::Done(Some(token)), Status::Done) if self.done_by[stage.index()] == Some(token) => Verdict::Same,
-            // The repeat of a call whose answer was lost; nobody has begun anything since.
+            // The repeat of a call whose answer was lost; no attempt has begun since.
             (Call::Fail(Some(token)), Status::Failed) if self.token == token && self.lease_until.is_none() => {
                 Verdict::Same
             }
@@ -232,11 +232,11 @@ impl Row {
         }
     }
 
-    fn expired(&self, now: Moment) -> bool {
+    fn expired(&self, now: Timestamp) -> bool {
         self.lease_until.is_some_and(|until| until < now)
     }
 
-    fn begin(&self, stage: Stage, call: Call, now: Moment, policy: Policy) -> Verdict {
+    fn begin(&self, stage: Stage, call: Call, now: Timestamp, policy: Policy) -> Verdict {
         if let Some(previous) = stage.previous().filter(|previous| self.status(*previous) != Status::Done) {
             return Verdict::Refuse(Refusal::NotReady { stage, previous, status: self.status(previous) });
         }
@@ -269,12 +269,12 @@ impl Row {
         row
     }
 
-    fn fenced(&self, stage: Stage, call: Call, token: u64, now: Moment, policy: Policy) -> Verdict {
+    fn fenced(&self, stage: Stage, call: Call, token: u64, now: Timestamp, policy: Policy) -> Verdict {
         let status = self.status(stage);
         if status != Status::Started || self.lease_until.is_none() || self.token != token {
             return Verdict::Refuse(Refusal::StaleLease { stage, status, token });
         }
-        let back = |attempts: u32, next_at: Option<Moment>| {
+        let back = |attempts: u32, next_at: Option<Timestamp>| {
             let mut row = self.ended(stage, Status::New);
             row.attempts = attempts;
             row.next_at = next_at;
@@ -340,8 +340,8 @@ mod tests {
 
     const POLICY: Policy = Policy { lease_ms: 1000, backoff_ms: 10, attempts_max: 3 };
 
-    fn at(ms: i64) -> Moment {
-        Moment::from_unix_ms(ms)
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(ms)
     }
 
     fn ready() -> Row {

@@ -1,11 +1,11 @@
-//! The name of an event file: the 14-digit UTC moment of its tick, nothing else (contracts 2).
+//! The name of an event file: the 14-digit UTC moment of its tick, nothing else (docs/contracts.md, 2).
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 
 const DIGITS: usize = 14;
 
@@ -21,14 +21,14 @@ pub struct BadFileName;
 
 impl FileName {
     /// The name of the second that holds this moment.
-    pub fn of(at: Moment) -> Self {
+    pub fn of(at: Timestamp) -> Self {
         let text = at.to_string();
         Self(text.bytes().take(19).filter(u8::is_ascii_digit).map(char::from).collect())
     }
 
     /// The moment that this name says.
-    pub fn moment(&self) -> Moment {
-        Self::read(&self.0).unwrap_or(Moment::from_unix_ms(0))
+    pub fn moment(&self) -> Timestamp {
+        Self::read(&self.0).unwrap_or(Timestamp::from_unix_ms(0))
     }
 
     /// The name one second later: where to go when this one is taken.
@@ -46,14 +46,14 @@ impl FileName {
         &self.0
     }
 
-    fn read(text: &str) -> Option<Moment> {
+    fn read(text: &str) -> Option<Timestamp> {
         if text.len() != DIGITS || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
         let (date, time) = text.split_at(8);
         let wire =
             format!("{}-{}-{} {}:{}:{}.000", &date[..4], &date[4..6], &date[6..], &time[..2], &time[2..4], &time[4..]);
-        Moment::parse(&wire)
+        Timestamp::parse(&wire)
     }
 }
 

@@ -1,4 +1,4 @@
-//! How the stages get on, shard by shard: what waits, who holds it, and why nothing moves. Pure.
+//! The progress of each stage in each shard: what waits, which worker holds it, and why nothing moves. Pure.
 //!
 //! A stage of a shard is **stuck** when its next task could be worked on and nothing moved for two leases. What moves is
 //! told by `Head::moved_at`; why nothing does, by [`Reason`].
@@ -8,7 +8,7 @@ mod reason;
 use std::collections::BTreeSet;
 
 use super::{Class, FileName, ShardView, Stage, Status};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 pub use reason::{Reason, span};
 
@@ -19,7 +19,7 @@ const LEASES_STILL: i64 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// The moment.
-    pub now: Moment,
+    pub now: Timestamp,
     /// The length of a lease, in milliseconds.
     pub lease_ms: i64,
     /// By stage and shard.
@@ -42,8 +42,8 @@ pub struct Lane {
     /// The task that is next, if one waits or is begun.
     pub head: Option<Head>,
     /// When this stage last finished a task of the shard.
-    pub done_at: Option<Moment>,
-    /// Who asked for such tasks last.
+    pub done_at: Option<Timestamp>,
+    /// The worker that asked for such tasks last.
     pub asked: Option<Asked>,
 }
 
@@ -55,18 +55,18 @@ pub struct Head {
     /// Its state.
     pub view: ShardView,
     /// When it was last claimed or started.
-    pub started_at: Option<Moment>,
+    pub started_at: Option<Timestamp>,
     /// When the stage before finished it.
-    pub ready_at: Option<Moment>,
+    pub ready_at: Option<Timestamp>,
 }
 
 /// A worker that asked for work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
-    /// Who asked: host, process and a random part.
+    /// The worker that asked: host, process and a random part.
     pub worker: String,
     /// When.
-    pub at: Moment,
+    pub at: Timestamp,
 }
 
 /// How the whole pipeline is.
@@ -122,7 +122,7 @@ impl Progress {
         self.busy(lane.stage).contains(asked.worker.as_str())
     }
 
-    /// Who holds a task of this stage under a lease that lasts.
+    /// The workers that hold a task of this stage under a lease that lasts.
     fn busy(&self, stage: Stage) -> BTreeSet<&str> {
         let heads = self.lanes.iter().filter(|lane| lane.stage == stage).filter_map(|lane| lane.head.as_ref());
         heads.filter(|head| head.lease(self.now).is_some()).filter_map(|head| head.view.owner.as_deref()).collect()
@@ -142,7 +142,7 @@ impl Head {
     }
 
     /// The end of the lease that holds it, if that lasts.
-    pub fn lease(&self, now: Moment) -> Option<Moment> {
+    pub fn lease(&self, now: Timestamp) -> Option<Timestamp> {
         self.view.lease_until.filter(|until| *until >= now)
     }
 
@@ -155,7 +155,7 @@ impl Head {
 
     /// When this lane last moved. A claim after a failure is no movement until it has lasted for a lease: what is given
     /// back every few seconds because a database is away stands still, however often it is claimed.
-    fn moved_at(&self, lane: &Lane, now: Moment, lease_ms: i64) -> Moment {
+    fn moved_at(&self, lane: &Lane, now: Timestamp, lease_ms: i64) -> Timestamp {
         let view = &self.view;
         let of_status = match (view.status(lane.stage), view.lease_until) {
             (Status::Started, Some(until)) => {

@@ -1,4 +1,4 @@
-//! The four stages and the four statuses of contracts 4.
+//! The four stages and the four statuses (docs/contracts.md, 4).
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ pub enum Stage {
 pub enum Status {
     /// Not begun.
     New,
-    /// Somebody works on it.
+    /// A worker has it.
     Started,
     /// Finished.
     Done,
@@ -67,7 +67,7 @@ impl Stage {
         Self::ALL.get(self.index() + 1..).unwrap_or(&[])
     }
 
-    /// Whether tasks of one shard are claimed in file order (semantics 2).
+    /// Whether tasks of one shard are claimed in file order (docs/semantics.md, 2).
     pub fn in_file_order(self) -> bool {
         matches!(self, Self::ShardWorker | Self::MysqlSender)
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Counts, FileName, Output, Stage, Status, TaskKey};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{ShardCount, ShardId};
 
 /// A request for work.
@@ -11,7 +11,7 @@ use crate::pipeline::event::{ShardCount, ShardId};
 pub struct Claim {
     /// The stage to work on.
     pub stage: Stage,
-    /// Who asks: host, process and a random part.
+    /// The worker that asks: host, process and a random part.
     pub worker: String,
     /// The most tasks to hand out; the splitter gets whole files, one at least.
     pub limit: u32,
@@ -49,14 +49,14 @@ pub struct StageResult {
     pub stage: Stage,
     /// The token that finished it; 0 where none was used.
     pub token: u64,
-    /// Who finished it.
+    /// The worker that finished it.
     pub worker: Option<String>,
     /// Which attempt succeeded.
     pub attempt: u32,
     /// When it was claimed or started.
-    pub started_at: Option<Moment>,
+    pub started_at: Option<Timestamp>,
     /// When it was reported done.
-    pub finished_at: Moment,
+    pub finished_at: Timestamp,
     /// The conservation counts, where they were reported.
     pub counts: Option<Counts>,
     /// The output's digest, where it was reported.
@@ -71,19 +71,19 @@ pub struct ShardView {
     /// The statuses, by [`Stage::index`].
     pub statuses: [Status; 4],
     /// When the file was registered.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
     /// When anything last changed.
-    pub updated_at: Moment,
+    pub updated_at: Timestamp,
     /// The last token that was handed out.
     pub token: u64,
     /// Attempts at the present stage.
     pub attempts: u32,
-    /// Who holds the lease.
+    /// The owner of the lease.
     pub owner: Option<String>,
     /// Until when.
-    pub lease_until: Option<Moment>,
+    pub lease_until: Option<Timestamp>,
     /// Not to be claimed before this moment.
-    pub next_at: Option<Moment>,
+    pub next_at: Option<Timestamp>,
     /// Why the last attempt did not succeed.
     pub last_error: Option<String>,
     /// Reports of the finished stages, in stage order.
@@ -131,7 +131,7 @@ pub struct Queued {
     /// Which task.
     pub key: TaskKey,
     /// When its file was registered.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
 }
 
 /// How many tasks are in which status.
@@ -189,7 +189,7 @@ pub struct Summary {
 mod made {
     use super::*;
 
-    const NEVER: Moment = Moment::from_unix_ms(0);
+    const NEVER: Timestamp = Timestamp::from_unix_ms(0);
 
     impl StageResult {
         /// A report that says nothing but its stage.
@@ -208,7 +208,7 @@ mod made {
     }
 
     impl ShardView {
-        /// A task that nobody holds.
+        /// A task without an owner.
         pub(crate) fn of(shard: ShardId, statuses: [Status; 4], results: Vec<StageResult>) -> Self {
             Self {
                 shard,

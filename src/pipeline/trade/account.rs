@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::UserId;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Money;
 
 /// Bytes of an operation's key.
@@ -79,16 +79,16 @@ pub struct Answer {
 pub struct Account {
     /// Whose.
     pub user: UserId,
-    /// The user's name, where somebody has entered one.
+    /// The user's name, where an operator has entered one.
     pub name: Option<String>,
-    /// What the user is: `customer`, unless somebody has entered something else.
+    /// What the user is: `customer`, unless an operator has entered something else.
     pub role: String,
     /// What is in it.
     pub balance: Money,
     /// What was in it when it came about.
     pub opening: Money,
     /// When it came about.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
 }
 
 /// One applied operation.
@@ -105,7 +105,7 @@ pub struct Transaction {
     /// Why.
     pub reason: String,
     /// When.
-    pub created_at: Moment,
+    pub created_at: Timestamp,
 }
 
 /// A page of a user's transactions, the newest first.
@@ -168,7 +168,7 @@ impl OperationKey {
 
 impl fmt::Display for OperationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whoever made it may have put anything into it.
+        // The caller makes the key, and may have put any characters into it.
         write!(f, "'{}'", self.0.escape_debug())
     }
 }

@@ -1,7 +1,7 @@
 //! What the services of trade deal with: money in accounts, the order directory, returns that came too early. Pure.
 //!
 //! **Money** ([`account`]). An [`Operation`] debits or credits one user. It has a key that the caller makes, and its
-//! first [`Outcome`], refusals included, is the outcome for ever: whoever does not know what came of a call repeats it.
+//! first [`Outcome`], refusals included, is the outcome for ever: a caller that lost the answer repeats the call.
 //!
 //! **Orders and pending returns** ([`orders`]). The directory says which shard an order belongs to. A return whose order
 //! is not in it yet is *held*: it waits for the order, is then handed to one task of the order's shard, or expires and

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::OrderId;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{FileName, TaskKey};
 
@@ -79,7 +79,7 @@ pub struct EarlyReturn {
     /// The order that it is about.
     pub order: OrderId,
     /// When it happened.
-    pub happened_at: Moment,
+    pub happened_at: Timestamp,
     /// The line as it came.
     pub raw: String,
 }
@@ -122,15 +122,15 @@ pub struct Held {
     /// Its line.
     pub line: u64,
     /// When it happened.
-    pub happened_at: Moment,
+    pub happened_at: Timestamp,
     /// When it was handed in.
-    pub held_at: Moment,
+    pub held_at: Timestamp,
     /// When it expires, unless the order comes.
-    pub expires_at: Moment,
+    pub expires_at: Timestamp,
     /// Where it is.
     pub state: HeldState,
     /// When the task that has it was done, if it is.
-    pub done_at: Option<Moment>,
+    pub done_at: Option<Timestamp>,
 }
 
 impl Held {
@@ -155,7 +155,7 @@ pub struct Backlog {
     /// Those that the next task of some shard takes, whatever is in its file: overdue ones, and ones whose order came.
     pub due: u64,
     /// When the oldest of those that wait was handed in.
-    pub oldest: Option<Moment>,
+    pub oldest: Option<Timestamp>,
 }
 
 impl Backlog {

@@ -1,4 +1,4 @@
-//! The bank, as the worker sees it: keeps accounts, and the outcome of every operation it was ever asked for.
+//! The bank, as the worker sees it. It keeps the accounts, and the outcome of every operation it was ever asked for.
 
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::rules::money::Operation;
@@ -29,7 +29,7 @@ pub trait Bank: Send {
     /// Takes operations in their order, all or none; one outcome each. A key that was asked before is answered as then.
     ///
     /// # Errors
-    /// [`Refusal`]. After a fault nobody knows whether the operations were done: the same call tells.
+    /// [`Refusal`]. After a fault it is unknown whether the operations were done: the same call tells.
     fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, Refusal>;
 }
 

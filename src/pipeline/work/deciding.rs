@@ -1,28 +1,29 @@
-//! Deciding the events of one file: chunk by chunk they are read, planned, their debits asked of the bank, and they are
-//! settled in their order. The bank is asked aside: while it works on one chunk, the next ones are planned and the one
-//! before is settled. The order directory is told aside, too, of every order that is decided.
+//! Decides the events of one file, chunk by chunk. A chunk is read and planned, the bank is asked for its debits, and
+//! its lines are settled in their order. The bank is called in the background: while it works on one chunk, the next
+//! chunks are planned and the chunk before is settled. The order directory is told of every decided order, in the
+//! background too.
 //!
-//! Nothing is credited before every debit of the file was asked: what is given back can be spent from the next file on,
-//! so that what is decided depends neither on the chunks nor on how often the file is worked on.
+//! No credit is paid before every debit of the file was asked. Money that is given back can therefore be spent from the
+//! next file on only, so that the decisions depend neither on the chunks nor on how often the file is worked on.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 
-use super::aside::Aside;
+use super::background::BackgroundCaller;
 use super::bank::{Bank, OPERATIONS_MAX, Outcome as Answer, Refusal};
-use super::books::Books;
 use super::directory::{DecidedOrder, Directory, Written};
 use super::early::Gathered;
 use super::outcome::Outcome;
-use super::spool::Spool;
+use super::spill::SpillBuffer;
+use super::state_cache::StateCache;
 use super::window::{Item, Window};
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::{Money, Payload};
 use crate::pipeline::rules::money::{Direction, Funds, Operation};
-use crate::pipeline::rules::{self, Ahead, Decision, Place, Plan, Planned, Policy, Verdict};
+use crate::pipeline::rules::{self, Decision, LinesInFlight, Place, Plan, Planned, Policy, Verdict};
 use crate::pipeline::task::{Class, FileName, TaskKey};
 
 /// Bytes of the operations or returns of one call.
@@ -37,26 +38,26 @@ const TOLD_MAX: usize = 4;
 /// A file in the middle of being decided.
 pub(super) struct Deciding<'a> {
     pub(super) file: &'a FileName,
-    pub(super) books: Books<'a>,
+    pub(super) books: StateCache<'a>,
     pub(super) outcome: Outcome,
     pub(super) lists: Lists,
     pub(super) policy: Policy,
     pub(super) lease: &'a Lease,
-    ahead: Ahead,
+    ahead: LinesInFlight,
 }
 
 /// What is dealt with once the events of the file are decided.
 pub(super) struct Lists {
     /// Returns of unknown purchases: line, moment, order, the line's text.
-    pub(super) held: Spool<(u64, i64, i64, String)>,
+    pub(super) held: SpillBuffer<(u64, i64, i64, String)>,
     /// Credits: key, user, amount, reason.
-    pub(super) credits: Spool<(String, i64, i64, String)>,
+    pub(super) credits: SpillBuffer<(String, i64, i64, String)>,
 }
 
 /// The services while events are decided: asked aside, one question after another.
 pub(super) struct Services {
-    bank: Aside<Vec<Operation>, Vec<Funds>>,
-    directory: Aside<Vec<DecidedOrder>, Written>,
+    bank: BackgroundCaller<Vec<Operation>, Vec<Funds>>,
+    directory: BackgroundCaller<Vec<DecidedOrder>, Written>,
     /// Orders that the directory is told of with the next call.
     orders: Vec<DecidedOrder>,
 }
@@ -72,7 +73,7 @@ impl Services {
     /// Begins to ask, for one task.
     ///
     /// # Errors
-    /// [`Fault::Surroundings`] when the system has no threads to give.
+    /// [`Fault::Unavailable`] when the system has no threads to give.
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         bank: &'scope mut dyn Bank,
@@ -86,8 +87,8 @@ impl Services {
             directory.record_and_take(by, &orders)
         };
         Ok(Self {
-            bank: Aside::start(scope, "bank", ask)?,
-            directory: Aside::start(scope, "directory", tell)?,
+            bank: BackgroundCaller::start(scope, "bank", ask)?,
+            directory: BackgroundCaller::start(scope, "directory", tell)?,
             orders: Vec::new(),
         })
     }
@@ -127,7 +128,7 @@ impl Lists {
     /// Empty lists that spill into this folder.
     pub(super) fn new(folder: &Path) -> Self {
         let folder = || folder.to_owned();
-        Self { held: Spool::new(folder()), credits: Spool::new(folder()) }
+        Self { held: SpillBuffer::new(folder()), credits: SpillBuffer::new(folder()) }
     }
 }
 
@@ -135,13 +136,13 @@ impl<'a> Deciding<'a> {
     /// Begins with a file.
     pub(super) fn new(
         file: &'a FileName,
-        books: Books<'a>,
+        books: StateCache<'a>,
         outcome: Outcome,
         lists: Lists,
         policy: Policy,
         lease: &'a Lease,
     ) -> Self {
-        Self { file, books, outcome, lists, policy, lease, ahead: Ahead::default() }
+        Self { file, books, outcome, lists, policy, lease, ahead: LinesInFlight::default() }
     }
 
     /// Decides the lines of a window; the directory is told of their orders, and what waited for these is gathered.
@@ -155,12 +156,12 @@ impl<'a> Deciding<'a> {
             let read = |lines| {
                 window.items(lines).map_err(|reject| {
                     let why = reject.detail;
-                    Fault::Attempt(
+                    Fault::Retryable(
                         Class::Internal.tag(format!("a line that was well-formed a moment ago is not any more: {why}")),
                     )
                 })
             };
-            let (mut read, mut unread) = (Aside::start(scope, "lines", read)?, window.chunks());
+            let (mut read, mut unread) = (BackgroundCaller::start(scope, "lines", read)?, window.chunks());
             let (mut unplanned, mut chunks) = (VecDeque::new(), VecDeque::new());
             loop {
                 while chunks.len() < AHEAD_MAX {
@@ -182,7 +183,7 @@ impl<'a> Deciding<'a> {
                     (Some(chunk), _) => self.settle_chunk(chunk, services)?,
                     (None, None) => break,
                     (None, Some(item)) => {
-                        return Err(Fault::Attempt(
+                        return Err(Fault::Retryable(
                             Class::Internal.tag(format!("line {} can never be decided", item.line)),
                         ));
                     }
@@ -201,7 +202,7 @@ impl<'a> Deciding<'a> {
             let place = Place { file: self.file, line: item.line };
             let planned = rules::plan(&item.event, place, &self.ahead, &mut self.books)?;
             match &planned {
-                Planned::TooEarly => {
+                Planned::Blocked => {
                     unplanned.push_front(item);
                     break;
                 }
@@ -237,8 +238,8 @@ impl<'a> Deciding<'a> {
                 services.orders.extend(order_of(item, &verdict.decision));
                 verdict
             }
-            Planned::TooEarly => {
-                return Err(Fault::Attempt(Class::Internal.tag(format!("line {} was not planned", item.line))));
+            Planned::Blocked => {
+                return Err(Fault::Retryable(Class::Internal.tag(format!("line {} was not planned", item.line))));
             }
         };
         if let Some(credit) = &verdict.credit {
@@ -328,7 +329,7 @@ fn ask(bank: &mut dyn Bank, mut debits: Vec<Operation>, lease: &Lease) -> Result
             // Nothing was done: again without this one, which can never be paid.
             Err(Refusal::Conflict(key)) => {
                 let Some(at) = debits.iter().position(|debit| debit.key == key) else {
-                    return Err(Fault::Attempt(
+                    return Err(Fault::Retryable(
                         Class::Internal.tag(format!("the bank refuses the key '{key}', which was not asked")),
                     ));
                 };
@@ -343,7 +344,7 @@ fn ask(bank: &mut dyn Bank, mut debits: Vec<Operation>, lease: &Lease) -> Result
 
 /// Pays what is owed, unless it is over before.
 pub(super) fn pay(
-    credits: Spool<(String, i64, i64, String)>,
+    credits: SpillBuffer<(String, i64, i64, String)>,
     bank: &mut dyn Bank,
     lease: &Lease,
     is_over: &AtomicBool,
@@ -369,19 +370,19 @@ pub(super) fn pay(
                 None => Ok(()),
                 Some(at) => {
                     let why = format!("the bank refuses the credit '{}'", operations[at].key);
-                    Err(Fault::Attempt(Class::ServiceRefused.tag(why)))
+                    Err(Fault::Retryable(Class::ServiceRefused.tag(why)))
                 }
             },
             Err(Refusal::Conflict(key)) => {
                 let why = format!("the bank knows the credit '{key}' with another amount or user");
-                Err(Fault::Attempt(Class::KeyConflict.tag(why)))
+                Err(Fault::Retryable(Class::KeyConflict.tag(why)))
             }
             Err(Refusal::Fault(fault)) => Err(fault),
         }
     })
 }
 
-/// Somebody answered something else than was asked.
+/// The fault when a service answered something else than was asked.
 pub(super) fn wrong_count(who: &str, answers: usize, asked: usize) -> Fault {
-    Fault::Surroundings(Class::ServiceAway.tag(format!("the {who} gave {answers} answers to {asked} questions")))
+    Fault::Unavailable(Class::ServiceAway.tag(format!("the {who} gave {answers} answers to {asked} questions")))
 }

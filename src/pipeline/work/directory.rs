@@ -1,8 +1,8 @@
-//! The order directory and the pending returns, as the worker sees them: shared by all shards.
+//! The order directory and the pending returns, as the worker sees them. All shards share them.
 //!
-//! Everything is named by the task that asks, and the same task is answered the same when it asks again.
+//! Every call names its task, and a task that repeats a call gets the same answer.
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::task::{FileName, TaskKey};
 
@@ -28,7 +28,7 @@ pub struct EarlyReturn {
     /// The order that it is about.
     pub order_id: i64,
     /// When it happened.
-    pub at: Moment,
+    pub at: Timestamp,
     /// The line as it came.
     pub raw: String,
 }
@@ -36,7 +36,7 @@ pub struct EarlyReturn {
 /// What came of handing in a return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kept {
-    /// It is kept, for whoever has or will have the order.
+    /// It is kept for the shard that has the order or will have it.
     Held,
     /// The order belongs to this very shard: nothing is kept.
     Ours,

@@ -1,15 +1,16 @@
-//! Returns that came before their purchase: those of this file are handed in, and those that are due are taken up.
+//! Early returns: those of this file are handed in, and those that are due are taken up.
 //!
-//! The order of the steps is what lets none be missed: first the directory learns which orders this file decided, then
-//! it is given the returns whose purchase nobody here knows, and then asked for those that are due. Whoever brings a
-//! return, here or in another shard, either finds the order or leaves the return where the order's shard finds it.
+//! No return is missed, because the steps have a fixed order. First the directory learns which orders this file
+//! decided. Then it is given the returns whose purchase this shard does not know. Last it is asked for the returns that
+//! are due. A worker that hands in a return, here or in another shard, either finds the order or leaves the return
+//! where the order's shard finds it.
 
 use std::path::Path;
 
 use super::deciding::{CALL_BYTES_MAX, Deciding, wrong_count};
 use super::directory::{Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
-use super::spool::Spool;
-use crate::base::moment::Moment;
+use super::spill::SpillBuffer;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::{Event, Reason, Reject};
@@ -51,14 +52,15 @@ impl<'a> Gathered<'a> {
     /// Hands in the returns whose purchase is unknown.
     pub(super) fn hold(
         &mut self,
-        held: Spool<(u64, i64, i64, String)>,
+        held: SpillBuffer<(u64, i64, i64, String)>,
         directory: &mut dyn Directory,
         by: &TaskKey,
         lease: &Lease,
     ) -> Result<(), Fault> {
         held.drain(ENTRIES_MAX, CALL_BYTES_MAX, |batch| {
             lease.check()?;
-            let entry = |(line, at, order_id, raw)| EarlyReturn { line, order_id, at: Moment::from_unix_ms(at), raw };
+            let entry =
+                |(line, at, order_id, raw)| EarlyReturn { line, order_id, at: Timestamp::from_unix_ms(at), raw };
             let returns: Vec<_> = batch.into_iter().map(entry).collect();
             let kept = directory.put(by, &returns)?;
             if kept.len() != returns.len() {

@@ -1,4 +1,4 @@
-//! Reading a splitter's file, and the line numbers beside it.
+//! Reads a splitter's file, and the line numbers in the file beside it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -55,7 +55,7 @@ impl Index {
         let (lines, found) = artifact::open_verified(&path, None).map_err(|e| Fault::of_input(&path, e))?;
         if found.sha256 != expected {
             let (path, found) = (path.display(), found.sha256);
-            return Err(Fault::Corrupt(format!("corrupt: {path} has SHA-256 {found}, reported was {expected}")));
+            return Err(Fault::Permanent(format!("corrupt: {path} has SHA-256 {found}, reported was {expected}")));
         }
         Ok(Self::new(Some(lines), path))
     }
@@ -72,7 +72,8 @@ impl Index {
         self.text.clear();
         lines.read_line(&mut self.text)?;
         let number = self.text.trim_end().parse();
-        number
-            .map_err(|_| Fault::Corrupt(format!("corrupt: {} has no number for line {position}", self.path.display())))
+        number.map_err(|_| {
+            Fault::Permanent(format!("corrupt: {} has no number for line {position}", self.path.display()))
+        })
     }
 }

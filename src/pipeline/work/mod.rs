@@ -1,29 +1,34 @@
-//! The worker: decides one shard's file by the rules of trade and prepares what the sender delivers (semantics 4).
+//! The worker: decides one shard's file by the rules of trade, and prepares what the sender delivers (docs/semantics.md, 4).
 //!
-//! Reads `shard-splitter/`, writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line), and
-//! the rejects. What it has to remember is durable before the task is reported.
+//! It reads `shard-splitter/` and writes `shard-worker-<shard>/`: the prepared lines in the order of (timestamp, line),
+//! and the rejects. What it has to remember is durable before the task is reported.
 //!
-//! A file in steps: sort its lines; decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
-//! tell the [`directory`] which orders were decided, hand in the returns that came too early, take up those that are
-//! due (`early.rs`); publish the files and pay the credits; commit the state together with the report. Who can be
-//! asked while something else goes on is asked aside (`aside.rs`), in the order of these steps. A crash before
-//! the commit repeats all of it from the same state: bank and directory answer the same task as before, so that the
-//! same is decided. After the commit the report is answered from the state.
+//! The steps for a file:
+//! 1. sort its lines;
+//! 2. decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
+//! 3. tell the [`directory`] which orders were decided, hand in the early returns, take up those that are due
+//!    (`early.rs`);
+//! 4. publish the files and pay the credits;
+//! 5. commit the state together with the report.
+//!
+//! Calls that can run beside other work run in the background (`background.rs`), in the order of these steps. A crash
+//! before the commit repeats all steps from the same state: bank and directory answer the same task as before, so that
+//! the same is decided. After the commit the report is answered from the state.
 
-mod aside;
+mod archive;
+mod background;
 pub mod bank;
-mod books;
 mod deciding;
 pub mod directory;
 mod early;
 mod input;
-mod kept;
+mod lazy;
 mod outcome;
 pub mod rebuild;
 pub mod remote;
-mod spool;
-mod starting;
+mod spill;
 pub mod state;
+mod state_cache;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -32,16 +37,16 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use self::aside::Aside;
+use self::archive::Archive;
+use self::background::BackgroundCaller;
 use self::bank::Bank;
-use self::books::Books;
 use self::deciding::{Deciding, Lists, Services};
 use self::directory::Directory;
 use self::early::Gathered;
 use self::input::Input;
-use self::kept::Kept;
+pub use self::lazy::{LazyWorker, find_decided};
 use self::outcome::Outcome;
-pub use self::starting::{Starting, find_decided};
+use self::state_cache::StateCache;
 use self::window::Window;
 pub use self::window::WindowLimits;
 use super::claim::driver::{FileTask, Finished, Job};
@@ -72,7 +77,7 @@ pub struct Worker {
     clock: Clock,
     /// The day on which keys were last forgotten.
     swept: Option<i64>,
-    /// Nobody makes the state again while this is held.
+    /// No rebuild makes the state again while this is held.
     _held: File,
 }
 
@@ -113,8 +118,8 @@ impl Worker {
         Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None, _held: held })
     }
 
-    /// Keeps others off a state until what is answered is dropped: workers share it (one may be frozen while another
-    /// takes over), who makes it again has it `alone`. Nothing when that cannot be now.
+    /// Keeps other processes off a state until the file that is returned is dropped. Workers share the lock, as one may
+    /// be frozen while another takes over; a rebuild has it `alone`. Nothing when the lock cannot be had now.
     ///
     /// # Errors
     /// Whatever the system says.
@@ -122,7 +127,7 @@ impl Worker {
         artifact::lock_folder(state.parent().unwrap_or(state), alone)
     }
 
-    /// Where the state is, or will be: its folder is a plain one, or it would be kept who knows where.
+    /// The path of the state, which need not be there yet. Its folder is a plain one: a link could lead anywhere.
     ///
     /// # Errors
     /// When the folder cannot be made, or there is a link on the way.
@@ -146,7 +151,7 @@ impl Worker {
         // An attempt that panicked may have left its transaction open.
         self.state.roll_back()?;
         self.state.begin()?;
-        // Only now, behind the lock: whoever had the task before may have been about to commit.
+        // Only now, behind the lock: the task's previous owner may have been about to commit.
         let finished = self.state.find_finished(&task.key.file);
         let result = match finished {
             Ok(None) => self.work_in_transaction(task, input, day, lease),
@@ -183,7 +188,7 @@ impl Worker {
         let (key, found) = (&task.key, input.found);
         let mut outcome = Outcome::begin(&self.folder, task)?;
         let sorted = read_shapes(input, key, &own, &mut outcome, lease)?;
-        let (books, lists) = (Books::new(self.state.as_mut(), day), Lists::new(&own));
+        let (books, lists) = (StateCache::new(self.state.as_mut(), day), Lists::new(&own));
         let (bank, directory) = (self.bank.as_mut(), self.directory.as_mut());
         let mut deciding = Deciding::new(&key.file, books, outcome, lists, self.terms.policy, lease);
         let mut gathered = Gathered::new(&own);
@@ -207,12 +212,12 @@ impl Worker {
         deciding.decide_gathered(gathered)?;
         let Deciding { outcome, lists, .. } = deciding;
         lease.check()?;
-        let kept = Kept::of(&self.folder, self.shard);
+        let kept = Archive::of(&self.folder, self.shard);
         let is_over = AtomicBool::new(false);
         let mut reasons = Reasons::default();
         let finished = std::thread::scope(|scope| {
             let pay = |credits| deciding::pay(credits, bank, lease, &is_over);
-            let mut paying = Aside::start(scope, "bank", pay)?;
+            let mut paying = BackgroundCaller::start(scope, "bank", pay)?;
             paying.ask(lists.credits);
             reasons = outcome.reasons().clone();
             let published = publish(key, outcome, found.sha256, &kept);
@@ -225,8 +230,8 @@ impl Worker {
         self.finish(task, finished, reasons, day)
     }
 
-    /// Only when the files are there and everybody is paid: a crash before it repeats the same decisions from the same
-    /// state.
+    /// Commits the task, only once its files are there and all credits are paid: a crash before it repeats the same
+    /// decisions from the same state.
     fn finish(
         &mut self,
         task: &FileTask,
@@ -243,14 +248,14 @@ impl Worker {
     fn answer_again(&self, task: &FileTask, finished: &FinishedFile, found: &Output) -> Result<Finished, Fault> {
         let (file, shard) = (task.key.file.clone(), self.shard);
         if found.sha256 != finished.input {
-            return Err(Fault::Corrupt(format!(
+            return Err(Fault::Permanent(format!(
                 "input_changed: {} has SHA-256 {}, but was worked through with {}; put repaired lines into a new event file",
                 task.source.display(),
                 found.sha256,
                 finished.input
             )));
         }
-        let kept = Kept::of(&self.folder, shard);
+        let kept = Archive::of(&self.folder, shard);
         kept.require(&Artifact::Prepared(file.clone(), shard), finished.output.sha256)?;
         if let Some(rejects) = finished.rejects {
             kept.require(&Artifact::WorkRejects(file, shard), rejects)?;
@@ -274,7 +279,7 @@ impl Worker {
     fn forget_old_keys(&mut self, day: i64) -> Result<(), Fault> {
         if self.swept != Some(day) {
             let forgotten = self.state.forget_before(day - i64::from(self.terms.key_retention_days))?;
-            Kept::of(&self.folder, self.shard).sweep(self.clock.now())?;
+            Archive::of(&self.folder, self.shard).sweep(self.clock.now())?;
             self.swept = Some(day);
             if forgotten > 0 {
                 log::info!(stage = Stage::ShardWorker.name(), shard = self.shard.get(), keys = forgotten; "forgot old keys");
@@ -285,10 +290,10 @@ impl Worker {
 }
 
 /// Gives the files of a task their names, and keeps a copy of each.
-fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Kept) -> Result<FinishedFile, Fault> {
+fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Archive) -> Result<FinishedFile, Fault> {
     let counts = outcome.counts;
     if !counts.balanced() {
-        return Err(Fault::Attempt(Class::Conservation.tag(format!("lines were lost or made in {key}: {counts:?}"))));
+        return Err(Fault::Retryable(Class::Conservation.tag(format!("lines were lost or made in {key}: {counts:?}"))));
     }
     let (output, rejects) = outcome.publish()?;
     kept.keep(&Artifact::Prepared(key.file.clone(), key.shard))?;

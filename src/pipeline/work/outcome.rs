@@ -1,4 +1,4 @@
-//! The files of one task in the making, and its counts.
+//! The files of one task while they are written, and its counts.
 
 use crate::pipeline::claim::driver::FileTask;
 use crate::pipeline::claim::fault::Fault;

@@ -1,21 +1,21 @@
-//! A worker's state made again from what its decisions left behind.
+//! Makes a worker's state again from what its decisions left behind.
 //!
-//! The order of the calls is the order of precedence: what was rejected, then what the books of the shard say, then the
-//! prepared files that are not in the books yet, in the order in which they were decided. Keys that are known with their
-//! content come before those that only the books tell.
+//! The order of the calls is the order of precedence: first what was rejected, then what the books of the shard say,
+//! then the prepared files that are not in the books yet, in the order in which they were decided. A key that is known
+//! with its content comes before one that only the books tell.
 
 use std::path::Path;
 
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Kind, Money, Payload, Reason, ShardId};
 use crate::pipeline::files::prepared;
-use crate::pipeline::ops::desk::outlook::is_paid;
-use crate::pipeline::ops::desk::{Raw, Rejected};
+use crate::pipeline::ops::dead_letters::prediction::is_paid;
+use crate::pipeline::ops::dead_letters::{Raw, Rejected};
 use crate::pipeline::rules::{Place, duplicate};
-use crate::pipeline::shard_db::{BookedOrder, Dated, Entry, Shelf};
+use crate::pipeline::shard_db::{BookedOrder, Dated, Entry, StockItem};
 use crate::pipeline::task::FileName;
-use crate::pipeline::work::state::{FinishedFile, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState};
+use crate::pipeline::work::state::{FinishedFile, OrderStatus, TradeOrder, UNKNOWN_CONTENT, WorkerState};
 
 /// The state in the making.
 pub struct Rebuild {
@@ -66,7 +66,7 @@ impl Rebuild {
         self.rebuilt.refused += 1;
         let is_final = matches!(
             self.state.find_order(order_id)?,
-            Some(TradeOrder { standing: Standing::Accepted | Standing::Refused(_), .. })
+            Some(TradeOrder { standing: OrderStatus::Accepted | OrderStatus::Refused(_), .. })
         );
         if is_final { Ok(()) } else { self.state.put_order(order_id, &order) }
     }
@@ -75,9 +75,9 @@ impl Rebuild {
     ///
     /// # Errors
     /// As for [`Rebuild::rejected`].
-    pub fn shelf(&mut self, shelf: &Shelf) -> Result<()> {
+    pub fn shelf(&mut self, shelf: &StockItem) -> Result<()> {
         self.rebuilt.shelves += 1;
-        let Shelf { shop_id, good_id, count, price, is_open } = *shelf;
+        let StockItem { shop_id, good_id, count, price, is_open } = *shelf;
         if good_id == 0 {
             return self.state.put_shop(shop_id, is_open);
         }
@@ -100,7 +100,7 @@ impl Rebuild {
         };
         self.rebuilt.orders += 1;
         let crate::pipeline::shard_db::Bought { user_id, shop_id, good_id, qty, price } = bought;
-        let standing = Standing::Accepted;
+        let standing = OrderStatus::Accepted;
         self.state.put_order(order_id, &TradeOrder { user_id, shop_id, good_id, qty, price, returned, standing })
     }
 
@@ -144,7 +144,7 @@ impl Rebuild {
     pub fn dated(&mut self, kind: Kind, dated: &Dated) -> Result<()> {
         let key = duplicate::order_key(kind, dated.order_id, dated.at);
         // No line of any file: where it stood is not known.
-        let nowhere = FileName::of(Moment::from_unix_ms(0));
+        let nowhere = FileName::of(Timestamp::from_unix_ms(0));
         if self.state.remember(&key, &nowhere, 0, &UNKNOWN_CONTENT, self.today)?
             == crate::pipeline::work::state::Remembered::New
         {
@@ -178,7 +178,7 @@ impl Rebuild {
             Entry::Status { shop_id, active } => self.state.put_shop(shop_id, active),
             Entry::Purchase { order_id, user_id, shop_id, good_id, qty, price, stock, .. } => {
                 self.rebuilt.orders += 1;
-                let (returned, standing) = (0, Standing::Accepted);
+                let (returned, standing) = (0, OrderStatus::Accepted);
                 let order = TradeOrder { user_id, shop_id, good_id, qty, price, returned, standing };
                 self.state.put_order(order_id, &order)?;
                 self.change_stock(shop_id, good_id, stock)
@@ -186,7 +186,7 @@ impl Rebuild {
             Entry::Return { order_id, shop_id, good_id, qty, stock, .. } => {
                 let order = self.state.find_order(order_id)?;
                 let order =
-                    order.filter(|order| order.standing == Standing::Accepted && qty <= order.qty - order.returned);
+                    order.filter(|order| order.standing == OrderStatus::Accepted && qty <= order.qty - order.returned);
                 let order = order.ok_or_else(|| {
                     Error::Broken(format!(
                         "a prepared file has {qty} of order {order_id} come back, which was never sold so"
@@ -219,10 +219,10 @@ fn refused(line: &[u8]) -> Option<(i64, TradeOrder)> {
         return None;
     };
     let standing = match reason {
-        Reason::InsufficientFunds | Reason::OrderConflict => Standing::Refused(reason),
-        Reason::InsufficientStock if was_paid => Standing::Refused(reason),
+        Reason::InsufficientFunds | Reason::OrderConflict => OrderStatus::Refused(reason),
+        Reason::InsufficientStock if was_paid => OrderStatus::Refused(reason),
         Reason::InsufficientStock | Reason::ShopClosed | Reason::UnknownPrice | Reason::InvalidPrice => {
-            Standing::Rejected
+            OrderStatus::Rejected
         }
         // These are decided before the order is looked at.
         _ => return None,
@@ -247,15 +247,15 @@ mod tests {
     #[test]
     fn what_was_refused_for_good_is_told_from_what_may_come_again() {
         let standing = |reason, user, price| refused(&line(reason, user, price)).map(|(_, order)| order.standing);
-        let for_good = |reason| Some(Standing::Refused(reason));
+        let for_good = |reason| Some(OrderStatus::Refused(reason));
         assert_eq!(standing("insufficient_funds", "7", "1.5"), for_good(Reason::InsufficientFunds));
         assert_eq!(standing("insufficient_stock", "7", "1.5"), for_good(Reason::InsufficientStock));
         assert_eq!(standing("insufficient_stock", "7", "null"), for_good(Reason::InsufficientStock));
         assert_eq!(standing("order_conflict", "7", "1.5"), for_good(Reason::OrderConflict));
-        assert_eq!(standing("insufficient_stock", "null", "1.5"), Some(Standing::Rejected));
-        assert_eq!(standing("insufficient_stock", "7", "0"), Some(Standing::Rejected));
-        assert_eq!(standing("shop_closed", "7", "1.5"), Some(Standing::Rejected));
-        assert_eq!(standing("invalid_price", "7", "-1"), Some(Standing::Rejected));
+        assert_eq!(standing("insufficient_stock", "null", "1.5"), Some(OrderStatus::Rejected));
+        assert_eq!(standing("insufficient_stock", "7", "0"), Some(OrderStatus::Rejected));
+        assert_eq!(standing("shop_closed", "7", "1.5"), Some(OrderStatus::Rejected));
+        assert_eq!(standing("invalid_price", "7", "-1"), Some(OrderStatus::Rejected));
         for reason in ["key_conflict", "malformed", "no such reason"] {
             assert_eq!(standing(reason, "7", "1.5"), None, "{reason}");
         }
@@ -273,7 +273,7 @@ mod tests {
         rebuild.rejected(&line("insufficient_funds", "7", "1.5")).unwrap();
         rebuild.rejected(&line("shop_closed", "7", "1.5")).unwrap();
         let standing = |rebuild: &mut Rebuild| rebuild.state.find_order(4).unwrap().unwrap().standing;
-        assert_eq!(standing(&mut rebuild), Standing::Refused(Reason::InsufficientFunds));
+        assert_eq!(standing(&mut rebuild), OrderStatus::Refused(Reason::InsufficientFunds));
         let bought = crate::pipeline::shard_db::Bought {
             user_id: Some(7),
             shop_id: 2,
@@ -282,7 +282,7 @@ mod tests {
             price: Money::from_minor(150),
         };
         rebuild.order(&BookedOrder { order_id: 4, bought: Some(bought), returned: 1 }).unwrap();
-        assert_eq!(standing(&mut rebuild), Standing::Accepted);
+        assert_eq!(standing(&mut rebuild), OrderStatus::Accepted);
         let too_many = rebuild.order(&BookedOrder { order_id: 5, bought: Some(bought), returned: 2 });
         assert!(matches!(too_many, Err(Error::Broken(_))));
     }
@@ -291,9 +291,9 @@ mod tests {
     fn a_key_without_its_content_knows_its_event_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let mut rebuild = fresh(folder.path());
-        let at = Moment::from_unix_ms(5);
+        let at = Timestamp::from_unix_ms(5);
         rebuild.dated(Kind::Return, &Dated { cursor: 1, order_id: 4, at }).unwrap();
-        let file = FileName::of(Moment::from_unix_ms(1_000));
+        let file = FileName::of(Timestamp::from_unix_ms(1_000));
         let mut ask = |kind, order_id| {
             let key = duplicate::order_key(kind, order_id, at);
             rebuild.state.remember(&key, &file, 1, &[9; 16], 20_000).unwrap()

@@ -1,10 +1,10 @@
-//! Bank and order directory by way of the balance-daemon and the cache-service.
+//! Calls the bank and the order directory through the balance-daemon and the cache-service.
 
 use std::sync::Arc;
 
 use super::bank::{Bank, Outcome, Refusal};
 use super::directory::{DecidedOrder, Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::pipeline::apid::client::Client;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
@@ -21,7 +21,7 @@ use crate::pipeline::trade::{
 /// The balance-daemon.
 pub struct RemoteBank(BalanceClient);
 
-/// The cache-service, and who knows how far all shards are.
+/// The cache-service, and the API that knows how far all shards are.
 pub struct RemoteDirectory {
     cache: CacheClient,
     tracking: Option<Client>,
@@ -30,7 +30,7 @@ pub struct RemoteDirectory {
 impl RemoteBank {
     /// The one that the settings name.
     pub fn of(settings: &Settings) -> Self {
-        Self(BalanceClient::of(settings, Party::ShardWorker))
+        Self(BalanceClient::of(settings, Principal::ShardWorker))
     }
 
     /// The same with an observer of its calls.
@@ -42,9 +42,10 @@ impl RemoteBank {
 impl RemoteDirectory {
     /// The one that the settings name.
     ///
-    /// Without `tracking` nobody asks how far the other shards are: the time of a return is up when it is up.
+    /// Without `tracking` the progress of the other shards is not asked for: a return expires as soon as its time is
+    /// up.
     pub fn of(settings: &Settings, tracking: Option<Client>) -> Self {
-        Self { cache: CacheClient::of(settings, Party::ShardWorker), tracking }
+        Self { cache: CacheClient::of(settings, Principal::ShardWorker), tracking }
     }
 
     /// The same with an observer of its calls.
@@ -131,7 +132,7 @@ impl Directory for RemoteDirectory {
 
 fn operation(asked: &Operation) -> Result<trade::Operation, Fault> {
     let cannot =
-        || Fault::Attempt(Class::Internal.tag(format!("no bank can be asked for '{}': {}", asked.key, asked.amount)));
+        || Fault::Retryable(Class::Internal.tag(format!("no bank can be asked for '{}': {}", asked.key, asked.amount)));
     Ok(trade::Operation {
         key: OperationKey::new(asked.key.as_str()).ok_or_else(cannot)?,
         user: UserId::new(asked.user_id).ok_or_else(cannot)?,
@@ -156,7 +157,7 @@ fn refusal(error: ClientError, operations: &[Operation]) -> Refusal {
 }
 
 fn order_id(number: i64) -> Result<OrderId, Fault> {
-    OrderId::new(number).ok_or_else(|| Fault::Attempt(Class::Internal.tag(format!("{number} is no order_id"))))
+    OrderId::new(number).ok_or_else(|| Fault::Retryable(Class::Internal.tag(format!("{number} is no order_id"))))
 }
 
 fn taken_return(taken: trade::Taken) -> TakenReturn {

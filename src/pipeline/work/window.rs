@@ -1,4 +1,5 @@
-//! The lines that are held together: enough of them to keep the bank busy, few enough to hold.
+//! The window: lines that are held and decided together. They are enough to keep the bank busy, and few enough for
+//! memory.
 
 use std::ops::Range;
 use std::slice::Chunks;

@@ -10,10 +10,10 @@ use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
 use crate::pipeline::files::folder::{Artifact, Folder};
-use crate::pipeline::ops::desk::groups::{By, Groups};
-use crate::pipeline::ops::desk::notes::Redriven;
-use crate::pipeline::ops::desk::scan::{Extent, Go, RejectsFiles};
-use crate::pipeline::ops::desk::{Filter, Notes, Raw, Rejected};
+use crate::pipeline::ops::dead_letters::groups::{By, Groups};
+use crate::pipeline::ops::dead_letters::redrive_log::Redriven;
+use crate::pipeline::ops::dead_letters::scan::{Extent, Go, RejectsFiles};
+use crate::pipeline::ops::dead_letters::{Filter, Raw, RedriveLog, Rejected};
 
 /// Counts rejected lines by stage and reason, or by what is wrong with them, or lists them.
 #[derive(Debug, Clone, clap::Args)]
@@ -51,7 +51,7 @@ struct Seen {
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let files = RejectsFiles::new(folder.clone(), ctx.settings.events.max_payload_size);
-    let redriven = Notes::new(folder).redriven()?;
+    let redriven = RedriveLog::new(folder).redriven()?;
     let mut seen = Seen::new(args.by);
     say_much(|out| {
         seen.read(

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::FilterArgs;
 use crate::base::boot::{Context, Exit, Failure, say};
-use crate::base::config::Party;
+use crate::base::config::Principal;
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
@@ -12,8 +12,8 @@ use crate::pipeline::apid::client::Client;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::once::OnceError;
-use crate::pipeline::ops::desk::Filter;
-use crate::pipeline::ops::desk::redrive::{Plan, RedriveError, Redriver, Sent, Wish};
+use crate::pipeline::ops::dead_letters::Filter;
+use crate::pipeline::ops::dead_letters::redrive::{Plan, RedriveError, RedriveRequest, Redriver, Sent};
 
 /// Puts rejected lines into new event files, so that they are decided anew.
 #[derive(Debug, Clone, clap::Args)]
@@ -25,7 +25,7 @@ use crate::pipeline::ops::desk::redrive::{Plan, RedriveError, Redriver, Sent, Wi
 A line goes once, byte for byte and with its key, also if this is killed and run again. If it is
 refused again it stands in the rejects under its new place, and can be redriven from there. Lines
 that will be refused again as they stand (broken ones; orders whose money the bank has refused)
-stay, unless --include-hopeless.
+stay, unless --include-unrecoverable.
 Exit codes: 0 all well, 1 something failed, 64 bad usage or settings, 75 the API does not answer.")]
 pub(super) struct Args {
     #[command(flatten)]
@@ -40,8 +40,8 @@ pub(super) struct Args {
     #[arg(long)]
     again: bool,
     /// Take lines too that will be refused again as they stand
-    #[arg(long)]
-    include_hopeless: bool,
+    #[arg(long, alias = "include-hopeless")]
+    include_unrecoverable: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -52,17 +52,17 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
         return Err(Failure::usage("say which lines (--reason, --file, --since ...), or --all for all of them"));
     }
     let settings = &ctx.settings;
-    let wish = Wish {
+    let request = RedriveRequest {
         filter,
         again: args.again,
-        hopeless: args.include_hopeless,
+        unrecoverable: args.include_unrecoverable,
         line_bytes_max: settings.events.max_payload_size,
         count: settings.pipeline.shards_count,
     };
     let (folder, client) = (Folder::new(&settings.shared.dir), Client::new(&settings.pipeline.url));
-    let redriver = Redriver::new(folder, wish.line_bytes_max, client, ctx.clock.clone(), ctx.stop.clone());
+    let redriver = Redriver::new(folder, request.line_bytes_max, client, ctx.clock.clone(), ctx.stop.clone());
     if args.dry_run {
-        return dry_run(&redriver, &wish, args);
+        return dry_run(&redriver, &request, args);
     }
     let _held = ctx.hold_shared()?;
     let _lock = redriver.lock().map_err(RedriveError::from).map_err(failure)?;
@@ -76,11 +76,11 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     for file in redriver.unannounced().map_err(failure)? {
         announcer.add_known(file);
     }
-    let plan = redriver.plan(&wish).map_err(failure)?;
+    let plan = redriver.plan(&request).map_err(failure)?;
     if !args.output.is_json() {
         say(&table(&plan, args))?;
     }
-    let done = redriver.send(&wish, &plan, &mut |file| sent.push(file));
+    let done = redriver.send(&request, &plan, &mut |file| sent.push(file));
     // Their names were free here and at the API: they keep them, so that the notes stay right.
     sent.iter().for_each(|sent| announcer.add_known(sent.file.clone()));
     let announced = announcer.announce_all();
@@ -98,9 +98,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     }
 }
 
-fn dry_run(redriver: &Redriver, wish: &Wish, args: &Args) -> Result<Exit, Failure> {
+fn dry_run(redriver: &Redriver, request: &RedriveRequest, args: &Args) -> Result<Exit, Failure> {
     let waiting = redriver.interrupted()?;
-    let plan = redriver.plan(wish).map_err(failure)?;
+    let plan = redriver.plan(request).map_err(failure)?;
     let mut text = if args.output.is_json() { report(&plan, &[], args) } else { table(&plan, args) };
     if waiting > 0 && !args.output.is_json() {
         text.push_str(&format!(
@@ -113,8 +113,8 @@ fn dry_run(redriver: &Redriver, wish: &Wish, args: &Args) -> Result<Exit, Failur
 }
 
 /// The operator announces with the operator's own token, and with that of event-ingest where there is only that.
-fn party(ctx: &Context) -> Party {
-    if ctx.settings.auth.has(Party::Operator) { Party::Operator } else { Party::EventIngest }
+fn party(ctx: &Context) -> Principal {
+    if ctx.settings.auth.has(Principal::Operator) { Principal::Operator } else { Principal::EventIngest }
 }
 
 fn failure(error: RedriveError) -> Failure {
@@ -143,18 +143,18 @@ fn table(plan: &Plan, args: &Args) -> String {
         return format!("no rejected line is meant by that; {} rejects files read\n", plan.extent.files);
     }
     let mut text = format!(
-        "{:<16}{:<26}{:>8}{:>10}{:>11}{:>10}{:>8}\n",
-        "stage", "reason", "lines", "redriven", "undecided", "hopeless", "to go"
+        "{:<16}{:<26}{:>8}{:>10}{:>11}{:>15}{:>8}\n",
+        "stage", "reason", "lines", "redriven", "undecided", "unrecoverable", "to go"
     );
     for ((stage, reason), t) in &plan.tallies {
         text.push_str(&format!(
-            "{:<16}{:<26}{:>8}{:>10}{:>11}{:>10}{:>8}\n",
+            "{:<16}{:<26}{:>8}{:>10}{:>11}{:>15}{:>8}\n",
             stage.name(),
             reason.code(),
             t.lines,
             t.before,
             t.undecided,
-            t.hopeless,
+            t.unrecoverable,
             t.goes
         ));
     }
@@ -167,7 +167,7 @@ fn table(plan: &Plan, args: &Args) -> String {
     let verb = if args.dry_run { "would go" } else { "go" };
     text.push_str(&format!("{} of {} lines {verb} into new event files\n", sum.goes, sum.lines));
     for (lines, why) in [
-        (sum.hopeless, "will be refused again; --include-hopeless takes what can be sent at all"),
+        (sum.unrecoverable, "will be refused again; --include-unrecoverable takes what can be sent at all"),
         (sum.before, "were redriven before; --again takes them once more"),
         (sum.undecided, "are not decided yet: their stage is not done with their file"),
     ] {
@@ -184,7 +184,7 @@ fn report(plan: &Plan, sent: &[Sent], args: &Args) -> String {
     }
     let groups = plan.tallies.iter().map(|((stage, reason), t)| {
         json!({"stage": stage, "reason": reason.code(), "lines": t.lines, "goes": t.goes, "redriven": t.before,
-            "undecided": t.undecided, "hopeless": t.hopeless, "refused_again": t.again})
+            "undecided": t.undecided, "unrecoverable": t.unrecoverable, "refused_again": t.again})
     });
     let files = sent.iter().map(|sent| json!({"file": sent.file, "lines": sent.lines}));
     let groups: Vec<_> = groups.collect();

@@ -10,8 +10,8 @@ use crate::base::boot::{Context, Exit, Failure, say_much};
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::pipeline::files::folder::{Artifact, Folder};
-use crate::pipeline::ops::desk::scan::{Extent, Go, RejectsFiles};
-use crate::pipeline::ops::desk::{LineAt, Notes, Raw, Rejected};
+use crate::pipeline::ops::dead_letters::scan::{Extent, Go, RejectsFiles};
+use crate::pipeline::ops::dead_letters::{LineAt, Raw, RedriveLog, Rejected};
 use crate::pipeline::task::FileName;
 
 /// Places of one line, from redrive to redrive, that are followed.
@@ -58,7 +58,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.raw {
         return write_raw(&files, &found);
     }
-    let notes = Notes::new(folder);
+    let notes = RedriveLog::new(folder);
     let (from, to) = (came_from(&notes, &args.at)?, went_to(&notes, &files, &args.at)?);
     say_much(|out| {
         if args.output.is_json() {
@@ -102,7 +102,7 @@ fn find(files: &RejectsFiles, mut wanted: BTreeSet<&LineAt>) -> io::Result<(BTre
     Ok((found, extent))
 }
 
-fn came_from(notes: &Notes, at: &LineAt) -> io::Result<Option<LineAt>> {
+fn came_from(notes: &RedriveLog, at: &LineAt) -> io::Result<Option<LineAt>> {
     let mut from = None;
     notes.for_each_pair(|old, new, _| {
         if new == at {
@@ -114,7 +114,7 @@ fn came_from(notes: &Notes, at: &LineAt) -> io::Result<Option<LineAt>> {
 
 /// Every place that the line was redriven to, and from there on: the notes are read once for all places that are as many
 /// redrives away.
-fn went_to(notes: &Notes, files: &RejectsFiles, at: &LineAt) -> io::Result<Vec<Step>> {
+fn went_to(notes: &RedriveLog, files: &RejectsFiles, at: &LineAt) -> io::Result<Vec<Step>> {
     let (mut steps, mut last): (Vec<Step>, Vec<LineAt>) = (Vec::new(), vec![at.clone()]);
     while !last.is_empty() {
         let mut next: BTreeMap<&LineAt, Vec<Step>> = last.iter().map(|from| (from, Vec::new())).collect();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::base::log_format::clean;
 use crate::pipeline::files::folder::Artifact;
-use crate::pipeline::ops::desk::{Raw, Rejected};
+use crate::pipeline::ops::dead_letters::{Raw, Rejected};
 
 /// Characters of a line in a list.
 const PREVIEW_CHARS: usize = 100;

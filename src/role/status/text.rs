@@ -112,7 +112,7 @@ fn lanes(text: &mut String, lanes: &[LaneItem]) {
     }
 }
 
-/// Who holds the task since when, and why it is not finished.
+/// Which worker holds the task since when, and why it is not finished.
 fn why(lane: &LaneItem) -> String {
     let mut parts = Vec::new();
     if let Some(task) = &lane.oldest {

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::super::cache;
 use crate::base::boot::{Context, Failure};
 use crate::base::db::SchemaKind;
 use crate::base::log_format::clean;
-use crate::base::moment::Moment;
 use crate::base::text::count;
+use crate::base::timestamp::Timestamp;
+use crate::pipeline::cache::store::PendingPolicy;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::import::Imported;
-use crate::pipeline::ops::desk::scan::RejectsFiles;
-use crate::pipeline::ops::desk::summary::Summary;
+use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
+use crate::pipeline::ops::dead_letters::summary::Summary;
 use crate::pipeline::task::FileName;
 
 /// Returns per page.
@@ -32,7 +32,7 @@ struct Waiting {
     /// Those of this import.
     own: u64,
     /// When the last of them expires.
-    until: Option<Moment>,
+    until: Option<Timestamp>,
 }
 
 impl Closing {
@@ -96,7 +96,8 @@ impl Waiting {
             return Ok(waiting);
         }
         let store =
-            crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), cache::policy(&ctx.settings)).await?;
+            crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings))
+                .await?;
         let mut after = None;
         let looked = loop {
             let page = match store.list_pending(after, PAGE).await {

@@ -8,15 +8,15 @@ use tokio::task::JoinHandle;
 
 use crate::base::boot::say;
 use crate::base::config::Settings;
-use crate::base::moment::Moment;
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::task::wire::{FileResponse, ShardItem};
 use crate::pipeline::task::{Counts, FileName, Stage};
 
 /// Between two looks; only the display waits for it, never the pipeline.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// Files per look.
 const PAGE: u32 = 100;
 
@@ -44,7 +44,7 @@ impl Follower {
                 if last {
                     return;
                 }
-                ended.wait(LOOK_EVERY);
+                ended.wait(PROBE_EVERY);
             }
         });
         Self { finish, thread }
@@ -131,7 +131,7 @@ impl Line {
             file.shards.iter().filter_map(counts).fold(Counts::default(), Counts::plus)
         };
         let finished = |stage: Stage| {
-            let at = |shard: &ShardItem| shard.result(stage).and_then(|result| Moment::parse(&result.finished_at));
+            let at = |shard: &ShardItem| shard.result(stage).and_then(|result| Timestamp::parse(&result.finished_at));
             file.shards.iter().filter_map(at).max()
         };
         let (split, work, send) =

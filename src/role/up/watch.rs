@@ -17,7 +17,7 @@ pub(super) async fn until_stop(stop: &Stop, roles: &mut Roles, apis: &mut Roles)
     }
 }
 
-/// Runs until a role fails, or ends although nobody asked it to.
+/// Runs until a role fails, or ends without having been asked to.
 pub(super) async fn until_ended_early(stop: &Stop, roles: &mut Roles, apis: &mut Roles) -> Result<(), Failure> {
     loop {
         let ended = tokio::select! {

@@ -9,8 +9,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use shopctl::base::db::{Error, Result};
 use shopctl::base::http::Metrics;
-use shopctl::base::moment::Moment;
 use shopctl::base::shutdown::Stop;
+use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::apid::lease_end::LeaseEnd;
 use shopctl::pipeline::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking};
 use shopctl::pipeline::apid::{Api, router};
@@ -111,7 +111,7 @@ impl Tracking for Counting {
         not_asked()
     }
 
-    async fn oldest_open(&self) -> Result<Option<Moment>> {
+    async fn oldest_open(&self) -> Result<Option<Timestamp>> {
         not_asked()
     }
 

@@ -10,8 +10,8 @@ use shopctl::base::boot::Context;
 use shopctl::base::clock::Clock;
 use shopctl::base::config::Settings;
 use shopctl::base::db::{SchemaKind, migrate};
-use shopctl::base::moment::Moment;
 use shopctl::base::shutdown::Stop;
+use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, for_each_file, open_tracking};
 use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
 use shopctl::pipeline::cache::store::{PendingPolicy, PendingStore, open_pending};
@@ -21,13 +21,13 @@ use shopctl::pipeline::claim::lease::Lease;
 use shopctl::pipeline::event::ShardId;
 use shopctl::pipeline::files::artifact;
 use shopctl::pipeline::files::folder::{Artifact, Folder};
+use shopctl::pipeline::ops::audit::{Audit, audit};
 use shopctl::pipeline::rules::Policy;
 use shopctl::pipeline::send::{Sender, Shards};
 use shopctl::pipeline::split::Splitter;
 use shopctl::pipeline::task::moves;
 use shopctl::pipeline::task::{Call, Claim, Claimed, FileName, Stage, Status, TaskKey};
 use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
-use shopctl::role::audit::{Audit, audit};
 
 use super::services::{StoredBank, StoredDirectory};
 use crate::support::database::{Databases, Served};
@@ -94,7 +94,7 @@ impl Chain {
         }
         let settings = settings_of(flags);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+        let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
         let moves = moves::Policy { lease_ms: LEASE_MS, backoff_ms: 0, attempts_max: 1000 };
         let policy = TrackingPolicy { moves, backoff_max_ms: 0, strict_order: false };
         let kept = PendingPolicy { ttl_ms: 3_600_000, pending_max: 1_000_000, retention_ms: 86_400_000 };
@@ -146,7 +146,7 @@ impl Chain {
     /// A further event file; one without lines is a flush file.
     pub(super) fn file(&mut self, lines: &[String]) -> FileName {
         self.files += 1;
-        let file = FileName::of(Moment::from_unix_ms(START_MS + self.files * 1000));
+        let file = FileName::of(Timestamp::from_unix_ms(START_MS + self.files * 1000));
         let path = self.folder.path_of(&Artifact::Events(file.clone()));
         std::fs::write(&path, lines.concat()).unwrap();
         let output = artifact::digest(&mut artifact::open(&path).unwrap()).unwrap();
@@ -193,7 +193,7 @@ impl Chain {
                 self.clock.advance_ms(LEASE_MS + 1);
             }
             Ok(finished) => finished.iter().for_each(|finished| self.report(stage, &claimed, finished)),
-            Err(Fault::Surroundings(_)) => {
+            Err(Fault::Unavailable(_)) => {
                 for task in &claimed {
                     self.tried.insert(task.key.clone());
                     self.apply(&task.key, stage, Call::ReleaseLater(task.token), Report::default());

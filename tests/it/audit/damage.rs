@@ -1,8 +1,8 @@
 //! Every kind of damage to the rows, the markers and the order directory is named, with its file and its numbers, on
 //! every kind of database; and what is no damage is not.
 
+use shopctl::pipeline::ops::audit::Audit;
 use shopctl::pipeline::task::Stage;
-use shopctl::role::audit::Audit;
 
 use super::chain::{Chain, Mishap};
 use crate::store::served::Served;

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use shopctl::pipeline::ops::audit::Audit;
 use shopctl::pipeline::task::Stage;
-use shopctl::role::audit::Audit;
 
 use super::chain::{Chain, Mishap};
 use crate::support::database::Databases;

@@ -36,7 +36,7 @@ fn call<T>(
     if trouble.reply_is_lost.load(Ordering::SeqCst) > 0 {
         drop(handle.block_on(work));
     }
-    Err(Fault::Surroundings("the service is away".to_owned()))
+    Err(Fault::Unavailable("the service is away".to_owned()))
 }
 
 pub(super) struct StoredBank {

@@ -247,7 +247,7 @@ fn every_base_image_can_be_pinned() {
 }
 
 #[test]
-fn nobody_waits_for_what_does_not_come() {
+fn no_service_waits_for_what_does_not_come() {
     let services = services();
     for (name, service) in &services {
         let Some(needed) = service.get("depends_on") else { continue };

@@ -37,7 +37,7 @@ fn the_image_is_built_from_named_versions_and_locked_dependencies() {
 }
 
 #[test]
-fn the_image_runs_the_program_itself_as_nobody_else() {
+fn the_image_runs_the_program_itself_and_not_as_root() {
     let user = last("USER");
     let (uid, gid) = user.split_once(':').expect("USER is numeric, UID:GID");
     assert!(uid.parse::<u32>().unwrap() > 0 && gid.parse::<u32>().unwrap() > 0, "{user}");

@@ -34,12 +34,12 @@ fn the_documents_name_commands_that_there_are() {
     assert!(wrong.is_empty(), "the program does not know:\n{}", wrong.join("\n"));
 }
 
-/// The README and all of `docs/`.
+/// What stands beside the sources, and all of `docs/`.
 fn documents() -> Vec<String> {
     let entries = std::fs::read_dir(super::root().join("docs")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut all: Vec<String> = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}")).collect();
-    all.push("README.md".to_owned());
+    all.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned));
     all.sort();
     all
 }

@@ -7,6 +7,9 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::{read, root};
 
+/// Where documents are.
+const PAGES: [&str; 6] = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "tests"];
+
 /// What the sources, the tests and the files of the containers say to people.
 const NAMING: [&str; 9] =
     ["src", "tests", "benches", "docker", "docker-compose.yml", ".env", "Dockerfile", "Makefile", "justfile"];
@@ -44,9 +47,7 @@ struct Page {
 
 #[test]
 fn every_link_resolves() {
-    let pages: BTreeMap<PathBuf, Page> = files(&["README.md", "CHANGELOG.md", "docs", "tests"], &["md"])
-        .map(|path| (path.clone(), page(&path)))
-        .collect();
+    let pages: BTreeMap<PathBuf, Page> = files(&PAGES, &["md"]).map(|path| (path.clone(), page(&path))).collect();
     assert!(pages.len() >= 10, "the documents were not found");
     let mut wrong = Vec::new();
     for (path, page) in &pages {

@@ -4,7 +4,7 @@
 //! A worker that sleeps past its lease needs no step of its own: nothing ever makes a worker act, and the clock may
 //! jump meanwhile. A lost answer and one that comes late look the same to it: it hears nothing, or acts late.
 
-use shopctl::base::moment::Moment;
+use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::task::moves::Policy;
 use shopctl::pipeline::task::{Row, Stage, Status};
 
@@ -13,9 +13,9 @@ pub(super) const WORKERS_MAX: usize = 3;
 /// Calls on their way at the same time, at the most.
 pub(super) const FLYING_MAX: usize = 3;
 /// The API's clock always shows this; when time passes, what it is compared with moves into the past.
-pub(super) const NOW: Moment = Moment::from_unix_ms(1_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_unix_ms(1_000_000);
 /// A lease that is over.
-pub(super) const OVER: Moment = Moment::from_unix_ms(999_999);
+pub(super) const OVER: Timestamp = Timestamp::from_unix_ms(999_999);
 
 /// The bounds of a run.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use crate::support::pipeline::{Pipeline, Role, SERVICES};
 
 /// How long a kill waits for its victim to be at work.
 const AIM: Duration = Duration::from_millis(400);
-const LOOK_EVERY: Duration = Duration::from_micros(300);
+const PROBE_EVERY: Duration = Duration::from_micros(300);
 /// A kill comes so much later than work is seen, at the most, and work is seen again then: calls are shorter than tasks.
 const LATER_MICROS: (u64, u64) = (1000, 4000);
 
@@ -34,7 +34,7 @@ pub(super) fn wait_at_work(rng: &mut ChaCha8Rng, later_micros: u64, is_at_work: 
                 return true;
             }
         }
-        pause(LOOK_EVERY);
+        pause(PROBE_EVERY);
     }
     false
 }

@@ -21,7 +21,7 @@ pub(super) type Task = (String, u8, &'static str);
 type Held = (Task, i64);
 
 const STAGES: [&str; 3] = ["shard_splitter_status", "shard_worker_status", "mysql_sender_status"];
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const PROBE_EVERY: Duration = Duration::from_millis(5);
 
 /// The watch over what was struck.
 pub(super) struct Recovery {
@@ -59,7 +59,7 @@ impl Recovery {
         let thread = std::thread::spawn(move || {
             while !of_thread.end.load(Ordering::SeqCst) || !lock(&of_thread.waiting).is_empty() {
                 of_thread.look(own.as_ref(), &poster);
-                pause(LOOK_EVERY);
+                pause(PROBE_EVERY);
             }
         });
         Self { database, shared, thread }
@@ -147,7 +147,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[test]
-fn a_recovery_goes_on_until_somebody_who_claimed_again_is_struck() {
+fn a_recovery_goes_on_until_a_process_that_claimed_again_is_struck() {
     let (shared, began) = (Shared::default(), Instant::now());
     let at = |secs| began + Duration::from_secs(secs);
     let task = |token| vec![(("20250301080000".to_owned(), 0, STAGES[1]), token)];

@@ -17,7 +17,7 @@ on_every_backend! {
     nothing_is_taken_out_that_is_not_there
     a_balance_never_leaves_its_column
     statements_come_in_pages
-    the_sums_find_what_somebody_changed
+    the_sums_find_what_was_changed_by_hand
     the_largest_batch_is_taken_and_no_larger_one
     crossed_batches_lose_nothing
     the_same_batch_at_once_takes_effect_once
@@ -27,7 +27,7 @@ on_every_backend! {
 /// A fresh balance database.
 async fn open(backend: &dyn Backend, opening: i64) -> Arc<dyn BalanceStore> {
     migrate(&backend.balance(), SchemaKind::Balance).await.unwrap();
-    let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+    let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
     open_balance(&backend.balance(), clock, Money::from_minor(opening)).await.unwrap()
 }
 
@@ -220,12 +220,12 @@ async fn statements_come_in_pages(backend: &dyn Backend) {
         (newest.amount.minor(), newest.kind, newest.reason.as_str()),
         (106, OperationKind::Credit, "reason of own 6")
     );
-    assert_eq!(newest.created_at, Moment::from_unix_ms(START_MS));
+    assert_eq!(newest.created_at, Timestamp::from_unix_ms(START_MS));
     assert_eq!(store.statement(user(1), None, 7).await.unwrap().next, None);
     assert_eq!(code(store.statement(user(9), None, 7).await), "gone");
 }
 
-async fn the_sums_find_what_somebody_changed(backend: &dyn Backend) {
+async fn the_sums_find_what_was_changed_by_hand(backend: &dyn Backend) {
     let store = open(backend, 500).await;
     for number in 1..=5 {
         store

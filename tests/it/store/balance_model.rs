@@ -71,7 +71,7 @@ async fn run_batches(backend: &dyn Backend, batches: &[Vec<Operation>]) -> std::
     for table in ["account_operation", "account_transaction", "user"] {
         backend.change(&backend.balance(), &format!("DELETE FROM {table}")).await;
     }
-    let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+    let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
     let store: Arc<dyn BalanceStore> =
         open_balance(&backend.balance(), clock, Money::from_minor(OPENING)).await.unwrap();
     let mut model = Model::default();

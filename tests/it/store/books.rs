@@ -1,7 +1,7 @@
 //! The books: what a delivery's events come to, written with them or not at all.
 
 use shopctl::pipeline::event::Money;
-use shopctl::pipeline::shard_db::{BookedOrder, Bought, Dated, Delivered, Delivery, Entry, EventRow, Shelf};
+use shopctl::pipeline::shard_db::{BookedOrder, Bought, Dated, Delivered, Delivery, Entry, EventRow, StockItem};
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn delivery(number: u32, entries: Vec<Entry>) -> Delivery {
             event_type: 1,
             shop_id: Some(3),
             user_id: None,
-            timestamp: Moment::from_unix_ms(START_MS),
+            timestamp: Timestamp::from_unix_ms(START_MS),
             source_file: file(number),
             source_line: line,
             entry: Some(entry),
@@ -44,12 +44,12 @@ fn price(good_id: i64, minor: i64) -> Entry {
 }
 
 fn purchase(order_id: i64, good_id: i64, qty: i64, tracked: bool) -> Entry {
-    let (shop_id, user_id, price, at) = (3, Some(7), Money::from_minor(1999), Moment::from_unix_ms(START_MS + 7));
+    let (shop_id, user_id, price, at) = (3, Some(7), Money::from_minor(1999), Timestamp::from_unix_ms(START_MS + 7));
     Entry::Purchase { order_id, user_id, shop_id, good_id, qty, price, at, stock: tracked.then_some(-qty) }
 }
 
 fn back(order_id: i64, good_id: i64, qty: i64) -> Entry {
-    let (amount, at) = (Money::from_minor(5), Moment::from_unix_ms(START_MS + 9));
+    let (amount, at) = (Money::from_minor(5), Timestamp::from_unix_ms(START_MS + 9));
     Entry::Return { order_id, shop_id: 3, good_id, qty, amount, at, stock: Some(qty) }
 }
 
@@ -152,8 +152,8 @@ async fn the_books_are_read_page_by_page(backend: &dyn Backend) {
     deliver(backend, delivery(1, entries)).await.unwrap();
     let store = open_one_shard(backend, 0).await;
     let (mut all, mut after) = (Vec::new(), None);
-    while let page = store.list_shelves(after, 1).await.unwrap()
-        && let Some(Shelf { shop_id, good_id, count, price, is_open }) = page.first().copied()
+    while let page = store.list_stock(after, 1).await.unwrap()
+        && let Some(StockItem { shop_id, good_id, count, price, is_open }) = page.first().copied()
     {
         after = Some((shop_id, good_id));
         all.push((shop_id, good_id, count, price.map(Money::minor), is_open));

@@ -5,7 +5,7 @@ use super::*;
 on_every_backend! {
     a_token_rises_with_every_claim
     an_expired_lease_is_taken_by_another_and_the_first_is_fenced
-    an_expired_lease_is_left_to_its_holder_where_nobody_may_take_over
+    an_expired_lease_is_left_to_its_holder_where_no_other_may_take_over
     a_heartbeat_keeps_the_lease
     a_lease_from_before_the_clock_went_back_ends_in_time
     the_same_claim_id_gets_the_same_answer
@@ -46,7 +46,7 @@ async fn an_expired_lease_is_taken_by_another_and_the_first_is_fenced(backend: &
     assert_eq!(world.apply(&key(1, 0), SPLIT, Call::Done(Some(second.token))).await.unwrap(), Status::Done);
 }
 
-async fn an_expired_lease_is_left_to_its_holder_where_nobody_may_take_over(backend: &dyn Backend) {
+async fn an_expired_lease_is_left_to_its_holder_where_no_other_may_take_over(backend: &dyn Backend) {
     let world = World::open(backend).await;
     world.ready(1, 3).await;
     let claim = |claim_id: &str, takes_over| Claim {

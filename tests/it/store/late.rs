@@ -26,25 +26,25 @@ const ROWS: u64 = 3;
 
 mod on_mariadb {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_late_answer_of_a_delivery_is_nobodys() {
-        super::a_late_answer_of_a_delivery_is_nobodys(&super::Served::mariadb()).await;
+    async fn a_late_answer_of_a_delivery_goes_to_no_caller() {
+        super::a_late_answer_of_a_delivery_goes_to_no_caller(&super::Served::mariadb()).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_late_answer_of_the_tracking_is_nobodys() {
-        super::a_late_answer_of_the_tracking_is_nobodys(&super::Served::mariadb()).await;
+    async fn a_late_answer_of_the_tracking_goes_to_no_caller() {
+        super::a_late_answer_of_the_tracking_goes_to_no_caller(&super::Served::mariadb()).await;
     }
 }
 
 mod on_mysql {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_late_answer_of_a_delivery_is_nobodys() {
-        super::a_late_answer_of_a_delivery_is_nobodys(&super::Served::mysql()).await;
+    async fn a_late_answer_of_a_delivery_goes_to_no_caller() {
+        super::a_late_answer_of_a_delivery_goes_to_no_caller(&super::Served::mysql()).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_late_answer_of_the_tracking_is_nobodys() {
-        super::a_late_answer_of_the_tracking_is_nobodys(&super::Served::mysql()).await;
+    async fn a_late_answer_of_the_tracking_goes_to_no_caller() {
+        super::a_late_answer_of_the_tracking_goes_to_no_caller(&super::Served::mysql()).await;
     }
 }
 
@@ -99,7 +99,7 @@ impl Late {
     }
 
     /// Whatever would be asked there, the late answer would be taken for the answer to it.
-    fn assert_nobody_asked_before_the_answer(&self) {
+    fn assert_no_call_before_the_answer(&self) {
         assert_eq!(self.shared.hasty.load(Ordering::SeqCst), 0, "a connection was used that owed an answer");
     }
 }
@@ -172,7 +172,7 @@ fn delivery(number: u32) -> Delivery {
             event_type: 4,
             shop_id: Some(1),
             user_id: None,
-            timestamp: Moment::from_unix_ms(START_MS),
+            timestamp: Timestamp::from_unix_ms(START_MS),
             source_file: file(number),
             source_line: line,
             entry: None,
@@ -181,7 +181,7 @@ fn delivery(number: u32) -> Delivery {
     Delivery { key: key(number, 0), sha256: Digest::new([1; 32]), rows: ROWS, source: Box::new(source) }
 }
 
-async fn a_late_answer_of_a_delivery_is_nobodys(backend: &Served) {
+async fn a_late_answer_of_a_delivery_goes_to_no_caller(backend: &Served) {
     let url = backend.shard(shard(0));
     migrate(&url, SchemaKind::Shard).await.unwrap();
     let StoreUrl::Mysql(server) = &url else { panic!("{url} is no server") };
@@ -203,14 +203,14 @@ async fn a_late_answer_of_a_delivery_is_nobodys(backend: &Served) {
         }
     }
     assert!(number > 4, "only {number} answers were held");
-    late.assert_nobody_asked_before_the_answer();
+    late.assert_no_call_before_the_answer();
     late.hold(-1);
     let census = until_done(|| store.census(shard(0))).await;
     assert_eq!((census.rows, census.sent.len() as u64), (u64::from(number + 1) * ROWS, u64::from(number + 1)));
     store.close().await;
 }
 
-async fn a_late_answer_of_the_tracking_is_nobodys(backend: &Served) {
+async fn a_late_answer_of_the_tracking_goes_to_no_caller(backend: &Served) {
     let url = backend.tracking();
     migrate(&url, SchemaKind::Tracking).await.unwrap();
     let StoreUrl::Mysql(server) = &url else { panic!("{url} is no server") };
@@ -239,7 +239,7 @@ async fn a_late_answer_of_the_tracking_is_nobodys(backend: &Served) {
         }
     }
     assert!(number > 12, "only {number} answers were held");
-    late.assert_nobody_asked_before_the_answer();
+    late.assert_no_call_before_the_answer();
     let done = "SELECT CAST(COUNT(*) AS CHAR) FROM pipeline_tracking WHERE shard_splitter_status = 'done'";
     assert_eq!(backend.texts(&url, done).await, [(number * 2).to_string()]);
     tracking.close().await;

@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use shopctl::base::clock::Clock;
 use shopctl::base::db::{Error, Result, SchemaKind, StoreUrl, migrate};
-use shopctl::base::moment::Moment;
+use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, open_tracking};
 use shopctl::pipeline::event::ShardId;
 use shopctl::pipeline::shard_db::ShardStore;
@@ -171,7 +171,7 @@ impl World {
     }
 
     async fn with(backend: &dyn Backend, policy: TrackingPolicy) -> Self {
-        let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+        let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
         migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
         let tracking = open_tracking(&backend.tracking(), clock.clone(), policy).await.unwrap();
         Self { tracking, clock }
@@ -231,7 +231,7 @@ fn policy() -> TrackingPolicy {
 
 /// The name of the file of this second.
 fn file(number: u32) -> FileName {
-    FileName::of(Moment::from_unix_ms(START_MS + i64::from(number) * 1000))
+    FileName::of(Timestamp::from_unix_ms(START_MS + i64::from(number) * 1000))
 }
 
 fn shard(number: u64) -> ShardId {
@@ -279,7 +279,7 @@ const SEND: Stage = Stage::MysqlSender;
 
 /// Opens a shard's database with the system's clock.
 async fn open_one_shard(backend: &dyn Backend, of_shard: u64) -> Arc<dyn ShardStore> {
-    let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+    let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
     migrate(&backend.shard(shard(of_shard)), SchemaKind::Shard).await.unwrap();
     open_shard(&backend.shard(shard(of_shard)), clock).await.unwrap()
 }

@@ -104,7 +104,7 @@ impl Model {
         key: &TaskKey,
         stage: Stage,
         call: Call,
-        now: Moment,
+        now: Timestamp,
     ) -> std::result::Result<Status, &'static str> {
         let task = self.tasks.get_mut(key).unwrap();
         match task.row.decide(stage, call, now, self.policy) {
@@ -121,7 +121,7 @@ impl Model {
     }
 
     /// What the model hands out: (task, token, attempt).
-    fn claim(&mut self, claim: &Claim, now: Moment) -> Vec<(TaskKey, u64, u32)> {
+    fn claim(&mut self, claim: &Claim, now: Timestamp) -> Vec<(TaskKey, u64, u32)> {
         let replayed = self.replay(claim, now);
         if !replayed.is_empty() {
             return replayed;
@@ -130,7 +130,7 @@ impl Model {
         if claim.stage.in_file_order() { self.claim_in_order(claim, now) } else { self.claim_files(claim, now) }
     }
 
-    fn replay(&mut self, claim: &Claim, now: Moment) -> Vec<(TaskKey, u64, u32)> {
+    fn replay(&mut self, claim: &Claim, now: Timestamp) -> Vec<(TaskKey, u64, u32)> {
         let mut held = Vec::new();
         for (key, task) in &mut self.tasks {
             let is_held = task.claim_id.as_ref() == Some(&claim.claim_id) && task.row.lease_until.is_some();
@@ -143,7 +143,7 @@ impl Model {
     }
 
     /// A claim of a task whose last attempt ran out is what fails it; nobody gets it.
-    fn give_up_exhausted(&mut self, stage: Stage, now: Moment) {
+    fn give_up_exhausted(&mut self, stage: Stage, now: Timestamp) {
         for task in self.tasks.values_mut() {
             if task.row.status(stage) != Status::Started {
                 continue;
@@ -156,7 +156,7 @@ impl Model {
         }
     }
 
-    fn claim_one(&mut self, key: &TaskKey, claim: &Claim, now: Moment) -> Option<(TaskKey, u64, u32)> {
+    fn claim_one(&mut self, key: &TaskKey, claim: &Claim, now: Timestamp) -> Option<(TaskKey, u64, u32)> {
         let task = self.tasks.get_mut(key).unwrap();
         let Verdict::Change(row) = task.row.decide(claim.stage, Call::Claim, now, self.policy) else {
             return None;
@@ -165,7 +165,7 @@ impl Model {
         Some((key.clone(), task.row.token, task.row.attempts))
     }
 
-    fn claim_files(&mut self, claim: &Claim, now: Moment) -> Vec<(TaskKey, u64, u32)> {
+    fn claim_files(&mut self, claim: &Claim, now: Timestamp) -> Vec<(TaskKey, u64, u32)> {
         let mut claimed = Vec::new();
         for number in [1, 2] {
             if claimed.len() >= claim.limit as usize {
@@ -180,7 +180,7 @@ impl Model {
         claimed
     }
 
-    fn claim_in_order(&mut self, claim: &Claim, now: Moment) -> Vec<(TaskKey, u64, u32)> {
+    fn claim_in_order(&mut self, claim: &Claim, now: Timestamp) -> Vec<(TaskKey, u64, u32)> {
         let unfinished = |key: &TaskKey| {
             let row = &self.tasks[key].row;
             let given_up = row.statuses[..claim.stage.index()].contains(&Status::Failed);

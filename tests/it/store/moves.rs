@@ -217,7 +217,7 @@ async fn a_report_says_who_did_it_at_which_attempt(backend: &dyn Backend) {
     let task = world.task(&key).await;
     let result = task.result(SPLIT).unwrap();
     assert_eq!((result.token, result.attempt, result.worker.as_deref()), (second.token, 2, Some("worker of b")));
-    assert_eq!(result.started_at.map(Moment::unix_ms), Some(START_MS + 5));
+    assert_eq!(result.started_at.map(Timestamp::unix_ms), Some(START_MS + 5));
     assert_eq!(result.finished_at.unix_ms(), START_MS + 12);
     assert_eq!((result.counts, result.output), (Some(counts(3, 3, 0)), Some(output(3, 9))));
     assert_eq!((task.attempts, task.last_error), (0, None));

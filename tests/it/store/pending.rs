@@ -11,7 +11,7 @@ on_every_backend! {
     the_first_entry_of_an_order_stays
     a_return_of_a_known_order_is_not_held_by_its_own_shard
     a_return_waits_and_is_taken_with_its_order
-    the_same_task_gets_the_same_and_nobody_else_does
+    the_same_task_gets_the_same_and_no_other_task_does
     a_task_that_comes_again_holds_what_it_held
     a_return_of_another_shard_is_handed_to_it
     what_comes_later_is_for_the_next_task
@@ -42,7 +42,7 @@ impl Shop {
 
     async fn with(backend: &dyn Backend, pending_max: u64) -> Self {
         migrate(&backend.cache(), SchemaKind::Cache).await.unwrap();
-        let clock = Clock::manual(Moment::from_unix_ms(START_MS));
+        let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
         let policy = PendingPolicy { ttl_ms: TTL_MS, pending_max, retention_ms: RETENTION_MS };
         Self { store: open_pending(&backend.cache(), clock.clone(), policy).await.unwrap(), clock }
     }
@@ -70,7 +70,7 @@ pub(super) fn order(number: i64) -> OrderId {
 
 pub(super) fn early(line: u64, of: i64) -> EarlyReturn {
     let raw = format!("{{\"event_type\":3,\"payload\":{{\"order_id\":{of}}},\"x\":\"é\u{1f600}\\\\{line}\"}}");
-    EarlyReturn { line, order: order(of), happened_at: Moment::from_unix_ms(START_MS + 1), raw }
+    EarlyReturn { line, order: order(of), happened_at: Timestamp::from_unix_ms(START_MS + 1), raw }
 }
 
 pub(super) fn bought(number: i64) -> NewOrder {
@@ -130,7 +130,8 @@ async fn a_return_waits_and_is_taken_with_its_order(backend: &dyn Backend) {
     assert_eq!(shop.put_one(&key(1, 0), 4, 7).await, PutOutcome::Held);
     assert_eq!(shop.store.look_up(&[order(7)]).await.unwrap(), [], "an order that is awaited is not known");
     let backlog = shop.store.backlog().await.unwrap();
-    let expected = Backlog { pending: 1, waiting: 1, overdue: 0, due: 0, oldest: Some(Moment::from_unix_ms(START_MS)) };
+    let expected =
+        Backlog { pending: 1, waiting: 1, overdue: 0, due: 0, oldest: Some(Timestamp::from_unix_ms(START_MS)) };
     assert_eq!(backlog, expected);
     assert!(shop.record(&key(2, 0), 8).await.is_empty(), "another order takes nothing");
     let (recorded, taken) = shop.store.record_and_take(&key(2, 0), &[bought(7)]).await.unwrap();
@@ -139,10 +140,10 @@ async fn a_return_waits_and_is_taken_with_its_order(backend: &dyn Backend) {
     let held = shop.store.list_held(order(7), 10).await.unwrap();
     assert_eq!((held.len(), &held[0].by, held[0].line), (1, &key(1, 0), 4));
     assert_eq!((&held[0].state, held[0].done_at), (&HeldState::Released(key(2, 0)), None));
-    assert_eq!(held[0].expires_at, Moment::from_unix_ms(START_MS + TTL_MS));
+    assert_eq!(held[0].expires_at, Timestamp::from_unix_ms(START_MS + TTL_MS));
 }
 
-async fn the_same_task_gets_the_same_and_nobody_else_does(backend: &dyn Backend) {
+async fn the_same_task_gets_the_same_and_no_other_task_does(backend: &dyn Backend) {
     let shop = Shop::open(backend).await;
     for (line, of) in [(4, 7), (5, 8), (6, 7)] {
         shop.put_one(&key(1, 0), line, of).await;
@@ -236,7 +237,7 @@ async fn no_time_is_up_that_is_not_up_before_a_file_that_is_undecided(backend: &
     let shop = Shop::open(backend).await;
     shop.put_one(&key(1, 0), 4, 7).await;
     shop.clock.advance_ms(TTL_MS * 10);
-    let later = |ms: i64| FileName::of(Moment::from_unix_ms(START_MS + 1000 + ms));
+    let later = |ms: i64| FileName::of(Timestamp::from_unix_ms(START_MS + 1000 + ms));
     assert!(shop.take(&key(2, 0), Take::Expired(Some(&file(1)))).await.is_empty(), "its own file, in another shard");
     assert!(shop.take(&key(3, 0), Take::Expired(Some(&later(TTL_MS)))).await.is_empty(), "within its time");
     assert_eq!(shop.take(&key(4, 0), Take::Expired(Some(&later(TTL_MS + 1000)))).await, [4]);
@@ -320,7 +321,7 @@ async fn another_content_of_a_line_is_refused(backend: &dyn Backend) {
     let shop = Shop::open(backend).await;
     shop.put_one(&key(1, 0), 4, 7).await;
     let other_raw = EarlyReturn { raw: "{}".to_owned(), ..early(4, 7) };
-    let other_time = EarlyReturn { happened_at: Moment::from_unix_ms(START_MS), ..early(4, 7) };
+    let other_time = EarlyReturn { happened_at: Timestamp::from_unix_ms(START_MS), ..early(4, 7) };
     for (by, other) in
         [(key(1, 0), other_raw), (key(1, 0), other_time), (key(1, 0), early(4, 8)), (key(1, 1), early(4, 7))]
     {

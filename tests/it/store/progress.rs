@@ -18,7 +18,7 @@ fn lane(progress: &Progress, stage: Stage, of_shard: u64) -> Option<&Lane> {
     progress.lanes.iter().find(|lane| lane.stage == stage && lane.shard == shard(of_shard))
 }
 
-fn since_start(at: Option<Moment>) -> Option<i64> {
+fn since_start(at: Option<Timestamp>) -> Option<i64> {
     at.map(|at| at.unix_ms() - START_MS)
 }
 

@@ -41,7 +41,7 @@ on_every_server! {
     a_connection_that_the_server_ends_is_replaced
     a_table_of_another_engine_is_refused
     a_required_encryption_never_falls_back_to_none
-    nobody_at_the_address_is_unavailable
+    no_server_at_the_address_is_unavailable
     all_senders_of_a_process_share_eight_connections_and_none_is_left
 }
 
@@ -131,7 +131,7 @@ fn delivery(number: u32, entry: Entry) -> Delivery {
         event_type: 0,
         shop_id: Some(3),
         user_id: None,
-        timestamp: Moment::from_unix_ms(START_MS),
+        timestamp: Timestamp::from_unix_ms(START_MS),
         source_file: file(number),
         source_line: 1,
         entry: Some(entry),
@@ -174,7 +174,7 @@ async fn a_required_encryption_never_falls_back_to_none(backend: &Served) {
     assert!(matches!(verified, Err(Error::Unavailable(_))), "{verified:?}");
 }
 
-async fn nobody_at_the_address_is_unavailable(backend: &Served) {
+async fn no_server_at_the_address_is_unavailable(backend: &Served) {
     let url = StoreUrl::Mysql(Server { port: 1, ..server(&backend.tracking()) });
     let tracking = open(&url).await;
     let error = tracking.ping().await.unwrap_err();

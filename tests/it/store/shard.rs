@@ -26,7 +26,7 @@ fn row(number: u32, line: u64) -> EventRow {
         event_type: 1,
         shop_id: Some(3),
         user_id: None,
-        timestamp: Moment::from_unix_ms(START_MS + 7),
+        timestamp: Timestamp::from_unix_ms(START_MS + 7),
         source_file: file(number),
         source_line: line,
         entry: None,
@@ -160,7 +160,7 @@ async fn a_big_file_is_delivered_whole(backend: &dyn Backend) {
 
 /// Every value that a column takes: what is written is what is read, whatever the dialect.
 fn wide_rows() -> Vec<EventRow> {
-    let moment = |text: &str| Moment::parse(text).unwrap();
+    let moment = |text: &str| Timestamp::parse(text).unwrap();
     vec![
         EventRow { event_type: 0, shop_id: Some(i64::MIN), user_id: Some(i64::MAX), ..row(1, 1) },
         EventRow {

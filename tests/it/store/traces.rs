@@ -12,8 +12,8 @@ on_every_backend! {
     a_file_is_found_by_its_marker
 }
 
-fn at(ms: i64) -> Moment {
-    Moment::from_unix_ms(START_MS + ms)
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_unix_ms(START_MS + ms)
 }
 
 fn row(number: u32, line: u64, ms: i64, entry: Option<Entry>) -> EventRow {

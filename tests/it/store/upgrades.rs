@@ -7,7 +7,7 @@ use mysql_async::prelude::Queryable;
 use shopctl::base::db::{SchemaState, schema_state};
 use shopctl::pipeline::event::Money;
 use shopctl::pipeline::shard_db::{Delivered, Delivery, Entry, EventRow};
-use shopctl::pipeline::work::state::{Remembered, Standing, TradeOrder};
+use shopctl::pipeline::work::state::{OrderStatus, Remembered, TradeOrder};
 
 use super::served::{Served, to};
 use super::servers::on_every_server;
@@ -102,7 +102,7 @@ fn row(number: u32, line: u64, entry: Option<Entry>) -> EventRow {
         event_type: 0,
         shop_id: Some(3),
         user_id: None,
-        timestamp: Moment::from_unix_ms(START_MS),
+        timestamp: Timestamp::from_unix_ms(START_MS),
         source_file: file(number),
         source_line: line,
         entry,
@@ -158,7 +158,7 @@ async fn a_shard_of_the_first_version_keeps_its_rows_and_gets_its_books(backend:
     assert_eq!((census.rows, sent), (4, vec![(file(1), 3, 3), (file(3), 1, 1)]));
     assert!(census.sent[0].is_undigested() && !census.sent[1].is_undigested(), "the rows of before have no digest");
     assert!(census.sent[1].is_as_delivered(), "{census:?}");
-    assert_eq!(store.list_shelves(None, 9).await.unwrap()[0].count, Some(7));
+    assert_eq!(store.list_stock(None, 9).await.unwrap()[0].count, Some(7));
     store.close().await;
 }
 
@@ -250,7 +250,7 @@ async fn a_migration_that_lost_a_note_is_gone_on_with(backend: &Served) {
         let store = open_shard(&url, Clock::System).await.unwrap();
         let entry = Entry::Stock { shop_id: 3, good_id: 5, delta: 7 };
         assert_eq!(store.deliver(delivery(3, 1, vec![row(3, 1, Some(entry))])).await.unwrap(), Delivered::Now);
-        assert_eq!(store.list_shelves(None, 9).await.unwrap()[0].count, Some(11), "{noted}");
+        assert_eq!(store.list_stock(None, 9).await.unwrap()[0].count, Some(11), "{noted}");
         store.close().await;
     }
 }
@@ -323,7 +323,7 @@ fn a_worker_of_the_first_version_keeps_its_keys_and_learns_to_trade() {
         qty: 2,
         price: Money::from_minor(150),
         returned: 0,
-        standing: Standing::Accepted,
+        standing: OrderStatus::Accepted,
     };
     assert_eq!(state.find_order(7).unwrap(), None);
     state.put_order(7, &order).unwrap();

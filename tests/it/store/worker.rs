@@ -1,8 +1,8 @@
 //! What a worker remembers: keys, byte for byte, as durable as its transaction.
 
 use shopctl::pipeline::event::{Money, Reason};
-use shopctl::pipeline::shard_db::{Bought, Shelf};
-use shopctl::pipeline::work::state::{FinishedFile, Remembered, Standing, TradeOrder, look_at_worker};
+use shopctl::pipeline::shard_db::{Bought, StockItem};
+use shopctl::pipeline::work::state::{FinishedFile, OrderStatus, Remembered, TradeOrder, open_worker_snapshot};
 
 use super::*;
 
@@ -109,7 +109,7 @@ async fn a_look_at_the_state_is_of_one_moment() {
     };
     state.begin().unwrap();
     for (order_id, standing) in
-        [(4, Standing::Accepted), (5, Standing::Rejected), (6, Standing::Refused(Reason::InsufficientFunds))]
+        [(4, OrderStatus::Accepted), (5, OrderStatus::Rejected), (6, OrderStatus::Refused(Reason::InsufficientFunds))]
     {
         state.put_order(order_id, &order(2, standing)).unwrap();
     }
@@ -122,9 +122,9 @@ async fn a_look_at_the_state_is_of_one_moment() {
     finish(&mut *state, 2);
     state.commit().unwrap();
 
-    let look = look_at_worker(&sqlite.0.path().join("worker.sqlite")).await.unwrap();
+    let look = open_worker_snapshot(&sqlite.0.path().join("worker.sqlite")).await.unwrap();
     state.begin().unwrap();
-    state.put_order(3, &order(9, Standing::Accepted)).unwrap();
+    state.put_order(3, &order(9, OrderStatus::Accepted)).unwrap();
     state.put_stock(2, 3, 0).unwrap();
     finish(&mut *state, 3);
     state.commit().unwrap();
@@ -138,7 +138,7 @@ async fn a_look_at_the_state_is_of_one_moment() {
     let bought = Bought { user_id: Some(7), shop_id: 2, good_id: 3, qty: 2, price: Money::from_minor(150) };
     assert_eq!(orders.len(), 1, "what was rejected is no order: {orders:?}");
     assert_eq!((orders[0].order_id, orders[0].bought, orders[0].returned), (4, Some(bought), 1));
-    let shelf = |shop_id, good_id, count, price: Option<i64>, is_open| Shelf {
+    let shelf = |shop_id, good_id, count, price: Option<i64>, is_open| StockItem {
         shop_id,
         good_id,
         count,
@@ -151,11 +151,11 @@ async fn a_look_at_the_state_is_of_one_moment() {
         shelf(2, 3, Some(8), Some(200), false),
         shelf(2, 5, None, Some(9), false),
     ];
-    assert_eq!(look.list_shelves(None, 10).await.unwrap(), expected);
-    assert_eq!(look.list_shelves(Some((2, 0)), 1).await.unwrap(), expected[2..3]);
+    assert_eq!(look.list_stock(None, 10).await.unwrap(), expected);
+    assert_eq!(look.list_stock(Some((2, 0)), 1).await.unwrap(), expected[2..3]);
     assert_eq!(look.list_finished(None, 10).await.unwrap(), [file(1), file(2)]);
     assert_eq!(look.list_finished(Some(file(1)), 10).await.unwrap(), [file(2)]);
-    let later = look_at_worker(&sqlite.0.path().join("worker.sqlite")).await.unwrap();
+    let later = open_worker_snapshot(&sqlite.0.path().join("worker.sqlite")).await.unwrap();
     assert_eq!(later.list_orders(None, 10).await.unwrap().len(), 2);
 }
 

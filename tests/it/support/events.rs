@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, Read};
 
 use serde_json::Value;
-use shopctl::base::moment::Moment;
+use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
 
 /// Lines that misbehave as often as in a bad week.
@@ -34,7 +34,7 @@ pub(crate) fn read(path: &str) -> Vec<u8> {
 pub(crate) fn plain(seed: u64, rates: Rates, count: usize) -> Vec<u8> {
     // Orders are numbered by their moment, so each seed has a day of its own: no two inputs know the same order.
     let day = i64::try_from(seed % DAYS).unwrap();
-    let mut now = Moment::parse("2016-03-01 08:00:00.000").unwrap().plus_ms(day * 86_400_000);
+    let mut now = Timestamp::parse("2016-03-01 08:00:00.000").unwrap().plus_ms(day * 86_400_000);
     let mut generator = Generator::new(seed, rates, now);
     let mut lines = Vec::new();
     for _ in 0..count.div_ceil(500) {

@@ -17,14 +17,14 @@ use std::time::{Duration, Instant};
 /// No wait of these tests is longer, however slow the machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two looks at something that cannot wake us.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const PROBE_EVERY: Duration = Duration::from_millis(10);
 
 /// Waits until the condition holds; panics with `what` when the deadline passes.
 pub(crate) fn eventually(what: &str, deadline: Duration, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < deadline, "not within {deadline:?}: {what}");
-        pause(LOOK_EVERY);
+        pause(PROBE_EVERY);
     }
 }
 

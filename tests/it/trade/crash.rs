@@ -10,9 +10,9 @@ use std::thread;
 
 use serde_json::json;
 use shopctl::base::clock::Clock;
-use shopctl::base::config::{Party, Settings};
+use shopctl::base::config::{Principal, Settings};
 use shopctl::base::db::StoreUrl;
-use shopctl::base::moment::Moment;
+use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::balance::client::BalanceClient;
 use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
 use shopctl::pipeline::cache::client::CacheClient;
@@ -130,7 +130,7 @@ async fn open(folder: &Path) -> std::sync::Arc<dyn BalanceStore> {
 #[test]
 fn money_is_exact_after_kills_and_repetitions() {
     let mut killed = Killed::start("balance");
-    let client = BalanceClient::of(&killed.settings(), Party::ShardWorker);
+    let client = BalanceClient::of(&killed.settings(), Principal::ShardWorker);
     let lost = AtomicUsize::new(0);
     let (answered, outcomes) = (AtomicUsize::new(0), std::sync::Mutex::new(BTreeMap::new()));
     killed.kill_during(&answered, CALLERS * CALLS, |caller| {
@@ -179,7 +179,7 @@ fn money_is_exact_after_kills_and_repetitions() {
 #[test]
 fn a_call_whose_caller_went_away_takes_effect_once() {
     let killed = Killed::start("balance");
-    let client = BalanceClient::of(&killed.settings(), Party::ShardWorker);
+    let client = BalanceClient::of(&killed.settings(), Principal::ShardWorker);
     let addr = SocketAddr::from(([127, 0, 0, 1], killed.process.as_ref().unwrap().wait_ready()));
     let ask = |key: &str| {
         let item = json!({"key": key, "user_id": 1, "type": "debit", "amount": "1", "reason": ""});
@@ -213,7 +213,7 @@ fn a_call_whose_caller_went_away_takes_effect_once() {
 #[test]
 fn a_long_list_of_operations_goes_in_several_calls() {
     let killed = Killed::start("balance");
-    let client = BalanceClient::of(&killed.settings(), Party::ShardWorker);
+    let client = BalanceClient::of(&killed.settings(), Principal::ShardWorker);
     let list: Vec<Operation> = (0..5000).map(|n| operation(format!("k{n}"), n % 7, OperationKind::Debit, 10)).collect();
     let outcomes = client.apply(&list).unwrap();
     // Every user has 20.00: the first 200 debits of each are taken.
@@ -236,7 +236,7 @@ fn order(number: usize) -> OrderId {
 fn no_return_is_lost_or_doubled_by_kills_and_repetitions() {
     const PER_CALL: usize = 20;
     let mut killed = Killed::start("cache");
-    let client = CacheClient::of(&killed.settings(), Party::ShardWorker);
+    let client = CacheClient::of(&killed.settings(), Principal::ShardWorker);
     let lost = AtomicUsize::new(0);
     let (answered, dealt) = (AtomicUsize::new(0), std::sync::Mutex::new(BTreeMap::<usize, usize>::new()));
     let count = |line: u64| {
@@ -251,7 +251,7 @@ fn no_return_is_lost_or_doubled_by_kills_and_repetitions() {
             if caller < half {
                 let returns: Vec<EarlyReturn> = numbers
                     .map(|number| {
-                        let happened_at = Moment::from_unix_ms(0);
+                        let happened_at = Timestamp::from_unix_ms(0);
                         EarlyReturn { line: number as u64, order: order(number), happened_at, raw: "{}".to_owned() }
                     })
                     .collect();
@@ -295,12 +295,12 @@ fn back_pressure_is_no_fault_of_the_call() {
     let (process, proxy) = (pipeline.spawn(&["cache"], None), Proxy::start());
     proxy.set_backend(process.wait_ready());
     let flags = vec![("cache.url".to_owned(), proxy.root())];
-    let client = CacheClient::of(&settings_of(flags), Party::ShardWorker);
+    let client = CacheClient::of(&settings_of(flags), Principal::ShardWorker);
     let returns: Vec<EarlyReturn> = (1..=3)
         .map(|n| EarlyReturn {
             line: n as u64,
             order: order(n),
-            happened_at: Moment::from_unix_ms(0),
+            happened_at: Timestamp::from_unix_ms(0),
             raw: "{}".to_owned(),
         })
         .collect();

@@ -92,7 +92,7 @@ mod tests {
     use super::super::testing::{TestDatabase, on_every_server};
     use super::*;
     use crate::base::db::SchemaKind;
-    use crate::base::moment::Moment;
+    use crate::base::timestamp::Timestamp;
     use crate::pipeline::balance::mysql::MysqlBalance;
     use crate::pipeline::balance::store::BalanceStore;
     use crate::pipeline::event::{Money, ShardId};
@@ -132,7 +132,7 @@ mod tests {
     async fn statements_of_a_delivery_stay_under_a_quarter_of_what_the_server_takes(variable: &str) {
         let place = TestDatabase::made(variable, "small_packets", SchemaKind::Shard).await;
         let store = MysqlShard::of(Database::of_small_packets(&place.server, &SHARD, PACKET_BYTES));
-        let (file, at): (FileName, _) = ("20250101000000".parse().unwrap(), Moment::from_unix_ms(1_735_689_600_007));
+        let (file, at): (FileName, _) = ("20250101000000".parse().unwrap(), Timestamp::from_unix_ms(1_735_689_600_007));
         let far = i64::MAX / 2;
         let of_file = file.clone();
         let row = move |line: u64| {

@@ -19,7 +19,7 @@ use crate::base::clock::Clock;
 use crate::base::db::migration::Schema;
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 
 /// Connections of one process to one database, at the most. They are opened as they are needed.
 const CONNECTIONS_MAX: usize = 8;
@@ -29,9 +29,9 @@ pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(15);
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// The least that a server must take in one packet, in bytes: below it our shortest statements would be too long.
 const PACKET_BYTES_MIN: usize = 64 * 1024;
-/// A statement is no longer than this part of what the server takes (semantics 5).
+/// A statement is no longer than this part of what the server takes (docs/semantics.md, 5).
 const PACKET_PARTS: usize = 4;
-/// How often a transaction is run that loses races (semantics 5).
+/// How often a transaction is run that loses races (docs/semantics.md, 5).
 const TRIES: u32 = 8;
 
 /// What is done in one transaction. It may be run several times: nothing of a run that failed is left.
@@ -220,7 +220,7 @@ pub(crate) fn no_answer(waited: Duration) -> Error {
 }
 
 /// Tests move the clock: the server's own functions then tell that time on this connection.
-async fn pin_time(connection: &mut Conn, now: Moment) -> Result<()> {
+async fn pin_time(connection: &mut Conn, now: Timestamp) -> Result<()> {
     let ms = now.unix_ms();
     // Half a millisecond more, because the server keeps it as a float and cuts.
     let set = format!("SET timestamp = {}.{:03}5", ms.div_euclid(1000), ms.rem_euclid(1000));
@@ -233,7 +233,7 @@ impl Tx<'_> {
         self.bytes_max
     }
 
-    /// Makes everything durable. On an error nobody knows whether it is.
+    /// Makes everything durable. After an error it is unknown whether the commit took place.
     pub(crate) async fn commit(self) -> Result<()> {
         match timeout(self.limit, self.inner.commit()).await {
             Ok(committed) => committed.map_err(fault::of_commit),
@@ -296,7 +296,7 @@ impl Tx<'_> {
     }
 
     /// The moment that this connection's statements see.
-    pub(crate) async fn now(&mut self) -> Result<Moment> {
+    pub(crate) async fn now(&mut self) -> Result<Timestamp> {
         let row = self.first("SELECT UTC_TIMESTAMP(3) AS now", ()).await?;
         row.map_or_else(|| Err(Error::Broken("the server told no time".to_owned())), |row| value::moment(&row, "now"))
     }

@@ -10,7 +10,7 @@ use super::fault;
 use super::migrate::connect;
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result, ServerFacts};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 
 /// Its version, its clock and those of its global variables that decide whether it can be worked with.
 pub(crate) async fn facts(server: &Server) -> Result<ServerFacts> {
@@ -29,7 +29,7 @@ pub(crate) async fn facts(server: &Server) -> Result<ServerFacts> {
             .map_err(fault::of_statement)?;
         connection.disconnect().await.map_err(fault::of_statement)?;
         let (version, now) = row.unwrap_or_default();
-        let now = Moment::parse(&now).ok_or_else(|| Error::Broken(format!("the server's time is '{now}'")))?;
+        let now = Timestamp::parse(&now).ok_or_else(|| Error::Broken(format!("the server's time is '{now}'")))?;
         Ok(ServerFacts { version, now, variables: BTreeMap::from_iter(variables) })
     };
     timeout(ANSWER_MAX, look).await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)))

@@ -1,4 +1,4 @@
-//! What a server or the driver says, in the words that callers act on (semantics 5).
+//! What a server or the driver says, in the words that callers act on (docs/semantics.md, 5).
 
 use mysql_async::{Error as Driver, ServerError};
 
@@ -22,7 +22,7 @@ const UNAVAILABLE: [&[u16]; 7] = [
     &[1040, 1203, 1226, 1129, 1130, 1461, 1637],
     // Memory and disk, binary log.
     &[3, 1026, 1030, 1037, 1038, 1041, 1135, 1197, 1598],
-    // Who we are.
+    // The user, its rights, and the database.
     &[1044, 1045, 1049, 1142, 1143, 1227, 1251, 1698, 1820, 1862, 3118],
     // Going down, offline, locked for a backup.
     &[1053, 1077, 1079, 1223, 3032],
@@ -43,7 +43,7 @@ const READ_ONLY: [u16; 6] = [1036, 1290, 1792, 1836, 1874, 1881];
 pub(crate) fn of_statement(error: Driver) -> Error {
     match error {
         Driver::Server(error) => of_server(&error),
-        // A connection that was there has gone: nobody knows how far the transaction came, so all of it is run again.
+        // An open connection was lost: it is unknown how far the transaction came, so all of it is run again.
         Driver::Io(_) | Driver::Driver(mysql_async::DriverError::ConnectionClosed) => {
             Error::Busy(format!("the connection was lost: {error}"))
         }

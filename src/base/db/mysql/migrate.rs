@@ -266,7 +266,7 @@ ALTER TABLE a DROP COLUMN gone;\nALTER TABLE a DROP CONSTRAINT a_gone_range;\nDR
         let error = migrate(&mut connection, &CHANGES, "the place", 0).await.unwrap_err();
         assert!(matches!(&error, Error::Busy(why) if why.contains("the place: another process migrates")), "{error}");
         assert_eq!(tables(&mut connection).await, Vec::<String>::new());
-        // Whoever dies with the lock has it no more.
+        // A process that dies with the lock has it no more.
         other.disconnect().await.unwrap();
         migrate(&mut connection, &CHANGES, "the place", 5).await.unwrap();
         place.drop().await;

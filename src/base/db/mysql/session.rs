@@ -1,4 +1,4 @@
-//! How every connection is set up, and what is asked of the server before the first statement (failures 2.7).
+//! How every connection is set up, and what is asked of the server before the first statement (docs/semantics.md, 5).
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::base::db::{Error, Result};
 /// paused in mid-transaction, or whose machine is gone without a word, holds its rows for so long and no longer; the
 /// servers' own is eight hours. Between two statements we do no more than read a thousand lines of a file.
 const SILENCE_SECS: u64 = 60;
-/// A connection that nobody used for so long is closed, well before the server does it.
+/// A connection that was not used for so long is closed, well before the server does it.
 const IDLE_MAX: Duration = Duration::from_secs(SILENCE_SECS / 2);
 /// Silence after which a connection is probed.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const SESSION: [&str; 6] = [
     "SET SESSION time_zone = '+00:00'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION innodb_lock_wait_timeout = 10",
-    // Of tables, while somebody changes them; the servers' own is a day or more.
+    // The wait for a table whose definition is being changed; the servers' own limit is a day or more.
     "SET SESSION lock_wait_timeout = 60",
 ];
 

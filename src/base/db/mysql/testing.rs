@@ -38,7 +38,7 @@ pub(crate) struct TestDatabase {
 
 impl TestDatabase {
     /// A database that is not made yet.
-    #[expect(clippy::disallowed_methods, reason = "where the servers are, only whoever started them knows")]
+    #[expect(clippy::disallowed_methods, reason = "the script that started the servers passes their addresses")]
     pub(crate) fn at(variable: &str, name: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let url = std::env::var(variable).unwrap_or_else(|_| {

@@ -5,13 +5,13 @@ use mysql_async::{Row, Value};
 use time::{Date, Month, PrimitiveDateTime, Time};
 
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Money, ShardCount, ShardId};
 use crate::pipeline::task::{Counts, Digest, FileName, Output, Stage, Status};
 
 /// A moment as DATETIME(3). It is cut to the millisecond already: MySQL would round what is finer into the next one,
 /// MariaDB would cut it.
-pub(crate) fn moment_value(at: Moment) -> Value {
+pub(crate) fn moment_value(at: Timestamp) -> Value {
     let at = at.datetime();
     let year = u16::try_from(at.year()).unwrap_or_default();
     Value::Date(year, at.month().into(), at.day(), at.hour(), at.minute(), at.second(), at.microsecond())
@@ -32,7 +32,7 @@ pub(crate) fn get<T: FromValue>(row: &Row, column: &str) -> Result<T> {
 }
 
 /// A column's moment, or nothing for NULL.
-pub(crate) fn optional_moment(row: &Row, column: &str) -> Result<Option<Moment>> {
+pub(crate) fn optional_timestamp(row: &Row, column: &str) -> Result<Option<Timestamp>> {
     let value: Value = get(row, column)?;
     let bad = || Error::Broken(format!("column {column} holds {}, no moment", value.as_sql(false)));
     match value {
@@ -41,15 +41,15 @@ pub(crate) fn optional_moment(row: &Row, column: &str) -> Result<Option<Moment>>
             let date = Month::try_from(month).and_then(|month| Date::from_calendar_date(year.into(), month, day));
             let time = Time::from_hms_micro(hour, minute, second, micros);
             let (date, time) = (date.map_err(|_| bad())?, time.map_err(|_| bad())?);
-            Ok(Some(Moment::from_datetime(PrimitiveDateTime::new(date, time).assume_utc())))
+            Ok(Some(Timestamp::from_datetime(PrimitiveDateTime::new(date, time).assume_utc())))
         }
         _ => Err(bad()),
     }
 }
 
 /// A column's moment.
-pub(crate) fn moment(row: &Row, column: &str) -> Result<Moment> {
-    optional_moment(row, column)?.ok_or_else(|| Error::Broken(format!("column {column} holds NULL, no moment")))
+pub(crate) fn moment(row: &Row, column: &str) -> Result<Timestamp> {
+    optional_timestamp(row, column)?.ok_or_else(|| Error::Broken(format!("column {column} holds NULL, no moment")))
 }
 
 /// A column's number that is never below zero.

@@ -1,4 +1,4 @@
-//! Copies of databases that are in use: the state of one moment, whoever writes meanwhile.
+//! Copies of databases that are in use. A copy is the state of one moment, even if other processes write meanwhile.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub(crate) fn copy(from: &Path, to: &Path, go_on: &dyn Fn() -> bool) -> Result<(
     Err(Error::Unavailable(format!("the copy of {} was stopped before its end", from.display())))
 }
 
-/// Reads a database that nobody has open from its first page to its last; answers how many migrations it has.
+/// Reads a database that no process has open from its first page to its last; answers how many migrations it has.
 pub(crate) fn check(path: &Path) -> Result<usize> {
     // Immutable: neither locks nor files beside it are made.
     let mut url = url::Url::from_file_path(path).map_err(|()| {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::migrate;
 use crate::base::db::migration::Schema;
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{Class, FileName};
 
@@ -28,7 +28,8 @@ const CACHE_KIB: i64 = 16 * 1024;
 /// A shared connection.
 #[derive(Clone)]
 pub(crate) struct Db {
-    connection: Arc<Mutex<Connection>>,
+    /// None between a call that found it read-only and the next one.
+    connection: Arc<Mutex<Option<Connection>>>,
     path: Arc<Path>,
     /// None where it is only looked at.
     schema: Option<&'static Schema>,
@@ -40,7 +41,7 @@ impl Db {
         let path: Arc<Path> = path.into();
         let place = Arc::clone(&path);
         let connection = blocking(move || connect(&place, schema)).await?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), path, schema: Some(schema) })
+        Ok(Self { connection: Arc::new(Mutex::new(Some(connection))), path, schema: Some(schema) })
     }
 
     /// Opens the database in this file for reading only: nothing is created, migrated or waited for.
@@ -54,7 +55,7 @@ impl Db {
             connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
             Ok(connection)
         };
-        Ok(Self { connection: Arc::new(Mutex::new(blocking(open).await?)), path, schema: None })
+        Ok(Self { connection: Arc::new(Mutex::new(Some(blocking(open).await?))), path, schema: None })
     }
 
     /// Runs a call on the blocking pool.
@@ -65,10 +66,17 @@ impl Db {
         let Self { connection, path, schema } = self.clone();
         blocking(move || {
             // A panic in another call leaves the connection usable: its transaction was rolled back when it was dropped.
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let result = work(&mut connection);
-            if let (Err(error), Some(schema)) = (&result, schema) {
-                reopen_read_only(&mut connection, &path, schema, error);
+            let mut slot = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let connection = match (slot.take(), schema) {
+                (Some(connection), _) => connection,
+                (None, Some(schema)) => connect(&path, schema)?,
+                (None, None) => return Err(Error::Unavailable(format!("{} was closed", path.display()))),
+            };
+            let result = work(slot.insert(connection));
+            if schema.is_some() && result.as_ref().is_err_and(Error::is_read_only) {
+                // SQLite finds out when it opens a file whether it may be written, and connections of a process share
+                // that: the next call opens it anew, so that it goes on once rights or file system are mended.
+                *slot = None;
             }
             result
         })
@@ -86,19 +94,9 @@ impl Db {
     }
 }
 
-/// Opens a database again that takes no changes: SQLite finds out when it opens a file whether it may be written, so that
-/// a connection stays read-only after the file's rights or its file system were mended.
-fn reopen_read_only(connection: &mut Connection, path: &Path, schema: &Schema, error: &Error) {
-    if error.is_read_only()
-        && let Ok(new) = connect(path, schema)
-    {
-        *connection = new;
-    }
-}
-
-/// Commits a page that is as it was: where the disk is full or read-only this fails, and nobody has to have a row for it.
+/// Commits an unchanged page. This fails where the disk is full or read-only, and needs no table of its own.
 fn rewrite_header(connection: &mut Connection) -> Result<()> {
-    // IMMEDIATE: nobody migrates between the two.
+    // IMMEDIATE: no other process migrates between the read and the write.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     transaction.pragma_update(None, "user_version", version)?;
@@ -198,22 +196,22 @@ fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A moment as it stands in a column.
-pub(crate) fn moment_text(at: Moment) -> String {
+pub(crate) fn timestamp_text(at: Timestamp) -> String {
     at.to_string()
 }
 
 /// A column's text as a moment.
-pub(crate) fn moment_column(row: &rusqlite::Row<'_>, column: &str) -> Result<Moment> {
+pub(crate) fn timestamp_column(row: &rusqlite::Row<'_>, column: &str) -> Result<Timestamp> {
     let text: String = row.get(column)?;
-    Moment::parse(&text).ok_or_else(|| Error::Broken(format!("column {column} holds '{text}', no moment")))
+    Timestamp::parse(&text).ok_or_else(|| Error::Broken(format!("column {column} holds '{text}', no moment")))
 }
 
 /// A column's text as a moment, or nothing for NULL.
-pub(crate) fn optional_moment(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<Moment>> {
+pub(crate) fn optional_timestamp(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<Timestamp>> {
     let text: Option<String> = row.get(column)?;
     match text {
         None => Ok(None),
-        Some(_) => moment_column(row, column).map(Some),
+        Some(_) => timestamp_column(row, column).map(Some),
     }
 }
 
@@ -271,7 +269,8 @@ mod tests {
         db.call(|connection| Ok(connection.pragma_update(None, "query_only", true)?)).await.unwrap();
         let refused = db.ping("seen").await;
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
-        // It was read-only when it was opened; it may be written now.
+        // It was read-only when it was opened. It is closed, as connections of a process share that, and opened anew.
+        assert!(db.connection.lock().unwrap().is_none());
         db.ping("seen").await.unwrap();
     }
 

@@ -104,7 +104,7 @@ impl Metrics {
         self.with_root(|root| f(root.sub_registry_with_prefix(PREFIX)));
     }
 
-    /// Counts a call that was refused: `unauthorized` without a known token, `forbidden` with that of somebody else.
+    /// Counts a refused call: `unauthorized` without a known token, `forbidden` with the token of another principal.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&RefusalLabels { reason }).inc();
     }

@@ -1,4 +1,4 @@
-//! Every refusal is a problem, whoever refuses.
+//! Every refusal is a problem body, whichever layer refuses.
 
 use super::*;
 

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use super::extract::{Json, Path, Query};
-use super::{Guard, Limits, Metrics, Party, Policy, Readiness, bind, probes, serve};
+use super::{Guard, Limits, Metrics, Policy, Principal, Readiness, bind, probes, serve};
 use crate::base::config;
 use crate::base::shutdown::Stop;
 
@@ -56,7 +56,7 @@ fn settings(port: u16) -> config::Server {
 /// A guard without tokens.
 fn guard(insecure: bool) -> Guard {
     let auth = config::Auth::new(insecure, Vec::new());
-    Guard::new(&auth, Policy::probes(&[Party::Operator]), &Metrics::new())
+    Guard::new(&auth, Policy::probes(&[Principal::Operator]), &Metrics::new())
 }
 
 async fn start(change: impl FnOnce(&mut Limits)) -> Served {

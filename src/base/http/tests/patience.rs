@@ -1,4 +1,4 @@
-//! Nobody holds a connection by sending nothing, half of something, or a byte now and then.
+//! No client holds a connection by sending nothing, half of a request, or a byte now and then.
 
 use super::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,4 +1,5 @@
-//! Which tasks a claim is tried on: the UPDATE itself decides. Candidates are read without locks and found by index.
+//! Finds the tasks that a claim is tried on. Candidates are read without locks and found by index; the claim's UPDATE
+//! alone decides which claim wins.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,7 +32,7 @@ const HELD: &str = "SELECT filename, shard, token FROM pipeline_tracking
 pub(super) struct Take<'a> {
     pub(super) claim: &'a Claim,
     pub(super) policy: TrackingPolicy,
-    /// Whether somebody else won a task that this claim was tried on.
+    /// Whether another claim won a task that this one was tried on.
     pub(super) has_lost: AtomicBool,
     /// The leases that were found run out.
     pub(super) lease_ends: LeaseEnds,
@@ -54,7 +55,7 @@ impl Work for Take<'_> {
         let claimed =
             if self.claim.stage.in_file_order() { self.in_order(tx).await } else { self.whole_files(tx).await }?;
         if self.has_lost.load(Ordering::Relaxed) {
-            // Perhaps to ourselves: the same call may have come twice at the same moment. Who holds it is known now.
+            // Perhaps to this very claim: its call may have come twice at the same moment. The owner is known now.
             let held = self.replay(tx).await?;
             let is_own = |task: &Claimed| claimed.iter().any(|own| own.key == task.key && own.token == task.token);
             let held = held.into_iter().map(|task| Claimed { is_replay: !is_own(&task), ..task }).collect::<Vec<_>>();
@@ -229,7 +230,8 @@ impl Take<'_> {
     }
 }
 
-/// Ends waits from before the server's clock went back; once at the start is enough, as nobody waits for them meanwhile.
+/// Ends backoffs that were set before the server's clock went back. Once at the start is enough, as no process waits
+/// for them meanwhile.
 pub(super) struct MendWaits(pub(super) TrackingPolicy);
 
 #[async_trait]

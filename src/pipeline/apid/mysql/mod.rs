@@ -1,5 +1,6 @@
-//! The tracking store. Every move is one conditional UPDATE; [`crate::pipeline::task::Row`] explains the refusals. The clock is
-//! the server's: however many API instances there are, they agree on when a lease is over.
+//! The tracking store on a server (MySQL, MariaDB). Every move is one conditional UPDATE;
+//! [`crate::pipeline::task::Row`] explains the refusals. The clock is the server's, so that all API instances agree on
+//! when a lease is over.
 
 mod claim;
 mod moves;
@@ -14,7 +15,7 @@ use async_trait::async_trait;
 use crate::base::clock::Clock;
 use crate::base::db::mysql::database::Database;
 use crate::base::db::mysql::migrate::TRACKING;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::lease_end::LeaseEnds;
 use crate::pipeline::event::ShardId;
 
@@ -132,7 +133,7 @@ impl Tracking for MysqlTracking {
         self.database.read(&claim::OldestBesides { stage, besides }).await
     }
 
-    async fn oldest_open(&self) -> Result<Option<Moment>> {
+    async fn oldest_open(&self) -> Result<Option<Timestamp>> {
         self.database.write(&read::OldestOpen).await
     }
 

@@ -31,7 +31,7 @@ impl Work for Register<'_> {
             let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
             return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
         }
-        // A shard without a task would lose its lines: nobody would ever split them off.
+        // A shard without a task would lose its lines: no splitter would ever split them off.
         let count = u8::try_from(self.shards.len()).unwrap_or(u8::MAX);
         if count == 0 || (0..count).any(|number| !self.shards.iter().any(|shard| shard.get() == number)) {
             return Err(Error::Invalid("shards must be all of 0 to n-1, each once".to_owned()));
@@ -40,11 +40,11 @@ impl Work for Register<'_> {
                (filename, event_ingest_status, shard, created_at, updated_at, shards_count)
              VALUES (?, 'started', ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), ?)";
         let mut shards = self.shards.to_vec();
-        // The same order for everybody: two that register the same file wait for each other, and never in a circle.
+        // All calls use the same order: two that register the same file wait for each other, and never in a circle.
         shards.sort_unstable();
         for shard in shards {
             if !tx.insert(insert, (self.file.as_str(), shard.get(), count)).await? {
-                return Err(Error::Busy(format!("file {} is being registered by somebody else", self.file)));
+                return Err(Error::Busy(format!("file {} is being registered by another process", self.file)));
             }
         }
         Ok(Registered { created: true })
@@ -62,7 +62,7 @@ impl Work for IngestDone<'_> {
     type Out = u64;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64> {
-        // The rows first, and locked: whoever announces the file at the same time waits here.
+        // The rows first, and locked: another call that announces the file at the same time waits here.
         let select = "SELECT shard, event_ingest_status = 'done' AS done FROM pipeline_tracking
              WHERE filename = ? ORDER BY shard FOR UPDATE";
         let rows = tx.rows(select, (self.file.as_str(),)).await?;
@@ -111,11 +111,11 @@ impl Work for Apply<'_> {
             return Err(Refusal::Conservation(format!("{counts:?}")).into());
         }
         if self.stage == Stage::ShardSplitter && matches!(self.call, Call::Done(_)) {
-            // Whoever finishes another shard of the file waits: the last one has to see all the others' counts.
+            // Calls that finish other shards of the file wait here: the last one has to see the counts of all others.
             let select = "SELECT shard FROM pipeline_tracking WHERE filename = ? ORDER BY shard FOR UPDATE";
             tx.rows(select, (self.key.file.as_str(),)).await?;
         }
-        // Read before the update: `done` sets it back to 0. While the token holds, nobody else changes it.
+        // Read before the update: `done` sets it back to 0. While the token holds, no other call changes it.
         let attempt = attempts_of(tx, self.key).await?;
         if self.update(tx, attempt).await? == 0 {
             return self.explain(tx).await.map(Ok);

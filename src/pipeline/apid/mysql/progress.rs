@@ -1,4 +1,4 @@
-//! How the stages get on, and who asks for work.
+//! The progress of the stages, and which workers ask for tasks.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{claim, for_stage, read};
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, file_name, get, moment, optional_moment, shard, stage, status};
+use crate::base::db::mysql::value::{count, file_name, get, moment, optional_timestamp, shard, stage, status};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::sql::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
 use crate::pipeline::apid::store::Askers;
@@ -77,7 +77,7 @@ impl ReadProgress {
     }
 }
 
-/// Notes who asks.
+/// Notes the worker that asks.
 pub(super) struct NoteAsker<'a> {
     pub(super) stage: Stage,
     pub(super) shard: Option<ShardId>,
@@ -122,8 +122,8 @@ async fn head(tx: &mut Tx<'_>, file: FileName, lane: &Lane) -> Result<Head> {
     let row = row.ok_or_else(|| Error::Gone(format!("{file} shard {}", lane.shard)))?;
     Ok(Head {
         view: read::shard_view(&row)?,
-        started_at: optional_moment(&row, "started_at")?,
-        ready_at: optional_moment(&row, "ready_at")?,
+        started_at: optional_timestamp(&row, "started_at")?,
+        ready_at: optional_timestamp(&row, "ready_at")?,
         file,
     })
 }

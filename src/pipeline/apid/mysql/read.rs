@@ -1,4 +1,4 @@
-//! Reading the tracking tables.
+//! Reads the tracking tables.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,9 @@ use super::for_stage;
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{
-    count, counts, file_name, get, moment, optional_moment, output, shard, shards_count, stage, status,
+    count, counts, file_name, get, moment, optional_timestamp, output, shard, shards_count, stage, status,
 };
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::sql::column;
 use crate::pipeline::apid::store::{FilePage, FileQuery};
 use crate::pipeline::task::view::{Queued, ShardTotals};
@@ -192,14 +192,14 @@ pub(super) struct OldestOpen;
 
 #[async_trait]
 impl Work for OldestOpen {
-    type Out = Option<Moment>;
+    type Out = Option<Timestamp>;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Moment>> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Timestamp>> {
         let select = "SELECT MIN(created_at) AS oldest FROM pipeline_tracking
              WHERE mysql_sender_status IN ('new', 'started') AND shard_splitter_status <> 'failed'
                AND shard_worker_status <> 'failed'";
         let row = tx.first(select, ()).await?;
-        row.map_or(Ok(None), |row| optional_moment(&row, "oldest"))
+        row.map_or(Ok(None), |row| optional_timestamp(&row, "oldest"))
     }
 }
 
@@ -216,8 +216,8 @@ pub(super) fn shard_view(row: &SqlRow) -> Result<ShardView> {
         token: count(row, "token")?,
         attempts: get(row, "attempts")?,
         owner: get(row, "owner")?,
-        lease_until: optional_moment(row, "lease_until")?,
-        next_at: optional_moment(row, "next_at")?,
+        lease_until: optional_timestamp(row, "lease_until")?,
+        next_at: optional_timestamp(row, "next_at")?,
         last_error: get(row, "last_error")?,
         results: Vec::new(),
     })
@@ -229,7 +229,7 @@ fn stage_result(row: &SqlRow) -> Result<StageResult> {
         token: count(row, "token")?,
         worker: get(row, "worker")?,
         attempt: get(row, "attempt")?,
-        started_at: optional_moment(row, "started_at")?,
+        started_at: optional_timestamp(row, "started_at")?,
         finished_at: moment(row, "finished_at")?,
         counts: counts(row)?,
         output: output(row)?,

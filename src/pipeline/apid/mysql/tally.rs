@@ -1,11 +1,11 @@
-//! How many tasks there are, for the metrics.
+//! Counts tasks, for the metrics.
 
 use async_trait::async_trait;
 
 use super::{for_stage, micros};
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, get, optional_moment, shard, status};
+use crate::base::db::mysql::value::{count, get, optional_timestamp, shard, status};
 use crate::pipeline::apid::sql::{REGISTERED, SETTLED_AFTER_MS};
 use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
 use crate::pipeline::task::Stage;
@@ -38,7 +38,7 @@ impl Work for Count {
                     shard: shard(row, "shard")?,
                     status: status(row, "status")?,
                     tasks: count(row, "tasks")?,
-                    oldest: optional_moment(row, "oldest")?,
+                    oldest: optional_timestamp(row, "oldest")?,
                 });
             }
         }

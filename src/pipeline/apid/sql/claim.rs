@@ -1,9 +1,9 @@
-//! The claim: a conditional UPDATE per task, so that two askers never both win (semantics 2).
+//! The claim: one conditional UPDATE per task, so that two claims never both win a task (docs/semantics.md, 2).
 
 use super::{column, for_stage};
 use crate::pipeline::task::Stage;
 
-/// The claim itself: zero rows mean that the task is not ready, or that somebody else won.
+/// The claim itself: zero rows mean that the task is not ready, or that another claim won it.
 pub(crate) const CLAIM: &str =
     "UPDATE pipeline_tracking SET {status} = 'started', token = {next_token}, attempts = attempts + 1, owner = :owner,
      claim_id = :claim_id, started_at = {now}, lease_until = {lease_until}, next_at = NULL, updated_at = {now}

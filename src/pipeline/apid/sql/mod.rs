@@ -1,7 +1,7 @@
-//! What the dialects share: the statements that are rules, and the closed list of identifiers in them.
+//! What the SQL dialects share: the statements that are rules, and the closed list of identifiers in them.
 //!
-//! `{status}` stands for a stage's column and `{previous}` for that of the stage before; `{now}`, `{lease_until}` and
-//! `{backoff}` for moments, which a dialect takes from its own clock. Values are always bound, by name.
+//! `{status}` stands for a stage's column, and `{previous}` for that of the stage before. `{now}`, `{lease_until}` and
+//! `{backoff}` stand for moments, which a dialect takes from its own clock. Values are always bound, by name.
 
 mod claim;
 mod moves;

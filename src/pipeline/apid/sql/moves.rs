@@ -1,4 +1,5 @@
-//! One UPDATE per move. The order of the assignments matters: MySQL lets a later one see what an earlier one wrote.
+//! The UPDATE of each move. The order of the assignments matters: in MySQL a later assignment sees what an earlier one
+//! wrote.
 
 use crate::pipeline::task::{Call, Stage};
 

@@ -1,9 +1,10 @@
-//! How the stages get on. Of a long history only what is open is read, and one step in an index beside it.
+//! The progress of the stages. Only open tasks are read, and one step in an index beside them, however long the history
+//! is.
 
 use super::for_stage;
 use crate::pipeline::task::Stage;
 
-/// The shard of those who ask for tasks of any shard.
+/// The shard that stands for workers that ask for tasks of any shard.
 pub(crate) const ANY_SHARD: i16 = -1;
 
 /// How many tasks of each shard wait for a stage, are begun, and failed: columns `shard`, `status` and `tasks`.
@@ -57,5 +58,5 @@ pub(crate) const HEAD: &str = "SELECT t.*, r.finished_at AS ready_at FROM pipeli
 pub(crate) const FINISHED_AT: &str =
     "SELECT finished_at FROM pipeline_stage_result WHERE filename = ? AND shard = ? AND stage = ?";
 
-/// All that asked last.
+/// All workers that asked last.
 pub(crate) const ASKERS: &str = "SELECT stage, shard, worker, asked_at FROM pipeline_asker";

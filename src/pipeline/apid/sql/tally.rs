@@ -1,5 +1,5 @@
-//! How many tasks there are, without reading the long history: what is not done is found by its status, what is new by
-//! its number.
+//! Counts tasks without reading the long history. Tasks that are not done are found by their status, new ones by their
+//! number.
 
 use super::for_stage;
 use crate::pipeline::task::Stage;

@@ -1,9 +1,9 @@
-//! Which tasks a claim is tried on: the UPDATE itself decides.
+//! Finds the tasks that a claim is tried on. The claim's UPDATE alone decides which claim wins.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
 use super::{Context, for_stage, read};
-use crate::base::db::sqlite::db::{file_column, file_name, moment_text, shard_column};
+use crate::base::db::sqlite::db::{file_column, file_name, shard_column, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::lease_end::LeaseEnd;
 use crate::pipeline::apid::sql::{CLAIM, REPLAY};
@@ -59,7 +59,7 @@ fn replay(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Res
     let update = for_stage(claim.stage, REPLAY) + RETURNING;
     let mut claimed = Vec::new();
     for key in keys {
-        let until = moment_text(context.now.plus_ms(context.policy.moves.lease_ms));
+        let until = timestamp_text(context.now.plus_ms(context.policy.moves.lease_ms));
         let values = named_params! {
             ":filename": key.file.as_str(), ":shard": key.shard.get(), ":lease_until": until, ":claim_id": claim.claim_id,
         };
@@ -78,16 +78,16 @@ fn shorten_leases(transaction: &Transaction<'_>, stage: Stage, context: Context)
     let (until, too_late) = (context.now.plus_ms(lease_ms), context.now.plus_ms(lease_ms.saturating_mul(2)));
     transaction
         .prepare_cached(&for_stage(stage, update))?
-        .execute(params![moment_text(until), moment_text(too_late)])?;
+        .execute(params![timestamp_text(until), timestamp_text(too_late)])?;
     Ok(())
 }
 
-/// The same for the wait before the next attempt, which nobody is waiting for meanwhile: once at the start is enough.
+/// The same for backoffs. Once at the start is enough, as no process waits for them meanwhile.
 pub(super) fn shorten_waits(connection: &mut Connection, context: Context) -> Result<()> {
     let too_late = context.now.plus_ms(context.policy.backoff_max_ms.saturating_mul(2));
     connection.execute(
         "UPDATE pipeline_tracking SET next_at = ?1 WHERE next_at > ?2",
-        params![moment_text(context.now), moment_text(too_late)],
+        params![timestamp_text(context.now), timestamp_text(too_late)],
     )?;
     Ok(())
 }
@@ -99,7 +99,7 @@ fn fail_exhausted(transaction: &Transaction<'_>, stage: Stage, context: Context)
          WHERE {status} = 'started' AND lease_until < ?1 AND attempts >= ?2
          RETURNING filename, shard, attempts, owner";
     let mut statement = transaction.prepare_cached(&for_stage(stage, update))?;
-    let mut rows = statement.query(params![moment_text(context.now), context.policy.moves.attempts_max])?;
+    let mut rows = statement.query(params![timestamp_text(context.now), context.policy.moves.attempts_max])?;
     let mut ends = Vec::new();
     while let Some(row) = rows.next()? {
         let key = TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "shard")? };
@@ -119,7 +119,7 @@ fn lease_over(
          WHERE filename = ?1 AND shard = ?2 AND {status} = 'started' AND lease_until < ?3";
     let found = transaction
         .prepare_cached(&for_stage(claim.stage, select))?
-        .query_row(params![key.file.as_str(), key.shard.get(), moment_text(context.now)], |row| {
+        .query_row(params![key.file.as_str(), key.shard.get(), timestamp_text(context.now)], |row| {
             Ok((row.get("attempts")?, row.get("owner")?))
         });
     let end = |(attempt, worker)| LeaseEnd {
@@ -139,7 +139,7 @@ fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context, h
     while handout.claimed.len() < claim.limit as usize {
         let next: Option<String> = transaction
             .prepare_cached(&select)?
-            .query_row(params![moment_text(context.now), after], |row| row.get(0))
+            .query_row(params![timestamp_text(context.now), after], |row| row.get(0))
             .optional()?;
         let Some(file) = next else {
             break;
@@ -226,7 +226,7 @@ pub(super) fn oldest_unfinished(
     others.min().map(|name| file_name(&name, "filename")).transpose()
 }
 
-/// The claim itself: zero rows mean that the task is not ready, or that somebody else won.
+/// The claim itself: zero rows mean that the task is not ready, or that another claim won it.
 fn claim_one(
     transaction: &Transaction<'_>,
     key: &TaskKey,
@@ -235,8 +235,8 @@ fn claim_one(
     handout: &mut Handout,
 ) -> Result<()> {
     let over = lease_over(transaction, key, claim, context)?;
-    let now = moment_text(context.now);
-    let until = moment_text(context.now.plus_ms(context.policy.moves.lease_ms));
+    let now = timestamp_text(context.now);
+    let until = timestamp_text(context.now.plus_ms(context.policy.moves.lease_ms));
     let values = named_params! {
         ":filename": key.file.as_str(), ":shard": key.shard.get(), ":owner": claim.worker, ":claim_id": claim.claim_id,
         ":now": now, ":lease_until": until, ":takes_over": claim.takes_over,
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn lease_columns_compare_as_text() {
-        let at = |ms| moment_text(crate::base::moment::Moment::from_unix_ms(ms));
+        let at = |ms| timestamp_text(crate::base::timestamp::Timestamp::from_unix_ms(ms));
         assert!(at(999) < at(1000) && at(59_999) < at(60_000));
     }
 }

@@ -1,4 +1,5 @@
-//! The tracking store. Every move is one conditional UPDATE; [`crate::pipeline::task::Row`] explains the refusals.
+//! The tracking store in SQLite. Every move is one conditional UPDATE; [`crate::pipeline::task::Row`] explains the
+//! refusals.
 
 mod claim;
 mod moves;
@@ -14,7 +15,7 @@ use crate::base::clock::Clock;
 use crate::base::db::Result;
 use crate::base::db::sqlite::db::Db;
 use crate::base::db::sqlite::migrate::TRACKING;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::lease_end::LeaseEnd;
 use crate::pipeline::apid::lease_end::LeaseEnds;
 use crate::pipeline::apid::sql::column;
@@ -37,7 +38,7 @@ pub(crate) struct SqliteTracking {
 /// What every statement needs: the moment of the call and the numbers that moves depend on.
 #[derive(Clone, Copy)]
 struct Context {
-    now: Moment,
+    now: Timestamp,
     policy: TrackingPolicy,
 }
 
@@ -128,7 +129,7 @@ impl Tracking for SqliteTracking {
         self.db.call(move |connection| claim::oldest_besides(&connection.transaction()?, stage, &besides)).await
     }
 
-    async fn oldest_open(&self) -> Result<Option<Moment>> {
+    async fn oldest_open(&self) -> Result<Option<Timestamp>> {
         self.db.call(|connection| read::oldest_open(connection)).await
     }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
 use super::{Context, column, for_stage, read};
-use crate::base::db::sqlite::db::{count_column, count_value, moment_text};
+use crate::base::db::sqlite::db::{count_column, count_value, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::sql::{backoff_ms, statement_of};
 use crate::pipeline::apid::store::Registered;
@@ -28,12 +28,12 @@ pub(super) fn register(
         let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
         return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
     }
-    // A shard without a task would lose its lines: nobody would ever split them off.
+    // A shard without a task would lose its lines: no splitter would ever split them off.
     let count = u8::try_from(shards.len()).unwrap_or(u8::MAX);
     if count == 0 || (0..count).any(|number| !shards.iter().any(|shard| shard.get() == number)) {
         return Err(Error::Invalid("shards must be all of 0 to n-1, each once".to_owned()));
     }
-    let now = moment_text(context.now);
+    let now = timestamp_text(context.now);
     for shard in shards {
         transaction
             .prepare_cached(
@@ -66,7 +66,7 @@ pub(super) fn ingest_done(
     {
         return Err(Refusal::OtherContent(before.clone()).into());
     }
-    let now = moment_text(context.now);
+    let now = timestamp_text(context.now);
     let shards: Vec<(u8, bool)> = transaction
         .prepare_cached("SELECT shard, event_ingest_status = 'done' FROM pipeline_tracking WHERE filename = ?1")?
         .query_map([file.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -114,7 +114,7 @@ pub(super) fn apply(
             Verdict::Change(_) => Err(Error::Busy(format!("task {key} changed at the same moment"))),
         };
     };
-    let now = moment_text(context.now);
+    let now = timestamp_text(context.now);
     match call {
         Call::Done(token) => {
             let finished = Finished { token: token.unwrap_or(0), attempt };
@@ -151,7 +151,7 @@ fn update(
         _ => None,
     };
     let moves = context.policy.moves;
-    let text = |ms: i64| moment_text(context.now.plus_ms(ms));
+    let text = |ms: i64| timestamp_text(context.now.plus_ms(ms));
     let all = named_params! {
         ":filename": key.file.as_str(),
         ":shard": key.shard.get(),

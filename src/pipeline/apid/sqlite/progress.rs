@@ -1,13 +1,15 @@
-//! How the stages get on, and who asks for work.
+//! The progress of the stages, and which workers ask for tasks.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{Context, claim, for_stage, read};
-use crate::base::db::sqlite::db::{count_column, file_name, moment_column, moment_text, optional_moment, shard_column};
+use crate::base::db::sqlite::db::{
+    count_column, file_name, optional_timestamp, shard_column, timestamp_column, timestamp_text,
+};
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::sql::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
 use crate::pipeline::apid::store::Askers;
 use crate::pipeline::event::ShardId;
@@ -41,20 +43,20 @@ pub(super) fn read(connection: &mut Connection, context: Context) -> Result<Prog
     Ok(Progress { now: context.now, lease_ms: context.policy.moves.lease_ms, lanes })
 }
 
-/// Notes who asks.
+/// Notes the worker that asks.
 pub(super) fn note_asker(
     connection: &Connection,
     stage: Stage,
     shard: Option<ShardId>,
     worker: &str,
-    now: Moment,
+    now: Timestamp,
 ) -> Result<()> {
     let shard = shard.map_or(ANY_SHARD, |shard| shard.get().into());
     connection
         .prepare_cached(
             "INSERT OR REPLACE INTO pipeline_asker (stage, shard, worker, asked_at) VALUES (?1, ?2, ?3, ?4)",
         )?
-        .execute(params![stage.name(), shard, worker, moment_text(now)])?;
+        .execute(params![stage.name(), shard, worker, timestamp_text(now)])?;
     Ok(())
 }
 
@@ -92,7 +94,7 @@ fn find_head(transaction: &Transaction<'_>, lane: &mut Lane, context: Context) -
         };
         let mut statement = transaction.prepare_cached(FINISHED_AT)?;
         let mut rows = statement.query(params![done, shard.get(), stage.name()])?;
-        let finished_at = rows.next()?.map(|row| moment_column(row, "finished_at")).transpose()?;
+        let finished_at = rows.next()?.map(|row| timestamp_column(row, "finished_at")).transpose()?;
         lane.done_at = lane.done_at.max(finished_at);
     }
     lane.head = Some(head(transaction, file, lane)?);
@@ -119,8 +121,8 @@ fn head(transaction: &Transaction<'_>, file: FileName, lane: &Lane) -> Result<He
     let row = rows.next()?.ok_or_else(|| Error::Gone(format!("{file} shard {}", lane.shard)))?;
     Ok(Head {
         view: read::shard_view(row)?,
-        started_at: optional_moment(row, "started_at")?,
-        ready_at: optional_moment(row, "ready_at")?,
+        started_at: optional_timestamp(row, "started_at")?,
+        ready_at: optional_timestamp(row, "ready_at")?,
         file,
     })
 }
@@ -134,7 +136,7 @@ fn askers(transaction: &Transaction<'_>) -> Result<Askers> {
         let stage = name.parse().map_err(|_| Error::Broken(format!("stage holds '{name}'")))?;
         let number: i16 = row.get("shard")?;
         let shard = if number == ANY_SHARD { None } else { Some(shard_column(row, "shard")?) };
-        askers.add(stage, shard, Asked { worker: row.get("worker")?, at: moment_column(row, "asked_at")? });
+        askers.add(stage, shard, Asked { worker: row.get("worker")?, at: timestamp_column(row, "asked_at")? });
     }
     Ok(askers)
 }

@@ -1,10 +1,12 @@
-//! Reading the tracking tables.
+//! Reads the tracking tables.
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
 use super::{column, for_stage};
-use crate::base::db::sqlite::db::{count_column, file_column, file_name, moment_column, optional_moment, shard_column};
-use crate::base::moment::Moment;
+use crate::base::db::sqlite::db::{
+    count_column, file_column, file_name, optional_timestamp, shard_column, timestamp_column,
+};
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{ShardCount, ShardId};
 
 use crate::base::db::{Error, Result};
@@ -42,7 +44,7 @@ pub(super) fn queue(connection: &Connection, stage: Stage, limit: u32, offset: u
     let mut queued = Vec::new();
     while let Some(row) = rows.next()? {
         let key = TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "shard")? };
-        queued.push(Queued { key, created_at: moment_column(row, "created_at")? });
+        queued.push(Queued { key, created_at: timestamp_column(row, "created_at")? });
     }
     Ok(queued)
 }
@@ -116,14 +118,14 @@ pub(super) fn summary(connection: &Connection) -> Result<Summary> {
 }
 
 /// The registration of the oldest task that is neither delivered nor failed.
-pub(super) fn oldest_open(connection: &Connection) -> Result<Option<Moment>> {
+pub(super) fn oldest_open(connection: &Connection) -> Result<Option<Timestamp>> {
     let mut statement = connection.prepare_cached(
         "SELECT MIN(created_at) AS oldest FROM pipeline_tracking
          WHERE mysql_sender_status IN ('new', 'started') AND shard_splitter_status <> 'failed'
            AND shard_worker_status <> 'failed'",
     )?;
     let mut rows = statement.query([])?;
-    rows.next()?.map_or(Ok(None), |row| optional_moment(row, "oldest"))
+    rows.next()?.map_or(Ok(None), |row| optional_timestamp(row, "oldest"))
 }
 
 fn shards_of(connection: &Connection, file: &FileName, with_results: bool) -> Result<Vec<ShardView>> {
@@ -150,13 +152,13 @@ pub(super) fn shard_view(row: &SqlRow<'_>) -> Result<ShardView> {
     Ok(ShardView {
         shard: shard_column(row, "shard")?,
         statuses,
-        created_at: moment_column(row, "created_at")?,
-        updated_at: moment_column(row, "updated_at")?,
+        created_at: timestamp_column(row, "created_at")?,
+        updated_at: timestamp_column(row, "updated_at")?,
         token: count_column(row, "token")?,
         attempts: row.get("attempts")?,
         owner: row.get("owner")?,
-        lease_until: optional_moment(row, "lease_until")?,
-        next_at: optional_moment(row, "next_at")?,
+        lease_until: optional_timestamp(row, "lease_until")?,
+        next_at: optional_timestamp(row, "next_at")?,
         last_error: row.get("last_error")?,
         results: Vec::new(),
     })
@@ -174,8 +176,8 @@ fn results_of(connection: &Connection, file: &FileName, shard: ShardId) -> Resul
             token: count_column(row, "token")?,
             worker: row.get("worker")?,
             attempt: row.get("attempt")?,
-            started_at: optional_moment(row, "started_at")?,
-            finished_at: moment_column(row, "finished_at")?,
+            started_at: optional_timestamp(row, "started_at")?,
+            finished_at: timestamp_column(row, "finished_at")?,
             counts: counts(row)?,
             output: output(row)?,
         });

@@ -1,10 +1,10 @@
-//! How many tasks there are, for the metrics.
+//! Counts tasks, for the metrics.
 
 use rusqlite::{Connection, Transaction, params};
 
 use super::{Context, for_stage, read};
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{count_column, moment_text, optional_moment, shard_column};
+use crate::base::db::sqlite::db::{count_column, optional_timestamp, shard_column, timestamp_text};
 use crate::pipeline::apid::sql::{REGISTERED, SETTLED_AFTER_MS};
 use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
 use crate::pipeline::task::Stage;
@@ -22,7 +22,7 @@ pub(super) fn read(connection: &mut Connection, mark: u64, context: Context) -> 
                 shard: shard_column(row, "shard")?,
                 status: read::status(&row.get::<_, String>("status")?)?,
                 tasks: count_column(row, "tasks")?,
-                oldest: optional_moment(row, "oldest")?,
+                oldest: optional_timestamp(row, "oldest")?,
             });
         }
     }
@@ -40,7 +40,7 @@ fn statement() -> String {
 
 fn registered(transaction: &Transaction<'_>, mark: u64, context: Context) -> Result<Vec<NewTasks>> {
     let mut statement = transaction.prepare_cached(&statement())?;
-    let settled = moment_text(context.now.plus_ms(-SETTLED_AFTER_MS));
+    let settled = timestamp_text(context.now.plus_ms(-SETTLED_AFTER_MS));
     let mut rows = statement.query(params![i64::try_from(mark).unwrap_or(i64::MAX), settled])?;
     let mut registered = Vec::new();
     while let Some(row) = rows.next()? {

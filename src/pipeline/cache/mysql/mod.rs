@@ -1,5 +1,6 @@
-//! The order directory and the returns that wait. Every transaction locks rows of the directory first, in the order of
-//! their ids, then returns in the order of their names: no two of them wait for each other in a circle.
+//! The order directory and the pending returns on a server (MySQL, MariaDB). Every transaction locks rows of the
+//! directory first, in the order of their ids, and returns second, in the order of their names. So no two transactions
+//! wait for each other in a circle.
 
 mod read;
 mod take;

@@ -1,4 +1,4 @@
-//! Looking at the directory and at what is kept.
+//! Reads the directory and the returns that are kept.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use mysql_async::{Row, Value};
 
 use crate::base::db::mysql::bulk;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, count_value, file_name, get, moment, optional_moment, shard};
+use crate::base::db::mysql::value::{count, count_value, file_name, get, moment, optional_timestamp, shard};
 use crate::base::db::{Error, Result};
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Taken};
@@ -126,7 +126,7 @@ fn held_of(row: &Row) -> Result<Held> {
         held_at: moment(row, "put_at")?,
         expires_at: moment(row, "expires_at")?,
         state: state_of(row)?,
-        done_at: optional_moment(row, "done_at")?,
+        done_at: optional_timestamp(row, "done_at")?,
     })
 }
 
@@ -161,7 +161,7 @@ impl Work for LookAtBacklog {
             backlog.waiting = count(&row, "waiting")?;
             backlog.overdue = count(&row, "overdue")?;
             backlog.due = count(&row, "due")?;
-            backlog.oldest = optional_moment(&row, "oldest")?;
+            backlog.oldest = optional_timestamp(&row, "oldest")?;
         }
         Ok(backlog)
     }

@@ -1,4 +1,4 @@
-//! Handing out returns, each to one task.
+//! Hands out returns, each to one task.
 
 use std::collections::BTreeMap;
 
@@ -125,7 +125,7 @@ impl Candidates {
     }
 }
 
-/// Marks the candidates as the task's own, as far as they may be handed out at once and nobody else was faster.
+/// Marks the candidates as the task's own, as far as they fit into one answer and no other task was faster.
 async fn claim(tx: &mut Tx<'_>, by: &TaskKey, what: Take<'_>, candidates: Candidates, limit: usize) -> Result<()> {
     let candidates = candidates.0.into_iter().take(limit).collect();
     for ((file, line), _) in within_bytes(candidates, |(_, (_, bytes))| *bytes) {

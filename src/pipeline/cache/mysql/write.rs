@@ -1,4 +1,4 @@
-//! Writing orders, and handing in returns: both write, then look, under the locks of their orders.
+//! Writes orders, and keeps returns that are handed in. Both write, then look, under the locks of their orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::base::db::mysql::bulk;
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{count, get, moment, moment_value, shard};
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
 use crate::pipeline::cache::store::{PendingPolicy, put_outcome};
 use crate::pipeline::task::TaskKey;
@@ -54,7 +54,7 @@ impl Work for Record<'_> {
 }
 
 impl Record<'_> {
-    /// Writes the orders that nobody has heard of, and locks all others.
+    /// Writes the orders that are not in the directory, and locks all others.
     async fn insert(&self, tx: &mut Tx<'_>, orders: &BTreeMap<OrderId, &NewOrder>) -> Result<()> {
         let rows = orders.values().map(|order| {
             vec![
@@ -72,7 +72,7 @@ impl Record<'_> {
         bulk::insert(tx, head, row, tail, rows.collect()).await.map(drop)
     }
 
-    /// Writes the orders that somebody was waiting for; answers which ones.
+    /// Writes the orders that were `awaited` by a return; answers which ones.
     async fn write_over_awaited(&self, tx: &mut Tx<'_>, orders: &BTreeMap<OrderId, &NewOrder>) -> Result<Vec<OrderId>> {
         let list: Vec<Value> = orders.keys().map(|order| Value::from(order.get())).collect();
         let select = "SELECT order_id FROM order_directory WHERE order_id IN ({list}) AND state = 'awaited'";
@@ -111,7 +111,7 @@ impl Work for Put<'_> {
         let head = "INSERT INTO order_directory (order_id, state, created_at)";
         let tail = " ON DUPLICATE KEY UPDATE order_id = order_id";
         bulk::insert(tx, head, "(?, 'awaited', UTC_TIMESTAMP(3))", tail, rows).await?;
-        // Only now, behind the locks: whoever recorded one of them before is seen.
+        // Only now, behind the locks: an order that another task recorded before is seen.
         let ids: Vec<OrderId> = orders.into_iter().collect();
         let standing = read::standing(tx, &ids).await?;
         let mut kept = self.kept(tx).await?;
@@ -157,7 +157,7 @@ impl Put<'_> {
         if read::pending(tx).await? + new.len() as u64 > self.policy.pending_max {
             return Err(Refusal::PendingFull { max: self.policy.pending_max }.into());
         }
-        let now: Moment = tx.now().await?;
+        let now: Timestamp = tx.now().await?;
         let rows = new.values().map(|entry| {
             vec![
                 Value::from(self.by.file.as_str()),

@@ -1,5 +1,5 @@
-//! The order directory and the returns that wait. One writer at a time: the transaction's write lock is the lock of all
-//! orders.
+//! The order directory and the pending returns in SQLite. There is one writer at a time, so the write lock of a
+//! transaction is the lock of all orders.
 
 mod read;
 mod take;
@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Transaction as Tx, TransactionBehavior, named_params, params};
 
 use crate::base::clock::Clock;
-use crate::base::db::sqlite::db::{Db, count_value, moment_text};
+use crate::base::db::sqlite::db::{Db, count_value, timestamp_text};
 use crate::base::db::sqlite::migrate::CACHE;
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
 use crate::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take, put_outcome};
 use crate::pipeline::task::{FileName, TaskKey};
@@ -38,7 +38,7 @@ impl SqlitePending {
     /// Runs a change in a transaction of its own.
     async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&Tx<'_>, Moment) -> Result<T> + Send + 'static,
+        change: impl FnOnce(&Tx<'_>, Timestamp) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let now = self.clock.now();
         self.db
@@ -151,8 +151,8 @@ struct Written {
 }
 
 /// Writes orders; answers what stands there.
-fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Moment) -> Result<Written> {
-    let (now, record_awaited) = (moment_text(now), RECORD_AWAITED.replace("{now}", ":now"));
+fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Timestamp) -> Result<Written> {
+    let (now, record_awaited) = (timestamp_text(now), RECORD_AWAITED.replace("{now}", ":now"));
     let (mut recorded, mut were_there, mut were_awaited) = (Vec::new(), Vec::new(), Vec::new());
     for order in orders {
         let inserted = tx
@@ -196,7 +196,7 @@ fn put(
     by: &TaskKey,
     returns: &[EarlyReturn],
     policy: PendingPolicy,
-    now: Moment,
+    now: Timestamp,
 ) -> Result<Vec<PutOutcome>> {
     let (mut outcomes, mut added) = (Vec::new(), 0);
     for entry in returns {
@@ -204,7 +204,7 @@ fn put(
             "INSERT INTO order_directory (order_id, state, created_at) VALUES (?1, 'awaited', ?2)
              ON CONFLICT (order_id) DO NOTHING",
         )?
-        .execute(params![entry.order.get(), moment_text(now)])?;
+        .execute(params![entry.order.get(), timestamp_text(now)])?;
         let is_kept = read::is_kept(tx, by, entry)?;
         let outcome = put_outcome(by.shard, is_kept, read::standing(tx, entry.order)?.as_ref());
         if outcome == PutOutcome::Held && !is_kept {
@@ -220,7 +220,7 @@ fn put(
     Ok(outcomes)
 }
 
-fn keep(tx: &Tx<'_>, by: &TaskKey, entry: &EarlyReturn, policy: PendingPolicy, now: Moment) -> Result<()> {
+fn keep(tx: &Tx<'_>, by: &TaskKey, entry: &EarlyReturn, policy: PendingPolicy, now: Timestamp) -> Result<()> {
     let insert =
         "INSERT INTO pending_return (filename, line, order_id, happened_at, raw, put_shard, put_at, expires_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -228,11 +228,11 @@ fn keep(tx: &Tx<'_>, by: &TaskKey, entry: &EarlyReturn, policy: PendingPolicy, n
         by.file.as_str(),
         count_value(entry.line),
         entry.order.get(),
-        moment_text(entry.happened_at),
+        timestamp_text(entry.happened_at),
         entry.raw,
         by.shard.get(),
-        moment_text(now),
-        moment_text(now.plus_ms(policy.ttl_ms)),
+        timestamp_text(now),
+        timestamp_text(now.plus_ms(policy.ttl_ms)),
     ])?;
     Ok(())
 }

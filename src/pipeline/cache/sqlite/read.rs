@@ -1,12 +1,12 @@
-//! Looking at the directory and at what is kept.
+//! Reads the directory and the returns that are kept.
 
 use rusqlite::{Connection, Row, params};
 
 use crate::base::db::sqlite::db::{
-    count_column, count_value, file_column, moment_column, moment_text, optional_moment, shard_column,
+    count_column, count_value, file_column, optional_timestamp, shard_column, timestamp_column, timestamp_text,
 };
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Refusal, Taken};
 
@@ -55,7 +55,7 @@ pub(super) fn is_kept(connection: &Connection, by: &TaskKey, entry: &EarlyReturn
     };
     let raw: String = row.get("raw")?;
     let is_same = order_column(row)? == entry.order
-        && moment_column(row, "happened_at")? == entry.happened_at
+        && timestamp_column(row, "happened_at")? == entry.happened_at
         && shard_column(row, "put_shard")? == by.shard
         && raw == entry.raw;
     if is_same { Ok(true) } else { Err(Refusal::LineConflict { file: by.file.clone(), line: entry.line }.into()) }
@@ -99,11 +99,11 @@ fn held_of(row: &Row<'_>) -> Result<Held> {
     Ok(Held {
         by: TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "put_shard")? },
         line: count_column(row, "line")?,
-        happened_at: moment_column(row, "happened_at")?,
-        held_at: moment_column(row, "put_at")?,
-        expires_at: moment_column(row, "expires_at")?,
+        happened_at: timestamp_column(row, "happened_at")?,
+        held_at: timestamp_column(row, "put_at")?,
+        expires_at: timestamp_column(row, "expires_at")?,
         state: state_of(row)?,
-        done_at: optional_moment(row, "done_at")?,
+        done_at: optional_timestamp(row, "done_at")?,
     })
 }
 
@@ -116,18 +116,18 @@ fn state_of(row: &Row<'_>) -> Result<HeldState> {
 }
 
 /// How much is kept.
-pub(super) fn backlog(connection: &Connection, now: Moment) -> Result<Backlog> {
+pub(super) fn backlog(connection: &Connection, now: Timestamp) -> Result<Backlog> {
     let select = "SELECT COUNT(*) AS waiting, MIN(p.put_at) AS oldest,
            COUNT(CASE WHEN p.expires_at <= ?1 AND d.state = 'awaited' THEN 1 END) AS overdue,
            COUNT(CASE WHEN p.expires_at <= ?1 OR d.state <> 'awaited' THEN 1 END) AS due
          FROM pending_return p JOIN order_directory d ON d.order_id = p.order_id WHERE p.taken_file IS NULL";
-    connection.query_row_and_then(select, [moment_text(now)], |row| {
+    connection.query_row_and_then(select, [timestamp_text(now)], |row| {
         Ok(Backlog {
             pending: pending(connection)?,
             waiting: count_column(row, "waiting")?,
             overdue: count_column(row, "overdue")?,
             due: count_column(row, "due")?,
-            oldest: optional_moment(row, "oldest")?,
+            oldest: optional_timestamp(row, "oldest")?,
         })
     })
 }
@@ -137,7 +137,7 @@ pub(super) fn taken(row: &Row<'_>) -> Result<Taken> {
     let entry = EarlyReturn {
         line: count_column(row, "line")?,
         order: order_column(row)?,
-        happened_at: moment_column(row, "happened_at")?,
+        happened_at: timestamp_column(row, "happened_at")?,
         raw: row.get("raw")?,
     };
     Ok(Taken { file: file_column(row, "filename")?, entry })

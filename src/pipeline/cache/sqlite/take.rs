@@ -1,4 +1,4 @@
-//! Handing out returns, each to one task.
+//! Hands out returns, each to one task.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use rusqlite::{Transaction as Tx, named_params, params};
 
 use super::read;
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{count_column, count_value, file_column, moment_text};
-use crate::base::moment::Moment;
+use crate::base::db::sqlite::db::{count_column, count_value, file_column, timestamp_text};
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::{CLAIM_RETURN, CONFIRM};
 use crate::pipeline::cache::store::{Forgotten, PendingPolicy, Take, within_bytes};
 use crate::pipeline::task::{FileName, TaskKey};
@@ -23,7 +23,7 @@ pub(super) fn of_orders(
     orders: &[OrderId],
     new: &[OrderId],
     limit: usize,
-    now: Moment,
+    now: Timestamp,
 ) -> Result<Vec<Taken>> {
     let mut candidates = Vec::new();
     for order in new {
@@ -63,14 +63,14 @@ pub(super) fn once(
     what: Take<'_>,
     limit: usize,
     policy: PendingPolicy,
-    now: Moment,
+    now: Timestamp,
 ) -> Result<Vec<Taken>> {
     let is_first = tx
         .prepare_cached(
             "INSERT INTO pending_claim (filename, shard, kind, claimed_at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (filename, shard, kind) DO NOTHING",
         )?
-        .execute(params![by.file.as_str(), by.shard.get(), what.name(), moment_text(now)])?;
+        .execute(params![by.file.as_str(), by.shard.get(), what.name(), timestamp_text(now)])?;
     if is_first == 1 {
         let select = if matches!(what, Take::Expired(_)) {
             "SELECT p.filename, p.line, OCTET_LENGTH(p.raw) AS bytes
@@ -79,7 +79,7 @@ pub(super) fn once(
                AND d.state = 'awaited'
              ORDER BY p.filename, p.line LIMIT :limit"
         } else {
-            // Moment and file are bound in both, and are no part of this one's question.
+            // Timestamp and file are bound in both, and are no part of this one's question.
             "SELECT p.filename, p.line, OCTET_LENGTH(p.raw) AS bytes
              FROM pending_return p JOIN order_directory d ON d.order_id = p.order_id
              WHERE p.taken_file IS NULL AND d.shard = :shard AND :now IS NOT NULL AND :before IS NOT NULL
@@ -87,7 +87,7 @@ pub(super) fn once(
         };
         let mut select = tx.prepare_cached(select)?;
         let values = named_params! {
-            ":shard": by.shard.get(), ":now": moment_text(now), ":before": what.handed_in_before(policy.ttl_ms),
+            ":shard": by.shard.get(), ":now": timestamp_text(now), ":before": what.handed_in_before(policy.ttl_ms),
             ":limit": count_value(limit as u64),
         };
         let mut rows = select.query(values)?;
@@ -110,12 +110,12 @@ pub(super) fn once(
 }
 
 /// Marks the candidates as the task's own, as far as they may be handed out at once.
-fn claim(tx: &Tx<'_>, by: &TaskKey, what: Take<'_>, mut candidates: Vec<Candidate>, now: Moment) -> Result<()> {
+fn claim(tx: &Tx<'_>, by: &TaskKey, what: Take<'_>, mut candidates: Vec<Candidate>, now: Timestamp) -> Result<()> {
     let statement = CLAIM_RETURN.replace("{now}", ":now");
     candidates.sort();
     for (file, line, _) in within_bytes(candidates, |candidate| candidate.2) {
         tx.prepare_cached(&statement)?.execute(named_params! {
-            ":by_file": by.file.as_str(), ":by_shard": by.shard.get(), ":kind": what.name(), ":now": moment_text(now),
+            ":by_file": by.file.as_str(), ":by_shard": by.shard.get(), ":kind": what.name(), ":now": timestamp_text(now),
             ":filename": file.as_str(), ":line": count_value(line),
         })?;
     }
@@ -123,22 +123,23 @@ fn claim(tx: &Tx<'_>, by: &TaskKey, what: Take<'_>, mut candidates: Vec<Candidat
 }
 
 /// Marks what the task took as done.
-pub(super) fn confirm(tx: &Tx<'_>, by: &TaskKey, now: Moment) -> Result<u64> {
-    let values = named_params! { ":by_file": by.file.as_str(), ":by_shard": by.shard.get(), ":now": moment_text(now) };
+pub(super) fn confirm(tx: &Tx<'_>, by: &TaskKey, now: Timestamp) -> Result<u64> {
+    let values =
+        named_params! { ":by_file": by.file.as_str(), ":by_shard": by.shard.get(), ":now": timestamp_text(now) };
     let done = tx.prepare_cached(&CONFIRM.replace("{now}", ":now"))?.execute(values)?;
     tx.prepare_cached("UPDATE pending_claim SET done_at = ?3 WHERE filename = ?1 AND shard = ?2 AND done_at IS NULL")?
-        .execute(params![by.file.as_str(), by.shard.get(), moment_text(now)])?;
+        .execute(params![by.file.as_str(), by.shard.get(), timestamp_text(now)])?;
     Ok(done as u64)
 }
 
 /// Forgets what was done before this moment.
-pub(super) fn forget(tx: &Tx<'_>, before: Moment, limit: u32) -> Result<Forgotten> {
+pub(super) fn forget(tx: &Tx<'_>, before: Timestamp, limit: u32) -> Result<Forgotten> {
     let returns = "DELETE FROM pending_return WHERE (filename, line) IN
          (SELECT filename, line FROM pending_return WHERE done_at < ?1 LIMIT ?2)";
     let claims = "DELETE FROM pending_claim WHERE (filename, shard, kind) IN
          (SELECT filename, shard, kind FROM pending_claim WHERE done_at < ?1 LIMIT ?2)";
-    let returns = tx.prepare_cached(returns)?.execute(params![moment_text(before), limit])?;
-    let claims = tx.prepare_cached(claims)?.execute(params![moment_text(before), limit])?;
+    let returns = tx.prepare_cached(returns)?.execute(params![timestamp_text(before), limit])?;
+    let claims = tx.prepare_cached(claims)?.execute(params![timestamp_text(before), limit])?;
     Ok(Forgotten { returns: returns as u64, claims: claims as u64 })
 }
 

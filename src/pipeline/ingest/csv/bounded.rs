@@ -1,4 +1,4 @@
-//! The bytes of a table on their way to the parser: limited for each row, and with what the parser does not tell.
+//! Passes the bytes of a table to the parser. It limits the bytes of each row, and notes what the parser does not tell.
 
 use std::io::{self, Read};
 

@@ -1,4 +1,4 @@
-//! A column as a map names it, and where it stands in the table.
+//! A column as a map names it, and its place in the table.
 
 use super::section::{Faults, Section, suggestion};
 

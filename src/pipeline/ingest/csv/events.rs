@@ -1,4 +1,4 @@
-//! A table read as event lines, a row at a time.
+//! Reads a table as event lines, row by row.
 
 use std::io::{self, BufRead, Read};
 

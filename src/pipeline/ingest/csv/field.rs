@@ -1,4 +1,4 @@
-//! The fields of a payload: which event has which, and how each is written (contracts 1).
+//! The fields of a payload: which fields each event has, and how each field is written (docs/contracts.md, 1).
 
 use crate::pipeline::event::Kind;
 

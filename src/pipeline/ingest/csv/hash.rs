@@ -1,4 +1,4 @@
-//! Ids made of texts: the same texts always make the same number, here and in any other program.
+//! Makes ids of texts. The same texts always make the same number, in this program and in any other.
 
 use sha2::{Digest, Sha256};
 

@@ -1,5 +1,5 @@
-//! The latest purchase with the same texts in some columns, for returns of tables that do not name the sale. Bounded:
-//! what was sold long ago is forgotten.
+//! Remembers the latest purchase with the same texts in some columns, for returns of tables that do not name the sale.
+//! Memory is bounded: old purchases are forgotten.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! The event line of a row. A row that cannot be mapped becomes a line too, one that is refused with its reason later:
-//! so that it is kept like every other line that is refused.
+//! Writes the event line of a row. A row that cannot be mapped becomes a line too. That line is refused later, with its
+//! reason, and is kept like every other refused line.
 
 use super::field::Field;
 use super::latest::Latest;

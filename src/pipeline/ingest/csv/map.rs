@@ -1,4 +1,5 @@
-//! A map file: what the rows of a table become. Read whole before the first row, with all faults at once.
+//! A map file: it says what the rows of a table become. It is read whole before the first row, and all its faults are
+//! reported at once.
 
 use toml::Table;
 

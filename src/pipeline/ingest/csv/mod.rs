@@ -1,9 +1,11 @@
-//! Tables (CSV) as event lines: a map file says what the rows become.
+//! Reads tables (CSV) as event lines. A map file says what the rows become.
 //!
-//! `input` opens what is imported; `map` reads the map; `events` turns row after row into lines; `trial` is the dry
-//! run. Beneath them: `section` reads TOML with all faults, `form` says how the table is written, `rows` reads it through `bounded`,
-//! `rule` decides what a row becomes, `source` where a field comes from, `time` and `number` read cells, `hash`
-//! makes ids of texts, `latest` remembers purchases for returns, `line` writes the event, `tally` counts.
+//! `input` opens what is imported, `map` reads the map, `events` turns row after row into lines, and `trial` is the dry
+//! run. The parts that they use:
+//! - `section` reads TOML and notes all faults; `form` says how the table is written;
+//! - `rows` reads the table through `bounded`; `rule` decides what a row becomes;
+//! - `source` says where a field comes from; `time` and `number` read cells; `hash` makes ids of texts;
+//! - `latest` remembers purchases for returns; `line` writes the event; `tally` counts.
 
 mod bounded;
 mod column;

@@ -1,4 +1,4 @@
-//! Numbers as tables write them, turned into the text of a JSON number. No float comes in between.
+//! Turns numbers as tables write them into the text of a JSON number, without a float in between.
 
 /// The characters between the digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! The rows of a table, one at a time and with a limit: a quote that is never closed must not take all memory.
+//! Reads the rows of a table, one at a time. The size of a row is limited: a quote that is never closed must not take
+//! all memory.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -162,7 +163,7 @@ impl Row<'_> {
         (cells != width).then(|| format!("the row has {cells} cells, the first one {width}"))
     }
 
-    /// All cells as they are, for whoever mends the row: texts, or their bytes where they are none.
+    /// All cells as they are, for an operator who mends the row: texts, or bytes where they are no text.
     pub(super) fn cells(&self) -> Value {
         let cell = |cell| match self.encoding.decode_without_bom_handling_and_without_replacement(cell) {
             Some(text) => Value::from(text.as_ref()),

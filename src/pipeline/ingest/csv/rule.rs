@@ -1,4 +1,4 @@
-//! The rules of a map: the first that fits a row says what becomes of it.
+//! The rules of a map. The first rule that fits a row says what becomes of the row.
 
 use std::collections::HashMap;
 

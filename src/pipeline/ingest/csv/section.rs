@@ -1,4 +1,4 @@
-//! One table of a map file as it is read: every fault is noted, and what is left over at the end is an unknown key.
+//! Reads one table of a map file. Every fault is noted, and a key that was not asked for is an unknown key.
 
 use toml::{Table, Value};
 

@@ -1,4 +1,4 @@
-//! What became of the rows of a table: every one of them is counted once.
+//! Counts what became of the rows of a table, each row once.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! The time of a row: its columns, how it is written there, and in which zone.
+//! The time of a row: which columns hold it, how it is written there, and in which zone.
 
-use jiff::Timestamp;
+use jiff::Timestamp as JiffTimestamp;
 use jiff::civil::date;
 use jiff::fmt::strtime::BrokenDownTime;
 use jiff::fmt::temporal::DateTimeParser;
@@ -9,8 +9,8 @@ use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 use super::column::{Column, columns};
 use super::rows::Row;
 use super::section::{Faults, Section};
-use crate::base::moment::Moment;
-use crate::base::moment::MomentError;
+use crate::base::timestamp::Timestamp;
+use crate::base::timestamp::TimestampError;
 
 /// What a map says without a format: the event line's own forms.
 const RFC3339: &str = "rfc3339";
@@ -55,7 +55,7 @@ impl Time {
     ///
     /// # Errors
     /// The cell's text, and why it is no time.
-    pub(super) fn of(&self, row: &Row<'_>) -> Result<Moment, (String, String)> {
+    pub(super) fn of(&self, row: &Row<'_>) -> Result<Timestamp, (String, String)> {
         let texts: Result<Vec<_>, String> = self.columns.iter().map(|column| row.text(column)).collect();
         let text = texts.map_err(|why| (String::new(), format!("time: {why}")))?.join(" ");
         let result = match &self.format {
@@ -76,21 +76,21 @@ fn zone_of(name: &str) -> Option<TimeZone> {
 }
 
 /// Reads the forms of an event line; the one without an offset is in the zone.
-fn read(zone: &TimeZone, text: &str) -> Result<Moment, MomentError> {
-    let Some(local) = Moment::parse(text) else { return Moment::read(text) };
-    let local = Timestamp::from_millisecond(local.unix_ms()).map(|at| Offset::UTC.to_datetime(at));
-    local.and_then(|local| zone.to_timestamp(local)).map(moment).map_err(|_| MomentError::Range)
+fn read(zone: &TimeZone, text: &str) -> Result<Timestamp, TimestampError> {
+    let Some(local) = Timestamp::parse(text) else { return Timestamp::read(text) };
+    let local = JiffTimestamp::from_millisecond(local.unix_ms()).map(|at| Offset::UTC.to_datetime(at));
+    local.and_then(|local| zone.to_timestamp(local)).map(moment).map_err(|_| TimestampError::Range)
 }
 
 /// Reads a time of this format. A zone of its own comes before the map's.
 ///
 /// # Errors
 /// Why it is none.
-fn parse(format: &str, zone: &TimeZone, text: &str) -> Result<Moment, String> {
+fn parse(format: &str, zone: &TimeZone, text: &str) -> Result<Timestamp, String> {
     let unfit = |e: jiff::Error| format!("it does not fit \"{format}\": {e}");
     let parts = BrokenDownTime::parse(format, text).map_err(unfit)?;
     if is_leap_second(format, &parts, text) {
-        return Err(format!("it is {}", MomentError::LeapSecond));
+        return Err(format!("it is {}", TimestampError::LeapSecond));
     }
     if parts.timestamp().is_some() || parts.offset().is_some() {
         return parts.to_timestamp().map(moment).map_err(unfit);
@@ -112,10 +112,10 @@ fn is_leap_second(format: &str, parts: &BrokenDownTime, text: &str) -> bool {
     parts.second() == Some(59) && text.match_indices("60").any(is_second)
 }
 
-fn moment(at: Timestamp) -> Moment {
+fn moment(at: JiffTimestamp) -> Timestamp {
     let ms = at.as_nanosecond().div_euclid(1_000_000);
     // The range of a timestamp is that of four-digit years.
-    Moment::from_unix_ms(i64::try_from(ms).unwrap_or(i64::MAX))
+    Timestamp::from_unix_ms(i64::try_from(ms).unwrap_or(i64::MAX))
 }
 
 /// Writes a time in the format and reads it again: what cannot be read must be found before the first row. Its zone is
@@ -175,7 +175,7 @@ mod tests {
         ] {
             assert_eq!(read(&zone, text).map(|at| at.to_string()).as_deref(), Ok(expected), "{text}");
         }
-        assert_eq!(read(&zone, "2011-07-01 10:00:60.000"), Err(MomentError::LeapSecond));
+        assert_eq!(read(&zone, "2011-07-01 10:00:60.000"), Err(TimestampError::LeapSecond));
     }
 
     #[test]

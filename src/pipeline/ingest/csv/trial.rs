@@ -1,4 +1,4 @@
-//! A dry run: what an import would make of an input, by the real check of an event's shape. Nothing is written.
+//! A dry run: says what an import would make of an input, by the real check of an event's shape. Nothing is written.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::input::EventLines;
 use super::tally::Tally;
 use crate::pipeline::event::{LineReader, Next, Reason, Reject, ShardCount};
 use crate::pipeline::ingest::accept;
-use crate::pipeline::ops::desk::groups::pattern;
+use crate::pipeline::ops::dead_letters::groups::pattern;
 use crate::pipeline::split::route;
 
 /// Events that are shown.

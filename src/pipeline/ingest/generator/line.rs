@@ -2,11 +2,11 @@
 
 use std::fmt::Display;
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Money, Payload};
 
 /// The line of an event, without line feed.
-pub(super) fn event(payload: &Payload<'_>, saved_at: Moment, timestamp: Moment) -> String {
+pub(super) fn event(payload: &Payload<'_>, saved_at: Timestamp, timestamp: Timestamp) -> String {
     envelope(payload.kind().number(), &body(payload), saved_at, timestamp)
 }
 
@@ -69,7 +69,7 @@ mod tests {
     use crate::pipeline::event::Event;
 
     fn written(payload: &Payload<'_>) -> String {
-        let at = Moment::parse("2025-10-15 17:41:40.021").unwrap();
+        let at = Timestamp::parse("2025-10-15 17:41:40.021").unwrap();
         let line = event(payload, at.plus_ms(-3), at);
         assert_eq!(Event::parse(line.as_bytes()).unwrap().payload, *payload);
         let (head, tail) =

@@ -1,4 +1,4 @@
-//! What goes wrong on purpose: lines written twice, lines written late, lines that nobody can read.
+//! Lines that go wrong on purpose: written twice, written late, or unreadable.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Line;
 use super::line::envelope;
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 
 /// Earlier lines that may be written again.
 const RECENT_MAX: usize = 256;
@@ -84,7 +84,7 @@ impl Parts {
 }
 
 /// Writes a line that `Event::parse` refuses, for one of many reasons; it never contains a line feed.
-pub(super) fn write_broken(rng: &mut ChaCha8Rng, at: Moment, order_id: i64, out: &mut Vec<u8>) {
+pub(super) fn write_broken(rng: &mut ChaCha8Rng, at: Timestamp, order_id: i64, out: &mut Vec<u8>) {
     let timestamp = at.to_string();
     let mut parts = Parts {
         event_type: "1",
@@ -132,7 +132,7 @@ mod tests {
         let mut reasons = BTreeSet::new();
         for order_id in 1..=2000 {
             let mut line = Vec::new();
-            write_broken(&mut rng, Moment::from_unix_ms(1_760_000_000_000), order_id, &mut line);
+            write_broken(&mut rng, Timestamp::from_unix_ms(1_760_000_000_000), order_id, &mut line);
             assert!(!line.is_empty() && !line.contains(&b'\n'));
             let reject = Event::parse(&line).unwrap_err();
             reasons.insert((reject.reason.to_string(), reject.detail));

@@ -1,7 +1,7 @@
-//! The event generator: a seeded simulation of a little world of shops whose events fit together.
+//! The event generator: a seeded simulation of a small world of shops, whose events fit together.
 //!
-//! Pure: no I/O, no clock, no randomness but the seed's. `world` decides what happens, `line` writes it down,
-//! `mishap` holds the lines that go wrong on purpose.
+//! It is pure: it does no I/O, reads no clock, and has no randomness but the seed's. `world` decides what happens,
+//! `line` writes it down, `mishap` holds the lines that go wrong on purpose.
 
 mod line;
 mod mishap;
@@ -16,7 +16,7 @@ mod world;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Kind;
 use mishap::{Held, Recent};
 use world::World;
@@ -45,7 +45,7 @@ pub struct Generator {
     recent: Recent,
     held: Held,
     /// Where the last period ended.
-    until: Option<Moment>,
+    until: Option<Timestamp>,
     /// Lines written so far.
     written: u64,
 }
@@ -70,7 +70,7 @@ impl Rates {
 
 impl Generator {
     /// A world that starts at `origin`; order ids grow from it, so that a restart with a later origin repeats none.
-    pub fn new(seed: u64, rates: Rates, origin: Moment) -> Self {
+    pub fn new(seed: u64, rates: Rates, origin: Timestamp) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let world = World::new(&mut rng, origin);
         let rates = rates.clamped();
@@ -87,7 +87,7 @@ impl Generator {
     ///
     /// The period begins where the last one ended, and a second before `now` at first. When the clock was set back,
     /// new events happen at `now`.
-    pub fn write_events(&mut self, now: Moment, count: usize, out: &mut Vec<u8>) -> usize {
+    pub fn write_events(&mut self, now: Timestamp, count: usize, out: &mut Vec<u8>) -> usize {
         let from = self.until.unwrap_or_else(|| now.plus_ms(-FIRST_PERIOD_MS)).min(now);
         self.world.begin_call();
         for index in 0..count {
@@ -101,7 +101,7 @@ impl Generator {
     }
 
     /// A random moment in the `index`-th of `count` equal parts of the period, so that moments never decrease.
-    fn moment(&mut self, from: Moment, now: Moment, index: usize, count: usize) -> Moment {
+    fn moment(&mut self, from: Timestamp, now: Timestamp, index: usize, count: usize) -> Timestamp {
         let span = now.unix_ms().saturating_sub(from.unix_ms());
         if span == 0 {
             return now;
@@ -113,7 +113,7 @@ impl Generator {
         from.plus_ms(i64::try_from(offset).unwrap_or(span))
     }
 
-    fn write_line(&mut self, at: Moment, out: &mut Vec<u8>) {
+    fn write_line(&mut self, at: Timestamp, out: &mut Vec<u8>) {
         if self.rng.random_bool(self.rates.malformed) {
             // It gets an order of its own: what goes wrong on purpose must not take an event from the world.
             let order_id = self.world.next_order_id();
@@ -130,7 +130,7 @@ impl Generator {
     }
 
     /// The next line in order, or one that was held back and is due; ends because [`Held`] is bounded.
-    fn next_line(&mut self, at: Moment) -> Line {
+    fn next_line(&mut self, at: Timestamp) -> Line {
         loop {
             if let Some(line) = self.held.take_due(self.written) {
                 return line;

@@ -1,8 +1,8 @@
-//! Tests: a plain model of the shops' rules that the generator's output is replayed against.
+//! Tests: a plain model of the shops' rules. The generator's output is replayed against it.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Money, Payload};
 
 /// What a return says: user, shop, good, quantity, refund.
@@ -27,7 +27,7 @@ pub(super) struct Model {
     /// Returns that came before their purchase.
     pub(super) early: HashMap<i64, Vec<Back>>,
     pub(super) overtakes: usize,
-    keys: HashSet<(u8, i64, Moment)>,
+    keys: HashSet<(u8, i64, Timestamp)>,
 }
 
 impl Model {

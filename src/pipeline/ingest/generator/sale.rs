@@ -1,11 +1,11 @@
-//! Sales: what was bought, what may still come back, and the purchases that their returns overtake.
+//! Sales: what was bought, what may still be returned, and the purchases that their returns overtake.
 
 use std::collections::VecDeque;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Money, Payload};
 
 /// Sales that customers may still bring back; the oldest are forgotten, so that memory stays bounded.
@@ -19,10 +19,10 @@ pub(super) struct Sale {
     pub(super) good_id: i64,
     pub(super) qty: i64,
     pub(super) price: Money,
-    pub(super) at: Moment,
+    pub(super) at: Timestamp,
     /// How many were brought back.
     pub(super) returned: i64,
-    pub(super) last_return: Option<Moment>,
+    pub(super) last_return: Option<Timestamp>,
 }
 
 /// A purchase whose line comes after that of its return.
@@ -53,7 +53,7 @@ impl Sale {
 
     /// Brings some of it back. A return has no key but its order and moment, so that two at one moment would be one:
     /// then, and before the purchase, `None`.
-    pub(super) fn bring_back(&mut self, rng: &mut ChaCha8Rng, at: Moment) -> Option<Payload<'static>> {
+    pub(super) fn bring_back(&mut self, rng: &mut ChaCha8Rng, at: Timestamp) -> Option<Payload<'static>> {
         if at < self.at || self.last_return.is_some_and(|last| at <= last) {
             return None;
         }
@@ -88,7 +88,7 @@ impl Returnable {
     }
 
     /// A return of one of the sales, if there is one to return.
-    pub(super) fn bring_back(&mut self, rng: &mut ChaCha8Rng, at: Moment) -> Option<Payload<'static>> {
+    pub(super) fn bring_back(&mut self, rng: &mut ChaCha8Rng, at: Timestamp) -> Option<Payload<'static>> {
         if self.0.is_empty() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! The shops and what stands on their shelves.
+//! The shops, and the goods on their shelves.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -27,7 +27,7 @@ pub(super) struct Shop {
 pub(super) struct Shelf {
     pub(super) good_id: i64,
     pub(super) price: Money,
-    /// What can still be sold. Returned goods are not counted: nobody knows when the return will have arrived.
+    /// What can still be sold. Returned goods are not counted: it is unknown when the return will have arrived.
     pub(super) stock: i64,
 }
 

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use super::replay::replay;
 use super::{Generator, Rates};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Payload};
 
-const ORIGIN: Moment = Moment::from_unix_ms(1_760_000_000_000);
+const ORIGIN: Timestamp = Timestamp::from_unix_ms(1_760_000_000_000);
 
 /// The lines without their line feeds; each must have one.
 fn split(out: &[u8]) -> Vec<Vec<u8>> {
@@ -179,7 +179,7 @@ fn returns_overtake_their_purchases_across_small_and_large_files() {
 
 #[test]
 fn a_restart_with_a_later_origin_repeats_no_order() {
-    let orders = |origin: Moment| {
+    let orders = |origin: Timestamp| {
         let mut out = Vec::new();
         Generator::new(5, Rates::default(), origin).write_events(origin.plus_ms(1000), 2000, &mut out);
         let lines = split(&out);
@@ -190,7 +190,7 @@ fn a_restart_with_a_later_origin_repeats_no_order() {
     assert!(*second.last().unwrap() < 1 << 53);
     // From the year 1019 to the end of 9999.
     for extreme in [-30_000_000_000_000, -1, 0, 253_402_300_700_000] {
-        assert!(*orders(Moment::from_unix_ms(extreme)).first().unwrap() > 0);
+        assert!(*orders(Timestamp::from_unix_ms(extreme)).first().unwrap() > 0);
     }
 }
 

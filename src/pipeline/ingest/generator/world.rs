@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::sale::{Late, Returnable, Sale};
 use super::shop::{Shelf, Shop};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Money, Payload};
 
 const USERS: i64 = 50;
@@ -36,7 +36,7 @@ pub(super) struct World {
     late: Vec<Late>,
     last_order_id: i64,
     /// When the newest event happened.
-    last: Moment,
+    last: Timestamp,
     /// Events so far.
     steps: u64,
     /// Calls (files) so far.
@@ -52,7 +52,7 @@ enum Todo {
 
 impl World {
     /// A world whose shops are about to open.
-    pub(super) fn new(rng: &mut ChaCha8Rng, origin: Moment) -> Self {
+    pub(super) fn new(rng: &mut ChaCha8Rng, origin: Timestamp) -> Self {
         let shops = Shop::all(rng);
         let todo = (0..shops.len()).map(Todo::Open).collect();
         let last_order_id = origin.unix_ms().clamp(0, ORIGIN_MS_MAX) * ORDERS_PER_MS;
@@ -72,14 +72,14 @@ impl World {
     }
 
     /// What happens at `at`, and when it happened: only a late purchase is older.
-    pub(super) fn step(&mut self, rng: &mut ChaCha8Rng, at: Moment) -> (Moment, Payload<'static>) {
+    pub(super) fn step(&mut self, rng: &mut ChaCha8Rng, at: Timestamp) -> (Timestamp, Payload<'static>) {
         self.steps += 1;
         let event = self.next_event(rng, at);
         self.last = at;
         event
     }
 
-    fn next_event(&mut self, rng: &mut ChaCha8Rng, at: Moment) -> (Moment, Payload<'static>) {
+    fn next_event(&mut self, rng: &mut ChaCha8Rng, at: Timestamp) -> (Timestamp, Payload<'static>) {
         if let Some(todo) = self.todo.pop_front() {
             return (at, self.carry_out(rng, todo));
         }
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// A customer comes: mostly to buy; now and then the shop finds that it needs one more shelf.
-    fn visit(&mut self, rng: &mut ChaCha8Rng, at: Moment) -> Payload<'static> {
+    fn visit(&mut self, rng: &mut ChaCha8Rng, at: Timestamp) -> Payload<'static> {
         let index = Shop::visited(&self.shops, rng);
         let shop = &self.shops[index];
         let new = shop.in_use;
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    fn sell(&mut self, rng: &mut ChaCha8Rng, shop: usize, shelf: usize, at: Moment) -> Sale {
+    fn sell(&mut self, rng: &mut ChaCha8Rng, shop: usize, shelf: usize, at: Timestamp) -> Sale {
         let order_id = self.next_order_id();
         let user_id = rng.random_ratio(3, 4).then(|| rng.random_range(1..=USERS));
         let qty = rng.random_range(1..=QTY_MAX).min(rng.random_range(1..=QTY_MAX));
@@ -147,7 +147,7 @@ impl World {
 
     /// A return whose purchase, made just before, is written only later: half the time in the next file at the
     /// earliest, but one such at a time, for its shop and price must not change until then.
-    fn overtake(&mut self, rng: &mut ChaCha8Rng, at: Moment) -> Option<Payload<'static>> {
+    fn overtake(&mut self, rng: &mut ChaCha8Rng, at: Timestamp) -> Option<Payload<'static>> {
         let shop = Shop::visited(&self.shops, rng);
         let shelf = self.shops[shop].some_shelf(rng)?;
         if self.late.len() == LATE_MAX {

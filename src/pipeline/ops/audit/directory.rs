@@ -11,7 +11,7 @@ use super::Found;
 use super::paged::Paged;
 use crate::pipeline::cache::store::PendingStore;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::shard_db::{OrderOutcome, WorkerLook};
+use crate::pipeline::shard_db::{OrderOutcome, WorkerSnapshot};
 use crate::pipeline::task::TaskKey;
 use crate::pipeline::trade::{Order, OrderId, OrderState};
 
@@ -26,7 +26,7 @@ pub struct State {
     /// Whose.
     pub shard: ShardId,
     /// The state.
-    pub look: Arc<dyn WorkerLook>,
+    pub look: Arc<dyn WorkerSnapshot>,
 }
 
 /// A state with the orders of it that are read.

@@ -194,7 +194,7 @@ impl<'a> Restore<'a> {
         }
     }
 
-    /// Roles note on the folder that they run; whoever else works there has a database open.
+    /// Running roles hold a lock on the folder; any other process that works there has a database open.
     fn keep_roles_away(&self) -> Result<Held, Error> {
         let runs = |what: String| {
             let shared = self.folder.path().display();

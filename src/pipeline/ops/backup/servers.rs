@@ -72,7 +72,7 @@ fn variable(database: Database) -> String {
     format!("{}_PASSWORD", database.to_string().to_uppercase().replace('-', "_"))
 }
 
-/// By the environment: whoever lists processes reads their arguments.
+/// By the environment: other users can list the arguments of a process.
 fn password(database: Database, server: &Server) -> String {
     server.password.as_ref().map_or_else(String::new, |_| format!("MYSQL_PWD=\"${}\" ", variable(database)))
 }

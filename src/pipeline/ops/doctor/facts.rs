@@ -104,11 +104,11 @@ pub struct PortFact {
     pub role: String,
     /// The port.
     pub port: u16,
-    /// Who has it.
+    /// The process that has it.
     pub holder: Holder,
 }
 
-/// Who has a port.
+/// The process that has a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
     /// Nothing.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pipeline::event::raw::{RawEvent, RawPayload, Scalar};
 use crate::pipeline::event::{Kind, ShardCount, ShardId};
-use crate::pipeline::ops::desk::LineAt;
+use crate::pipeline::ops::dead_letters::LineAt;
 use crate::pipeline::task::FileName;
 
 /// What a line says, as far as a person wants to know.

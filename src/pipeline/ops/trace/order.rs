@@ -13,8 +13,8 @@ use crate::base::shutdown::Stop;
 use crate::pipeline::event::{Reason, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};
-use crate::pipeline::ops::desk::scan::{Extent, Go, RejectsFiles};
-use crate::pipeline::ops::desk::{LineAt, Notes, Raw};
+use crate::pipeline::ops::dead_letters::scan::{Extent, Go, RejectsFiles};
+use crate::pipeline::ops::dead_letters::{LineAt, Raw, RedriveLog};
 use crate::pipeline::task::{FileName, Stage};
 
 /// Lines of one order that are kept; the others are counted.
@@ -40,7 +40,7 @@ pub struct Evidence {
 /// That a line was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rejection {
-    /// By whom.
+    /// The stage that refused it.
     pub stage: Stage,
     /// Why.
     #[serde(serialize_with = "code")]
@@ -200,7 +200,7 @@ impl Search {
         if gathered.lines.is_empty() {
             return Ok(());
         }
-        Notes::new(self.folder.clone()).for_each_pair(|old, new, _| {
+        RedriveLog::new(self.folder.clone()).for_each_pair(|old, new, _| {
             if let Some(evidence) = gathered.lines.get_mut(old) {
                 evidence.to.push(new.clone());
             }

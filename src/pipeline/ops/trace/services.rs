@@ -1,4 +1,5 @@
-//! What the services of trade say of an order: money that moved for it, returns that wait for it. Nobody has to answer.
+//! What the services of trade say of an order: money that moved for it, returns that wait for it. If a service
+//! does not answer, [`Asked`] says why.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +8,7 @@ use serde::Serialize;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::calls::ClientError;
-use crate::pipeline::ops::desk::LineAt;
+use crate::pipeline::ops::dead_letters::LineAt;
 use crate::pipeline::trade::{OperationKind, OrderId, UserId};
 
 /// Pages of a user's transactions that are looked through, of 1000 each.

@@ -38,7 +38,7 @@ pub enum Verdict {
     Waits(Stage),
     /// This stage has failed at it.
     Failed(Stage),
-    /// Nobody was told of its file yet.
+    /// Its file is not announced yet.
     NotAnnounced,
     /// What is known does not fit together.
     Unknown,

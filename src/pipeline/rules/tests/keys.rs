@@ -79,7 +79,7 @@ fn a_given_key_never_meets_a_made_one() {
 
 #[test]
 fn a_copy_has_its_turn_before_later_ones_when_its_original_gave_the_key_back() {
-    let (mut memory, mut ahead) = (Memory::new(), Ahead::default());
+    let (mut memory, mut ahead) = (Memory::new(), LinesInFlight::default());
     let file = memory.file.clone();
     let text = r#"{"event_type":3,"payload":{"order_id":1,"good_id":3,"qty":1},"timestamp":"2025-01-01 00:00:00.000"}"#;
     let event = Event::parse(text.as_bytes()).unwrap();
@@ -90,13 +90,13 @@ fn a_copy_has_its_turn_before_later_ones_when_its_original_gave_the_key_back() {
         ahead.note(&event, line, &plan);
         plans.push(plan);
     }
-    let settle_line = |memory: &mut Memory, ahead: &mut Ahead, line: u64, plan: &Plan| {
+    let settle_line = |memory: &mut Memory, ahead: &mut LinesInFlight, line: u64, plan: &Plan| {
         let verdict = settle(&event, place(line), plan, Funds::NotAsked, Policy::default(), memory).unwrap();
         ahead.settled(&event, line, plan);
         verdict.decision
     };
     assert_eq!(settle_line(&mut memory, &mut ahead, 1, &plans[0]), Decision::Hold);
-    assert!(matches!(plan(&event, place(3), &ahead, &mut memory).unwrap(), Planned::TooEarly));
+    assert!(matches!(plan(&event, place(3), &ahead, &mut memory).unwrap(), Planned::Blocked));
     assert!(memory.keys.is_empty(), "what was too early has noted nothing");
     assert_eq!(settle_line(&mut memory, &mut ahead, 2, &plans[1]), Decision::Hold, "no copy of a later line");
     assert!(matches!(plan(&event, place(3), &ahead, &mut memory).unwrap(), Planned::Open(_)));
@@ -105,11 +105,11 @@ fn a_copy_has_its_turn_before_later_ones_when_its_original_gave_the_key_back() {
 #[test]
 fn what_depends_on_what_is_ahead_waits_for_it() {
     let mut memory = Memory::new();
-    let mut ahead = Ahead::default();
+    let mut ahead = LinesInFlight::default();
     let parse = |payload: &str, millis: u32| {
         format!(r#"{{"event_type":1,"payload":{{{payload}}},"timestamp":"2025-01-01 00:00:00.{millis:03}"}}"#)
     };
-    let plan_line = |memory: &mut Memory, ahead: &mut Ahead, line: u64, text: &str| {
+    let plan_line = |memory: &mut Memory, ahead: &mut LinesInFlight, line: u64, text: &str| {
         let event = Event::parse(text.as_bytes()).unwrap();
         let file = memory.file.clone();
         let planned = plan(&event, Place { file: &file, line }, ahead, memory).unwrap();
@@ -125,9 +125,9 @@ fn what_depends_on_what_is_ahead_waits_for_it() {
     let Planned::Open(copy) = plan_line(&mut memory, &mut ahead, 2, &first) else { panic!("planned") };
     assert_eq!(copy.debit, None, "a copy pays nothing: the first has asked, for good");
     let other_key = parse(&buys(1, priced), 2);
-    assert!(matches!(plan_line(&mut memory, &mut ahead, 3, &other_key), Planned::TooEarly));
+    assert!(matches!(plan_line(&mut memory, &mut ahead, 3, &other_key), Planned::Blocked));
     let other_content = parse(&buys(2, &format!(r#"{priced},"idempotency_key":"k""#)), 3);
-    assert!(matches!(plan_line(&mut memory, &mut ahead, 4, &other_content), Planned::TooEarly));
+    assert!(matches!(plan_line(&mut memory, &mut ahead, 4, &other_content), Planned::Blocked));
     assert_eq!(memory.keys.len(), 1, "what was too early has noted nothing");
     // A closed shop's order asked for no money; its copy may find the shop open and would need some.
     memory.set_open(1, false);
@@ -138,5 +138,5 @@ fn what_depends_on_what_is_ahead_waits_for_it() {
         "still closed: no money either"
     );
     memory.set_open(1, true);
-    assert!(matches!(plan_line(&mut memory, &mut ahead, 7, &closed), Planned::TooEarly));
+    assert!(matches!(plan_line(&mut memory, &mut ahead, 7, &closed), Planned::Blocked));
 }

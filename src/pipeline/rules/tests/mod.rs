@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::pipeline::event::{Reason, Reject};
-use crate::pipeline::work::state::Standing;
+use crate::pipeline::work::state::OrderStatus;
 
 /// All state in plain maps.
 pub(super) struct Memory {
@@ -107,9 +107,9 @@ impl Memory {
         let event = Event::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e:?}"));
         let file = self.file.clone();
         let place = Place { file: &file, line };
-        match plan(&event, place, &Ahead::default(), self).unwrap() {
+        match plan(&event, place, &LinesInFlight::default(), self).unwrap() {
             Planned::Decided(decision) => decision.into(),
-            Planned::TooEarly => panic!("nothing is ahead of it"),
+            Planned::Blocked => panic!("nothing is ahead of it"),
             Planned::Open(plan) => {
                 let funds = if plan.debit.is_some() { self.funds } else { Funds::NotAsked };
                 settle(&event, place, &plan, funds, self.policy, self).unwrap()

@@ -11,7 +11,7 @@ fn a_purchase_takes_money_and_stock() {
     assert_eq!(effect, Effect { price: Some(minor(1250)), stock: Some(-2), ..Effect::default() });
     assert_eq!(memory.stock[&(1, 3)], 3);
     let order = memory.orders[&1];
-    assert_eq!((order.standing, order.price, order.returned), (Standing::Accepted, minor(1250), 0));
+    assert_eq!((order.standing, order.price, order.returned), (OrderStatus::Accepted, minor(1250), 0));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn money_is_asked_under_the_key_of_order_and_shop() {
         let text = format!(r#"{{"event_type":1,"payload":{{{payload}}},"timestamp":"2025-01-01 00:00:00.000"}}"#);
         let event = Event::parse(text.as_bytes()).unwrap();
         let file = memory.file.clone();
-        match plan(&event, Place { file: &file, line: 1 }, &Ahead::default(), memory).unwrap() {
+        match plan(&event, Place { file: &file, line: 1 }, &LinesInFlight::default(), memory).unwrap() {
             Planned::Open(plan) => plan.debit,
             other => panic!("{other:?}"),
         }

@@ -71,7 +71,7 @@ fn decide_ahead(
     steps: &[usize],
 ) -> Vec<Verdict> {
     let events: Vec<_> = lines.iter().map(|line| Event::parse(line.as_bytes()).unwrap()).collect();
-    let (mut ahead, mut waiting, mut verdicts) = (Ahead::default(), VecDeque::new(), Vec::new());
+    let (mut ahead, mut waiting, mut verdicts) = (LinesInFlight::default(), VecDeque::new(), Vec::new());
     let (mut next, mut steps) = (0, steps.iter().cycle());
     while next < events.len() || !waiting.is_empty() {
         let until = (next + steps.next().unwrap()).min(events.len());
@@ -79,7 +79,7 @@ fn decide_ahead(
             let (event, place) = (&events[next], Place { file, line: next as u64 + 1 });
             let before = memory.keys.clone();
             let planned = plan(event, place, &ahead, memory).unwrap();
-            if matches!(planned, Planned::TooEarly) {
+            if matches!(planned, Planned::Blocked) {
                 assert_eq!(memory.keys, before, "what was too early has noted nothing");
                 assert!(!waiting.is_empty(), "line {} can never be decided", next + 1);
                 break;
@@ -96,7 +96,7 @@ fn decide_ahead(
         let (event, place) = (&events[index], Place { file, line: index as u64 + 1 });
         verdicts.push(match planned {
             Planned::Decided(decision) => decision.into(),
-            Planned::TooEarly => unreachable!(),
+            Planned::Blocked => unreachable!(),
             Planned::Open(plan) => {
                 let verdict = settle(event, place, &plan, funds, Policy::default(), memory).unwrap();
                 ahead.settled(event, place.line, &plan);

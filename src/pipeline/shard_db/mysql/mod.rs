@@ -2,8 +2,8 @@
 
 mod books;
 mod census;
-mod look;
 pub(crate) mod shard;
+mod stock;
 mod trace;
 
 pub(crate) use shard::MysqlShard;

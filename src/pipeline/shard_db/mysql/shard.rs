@@ -1,4 +1,4 @@
-//! A shard's database: marker and rows in one transaction (semantics 5).
+//! A shard's database: marker and rows in one transaction (docs/semantics.md, 5).
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use mysql_async::{Conn, TxOpts, Value};
 
 use super::books;
 use super::census::TakeCensus;
-use super::look;
+use super::stock;
 use super::trace::Ask;
 use crate::base::clock::Clock;
 use crate::base::db::mysql::bulk;
@@ -21,7 +21,7 @@ use crate::pipeline::shard_db::books::Page;
 use crate::pipeline::shard_db::rows_digest::{RowImage, RowsDigest};
 use crate::pipeline::shard_db::trace::{Answer, Question};
 use crate::pipeline::shard_db::{
-    BookedOrder, Census, Dated, Delivered, Delivery, EventRow, RowSource, ShardStore, Shelf,
+    BookedOrder, Census, Dated, Delivered, Delivery, EventRow, RowSource, ShardStore, StockItem,
 };
 use crate::pipeline::task::{Class, Digest, FileName, TaskKey};
 
@@ -134,24 +134,24 @@ impl ShardStore for MysqlShard {
         self.database.read(&CountSent(shard)).await
     }
 
-    async fn list_shelves(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>> {
-        self.database.read(&look::ListShelves { after, limit }).await
+    async fn list_stock(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>> {
+        self.database.read(&stock::ListStock { after, limit }).await
     }
 
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
-        self.database.read(&look::ListOrders { after, limit }).await
+        self.database.read(&stock::ListOrders { after, limit }).await
     }
 
     async fn list_purchase_dates(&self, after: Option<i64>, limit: u32) -> Result<Vec<Dated>> {
-        self.database.read(&look::ListDates { select: look::PURCHASE_DATES, after, limit }).await
+        self.database.read(&stock::ListDates { select: stock::PURCHASE_DATES, after, limit }).await
     }
 
     async fn list_return_dates(&self, after: Option<i64>, limit: u32) -> Result<Vec<Dated>> {
-        self.database.read(&look::ListDates { select: look::RETURN_DATES, after, limit }).await
+        self.database.read(&stock::ListDates { select: stock::RETURN_DATES, after, limit }).await
     }
 
     async fn list_lines(&self, file: &FileName, after: u64, limit: u32) -> Result<Vec<u64>> {
-        self.database.read(&look::ListLines { file, after, limit }).await
+        self.database.read(&stock::ListLines { file, after, limit }).await
     }
 
     async fn close(&self) {
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
     use crate::base::db::SchemaKind;
     use crate::base::db::mysql::testing::{TestDatabase, on_every_server};
-    use crate::base::moment::Moment;
+    use crate::base::timestamp::Timestamp;
 
     /// How long a connection may say nothing in these tests, in seconds.
     const SILENCE_SECS: u64 = 2;
@@ -271,7 +271,7 @@ mod tests {
     const WAIT_MAX: Duration = Duration::from_secs(60);
 
     on_every_server! {
-        a_delivery_that_goes_silent_holds_nobody_up
+        a_delivery_that_goes_silent_holds_no_other_up
     }
 
     fn row(line: u64) -> EventRow {
@@ -279,7 +279,7 @@ mod tests {
             event_type: 4,
             shop_id: Some(3),
             user_id: None,
-            timestamp: Moment::from_unix_ms(1_735_689_600_007),
+            timestamp: Timestamp::from_unix_ms(1_735_689_600_007),
             source_file: "20250101000000".parse().unwrap(),
             source_line: line,
             entry: None,
@@ -293,7 +293,7 @@ mod tests {
     }
 
     /// A sender that is paused in mid-transaction, or whose machine is gone: the server takes the marker back from it.
-    async fn a_delivery_that_goes_silent_holds_nobody_up(variable: &str) {
+    async fn a_delivery_that_goes_silent_holds_no_other_up(variable: &str) {
         let place = TestDatabase::made(variable, "silence", SchemaKind::Shard).await;
         let paused = Database::of_short_silence(&place.server, &SHARD, SILENCE_SECS);
         let paused = std::sync::Arc::new(MysqlShard::of(paused));

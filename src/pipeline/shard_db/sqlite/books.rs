@@ -2,14 +2,14 @@
 
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
-use crate::base::db::sqlite::db::{count_column, count_value, moment_column, moment_text};
+use crate::base::db::sqlite::db::{count_column, count_value, timestamp_column, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::pipeline::event::Money;
 use crate::pipeline::shard_db::books::{Change, Entry, Page};
-use crate::pipeline::shard_db::shelf::FIRST_SHELF;
-use crate::pipeline::shard_db::{BookedOrder, Dated, Shelf};
+use crate::pipeline::shard_db::stock::FIRST_ITEM;
+use crate::pipeline::shard_db::{BookedOrder, Dated, StockItem};
 use crate::pipeline::task::{Class, FileName, TaskKey};
-use crate::pipeline::work::state::look::{order_of, shelf_of};
+use crate::pipeline::work::state::snapshot::{order_of, shelf_of};
 
 /// Writes a page.
 pub(crate) fn write(transaction: &Transaction<'_>, page: Page, key: &TaskKey) -> Result<()> {
@@ -52,7 +52,7 @@ fn order(transaction: &Transaction<'_>, entry: &Entry, key: &TaskKey) -> Result<
             let insert =
                 "INSERT INTO purchase_history (order_id, user_id, good_id, shop_id, qty, price_at_order, created_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-            let values = params![order_id, user_id, good_id, shop_id, qty, price.minor(), moment_text(at)];
+            let values = params![order_id, user_id, good_id, shop_id, qty, price.minor(), timestamp_text(at)];
             match transaction.prepare_cached(insert)?.execute(values) {
                 Err(e) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                     let what = format!("order {order_id} of {key} stands in purchase_history already");
@@ -63,7 +63,7 @@ fn order(transaction: &Transaction<'_>, entry: &Entry, key: &TaskKey) -> Result<
         }
         Entry::Return { order_id, qty, amount, at, .. } => {
             let insert = "INSERT INTO order_return (order_id, qty, amount, created_at) VALUES (?1, ?2, ?3, ?4)";
-            transaction.prepare_cached(insert)?.execute(params![order_id, qty, amount.minor(), moment_text(at)])?;
+            transaction.prepare_cached(insert)?.execute(params![order_id, qty, amount.minor(), timestamp_text(at)])?;
             Ok(())
         }
         // These are in the goods and the statuses of the page.
@@ -72,12 +72,12 @@ fn order(transaction: &Transaction<'_>, entry: &Entry, key: &TaskKey) -> Result<
 }
 
 /// What is known of goods and shops.
-pub(crate) fn list_shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>> {
+pub(crate) fn list_stock(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>> {
     let mut select = connection.prepare_cached(
         "SELECT id, good_id, count, price, active FROM shop WHERE (id, good_id) > (?1, ?2)
          ORDER BY id, good_id LIMIT ?3",
     )?;
-    let (shop, good) = after.unwrap_or(FIRST_SHELF);
+    let (shop, good) = after.unwrap_or(FIRST_ITEM);
     let mut rows = select.query(params![shop, good, limit])?;
     let mut shelves = Vec::new();
     while let Some(row) = rows.next()? {
@@ -127,7 +127,7 @@ pub(crate) fn list_dates(
         dates.push(Dated {
             cursor: row.get("cursor")?,
             order_id: row.get("order_id")?,
-            at: moment_column(row, "created_at")?,
+            at: timestamp_column(row, "created_at")?,
         });
     }
     Ok(dates)

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row};
 
 use crate::base::db::sqlite::db::{count_column, file_column};
 use crate::base::db::{Error, Result};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::shard_db::census::{Census, Marker, StoredRow, Tally};
 use crate::pipeline::shard_db::rows_digest::RowImage;
@@ -29,7 +29,7 @@ pub(crate) fn take(connection: &Connection, shard: ShardId) -> Result<Census> {
 /// Nothing if a column holds what no delivery writes.
 fn image_of<'a>(row: &Row<'_>, source_file: &'a str) -> rusqlite::Result<Option<RowImage<'a>>> {
     let byte = |number: i64| u8::try_from(number).ok();
-    let timestamp = row.get_ref(4)?.as_str().ok().and_then(Moment::parse);
+    let timestamp = row.get_ref(4)?.as_str().ok().and_then(Timestamp::parse);
     let (Some(event_type), Some(shard), Some(timestamp)) = (byte(row.get(2)?), byte(row.get(3)?), timestamp) else {
         return Ok(None);
     };

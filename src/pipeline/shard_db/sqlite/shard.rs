@@ -7,14 +7,14 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{books, census, trace};
 use crate::base::clock::Clock;
-use crate::base::db::sqlite::db::{Db, count_column, count_value, moment_text};
+use crate::base::db::sqlite::db::{Db, count_column, count_value, timestamp_text};
 use crate::base::db::sqlite::migrate::SHARD;
 use crate::base::db::{Error, Result};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::shard_db::books::Page;
 use crate::pipeline::shard_db::rows_digest::{RowImage, RowsDigest};
 use crate::pipeline::shard_db::trace::{Answer, Question};
-use crate::pipeline::shard_db::{BookedOrder, Census, Dated, Delivered, Delivery, ShardStore, Shelf};
+use crate::pipeline::shard_db::{BookedOrder, Census, Dated, Delivered, Delivery, ShardStore, StockItem};
 use crate::pipeline::task::{Class, Digest, FileName, TaskKey};
 
 /// Entries that are gathered before they are written into the books.
@@ -40,7 +40,7 @@ impl ShardStore for SqliteShard {
     }
 
     async fn deliver(&self, delivery: Delivery) -> Result<Delivered> {
-        let now = moment_text(self.clock.now());
+        let now = timestamp_text(self.clock.now());
         self.db.call(move |connection| deliver(connection, delivery, &now)).await
     }
 
@@ -65,8 +65,8 @@ impl ShardStore for SqliteShard {
             .await
     }
 
-    async fn list_shelves(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<Shelf>> {
-        self.db.call(move |connection| books::list_shelves(connection, after, limit)).await
+    async fn list_stock(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>> {
+        self.db.call(move |connection| books::list_stock(connection, after, limit)).await
     }
 
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
@@ -113,7 +113,7 @@ fn deliver(connection: &mut Connection, delivery: Delivery, now: &str) -> Result
                 row.event_type,
                 row.shop_id,
                 row.user_id,
-                moment_text(row.timestamp),
+                timestamp_text(row.timestamp),
                 key.shard.get(),
                 now,
                 row.source_file.as_str(),

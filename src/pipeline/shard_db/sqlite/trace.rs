@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{count_column, count_value, file_column, moment_column, moment_text};
+use crate::base::db::sqlite::db::{count_column, count_value, file_column, timestamp_column, timestamp_text};
 use crate::pipeline::event::{Money, ShardId};
 use crate::pipeline::shard_db::trace::{Answer, BookedPurchase, BookedReturn, FoundRow, Marker, Question, ROWS_MAX};
 
@@ -27,7 +27,7 @@ pub(crate) fn answer(connection: &mut Connection, shard: ShardId, question: &Que
         if let Some(purchase) = &answer.purchase {
             let select = format!("{EVENT} WHERE timestamp = ?1 AND event_type = 1 AND shop_id = ?2 LIMIT {ROWS_MAX}");
             let mut statement = snapshot.prepare(&select)?;
-            let mut rows = statement.query(params![moment_text(purchase.at), purchase.shop_id])?;
+            let mut rows = statement.query(params![timestamp_text(purchase.at), purchase.shop_id])?;
             let mut candidates = Vec::new();
             while let Some(row) = rows.next()? {
                 candidates.push(event(row)?);
@@ -42,7 +42,7 @@ pub(crate) fn answer(connection: &mut Connection, shard: ShardId, question: &Que
         let mut rows = statement.query(params![file.as_str(), shard.get()])?;
         if let Some(row) = rows.next()? {
             let (rows, present) = (count_column(row, "rows")?, count_column(row, "present")?);
-            answer.marker = Some(Marker { rows, present, sent_at: moment_column(row, "sent_at")? });
+            answer.marker = Some(Marker { rows, present, sent_at: timestamp_column(row, "sent_at")? });
         }
     }
     Ok(answer)
@@ -54,8 +54,8 @@ fn event(row: &Row<'_>) -> Result<FoundRow> {
         event_type: row.get("event_type")?,
         shop_id: row.get("shop_id")?,
         user_id: row.get("user_id")?,
-        timestamp: moment_column(row, "timestamp")?,
-        created_at: moment_column(row, "created_at")?,
+        timestamp: timestamp_column(row, "timestamp")?,
+        created_at: timestamp_column(row, "created_at")?,
         source_file: file_column(row, "source_file")?,
         source_line: count_column(row, "source_line")?,
     })
@@ -76,7 +76,7 @@ fn booked(row: &Row<'_>) -> Result<BookedPurchase> {
         good_id: row.get("good_id")?,
         qty: row.get("qty")?,
         price: Money::from_minor(row.get("price_at_order")?),
-        at: moment_column(row, "created_at")?,
+        at: timestamp_column(row, "created_at")?,
     })
 }
 
@@ -87,7 +87,7 @@ fn returns(connection: &Connection, order: i64) -> Result<Vec<BookedReturn>> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (qty, amount) = (row.get("qty")?, Money::from_minor(row.get("amount")?));
-        found.push(BookedReturn { qty, amount, at: moment_column(row, "created_at")? });
+        found.push(BookedReturn { qty, amount, at: timestamp_column(row, "created_at")? });
     }
     Ok(found)
 }

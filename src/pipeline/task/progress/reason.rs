@@ -1,7 +1,7 @@
 //! Why the next task of a stage is not finished.
 
 use super::{Asked, Head, Lane, Progress};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::task::{Class, FileName, Repair, Stage, Status, TaskKey};
 
 /// The longest that a worker does not ask although it is there: it pauses when something around it does not work.
@@ -32,7 +32,7 @@ pub enum Reason {
     },
     /// The worker that holds it let its lease run out, and no other took it over.
     LeaseOver {
-        /// Who holds it.
+        /// The worker that holds it.
         worker: Option<String>,
         /// For how long the lease is over, in milliseconds.
         over_ms: i64,
@@ -51,7 +51,7 @@ pub enum Reason {
     },
     /// No worker asks for tasks of this stage and shard.
     NoWorker {
-        /// Who asked last.
+        /// The worker that asked last.
         worker: Option<String>,
         /// How long ago, in milliseconds.
         ago_ms: Option<i64>,
@@ -97,21 +97,21 @@ fn behind(head: &Head, stage: Stage) -> Reason {
     Reason::Behind { file: head.file.clone(), stage: earlier, status: head.status(earlier) }
 }
 
-fn last_attempt(head: &Head, now: Moment) -> Reason {
+fn last_attempt(head: &Head, now: Timestamp) -> Reason {
     Reason::LastAttempt {
         reason: head.view.last_error.clone().unwrap_or_default(),
         next_ms: head.view.next_at.map(|at| -ms_since(at, now)),
     }
 }
 
-fn no_worker(asked: Option<&Asked>, now: Moment) -> Reason {
+fn no_worker(asked: Option<&Asked>, now: Timestamp) -> Reason {
     Reason::NoWorker {
         worker: asked.map(|asked| asked.worker.clone()),
         ago_ms: asked.map(|asked| ms_since(asked.at, now)),
     }
 }
 
-fn ms_since(at: Moment, now: Moment) -> i64 {
+fn ms_since(at: Timestamp, now: Timestamp) -> i64 {
     now.unix_ms() - at.unix_ms()
 }
 
@@ -169,7 +169,7 @@ impl Reason {
                 Vec::new(),
             ),
             Self::PlainStart { .. } => (
-                "whoever started it has to finish it or to report it as failed; then try again",
+                "the client that started it has to finish it or to report it as failed; then try again",
                 vec![format!("shopctl retry {} --shard {}", key.file, key.shard)],
             ),
         };

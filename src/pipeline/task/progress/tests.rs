@@ -6,8 +6,8 @@ const LEASE: i64 = 1000;
 const NOW: i64 = 100_000;
 const WORK: Stage = Stage::ShardWorker;
 
-fn at(ms: i64) -> Moment {
-    Moment::from_unix_ms(ms)
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_unix_ms(ms)
 }
 
 fn shard(number: u64) -> ShardId {

@@ -124,7 +124,7 @@ pub struct ShardItem {
 /// The claim that holds a task.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LeaseItem {
-    /// Who holds it.
+    /// The worker that holds it.
     pub worker: Option<String>,
     /// The fencing token.
     pub token: u64,
@@ -138,7 +138,7 @@ pub struct ResultItem {
     /// The stage.
     #[schema(example = "shard-worker")]
     pub stage: Stage,
-    /// Who finished it.
+    /// The worker that finished it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
     /// Which attempt succeeded.

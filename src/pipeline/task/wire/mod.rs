@@ -1,5 +1,5 @@
-//! The bodies of the stage-status API (contracts 4). The API and its client speak in these types; the order of the
-//! fields is the order in the JSON, and what the seed fixed stands first.
+//! The bodies of the stage-status API (docs/contracts.md, 4). The API and its client speak in these types; the order of
+//! the fields is the order in the JSON, and what is fixed stands first.
 
 mod files;
 mod progress;
@@ -160,7 +160,7 @@ pub struct TaskResponse {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimRequest {
-    /// Who asks: host, process and a random part.
+    /// The worker that asks: host, process and a random part.
     #[schema(min_length = 1, max_length = 255, example = "host-4711-a1b2")]
     pub worker: String,
     /// The most tasks to hand out, 1 to 256.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Head, Health, Lane};
 use crate::pipeline::task::{FileName, Progress, Repair, ShardView, Stage, Status, TaskKey};
@@ -46,7 +46,7 @@ pub struct LaneItem {
     /// The task that is next; absent if none waits or is begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<OldestTask>,
-    /// Who asked for such tasks last.
+    /// The worker that asked for such tasks last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedItem>,
     /// How long nothing moved, in milliseconds; absent where nothing could.
@@ -74,7 +74,7 @@ pub struct OldestTask {
     pub age_ms: i64,
     /// Attempts at this stage.
     pub attempts: u32,
-    /// Who holds it.
+    /// The worker that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
     /// For how long it has been held, in milliseconds.
@@ -94,7 +94,7 @@ pub struct OldestTask {
 /// A worker that asked for work.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct AskedItem {
-    /// Who asked.
+    /// The worker that asked.
     pub worker: String,
     /// How long ago, in milliseconds.
     pub ago_ms: i64,
@@ -114,7 +114,7 @@ pub struct FailedItem {
     pub stage: Stage,
     /// Attempts at it.
     pub attempts: u32,
-    /// Who had it last.
+    /// The worker that had it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
     /// When it failed, UTC with milliseconds.
@@ -165,7 +165,7 @@ impl LaneItem {
 }
 
 impl OldestTask {
-    fn new(head: &Head, stage: Stage, now: Moment) -> Self {
+    fn new(head: &Head, stage: Stage, now: Timestamp) -> Self {
         let (view, status) = (&head.view, head.status(stage));
         let is_held = status == Status::Started;
         Self {
@@ -203,6 +203,6 @@ impl FailedItem {
     }
 }
 
-fn ms_between(from: Moment, to: Moment) -> i64 {
+fn ms_between(from: Timestamp, to: Timestamp) -> i64 {
     to.unix_ms() - from.unix_ms()
 }

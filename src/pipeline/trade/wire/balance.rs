@@ -21,7 +21,7 @@ pub struct BalanceResponse {
     /// What was in it when it came about.
     #[schema(example = "0.00")]
     pub opening_balance: String,
-    /// The user's name, where somebody has entered one.
+    /// The user's name, where an operator has entered one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What the user is.

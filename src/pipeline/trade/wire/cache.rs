@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::{moment, write_moment};
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::orders::RAW_BYTES_MAX;
@@ -128,7 +128,7 @@ pub struct ReturnItem {
     /// When it happened.
     #[serde(deserialize_with = "moment", serialize_with = "write_moment")]
     #[schema(value_type = String, example = "2025-01-01 00:00:00.000")]
-    pub happened_at: Moment,
+    pub happened_at: Timestamp,
     /// The line as it came.
     #[serde(deserialize_with = "raw")]
     #[schema(max_length = 4_194_304, example = "{\"event_type\":3}")]
@@ -227,7 +227,7 @@ pub struct TakenItem {
     /// When it happened.
     #[serde(deserialize_with = "moment", serialize_with = "write_moment")]
     #[schema(value_type = String, example = "2025-01-01 00:00:00.000")]
-    pub happened_at: Moment,
+    pub happened_at: Timestamp,
     /// The line as it came.
     #[schema(example = "{\"event_type\":3}")]
     pub raw: String,

@@ -1,9 +1,10 @@
-//! What a worker remembers of its shard: keys, orders, stock, prices, finished files. It is always embedded.
+//! What a worker remembers of its shard: keys, orders, stock, prices, finished files. Its database is always embedded.
 
-pub(crate) mod look;
+pub(crate) mod snapshot;
 mod sqlite;
 mod store;
 
 pub use store::{
-    FinishedFile, Remembered, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState, look_at_worker, open_worker_state,
+    FinishedFile, OrderStatus, Remembered, TradeOrder, UNKNOWN_CONTENT, WorkerState, open_worker_snapshot,
+    open_worker_state,
 };

@@ -1,4 +1,4 @@
-//! A worker's state: the keys it has seen, the shard as it stands, the files that are done.
+//! A worker's state in SQLite: the keys it has seen, the shard as it stands, the finished files.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::base::db::sqlite::migrate::WORKER;
 use crate::base::db::{Error, Result};
 use crate::pipeline::event::{Money, Reason};
 use crate::pipeline::task::{Digest, FileName};
-use crate::pipeline::work::state::{FinishedFile, Remembered, Standing, TradeOrder, UNKNOWN_CONTENT, WorkerState};
+use crate::pipeline::work::state::{FinishedFile, OrderStatus, Remembered, TradeOrder, UNKNOWN_CONTENT, WorkerState};
 
 /// [`WorkerState`] in one SQLite file of the worker's own.
 pub(crate) struct SqliteWorkerState {
@@ -46,9 +46,9 @@ impl SqliteWorkerState {
 fn order_of(row: &Row<'_>) -> Result<TradeOrder> {
     let (state, reason): (String, Option<String>) = (row.get("state")?, row.get("reason")?);
     let standing = match (state.as_str(), reason.as_deref().map(Reason::from_code)) {
-        ("accepted", None) => Standing::Accepted,
-        ("refused", Some(Some(reason))) => Standing::Refused(reason),
-        ("rejected", None) => Standing::Rejected,
+        ("accepted", None) => OrderStatus::Accepted,
+        ("refused", Some(Some(reason))) => OrderStatus::Refused(reason),
+        ("rejected", None) => OrderStatus::Rejected,
         _ => return Err(Error::Broken(format!("orders.state holds '{state}', orders.reason {reason:?}"))),
     };
     Ok(TradeOrder {
@@ -126,9 +126,9 @@ impl WorkerState for SqliteWorkerState {
 
     fn put_order(&mut self, order_id: i64, order: &TradeOrder) -> Result<()> {
         let (state, reason) = match order.standing {
-            Standing::Accepted => ("accepted", None),
-            Standing::Refused(reason) => ("refused", Some(reason.code())),
-            Standing::Rejected => ("rejected", None),
+            OrderStatus::Accepted => ("accepted", None),
+            OrderStatus::Refused(reason) => ("refused", Some(reason.code())),
+            OrderStatus::Rejected => ("rejected", None),
         };
         self.connection
             .prepare_cached(

@@ -1,10 +1,10 @@
-//! What one shard's worker remembers (semantics 4): keys, orders, stock, prices, open shops, and the files it is done with.
+//! What one shard's worker remembers (docs/semantics.md, 4): keys, orders, stock, prices, open shops, and finished files.
 
-use super::look::SqliteWorkerLook;
+use super::snapshot::SqliteWorkerSnapshot;
 use super::sqlite::SqliteWorkerState;
 use crate::base::db::Result;
 use crate::pipeline::event::{Money, Reason};
-use crate::pipeline::shard_db::WorkerLook;
+use crate::pipeline::shard_db::WorkerSnapshot;
 use crate::pipeline::task::{Counts, Digest, FileName, Output};
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub enum Remembered {
 
 /// What became of the purchase of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum OrderStatus {
     /// It was made.
     Accepted,
     /// It was rejected after money was asked for: the answer to that stands, and so does this.
@@ -61,7 +61,7 @@ pub struct TradeOrder {
     /// How many came back.
     pub returned: i64,
     /// What became of it.
-    pub standing: Standing,
+    pub standing: OrderStatus,
 }
 
 /// A file that is worked through.
@@ -155,6 +155,6 @@ pub fn open_worker_state(path: &std::path::Path) -> Result<Box<dyn WorkerState>>
 ///
 /// # Errors
 /// When the database cannot be opened.
-pub async fn look_at_worker(path: &std::path::Path) -> Result<Arc<dyn WorkerLook>> {
-    Ok(Arc::new(SqliteWorkerLook::open(path).await?))
+pub async fn open_worker_snapshot(path: &std::path::Path) -> Result<Arc<dyn WorkerSnapshot>> {
+    Ok(Arc::new(SqliteWorkerSnapshot::open(path).await?))
 }

@@ -1,4 +1,4 @@
-//! Crashes: before the commit everything is done again and comes out the same; after it, the report is repeated.
+//! Crashes. Before the commit all steps are repeated, with the same result; after it the report is repeated.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_service_that_fails_at_any_call_changes_nothing_in_the_end() {
                 let first = floor.run(&task);
                 if floor.world.heal() && first.is_err() {
                     failures += 1;
-                    assert!(matches!(first, Err(Fault::Surroundings(_))), "the task goes back: {first:?}");
+                    assert!(matches!(first, Err(Fault::Unavailable(_))), "the task goes back: {first:?}");
                     floor.run(&task).unwrap();
                 }
             }
@@ -94,7 +94,7 @@ fn a_lost_report_is_made_again_and_moves_nothing() {
         let first = floor.run(&task).unwrap();
         let seen = end_of(&floor);
         floor.world.fail_after(0, false);
-        assert_eq!(floor.run(&task).unwrap(), first, "nobody has to be asked");
+        assert_eq!(floor.run(&task).unwrap(), first, "no service has to be asked");
         floor.world.heal();
         assert!(end_of(&floor) == seen, "{number} {shard}");
     }
@@ -107,7 +107,7 @@ fn other_content_under_a_finished_name_is_refused() {
     let task = floor.write(1, 0, &[restock(2, 4, 0)]);
     let fault = floor.run(&task).unwrap_err();
     assert!(
-        matches!(&fault, Fault::Corrupt(why) if why.contains("put repaired lines into a new event file")),
+        matches!(&fault, Fault::Permanent(why) if why.contains("put repaired lines into a new event file")),
         "{fault}"
     );
 }
@@ -133,7 +133,7 @@ fn a_damaged_or_lost_file_is_put_back_as_it_was_published() {
     let state = floor.folder().worker_state(shard);
     std::fs::remove_dir_all(state.with_file_name("kept")).unwrap();
     std::fs::write(floor.folder().path_of(&Artifact::Prepared(file, shard)), "{}\n").unwrap();
-    assert!(matches!(floor.run(&task), Err(Fault::Corrupt(why)) if why.contains("no copy is left")));
+    assert!(matches!(floor.run(&task), Err(Fault::Permanent(why)) if why.contains("no copy is left")));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crate::base::moment::Moment;
+use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::rules::money::{Direction, Operation};
@@ -98,7 +98,7 @@ impl World {
         self.0.lock().unwrap().confirmed.len()
     }
 
-    /// A second user of a key: somebody else has used it.
+    /// Another caller has used this key before.
     pub(super) fn spoil(&self, key: &str) {
         self.0.lock().unwrap().outcomes.insert(key.to_owned(), (-1, true, 1, Outcome::Applied));
     }
@@ -106,7 +106,7 @@ impl World {
     fn call<T>(&self, work: impl FnOnce(&mut Inner) -> T) -> Result<T, Fault> {
         let mut inner = self.0.lock().unwrap();
         inner.calls += 1;
-        let away = || Fault::Surroundings("it is away".to_owned());
+        let away = || Fault::Unavailable("it is away".to_owned());
         let Some(patience) = inner.patience else { return Ok(work(&mut inner)) };
         if patience > 0 {
             inner.patience = Some(patience - 1);
@@ -244,6 +244,6 @@ impl Directory for World {
 }
 
 /// A moment of the tests' first day.
-pub(super) fn moment(ms: i64) -> Moment {
-    Moment::parse("2025-01-01 00:00:00.000").unwrap().plus_ms(ms)
+pub(super) fn moment(ms: i64) -> Timestamp {
+    Timestamp::parse("2025-01-01 00:00:00.000").unwrap().plus_ms(ms)
 }

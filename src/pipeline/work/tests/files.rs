@@ -1,4 +1,4 @@
-//! One file: order, money, what stands in the files.
+//! One file: the order of its lines, its money, and the content of the files that it leaves.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn money_is_spent_in_order_and_given_back_from_the_next_file_on() {
 }
 
 #[test]
-fn a_key_of_money_that_somebody_else_used_costs_its_line_only() {
+fn a_key_of_money_that_another_caller_used_costs_its_line_only() {
     let floor = Floor::new(1_000);
     floor.world.spoil("purchase:2:2");
     let left = floor.work(1, 0, &[buy(1, Some(7), 2, 1, 1), buy(2, Some(7), 2, 1, 2), buy(3, Some(7), 2, 1, 3)]);

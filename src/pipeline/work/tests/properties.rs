@@ -1,5 +1,5 @@
-//! Any events, in files of any size, windows of any size, with failures at any call: what comes out is what the model
-//! says, and money and goods are neither made nor lost.
+//! Any events, in files of any size, windows of any size, with failures at any call. The result is what the model says,
+//! and no money and no goods are made or lost.
 
 use proptest::prelude::*;
 
@@ -69,7 +69,7 @@ fn work_with(floor: &Floor, task: &FileTask, (calls, reply_is_lost, commit_is_lo
         floor.world.fail_after(calls, reply_is_lost);
         let first = floor.run(task);
         floor.world.heal();
-        assert!(matches!(first, Ok(_) | Err(Fault::Surroundings(_))), "{first:?}");
+        assert!(matches!(first, Ok(_) | Err(Fault::Unavailable(_))), "{first:?}");
     }
     if commit_is_lost {
         floor.run(task).unwrap();

@@ -82,12 +82,12 @@ pub(super) fn clock(name: &str, ahead_ms: i64, lease: Duration) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::moment::Moment;
+    use crate::base::timestamp::Timestamp;
     use crate::pipeline::ops::doctor::Level;
 
     fn levels(version: &str, variables: &[(&str, &str)]) -> Vec<Level> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let server = ServerFacts { version: version.to_owned(), now: Moment::from_unix_ms(0), variables };
+        let server = ServerFacts { version: version.to_owned(), now: Timestamp::from_unix_ms(0), variables };
         check("d", &server, 65_536).iter().map(|finding| finding.level).collect()
     }
 

@@ -1,6 +1,6 @@
 //! Settings that are each right and contradict each other.
 
-use crate::base::config::{Party, Settings};
+use crate::base::config::{Principal, Settings};
 use crate::pipeline::ops::doctor::Finding;
 
 /// A lease that runs out sooner may be lost by a short pause of a process. Heartbeats are three to a lease.
@@ -86,9 +86,10 @@ fn sizes(settings: &Settings) -> Vec<Rule> {
 
 fn tokens(settings: &Settings) -> Vec<Rule> {
     let auth = &settings.auth;
-    let missing: Vec<&str> = Party::ALL.into_iter().filter(|party| !auth.has(*party)).map(Party::name).collect();
+    let missing: Vec<&str> =
+        Principal::ALL.into_iter().filter(|party| !auth.has(*party)).map(Principal::name).collect();
     let (has_none, has_some) =
-        (missing.len() == Party::ALL.len(), !missing.is_empty() && missing.len() < Party::ALL.len());
+        (missing.len() == Principal::ALL.len(), !missing.is_empty() && missing.len() < Principal::ALL.len());
     let is_loopback = matches!(settings.server.host.as_str(), "127.0.0.1" | "::1" | "localhost");
     vec![
         (

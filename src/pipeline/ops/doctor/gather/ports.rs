@@ -1,4 +1,4 @@
-//! Who has the ports of the roles.
+//! Which processes have the ports of the roles.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ const PROGRAM: &str = "shopctl";
 /// How the table of sockets writes one that listens.
 const LISTENING: &str = "0A";
 
-/// Looks at each port, and whether who has it is known in this shared folder.
+/// Looks at each port, and whether the role that has it is known in this shared folder.
 pub fn ports(roles: Vec<(String, u16)>, noted: &[Noted]) -> Vec<PortFact> {
     let fact = |(role, port)| PortFact { role, port, holder: holder(port, noted) };
     roles.into_iter().map(fact).collect()

@@ -1,0 +1,26 @@
+//! The shard databases of a trace: whichever are there. None is made by looking at it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::boot::{Context, Failure};
+use crate::pipeline::event::ShardId;
+
+use crate::pipeline::shard_db::trace::{Answer, Question};
+
+/// Asks every shard's database that is there.
+pub(crate) async fn ask(
+    ctx: &Context,
+    named: &BTreeSet<ShardId>,
+    question: &Question,
+) -> Result<BTreeMap<ShardId, Answer>, Failure> {
+    let mut answers = BTreeMap::new();
+    for shard in ShardId::all() {
+        if let Some(url) = ctx.find_shard_database(shard, named.contains(&shard))? {
+            let store = crate::pipeline::shard_db::store::open_shard(&url, ctx.clock.clone()).await?;
+            let answer = store.ask(shard, question.clone()).await;
+            store.close().await;
+            answers.insert(shard, answer?);
+        }
+    }
+    Ok(answers)
+}
