@@ -63,12 +63,7 @@ fn restore(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
         restore.put_back(args.force, &ctx.clock)?
     };
     if let Some(aside) = &aside {
-        for (spool, event_file) in restore.spooled_again(aside)? {
-            let (spool, event_file) = (spool.display(), event_file.display());
-            remarks.push(format!(
-                "do not put {event_file} back: its posted lines are in {spool} and are delivered from there"
-            ));
-        }
+        remarks.extend(of_spools(&restore, aside));
     }
     if args.output.is_json() {
         say_json(&json!({"backup": restore.header, "dry_run": args.dry_run, "databases": restore.databases,
@@ -78,6 +73,20 @@ fn restore(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     }
     say(&summary(&restore, args, aside.as_deref(), &commands, &remarks))?;
     Ok(Exit::Ok)
+}
+
+/// Which event files of the folder that was moved aside must not be put back. The restore is done by now: files that
+/// cannot be compared are a remark, and no failure.
+fn of_spools(restore: &Restore<'_>, aside: &Path) -> Vec<String> {
+    let again = match restore.spooled_again(aside) {
+        Ok(again) => again,
+        Err(e) => return vec![format!("spools and event files cannot be compared, so put no event file back: {e}")],
+    };
+    let remark = |(spool, event_file): (PathBuf, PathBuf)| {
+        let (spool, event_file) = (spool.display(), event_file.display());
+        format!("do not put {event_file} back: its posted lines are in {spool} and are delivered from there")
+    };
+    again.into_iter().map(remark).collect()
 }
 
 fn summary(restore: &Restore<'_>, args: &Args, aside: Option<&Path>, commands: &str, remarks: &[String]) -> String {
