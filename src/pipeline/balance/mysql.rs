@@ -14,8 +14,7 @@ use crate::base::db::mysql::value::{count, get, minor_units, moment, money, mone
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
 use crate::pipeline::balance::sql::move_money;
-use crate::pipeline::balance::store::BalanceStore;
-use crate::pipeline::balance::store::{Batch, Known, outcome_of};
+use crate::pipeline::balance::store::{BalanceStore, Batch, Known, outcome_of};
 use crate::pipeline::event::Money;
 use crate::pipeline::trade::{
     Account, Amount, Answer, Booked, Operation, OperationKind, Outcome, Statement, Totals, Transaction, UserId,
@@ -45,7 +44,7 @@ impl MysqlBalance {
 #[async_trait]
 impl BalanceStore for MysqlBalance {
     async fn ping(&self) -> Result<()> {
-        self.database.write(&Ping).await
+        self.database.ping("UPDATE user SET id = id WHERE id = 0").await
     }
 
     async fn apply(&self, operations: &[Operation]) -> Result<Vec<Answer>> {
@@ -74,19 +73,6 @@ impl BalanceStore for MysqlBalance {
 
     async fn close(&self) {
         self.database.close().await;
-    }
-}
-
-/// Whether the schema is there, and takes changes.
-struct Ping;
-
-#[async_trait]
-impl Work for Ping {
-    type Out = ();
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        // Changes no row; a server that is read-only refuses it all the same.
-        tx.change("UPDATE user SET id = id WHERE id = 0", ()).await.map(drop)
     }
 }
 

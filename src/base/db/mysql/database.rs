@@ -12,9 +12,8 @@ use tokio::sync::OnceCell;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::migrate;
 use super::session::{self, Facts};
-use super::{fault, value};
+use super::{fault, migrate, value};
 use crate::base::clock::Clock;
 use crate::base::db::migration::Schema;
 use crate::base::db::url::Server;
@@ -66,6 +65,18 @@ pub(crate) struct Tx<'c> {
     is_lost: bool,
 }
 
+/// An UPDATE that matches no row.
+struct Ping(&'static str);
+
+#[async_trait]
+impl Work for Ping {
+    type Out = ();
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
+        tx.change(self.0, ()).await.map(drop)
+    }
+}
+
 impl Database {
     /// The database at this place; it is not asked anything yet.
     pub(crate) fn new(server: &Server, schema: &'static Schema, clock: Clock) -> Self {
@@ -87,6 +98,12 @@ impl Database {
     /// being run after a commit whose answer was lost.
     pub(crate) async fn write<W: Work>(&self, work: &W) -> Result<W::Out> {
         self.tries(work, &TxOpts::default(), Some(self.limit(ANSWER_MAX))).await
+    }
+
+    /// Whether the schema is there, and takes changes. The statement changes no row; a server that is read-only refuses
+    /// it all the same.
+    pub(crate) async fn ping(&self, unchanging: &'static str) -> Result<()> {
+        self.write(&Ping(unchanging)).await
     }
 
     /// Runs `work` on the state of one moment.

@@ -12,7 +12,7 @@ use crate::base::db::mysql::value::{
     count, counts, file_name, get, moment, optional_timestamp, output, shard, shards_count, stage, status,
 };
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::apid::sql::column;
+use crate::pipeline::apid::sql::{self, column};
 use crate::pipeline::apid::store::{FilePage, FileQuery};
 use crate::pipeline::task::view::{Queued, ShardTotals};
 use crate::pipeline::task::{FileName, FileView, Row, ShardView, Stage, StageResult, Status, Summary, TaskKey};
@@ -21,19 +21,6 @@ use crate::pipeline::task::{FileName, FileView, Row, ShardView, Stage, StageResu
 const PAGE_MAX: u32 = 1000;
 /// Names per statement. It is always filled up to this number, so that there is one statement to prepare.
 const NAMES: usize = 64;
-
-/// Answers if the schema is there.
-pub(super) struct Ping;
-
-#[async_trait]
-impl Work for Ping {
-    type Out = ();
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        // Changes no row; a server that is read-only refuses it all the same.
-        tx.first("UPDATE pipeline_tracking SET id = id WHERE id = 0", ()).await.map(drop)
-    }
-}
 
 /// The state of one task, as far as moves depend on it; locked, so that task and reports are of one moment.
 pub(super) async fn task_row(tx: &mut Tx<'_>, key: &TaskKey) -> Result<Option<Row>> {
@@ -145,8 +132,7 @@ impl Work for ListFiles<'_> {
         let after = self.0.after.as_ref().map_or("", FileName::as_str);
         let mut values = vec![Value::from(after)];
         values.extend(self.0.status.map(|status| Value::from(status.name())));
-        let rows =
-            tx.rows(&crate::pipeline::apid::sql::list_files(self.0, limit + 1), Params::Positional(values)).await?;
+        let rows = tx.rows(&sql::list_files(self.0, limit + 1), Params::Positional(values)).await?;
         let mut names: Vec<FileName> = rows.iter().map(|row| file_name(row, "filename")).collect::<Result<_>>()?;
         let more = names.len() > limit;
         names.truncate(limit);

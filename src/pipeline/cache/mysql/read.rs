@@ -12,19 +12,6 @@ use crate::base::db::{Error, Result};
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Taken};
 
-/// Whether the schema is there, and takes changes.
-pub(super) struct Ping;
-
-#[async_trait]
-impl Work for Ping {
-    type Out = ();
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<()> {
-        // Changes no row; a server that is read-only refuses it all the same.
-        tx.change("UPDATE order_directory SET order_id = order_id WHERE order_id = 0", ()).await.map(drop)
-    }
-}
-
 /// Orders as they stand, without those that are only awaited.
 pub(super) async fn standing(tx: &mut Tx<'_>, orders: &[OrderId]) -> Result<BTreeMap<OrderId, Order>> {
     let select = "SELECT order_id, shop_id, shard, state, filename FROM order_directory
