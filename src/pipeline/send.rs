@@ -3,6 +3,7 @@
 //! Reads `shard-worker-<shard>/`, writes the shard's database and a receipt into `mysql-sender/`. The marker of a
 //! file is in the same transaction as its rows: if it is there, the rows are, and the task is reported done again.
 
+use crate::pipeline::shard_db::store::open_shard;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,7 +85,7 @@ impl Shards {
         let cell = Arc::clone(self.opened.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default());
         let open = async || {
             let url = self.database.shard(shard).map_err(crate::base::db::Error::Unavailable)?;
-            crate::pipeline::shard_db::store::open_shard(&url, self.clock.clone()).await
+            open_shard(&url, self.clock.clone()).await
         };
         cell.get_or_try_init(open).await.cloned()
     }

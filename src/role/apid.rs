@@ -7,10 +7,9 @@
 use std::sync::Arc;
 
 use crate::base::boot::{Context, Exit, Failure};
-use crate::pipeline::apid as api;
 use crate::pipeline::apid::Api;
 use crate::pipeline::ops::tracking;
-use crate::pipeline::timed;
+use crate::pipeline::{apid as api, timed};
 
 /// The port that the API listens on by default.
 pub const PORT: u16 = 8082;

@@ -5,6 +5,7 @@
 //! Run: `shopctl balance`.
 
 use crate::base::boot::{Context, Exit, Failure};
+use crate::pipeline::balance::store::open_balance;
 use crate::pipeline::balance::{self, Balance};
 
 /// The port that the balance-daemon listens on by default.
@@ -27,12 +28,7 @@ pub struct Args {}
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, balance::POLICY).await?;
     let settings = &ctx.settings;
-    let store = crate::pipeline::balance::store::open_balance(
-        &settings.database.balance,
-        ctx.clock.clone(),
-        settings.balance.opening,
-    )
-    .await?;
+    let store = open_balance(&settings.database.balance, ctx.clock.clone(), settings.balance.opening).await?;
     let api = Balance::new(store.clone(), &ctx.metrics);
     let keep = api.clone().keep_ready(ctx.readiness.clone(), ctx.stop.clone());
     let work = async move {

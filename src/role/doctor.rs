@@ -3,6 +3,7 @@
 //! Reads folders, databases and ports; changes nothing. What it looks at and how it judges is in [`crate::pipeline::ops::doctor`].
 //! Run: `shopctl doctor`, `shopctl doctor -o json`.
 
+use crate::pipeline::ops::tracking::open_tracking_read_only;
 use serde_json::json;
 
 use super::{apid, balance, cache, ingest, send, split, work};
@@ -40,7 +41,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let tracking = databases.first().and_then(|tracking| tracking.state.as_ref().ok());
     let is_current = tracking.and_then(|state| state.schema).is_some_and(|schema| schema.applied >= schema.known);
     let (tracking, unopened) = match is_current {
-        true => crate::pipeline::ops::tracking::open_tracking_read_only(&ctx)
+        true => open_tracking_read_only(&ctx)
             .await
             .map_or_else(|e| (None, Some(e.to_string())), |found| (Some(found), None)),
         false => (None, None),

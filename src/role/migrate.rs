@@ -3,11 +3,11 @@
 //! Every role brings the databases it opens up to date by itself; this does it beforehand, as a user who may, and
 //! creates databases that are missing. Run: `shopctl migrate up`, `shopctl migrate status`.
 
+use crate::base::db::{SchemaKind, SchemaState, StoreUrl, schema_state};
 use serde_json::json;
 
 use crate::base::boot::{Context, Exit, Failure, say, say_json};
 use crate::base::config::Settings;
-use crate::base::db::{SchemaKind, SchemaState, StoreUrl};
 use crate::base::output::OutputArgs;
 
 /// Creates missing databases, applies what is missing in them, or shows how far they are.
@@ -50,7 +50,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         if is_up {
             crate::base::db::migrate(&url, kind).await?;
         }
-        let state = crate::base::db::schema_state(&url, kind).await?;
+        let state = schema_state(&url, kind).await?;
         let (is_current, text) = describe(state);
         if !is_current {
             exit = Exit::Failed;

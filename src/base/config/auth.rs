@@ -52,7 +52,7 @@ pub type Tokens = Arc<[Token]>;
 /// A token of a party.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
-    /// Whose it is.
+    /// The principal that the token belongs to.
     pub party: Principal,
     /// What is sent.
     pub secret: Secret,

@@ -10,10 +10,9 @@ use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 
 use serde_json::json;
 
-use super::Settings;
-use super::names;
 use super::schema::{KEYS, Key, Kind, find};
 use super::secret::{Secret, mask};
+use super::{Settings, names};
 
 /// Environment names of the seed, beside the uniform `SHOPCTL__SECTION__KEY`.
 const SEED_NAMES: [(&str, &str); 3] = [
@@ -50,7 +49,7 @@ pub struct Sources {
     pub flags: Vec<(String, String)>,
     /// The environment.
     pub environment: HashMap<String, String>,
-    /// Variables of ours whose name or value is no UTF-8.
+    /// Variables with a name of this program that are not UTF-8, in name or value.
     pub unreadable: Vec<String>,
     /// Values that a role puts in place of the defaults.
     pub role_defaults: Vec<(&'static str, String)>,
@@ -319,7 +318,7 @@ impl Loaded {
         self.values.0.get(path).is_none_or(|(_, origin)| origin == DEFAULT)
     }
 
-    /// The keys whose values differ from those of other settings, in the order of the schema.
+    /// The keys that have another value in other settings, in the order of the schema.
     pub fn changes(&self, other: &Self) -> Vec<&'static str> {
         let value = |loaded: &Self, path: &str| loaded.values.0.get(path).map(|(value, _)| value.clone());
         let differs = |key: &&Key| value(self, key.path) != value(other, key.path);

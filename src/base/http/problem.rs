@@ -53,7 +53,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad_json", detail)
     }
 
-    /// 401 `unauthorized`: no token, or one of no principal; says whose token is needed.
+    /// 401 `unauthorized`: no token, or an unknown one. The detail names the principals that may make the call.
     pub fn unauthorized(needed: impl std::fmt::Display) -> Self {
         let detail = format!("this call needs a token, that of {needed}: send it as 'Authorization: Bearer TOKEN'");
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)

@@ -276,8 +276,8 @@ fn remove_gone(shared: &Path, role: &str) {
     }
 }
 
-/// Puts the addresses of these services into the settings whose URL nothing sets, as far as they are found. One that is
-/// noted and silent keeps its noted address: at its default one there may be another pipeline. Blocking.
+/// Fills in the URLs of these services from their notes, where no source of the settings names one. A service that is
+/// noted and silent keeps its noted address: another pipeline may listen at the default one. Blocking.
 ///
 /// # Errors
 /// A sentence when something else answers where a service is noted.

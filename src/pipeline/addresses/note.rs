@@ -1,4 +1,4 @@
-//! Reading one note: whose it is, and which URL it comes to from here.
+//! Reads one note: checks its owner, and derives the URL that reaches the role from this machine.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};

@@ -9,7 +9,7 @@ use crate::pipeline::task::{Stage, TaskKey};
 pub struct LeaseEnd {
     /// Which task.
     pub key: TaskKey,
-    /// The stage whose lease it was: another stage's claim may be the one that tells of it.
+    /// The stage that held the lease. The claim of another stage may report the end.
     pub stage: Stage,
     /// The attempt whose lease it was.
     pub attempt: u32,

@@ -3,14 +3,13 @@
 use super::mysql::MysqlTracking;
 use super::sqlite::SqliteTracking;
 use crate::base::clock::Clock;
-use crate::base::db::StoreUrl;
+use crate::base::db::{Result, StoreUrl};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::lease_end::LeaseEnd;
-use crate::base::db::Result;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::moves::Policy;

@@ -11,8 +11,7 @@ use crate::base::db::sqlite::db::{Db, count_column, timestamp_column, timestamp_
 use crate::base::db::sqlite::migrate::BALANCE;
 use crate::base::db::{Error, Result};
 use crate::pipeline::balance::sql::move_money;
-use crate::pipeline::balance::store::BalanceStore;
-use crate::pipeline::balance::store::{Batch, Known, outcome_of};
+use crate::pipeline::balance::store::{BalanceStore, Batch, Known, outcome_of};
 use crate::pipeline::event::Money;
 use crate::pipeline::trade::{
     Account, Amount, Answer, Booked, Operation, OperationKind, Outcome, Statement, Totals, Transaction, UserId,

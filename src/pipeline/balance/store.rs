@@ -10,14 +10,13 @@
 use super::mysql::MysqlBalance;
 use super::sqlite::SqliteBalance;
 use crate::base::clock::Clock;
-use crate::base::db::StoreUrl;
+use crate::base::db::{Error, Result, StoreUrl};
 use crate::pipeline::event::Money;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::base::db::{Error, Result};
 use crate::pipeline::trade::account::OPERATIONS_MAX;
 use crate::pipeline::trade::{
     Account, Answer, Booked, Operation, OperationKey, Outcome, Refusal, Statement, Totals, UserId,

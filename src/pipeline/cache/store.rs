@@ -15,11 +15,10 @@ use super::sqlite::SqlitePending;
 use crate::base::boot::millis;
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
-use crate::base::db::StoreUrl;
+use crate::base::db::{Result, StoreUrl};
 use async_trait::async_trait;
 use std::sync::Arc;
 
-use crate::base::db::Result;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::orders::TAKEN_BYTES_MAX;

@@ -4,9 +4,8 @@ use std::any::Any;
 use std::io;
 use std::path::Path;
 
-use super::super::apid::client::ClientError;
-use super::super::files::artifact;
-
+use crate::pipeline::apid::client::ClientError;
+use crate::pipeline::files::artifact;
 use crate::pipeline::task::Class;
 
 /// Why a task was not finished.

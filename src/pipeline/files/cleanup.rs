@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use super::super::apid::client::Client;
 use super::super::claim::fault::Fault;
-use super::artifact;
 use super::folder::{Artifact, UNDELIVERED};
-use super::hold;
+use super::{artifact, hold};
 use crate::base::boot::Failure;
 use crate::base::clock::Clock;
 use crate::base::config::{Cleanup, Settings};

@@ -1,10 +1,10 @@
 //! The tracking database as the settings name it, for the commands that read it beside the API.
 
+use crate::pipeline::apid::store::{Tracking, TrackingPolicy, open_tracking};
 use std::sync::Arc;
 
 use crate::base::boot::{Context, Failure, millis};
 use crate::base::config::Settings;
-use crate::pipeline::apid::store::{Tracking, TrackingPolicy};
 use crate::pipeline::task::moves::Policy;
 
 /// The tracking database, if it is there: looking at it makes none.
@@ -29,8 +29,7 @@ pub async fn get_tracking(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
 /// [`Failure`] when it cannot be opened.
 pub async fn open(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
     let settings = &ctx.settings;
-    Ok(crate::pipeline::apid::store::open_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings))
-        .await?)
+    Ok(open_tracking(&settings.database.tracking, ctx.clock.clone(), policy(settings)).await?)
 }
 
 /// The tracking database for reading only, which must be there and up to date.

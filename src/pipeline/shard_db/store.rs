@@ -4,7 +4,7 @@
 use super::mysql::MysqlShard;
 use super::sqlite::SqliteShard;
 use crate::base::clock::Clock;
-use crate::base::db::StoreUrl;
+use crate::base::db::{Result, StoreUrl};
 use std::io;
 use std::sync::Arc;
 
@@ -12,7 +12,6 @@ use async_trait::async_trait;
 
 use super::trace::{Answer, Question};
 use super::{BookedOrder, Census, Dated, Entry, StockItem};
-use crate::base::db::Result;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{Digest, FileName, TaskKey};

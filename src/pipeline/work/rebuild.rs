@@ -4,6 +4,9 @@
 //! then the prepared files that are not in the books yet, in the order in which they were decided. A key that is known
 //! with its content comes before one that only the books tell.
 
+use crate::pipeline::work::state::{
+    FinishedFile, OrderStatus, TradeOrder, UNKNOWN_CONTENT, WorkerState, open_worker_state,
+};
 use std::path::Path;
 
 use crate::base::db::{Error, Result};
@@ -15,7 +18,6 @@ use crate::pipeline::ops::dead_letters::{Raw, Rejected};
 use crate::pipeline::rules::{Place, duplicate};
 use crate::pipeline::shard_db::{BookedOrder, Dated, Entry, StockItem};
 use crate::pipeline::task::FileName;
-use crate::pipeline::work::state::{FinishedFile, OrderStatus, TradeOrder, UNKNOWN_CONTENT, WorkerState};
 
 /// The state in the making.
 pub struct Rebuild {
@@ -50,7 +52,7 @@ impl Rebuild {
     /// # Errors
     /// When it cannot be made.
     pub fn begin(path: &Path, shard: ShardId, today: i64) -> Result<Self> {
-        let mut state = crate::pipeline::work::state::open_worker_state(path)?;
+        let mut state = open_worker_state(path)?;
         state.begin()?;
         Ok(Self { state, shard, today, rebuilt: Rebuilt::default() })
     }

@@ -1,13 +1,13 @@
 //! What `up --from` says at its end: what was rejected, and what waits for a purchase that never came.
 
+use crate::base::db::{SchemaKind, schema_state};
+use crate::pipeline::cache::store::{PendingPolicy, open_pending};
 use std::collections::BTreeSet;
 
 use crate::base::boot::{Context, Failure};
-use crate::base::db::SchemaKind;
 use crate::base::log_format::clean;
 use crate::base::text::count;
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::cache::store::PendingPolicy;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::import::Imported;
 use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
@@ -92,12 +92,10 @@ fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
 impl Waiting {
     async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
         let (url, mut waiting) = (&ctx.settings.database.cache, Self::default());
-        if crate::base::db::schema_state(url, SchemaKind::Cache).await?.is_none_or(|state| state.applied == 0) {
+        if schema_state(url, SchemaKind::Cache).await?.is_none_or(|state| state.applied == 0) {
             return Ok(waiting);
         }
-        let store =
-            crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings))
-                .await?;
+        let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
         let mut after = None;
         let looked = loop {
             let page = match store.list_pending(after, PAGE).await {

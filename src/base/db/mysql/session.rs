@@ -27,7 +27,7 @@ const SESSION: [&str; 6] = [
     "SET SESSION time_zone = '+00:00'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION innodb_lock_wait_timeout = 10",
-    // The wait for a table whose definition is being changed; the servers' own limit is a day or more.
+    // Limits the wait for a table that another session is altering. The servers' default is a day or more.
     "SET SESSION lock_wait_timeout = 60",
 ];
 

@@ -10,9 +10,8 @@ use super::{for_stage, micros};
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{count, file_name, get, output, shard, shards_count};
 use crate::base::db::{Error, Result};
-use crate::pipeline::apid::lease_end::LeaseEnd;
-use crate::pipeline::apid::lease_end::LeaseEnds;
-use crate::pipeline::apid::sql::{CLAIM, REPLAY};
+use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
+use crate::pipeline::apid::sql::{self, CLAIM, REPLAY};
 use crate::pipeline::apid::store::TrackingPolicy;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{Claim, Claimed, FileName, Stage, TaskKey};
@@ -313,11 +312,8 @@ pub(super) async fn oldest_unfinished(
     besides: Option<&FileName>,
 ) -> Result<Option<FileName>> {
     // One more than is looked for, should the first be the one that is passed over.
-    let select = for_stage(
-        stage,
-        &crate::pipeline::apid::sql::oldest_unfinished(stage, strict, 1 + u32::from(besides.is_some())),
-    );
-    let shards = vec![Value::from(shard.get()); crate::pipeline::apid::sql::unfinished(strict).len()];
+    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, 1 + u32::from(besides.is_some())));
+    let shards = vec![Value::from(shard.get()); sql::unfinished(strict).len()];
     let rows = tx.rows(&select, Params::Positional(shards)).await?;
     let files: Vec<FileName> = rows.iter().map(|row| file_name(row, "filename")).collect::<Result<_>>()?;
     Ok(files.into_iter().filter(|file| besides.is_none_or(|besides| besides != file)).min())

@@ -8,9 +8,8 @@ use super::{claim, for_stage, read};
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{count, file_name, get, moment, optional_timestamp, shard, stage, status};
 use crate::base::db::{Error, Result};
-use crate::pipeline::apid::sql::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
-use crate::pipeline::apid::store::Askers;
-use crate::pipeline::apid::store::TrackingPolicy;
+use crate::pipeline::apid::sql::{self, ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
+use crate::pipeline::apid::store::{Askers, TrackingPolicy};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Asked, Head, Lane};
 use crate::pipeline::task::view::StatusCounts;
@@ -60,7 +59,7 @@ impl ReadProgress {
         let Some(file) = found else {
             return Ok(());
         };
-        let select = for_stage(stage, &crate::pipeline::apid::sql::newest_done(stage));
+        let select = for_stage(stage, &sql::newest_done(stage));
         // What is announced meanwhile says nothing of a file that is not.
         let ends = [BEHIND_ALL, file.as_str()].into_iter().filter(|_| stage != Stage::EventIngest);
         for before in ends {
@@ -98,7 +97,7 @@ impl Work for NoteAsker<'_> {
 
 async fn counts(tx: &mut Tx<'_>, stage: Stage) -> Result<BTreeMap<ShardId, StatusCounts>> {
     let mut lanes: BTreeMap<ShardId, StatusCounts> = BTreeMap::new();
-    for row in &tx.rows(&for_stage(stage, &crate::pipeline::apid::sql::lanes(stage)), ()).await? {
+    for row in &tx.rows(&for_stage(stage, &sql::lanes(stage)), ()).await? {
         lanes.entry(shard(row, "shard")?).or_default().add(status(row, "status")?, count(row, "tasks")?);
     }
     Ok(lanes)
@@ -107,9 +106,7 @@ async fn counts(tx: &mut Tx<'_>, stage: Stage) -> Result<BTreeMap<ShardId, Statu
 async fn oldest_ready(tx: &mut Tx<'_>, stage: Stage, shard: ShardId) -> Result<Option<FileName>> {
     let mut oldest: Option<FileName> = None;
     for status in ["new", "started"] {
-        let row = tx
-            .first(&for_stage(stage, &crate::pipeline::apid::sql::oldest_ready(stage)), (status, shard.get()))
-            .await?;
+        let row = tx.first(&for_stage(stage, &sql::oldest_ready(stage)), (status, shard.get())).await?;
         let found = row.map(|row| file_name(&row, "filename")).transpose()?;
         oldest = oldest.into_iter().chain(found).min();
     }

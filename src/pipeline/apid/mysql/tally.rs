@@ -6,7 +6,7 @@ use super::{for_stage, micros};
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{count, get, optional_timestamp, shard, status};
-use crate::pipeline::apid::sql::{REGISTERED, SETTLED_AFTER_MS};
+use crate::pipeline::apid::sql::{self, REGISTERED, SETTLED_AFTER_MS};
 use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
 use crate::pipeline::task::Stage;
 
@@ -47,8 +47,8 @@ impl Work for Count {
 }
 
 fn open_tasks(stage: Stage) -> String {
-    let by_status = format!("FORCE INDEX ({}) ", crate::pipeline::apid::sql::status_index(stage));
-    for_stage(stage, &crate::pipeline::apid::sql::open_tasks(stage).replace("{by_status}", &by_status))
+    let by_status = format!("FORCE INDEX ({}) ", sql::status_index(stage));
+    for_stage(stage, &sql::open_tasks(stage).replace("{by_status}", &by_status))
 }
 
 fn registered() -> String {

@@ -6,7 +6,7 @@ use super::{Context, for_stage, read};
 use crate::base::db::sqlite::db::{file_column, file_name, shard_column, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::lease_end::LeaseEnd;
-use crate::pipeline::apid::sql::{CLAIM, REPLAY};
+use crate::pipeline::apid::sql::{self, CLAIM, REPLAY};
 use crate::pipeline::event::{ShardCount, ShardId};
 use crate::pipeline::task::{Claim, Claimed, FileName, Output, Stage, TaskKey};
 
@@ -214,11 +214,8 @@ pub(super) fn oldest_unfinished(
     besides: Option<&FileName>,
 ) -> Result<Option<FileName>> {
     // One more than is looked for, should the first be the one that is passed over.
-    let select = for_stage(
-        stage,
-        &crate::pipeline::apid::sql::oldest_unfinished(stage, strict, 1 + u32::from(besides.is_some())),
-    );
-    let shards = vec![shard.get(); crate::pipeline::apid::sql::unfinished(strict).len()];
+    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, 1 + u32::from(besides.is_some())));
+    let shards = vec![shard.get(); sql::unfinished(strict).len()];
     let mut statement = transaction.prepare_cached(&select)?;
     let found = statement.query_map(rusqlite::params_from_iter(shards), |row| row.get::<_, String>(0))?;
     let files: Vec<String> = found.collect::<rusqlite::Result<_>>()?;

@@ -16,11 +16,9 @@ use crate::base::db::Result;
 use crate::base::db::sqlite::db::Db;
 use crate::base::db::sqlite::migrate::TRACKING;
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::apid::lease_end::LeaseEnd;
-use crate::pipeline::apid::lease_end::LeaseEnds;
-use crate::pipeline::apid::sql::column;
-use crate::pipeline::apid::store::Report;
-use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, Tally, Tracking, TrackingPolicy};
+use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
+use crate::pipeline::apid::sql::{self, column};
+use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking, TrackingPolicy};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
@@ -67,7 +65,7 @@ impl SqliteTracking {
 fn for_stage(stage: Stage, statement: &str) -> String {
     let statement = statement.replace("{now}", ":now").replace("{lease_until}", ":lease_until");
     let statement = statement.replace("{backoff}", ":backoff").replace("{next_token}", "token + 1");
-    crate::pipeline::apid::sql::for_stage(stage, &statement.replace("{by_order}", "").replace("{by_queue}", ""))
+    sql::for_stage(stage, &statement.replace("{by_order}", "").replace("{by_queue}", ""))
 }
 
 #[async_trait]

@@ -6,8 +6,7 @@ use super::{Context, column, for_stage, read};
 use crate::base::db::sqlite::db::{count_column, count_value, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::sql::{backoff_ms, statement_of};
-use crate::pipeline::apid::store::Registered;
-use crate::pipeline::apid::store::Report;
+use crate::pipeline::apid::store::{Registered, Report};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{Call, FileName, Output, Refusal, Stage, Status, TaskKey, Verdict};
 

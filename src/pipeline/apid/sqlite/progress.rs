@@ -10,7 +10,7 @@ use crate::base::db::sqlite::db::{
 };
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::apid::sql::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
+use crate::pipeline::apid::sql::{self, ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
 use crate::pipeline::apid::store::Askers;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Asked, Head, Lane};
@@ -62,7 +62,7 @@ pub(super) fn note_asker(
 
 fn counts(transaction: &Transaction<'_>, stage: Stage) -> Result<BTreeMap<ShardId, StatusCounts>> {
     let mut lanes: BTreeMap<ShardId, StatusCounts> = BTreeMap::new();
-    let mut statement = transaction.prepare_cached(&for_stage(stage, &crate::pipeline::apid::sql::lanes(stage)))?;
+    let mut statement = transaction.prepare_cached(&for_stage(stage, &sql::lanes(stage)))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let status = read::status(&row.get::<_, String>("status")?)?;
@@ -86,7 +86,7 @@ fn find_head(transaction: &Transaction<'_>, lane: &mut Lane, context: Context) -
     let ends = [BEHIND_ALL, file.as_str()].into_iter().filter(|_| stage != Stage::EventIngest);
     for before in ends {
         let done: Option<String> = transaction
-            .prepare_cached(&for_stage(stage, &crate::pipeline::apid::sql::newest_done(stage)))?
+            .prepare_cached(&for_stage(stage, &sql::newest_done(stage)))?
             .query_row(params![shard.get(), before], |row| row.get(0))
             .optional()?;
         let Some(done) = done else {
@@ -105,7 +105,7 @@ fn oldest_ready(transaction: &Transaction<'_>, stage: Stage, shard: ShardId) -> 
     let mut oldest: Option<FileName> = None;
     for status in ["new", "started"] {
         let found: Option<String> = transaction
-            .prepare_cached(&for_stage(stage, &crate::pipeline::apid::sql::oldest_ready(stage)))?
+            .prepare_cached(&for_stage(stage, &sql::oldest_ready(stage)))?
             .query_row(params![status, shard.get()], |row| row.get(0))
             .optional()?;
         let found = found.map(|name| file_name(&name, "filename")).transpose()?;

@@ -1,5 +1,6 @@
 //! Reads the tracking tables.
 
+use crate::pipeline::apid::sql;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
 use super::{column, for_stage};
@@ -68,7 +69,7 @@ pub(super) fn find_file(connection: &Connection, file: &FileName, with_results: 
 pub(super) fn list_files(connection: &Connection, query: &FileQuery) -> Result<FilePage> {
     let limit = query.limit.clamp(1, PAGE_MAX) as usize;
     let after = query.after.as_ref().map_or("", FileName::as_str);
-    let select = crate::pipeline::apid::sql::list_files(query, limit + 1);
+    let select = sql::list_files(query, limit + 1);
     let mut values = vec![after.to_owned()];
     values.extend(query.status.map(|status| status.name().to_owned()));
     let mut names: Vec<String> = connection

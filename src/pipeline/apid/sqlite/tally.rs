@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, params};
 use super::{Context, for_stage, read};
 use crate::base::db::Result;
 use crate::base::db::sqlite::db::{count_column, optional_timestamp, shard_column, timestamp_text};
-use crate::pipeline::apid::sql::{REGISTERED, SETTLED_AFTER_MS};
+use crate::pipeline::apid::sql::{self, REGISTERED, SETTLED_AFTER_MS};
 use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
 use crate::pipeline::task::Stage;
 
@@ -30,8 +30,8 @@ pub(super) fn read(connection: &mut Connection, mark: u64, context: Context) -> 
 }
 
 fn open_tasks(stage: Stage) -> String {
-    let by_status = format!("INDEXED BY {} ", crate::pipeline::apid::sql::status_index(stage));
-    for_stage(stage, &crate::pipeline::apid::sql::open_tasks(stage).replace("{by_status}", &by_status))
+    let by_status = format!("INDEXED BY {} ", sql::status_index(stage));
+    for_stage(stage, &sql::open_tasks(stage).replace("{by_status}", &by_status))
 }
 
 fn statement() -> String {

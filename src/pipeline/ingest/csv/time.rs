@@ -9,8 +9,7 @@ use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 use super::column::{Column, columns};
 use super::rows::Row;
 use super::section::{Faults, Section};
-use crate::base::timestamp::Timestamp;
-use crate::base::timestamp::TimestampError;
+use crate::base::timestamp::{Timestamp, TimestampError};
 
 /// What a map says without a format: the event line's own forms.
 const RFC3339: &str = "rfc3339";

@@ -1,12 +1,13 @@
 //! The order directory beside the states of the workers: opens both.
 
+use crate::pipeline::cache::store::{PendingPolicy, open_pending};
+use crate::pipeline::work::state::open_worker_snapshot;
 use std::collections::BTreeSet;
 
 use super::money::is_used;
 use super::reports::Reports;
 use crate::base::boot::{Context, Failure};
 use crate::base::db::SchemaKind;
-use crate::pipeline::cache::store::PendingPolicy;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ops::audit::Found;
@@ -30,8 +31,7 @@ pub(crate) async fn check(ctx: &Context, reports: &Reports) -> Result<Found, Fai
         }
         return Ok(found);
     }
-    let store =
-        crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
+    let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
     let seen: BTreeSet<ShardId> = states.iter().map(|state| state.shard).collect();
     let is_away = |shard: &ShardId| reports.shards.contains(shard) && !seen.contains(shard);
     let is_done = |task: &TaskKey| !is_away(&task.shard) && reports.is_worked(task);
@@ -46,7 +46,7 @@ async fn states(folder: &Folder) -> crate::base::db::Result<Vec<State>> {
     for shard in ShardId::all() {
         let path = folder.worker_state(shard);
         if path.exists() {
-            states.push(State { shard, look: crate::pipeline::work::state::open_worker_snapshot(&path).await? });
+            states.push(State { shard, look: open_worker_snapshot(&path).await? });
         }
     }
     Ok(states)

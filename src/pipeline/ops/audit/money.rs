@@ -2,12 +2,12 @@
 //!
 //! The balance-daemon changes both in one transaction, so this holds at every moment and beside running roles.
 
+use crate::base::db::{SchemaKind, StoreUrl, schema_state};
+use crate::pipeline::balance::store::{BalanceStore, open_balance};
 use serde::Serialize;
 
 use super::state::{PAGE, paid_for};
 use crate::base::boot::{Context, Failure};
-use crate::base::db::{SchemaKind, StoreUrl};
-use crate::pipeline::balance::store::BalanceStore;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::ops::audit::Found;
 use crate::pipeline::rules::money::{PURCHASE, REVERSAL};
@@ -62,8 +62,7 @@ pub(crate) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i1
         let accounts = Accounts { differences, note, ..Accounts::default() };
         return Ok(Checked { accounts, found, unpaired: None });
     }
-    let store =
-        crate::pipeline::balance::store::open_balance(url, ctx.clock.clone(), ctx.settings.balance.opening).await?;
+    let store = open_balance(url, ctx.clock.clone(), ctx.settings.balance.opening).await?;
     let checked = compare(store.as_ref(), paid).await;
     store.close().await;
     Ok(checked?)
@@ -91,7 +90,7 @@ async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> crate::base::db:
 
 /// Whether there is such a database with its tables.
 pub(crate) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> crate::base::db::Result<bool> {
-    Ok(crate::base::db::schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
+    Ok(schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
 }
 
 /// Whether the books have an order that a user paid for.

@@ -3,6 +3,7 @@
 //! A return is kept from before its task is reported until after the task is reported that took it. So those count that
 //! a reported task handed in and that no reported task has.
 
+use crate::pipeline::cache::store::{PendingPolicy, PendingStore, open_pending};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -13,8 +14,6 @@ use super::state::PAGE;
 use crate::base::boot::{Context, Failure};
 use crate::base::db::SchemaKind;
 use crate::pipeline::apid::store::Tracking;
-use crate::pipeline::cache::store::PendingPolicy;
-use crate::pipeline::cache::store::PendingStore;
 use crate::pipeline::ops::audit::Found;
 use crate::pipeline::task::{FileName, Ledger, TaskKey};
 
@@ -48,9 +47,7 @@ pub(crate) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Track
     let (url, reported) = (&ctx.settings.database.cache, pending_of(&reports.ledger));
     let (mut found, mut kept, mut decided) = (Found::default(), 0, 0);
     if is_used(url, SchemaKind::Cache).await? {
-        let store =
-            crate::pipeline::cache::store::open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings))
-                .await?;
+        let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
         let counted = count(store.as_ref(), &reports.released).await;
         store.close().await;
         (found.compared, decided) = counted?;

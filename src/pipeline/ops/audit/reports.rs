@@ -1,11 +1,11 @@
 //! What the stages reported, beside the rows, the rejects files and the event files.
 
+use crate::pipeline::apid::store::{Tracking, for_each_file};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};
@@ -40,7 +40,7 @@ impl Reports {
     /// Whether workers did something since these were read.
     pub(crate) async fn have_moved_on(&self, tracking: &dyn Tracking) -> crate::base::db::Result<bool> {
         let mut now = Ledger::default();
-        crate::pipeline::apid::store::for_each_file(tracking, |file| now.add(file)).await?;
+        for_each_file(tracking, |file| now.add(file)).await?;
         Ok(now.shard_worker != self.ledger.shard_worker)
     }
 

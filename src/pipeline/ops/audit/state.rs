@@ -5,6 +5,7 @@
 //! one moment of the worker's state, then the books: every delivered file was decided before. If nothing that is decided
 //! lacks its mark, and no further mark was made until the books were read, then both are of the same files.
 
+use crate::pipeline::work::state::open_worker_snapshot;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -59,7 +60,7 @@ impl Books<'_> {
         if !state.exists() {
             return self.without_state().await;
         }
-        let state = crate::pipeline::work::state::open_worker_snapshot(state).await?;
+        let state = open_worker_snapshot(state).await?;
         if let Some(file) = self.find_undelivered(state.as_ref()).await? {
             let why = format!("{file} is decided and not delivered");
             return Ok(Compared::under_way(&why));

@@ -1,5 +1,8 @@
 //! All checks of the audit, one after another.
 
+use crate::pipeline::apid::store::{Tracking, for_each_file};
+use crate::pipeline::ops::tracking::get_tracking;
+use crate::pipeline::shard_db::store::open_shard;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -9,7 +12,6 @@ use super::state::{Books, Compared};
 use super::{Accounts, Check, Pending, directory_check, money, pending};
 use crate::base::boot::{Context, Failure};
 use crate::base::db::SchemaKind;
-use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::journal;
@@ -56,7 +58,7 @@ impl Audit {
 /// [`Failure`] when a database cannot be opened or read.
 pub async fn audit(ctx: &Context, settled: bool) -> Result<Audit, Failure> {
     // An audit that creates an empty database and finds nothing wrong with it would prove nothing.
-    let tracking = crate::pipeline::ops::tracking::get_tracking(ctx).await?;
+    let tracking = get_tracking(ctx).await?;
     let audit = audit_tracked(ctx, tracking.as_ref(), settled).await;
     tracking.close().await;
     audit
@@ -66,7 +68,7 @@ async fn audit_tracked(ctx: &Context, tracking: &dyn Tracking, settled: bool) ->
     let folder = Folder::new(&ctx.settings.shared.dir);
     let mut reports = Reports::default();
     let mut readable = Ok(());
-    crate::pipeline::apid::store::for_each_file(tracking, |file| {
+    for_each_file(tracking, |file| {
         if readable.is_ok() {
             readable = reports.add(file, &folder);
         }
@@ -153,7 +155,7 @@ async fn look_at_shards(
             }
             continue;
         };
-        let store = crate::pipeline::shard_db::store::open_shard(&url, ctx.clock.clone()).await?;
+        let store = open_shard(&url, ctx.clock.clone()).await?;
         let looked = look_at_shard(store.as_ref(), shard, folder, reports, tracking, &mut shards).await;
         store.close().await;
         looked?;

@@ -1,5 +1,6 @@
 //! Puts a backup back: verified whole, copied into a folder beside the shared one, and given its name in one step.
 
+use crate::base::db::{Server, StoreUrl, is_embedded_in_use};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
@@ -7,7 +8,6 @@ use super::manifest::{self, Header, Part};
 use super::{Database, Databases, Error, FILES, room, spools};
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
-use crate::base::db::{Server, StoreUrl};
 use crate::base::shutdown::Stop;
 use crate::pipeline::addresses;
 use crate::pipeline::claim::driver::random_id;
@@ -203,7 +203,7 @@ impl<'a> Restore<'a> {
         let held = hold::against_roles(self.folder.path())?;
         let held = held.ok_or_else(|| runs("a role runs".to_owned()))?;
         for (database, path) in Databases::of(self.settings, &self.folder)?.embedded {
-            match crate::base::db::is_embedded_in_use(&path) {
+            match is_embedded_in_use(&path) {
                 Ok(false) => {}
                 Ok(true) => return Err(runs(format!("another process has {} open", path.display()))),
                 // What is broken is what the backup replaces.

@@ -1,5 +1,6 @@
 //! Makes a backup, in the order that the parent module gives.
 
+use crate::base::db::{Server, check_embedded, copy_embedded};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -11,7 +12,6 @@ use super::manifest::{FORMAT, NAME, Writer};
 use super::{Database, Databases, Error, FILES, Header, Part, room, size};
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
-use crate::base::db::Server;
 use crate::base::shutdown::Stop;
 use crate::pipeline::addresses;
 use crate::pipeline::files::folder::{Folder, resolve};
@@ -185,11 +185,11 @@ impl<'a> Backup<'a> {
         let to = self.dir.join(&path);
         let own = to.parent().unwrap_or(&self.dir);
         artifact::create_folder(own)?;
-        crate::base::db::copy_embedded(from, &to, &|| !self.stop.is_requested())?;
+        copy_embedded(from, &to, &|| !self.stop.is_requested())?;
         let mut copy = artifact::open_for_update(&to)?;
         copy.sync_all()?;
         artifact::sync_folder(own)?;
-        let schema = crate::base::db::check_embedded(&to)?;
+        let schema = check_embedded(&to)?;
         let output = artifact::digest(&mut copy)?;
         made.extent.databases += 1;
         made.add(Part {

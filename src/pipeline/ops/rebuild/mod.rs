@@ -6,6 +6,8 @@
 
 mod sources;
 
+use crate::pipeline::ops::tracking::get_tracking;
+use crate::pipeline::shard_db::store::open_shard;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,7 +44,7 @@ pub(crate) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Ex
             state.display()
         )));
     }
-    let tracking = crate::pipeline::ops::tracking::get_tracking(ctx).await?;
+    let tracking = get_tracking(ctx).await?;
     let sources = Sources::read(tracking.as_ref(), shard, ctx.clock.now()).await;
     tracking.close().await;
     let mut sources = sources?;
@@ -58,7 +60,7 @@ pub(crate) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Ex
         sources.require_delivered(&BTreeSet::new())?;
         sources.read_prepared(&folder, &BTreeSet::new(), ctx, &mut rebuild)?;
     } else {
-        let books = crate::pipeline::shard_db::store::open_shard(&url, ctx.clock.clone()).await?;
+        let books = open_shard(&url, ctx.clock.clone()).await?;
         let read = read_books(books.as_ref(), &sources, &folder, ctx, &mut rebuild).await;
         books.close().await;
         read?;

@@ -1,5 +1,6 @@
 //! What a state is made of beside the books: the reports, and the files that are still there.
 
+use crate::pipeline::apid::store::{Tracking, for_each_file};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
@@ -7,7 +8,6 @@ use std::path::Path;
 use super::PAGE;
 use crate::base::boot::{Context, Failure};
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::event::{LineReader, Next, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};
@@ -49,10 +49,7 @@ impl Sources {
     pub(super) async fn read(tracking: &dyn Tracking, shard: ShardId, now: Timestamp) -> Result<Self, Failure> {
         let mut sources = Self { shard, decided: Vec::new(), reported: BTreeSet::new(), announced: BTreeMap::new() };
         let mut at_work = None;
-        crate::pipeline::apid::store::for_each_file(tracking, |file| {
-            at_work = at_work.take().or_else(|| sources.add(file, now))
-        })
-        .await?;
+        for_each_file(tracking, |file| at_work = at_work.take().or_else(|| sources.add(file, now))).await?;
         if let Some(owner) = at_work {
             return Err(Failure::new(format!(
                 "a worker of shard {shard} is at work ({owner}): stop it, wait for its lease to end, then rebuild"

@@ -1,5 +1,6 @@
 //! The shard databases of a trace: whichever are there. None is made by looking at it.
 
+use crate::pipeline::shard_db::store::open_shard;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::boot::{Context, Failure};
@@ -16,7 +17,7 @@ pub(crate) async fn ask(
     let mut answers = BTreeMap::new();
     for shard in ShardId::all() {
         if let Some(url) = ctx.find_shard_database(shard, named.contains(&shard))? {
-            let store = crate::pipeline::shard_db::store::open_shard(&url, ctx.clock.clone()).await?;
+            let store = open_shard(&url, ctx.clock.clone()).await?;
             let answer = store.ask(shard, question.clone()).await;
             store.close().await;
             answers.insert(shard, answer?);

@@ -1,5 +1,6 @@
 //! An event file: its stages in every shard, its files, its rows.
 
+use crate::pipeline::ops::tracking::find_tracking;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -46,7 +47,7 @@ pub(crate) struct Delivered {
 }
 
 pub(crate) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<Exit, Failure> {
-    let registered = match crate::pipeline::ops::tracking::find_tracking(ctx).await? {
+    let registered = match find_tracking(ctx).await? {
         Some(tracking) => {
             let found = tracking.find_file(&file).await;
             tracking.close().await;

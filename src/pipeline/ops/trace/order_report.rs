@@ -1,5 +1,6 @@
 //! An order: every line that names it, what became of each, the books and the money.
 
+use crate::pipeline::ops::tracking::find_tracking;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -180,9 +181,7 @@ async fn look_up(ctx: &Context, gathered: &Gathered, views: &mut Views) -> Resul
     let own = gathered.lines.keys().map(|at| &at.file);
     let with = gathered.lines.values().filter_map(decided_with);
     let missing: BTreeSet<&FileName> = own.chain(with).filter(|file| !views.contains_key(*file)).collect();
-    let Some(tracking) =
-        (if missing.is_empty() { None } else { crate::pipeline::ops::tracking::find_tracking(ctx).await? })
-    else {
+    let Some(tracking) = (if missing.is_empty() { None } else { find_tracking(ctx).await? }) else {
         return Ok(());
     };
     for file in missing {

@@ -2,7 +2,7 @@
 
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
-use crate::base::db::{SchemaKind, StoreUrl};
+use crate::base::db::{SchemaKind, StoreUrl, schema_state, server_facts};
 use crate::pipeline::ops::doctor::facts::{DatabaseFact, DatabaseProblem, DatabaseState};
 
 /// What the databases say.
@@ -32,9 +32,9 @@ pub async fn databases(settings: &Settings, clock: &Clock) -> Vec<DatabaseFact> 
 }
 
 async fn state(url: &StoreUrl, kind: SchemaKind, clock: &Clock) -> crate::base::db::Result<DatabaseState> {
-    let schema = crate::base::db::schema_state(url, kind).await?;
+    let schema = schema_state(url, kind).await?;
     let asked = clock.now().unix_ms();
-    let server = crate::base::db::server_facts(url).await?;
+    let server = server_facts(url).await?;
     let answered = clock.now().unix_ms();
     // It looked at its clock between the two.
     let ahead_ms = server.as_ref().map_or(0, |server| {
