@@ -6,5 +6,6 @@
 
 pub mod base;
 pub mod cli;
+pub mod hub;
 pub mod pipeline;
 pub mod role;

@@ -1,13 +1,14 @@
 //! What knows no system: start and stop, settings, serving, databases, log and clock.
 //!
 //! [`boot`] starts a role with the settings of [`config`]; [`http`] serves; [`db`] reaches SQLite, MySQL and MariaDB.
-//! [`shutdown`] and [`reload`] are the signals, [`clock`] and [`timestamp`] the time, [`log_format`], [`output`],
+//! [`shutdown`] and [`reload`] are the signals, [`clock`] and [`timestamp`] the time, [`decimal`] exact numbers, [`log_format`], [`output`],
 //! [`progress`] and [`text`] what people read.
 
 pub mod boot;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod decimal;
 pub mod http;
 pub mod log_format;
 pub mod output;

@@ -34,6 +34,7 @@ const BASE: &[(&str, &[&str])] = &[
     ("timestamp", &[]),
     ("shutdown", &[]),
     ("text", &[]),
+    ("decimal", &[]),
     ("output", &[]),
     ("clock", &["timestamp"]),
     ("db", &["clock", "timestamp"]),

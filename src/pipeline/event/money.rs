@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use crate::base::decimal::Number;
+
+/// Decimals of an amount: minor units are hundredths.
+const DECIMALS: u32 = 2;
 /// The largest amount, in minor units: what DECIMAL(18,2) holds.
 const MINOR_MAX: u64 = Money::MAX.0.unsigned_abs();
 
@@ -40,9 +44,9 @@ impl Money {
     /// [`MoneyError`] when the text is no JSON number or does not fit DECIMAL(18,2).
     pub fn parse(text: &str) -> Result<Self, MoneyError> {
         let number = Number::split(text).ok_or(MoneyError::NotANumber)?;
-        let magnitude = number.minor_units()?;
+        let magnitude = number.scaled(DECIMALS, MINOR_MAX).ok_or(MoneyError::OutOfRange)?;
         let minor = i64::try_from(magnitude).map_err(|_| MoneyError::OutOfRange)?;
-        Ok(Self(if number.negative { -minor } else { minor }))
+        Ok(Self(if number.is_negative { -minor } else { minor }))
     }
 }
 
@@ -62,74 +66,6 @@ impl fmt::Display for Money {
         let magnitude = self.0.unsigned_abs();
         write!(f, "{sign}{}.{:02}", magnitude / 100, magnitude % 100)
     }
-}
-
-/// A JSON number taken apart: `-12.50e1` is (negative, "12", "50", 1).
-struct Number<'a> {
-    negative: bool,
-    whole: &'a str,
-    fraction: &'a str,
-    exponent: i64,
-}
-
-impl<'a> Number<'a> {
-    fn split(text: &'a str) -> Option<Self> {
-        let (negative, rest) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (mantissa, exponent) = match rest.find(['e', 'E']) {
-            Some(at) => (&rest[..at], Self::exponent(&rest[at + 1..])?),
-            None => (rest, 0),
-        };
-        let (whole, fraction) = match mantissa.split_once('.') {
-            Some((whole, fraction)) if all_digits(fraction) => (whole, fraction),
-            Some(_) => return None,
-            None => (mantissa, ""),
-        };
-        let leading_zero = whole.len() > 1 && whole.starts_with('0');
-        (all_digits(whole) && !leading_zero).then_some(Self { negative, whole, fraction, exponent })
-    }
-
-    /// The value of an exponent; those beyond any use are clamped, which changes no result.
-    fn exponent(text: &str) -> Option<i64> {
-        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-        if !all_digits(digits) {
-            return None;
-        }
-        let magnitude = digits.parse::<i64>().unwrap_or(i64::MAX).min(1_000_000_000);
-        Some(if text.starts_with('-') { -magnitude } else { magnitude })
-    }
-
-    fn minor_units(&self) -> Result<u64, MoneyError> {
-        let digits = || self.whole.bytes().chain(self.fraction.bytes()).map(|digit| u64::from(digit - b'0'));
-        let total = i64::try_from(self.whole.len() + self.fraction.len()).unwrap_or(i64::MAX);
-        // How many of the digits stand before the point once the amount is in minor units.
-        let kept = i64::try_from(self.whole.len()).unwrap_or(i64::MAX).saturating_add(self.exponent).saturating_add(2);
-        let mut minor = 0_u64;
-        for (index, digit) in (0_i64..).zip(digits()) {
-            if index >= kept {
-                break;
-            }
-            minor = minor.checked_mul(10).and_then(|m| m.checked_add(digit)).ok_or(MoneyError::OutOfRange)?;
-            if minor > MINOR_MAX {
-                return Err(MoneyError::OutOfRange);
-            }
-        }
-        for _ in total..kept {
-            if minor == 0 {
-                break;
-            }
-            minor = minor.checked_mul(10).filter(|m| *m <= MINOR_MAX).ok_or(MoneyError::OutOfRange)?;
-        }
-        let half = usize::try_from(kept).ok().and_then(|kept| digits().nth(kept)).is_some_and(|digit| digit >= 5);
-        minor = minor.saturating_add(u64::from(half));
-        if minor > MINOR_MAX { Err(MoneyError::OutOfRange) } else { Ok(minor) }
-    }
-}
-
-fn all_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
