@@ -38,6 +38,7 @@ const BASE: &[(&str, &[&str])] = &[
     ("output", &[]),
     ("clock", &["timestamp"]),
     ("db", &["clock", "timestamp"]),
+    ("bus", &["clock", "db", "timestamp"]),
     ("config", &["db"]),
     ("log_format", &["clock", "config"]),
     ("progress", &["config"]),

@@ -6,6 +6,7 @@ mod api;
 mod audit;
 mod auth;
 mod backup;
+mod bus;
 mod cleanup;
 mod config;
 mod containers;
