@@ -109,6 +109,13 @@ impl Timestamp {
         format!("{}T{}Z", &text[..10], &text[11..19])
     }
 
+    /// RFC 3339 in milliseconds: `2024-01-15T10:30:00Z`, or with a fraction of three digits where there is one.
+    pub fn rfc3339_ms(self) -> String {
+        let text = self.to_string();
+        let fraction = if text.ends_with(".000") { "" } else { &text[19..] };
+        format!("{}T{}{fraction}Z", &text[..10], &text[11..19])
+    }
+
     /// This moment moved by so many milliseconds (negative: earlier).
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 const LEVELS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("pipeline", &["base"]),
-    ("role", &["pipeline", "base"]),
-    ("cli", &["role", "pipeline", "base"]),
-    ("main", &["role", "pipeline", "base", "cli"]),
+    ("hub", &["base"]),
+    ("role", &["pipeline", "hub", "base"]),
+    ("cli", &["role", "pipeline", "hub", "base"]),
+    ("main", &["role", "pipeline", "hub", "base", "cli"]),
 ];
 
 /// Arrows of the first level that still point up, by file: what is left of the time when there was one system. The list
@@ -38,7 +39,8 @@ const BASE: &[(&str, &[&str])] = &[
     ("output", &[]),
     ("clock", &["timestamp"]),
     ("db", &["clock", "timestamp"]),
-    ("bus", &["clock", "db", "timestamp"]),
+    ("bell", &["db"]),
+    ("bus", &["bell", "clock", "db", "timestamp"]),
     ("config", &["db"]),
     ("log_format", &["clock", "config"]),
     ("progress", &["config"]),

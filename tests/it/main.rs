@@ -15,6 +15,7 @@ mod dead_letters;
 mod docs;
 mod doctor;
 mod hostile;
+mod hub;
 mod imports;
 mod ingest;
 mod intruders;

@@ -121,7 +121,7 @@ mod tests {
         assert!(partitions.iter().all(|partition| *partition < 3));
     }
 
-    const PINNED: [u32; 8] = [0, 0, 0, 0, 0, 0, 0, 0];
+    const PINNED: [u32; 8] = [0, 0, 2, 0, 1, 0, 0, 1];
 
     #[test]
     fn names_that_a_bus_would_not_take_are_refused() {

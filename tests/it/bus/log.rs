@@ -33,6 +33,10 @@ impl Ground for Log {
         // There is no server: who opens the file is the bus.
     }
 
+    async fn pass(&self) {
+        self.clock.advance_ms(3_000);
+    }
+
     async fn lapse(&self) {
         self.clock.advance_ms(10_001);
     }

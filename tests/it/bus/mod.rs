@@ -27,6 +27,9 @@ trait Ground: Send + Sync {
     /// Stops the bus and starts it again, with what was durable.
     async fn restart(&self);
 
+    /// Lets so much time pass that members renew their leases with their next call.
+    async fn pass(&self);
+
     /// Lets the leases of members run out that say nothing any more.
     async fn lapse(&self);
 }

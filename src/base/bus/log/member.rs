@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::bell::Ear;
 use super::sql::{self, Assignment, Identity, Partition, Shares};
 use super::{Log, Start, reader};
+use crate::base::bell::Ear;
 use crate::base::bus::{Delivered, Error, Group, Position, Result};
 use crate::base::timestamp::Timestamp;
 

@@ -1,10 +1,9 @@
 //! The embedded bus: a log in one SQLite file, for one machine and any number of its processes.
 //!
 //! A message is durable when its transaction is committed. Members of a group hold partitions under leases with tokens
-//! ([`member`]); readers outside of any group hold nothing ([`reader`]). Nothing polls: who publishes rings a bell file
-//! after the commit, and who waits watches it ([`bell`]).
+//! ([`member`]); readers outside of any group hold nothing ([`reader`]). Nothing polls: a bell file is rung
+//! after each commit, and readers that wait watch it ([`Bell`]).
 
-mod bell;
 mod member;
 mod reader;
 mod sql;
@@ -16,10 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::{Bus, Cursor, Error, Group, Lag, Message, PUBLISHED_MAX, Position, Refused, Result, Start, Topic};
+use crate::base::bell::Bell;
 use crate::base::clock::Clock;
 use crate::base::db::migration::schemas;
 use crate::base::db::sqlite::db::Db;
-use bell::Bell;
 use sql::Partition;
 
 schemas! { "sqlite":

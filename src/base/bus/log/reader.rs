@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::bell::Ear;
 use super::sql::{self, Bounds, Found, Partition};
 use super::{Log, Start};
+use crate::base::bell::Ear;
 use crate::base::bus::{Cursor, Delivered, Error, Position, Result};
 
 /// With nothing to read, how often the log is looked at without a bell: who was killed between the commit and the bell

@@ -1,8 +1,9 @@
-//! Wakes who waits for messages, in this process and in others, without polling.
+//! Wakes what waits for changes of an embedded database, in this process and in others, without polling.
 //!
-//! A commit of SQLite cannot be watched: the write of the log comes before other processes see what is in it. So who
-//! publishes writes a byte into a file beside the database after the commit, and who waits is told by inotify. A process
-//! that is killed between the commit and the byte wakes no one; the next renewal of a lease, or the next message, does.
+//! A commit of SQLite cannot be watched: the write of its log comes before other processes see what is in it. So the
+//! process that changes something writes a byte into a file beside the database after the commit, and inotify tells those
+//! that wait. A process that is killed between the commit and the byte wakes no other: what waits looks again by itself
+//! after some seconds.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -12,13 +13,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::base::bus::{Error, Result};
+use crate::base::db::{Error, Result};
 
-/// Where the system has no inotify, or no instance is left: how often who waits looks by itself.
+/// Where the system has no inotify, or no instance of it is left: how often those that wait look by themselves.
 const FALLBACK: Duration = Duration::from_millis(50);
 
-/// The bell of one log.
-pub(super) struct Bell {
+/// The bell of one database.
+pub(crate) struct Bell {
     file: File,
     rung: watch::Receiver<u64>,
     watcher: JoinHandle<()>,
@@ -26,11 +27,11 @@ pub(super) struct Bell {
 
 /// Waits for the bell.
 #[derive(Clone)]
-pub(super) struct Ear(watch::Receiver<u64>);
+pub(crate) struct Ear(watch::Receiver<u64>);
 
 impl Bell {
     /// Opens the bell of the database in this file.
-    pub(super) fn open(database: &Path) -> Result<Self> {
+    pub(crate) fn open(database: &Path) -> Result<Self> {
         let mut path = database.as_os_str().to_owned();
         path.push("-bell");
         let path = PathBuf::from(path);
@@ -41,15 +42,15 @@ impl Bell {
         Ok(Self { file, rung, watcher })
     }
 
-    /// Wakes all who wait.
-    pub(super) fn ring(&self) {
+    /// Wakes all that wait.
+    pub(crate) fn ring(&self) {
         if let Err(e) = self.file.write_at(b"!", 0) {
-            log::warn!(err:% = e; "readers of the bus were not woken; they look again within seconds");
+            log::warn!(err:% = e; "what waits for changes of this database was not woken; it looks again within seconds");
         }
     }
 
     /// Something to wait with.
-    pub(super) fn ear(&self) -> Ear {
+    pub(crate) fn ear(&self) -> Ear {
         Ear(self.rung.clone())
     }
 }
@@ -62,12 +63,12 @@ impl Drop for Bell {
 
 impl Ear {
     /// Forgets what was rung. Called before looking: what is rung from then on is heard by [`Ear::wait`].
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.0.mark_unchanged();
     }
 
     /// Waits for the bell, at most so long.
-    pub(super) async fn wait(&mut self, at_most: Duration) {
+    pub(crate) async fn wait(&mut self, at_most: Duration) {
         // The sender lives as long as the bell. After it nothing comes, and the wait is the time.
         let rung = tokio::time::timeout(at_most, self.0.changed()).await;
         if matches!(rung, Ok(Err(_))) {
@@ -80,7 +81,7 @@ impl Ear {
 async fn listen(path: PathBuf, sender: watch::Sender<u64>) {
     if let Err(e) = watch_file(&path, &sender).await {
         let path = path.display();
-        log::warn!(err:% = e, path:%; "the bus is polled: changes of its bell file cannot be watched");
+        log::warn!(err:% = e, path:%; "the database is polled: changes of its bell file cannot be watched");
         poll(&sender).await;
     }
 }
