@@ -27,7 +27,7 @@ pub(crate) struct Bell {
 
 /// Waits for the bell.
 #[derive(Clone)]
-pub(crate) struct Ear(watch::Receiver<u64>);
+pub struct Ear(watch::Receiver<u64>);
 
 impl Bell {
     /// Opens the bell of the database in this file.
@@ -63,12 +63,12 @@ impl Drop for Bell {
 
 impl Ear {
     /// Forgets what was rung. Called before looking: what is rung from then on is heard by [`Ear::wait`].
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.0.mark_unchanged();
     }
 
     /// Waits for the bell, at most so long.
-    pub(crate) async fn wait(&mut self, at_most: Duration) {
+    pub async fn wait(&mut self, at_most: Duration) {
         // The sender lives as long as the bell. After it nothing comes, and the wait is the time.
         let rung = tokio::time::timeout(at_most, self.0.changed()).await;
         if matches!(rung, Ok(Err(_))) {

@@ -9,7 +9,7 @@
 //! The writer takes whatever waits while the last transaction is committed (group commit): a single post costs a share
 //! of an fsync, and no timer is involved.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -54,7 +54,7 @@ pub struct Service {
 struct Inner {
     limits: Limits,
     clock: Clock,
-    ids: ContextV7,
+    ids: Mutex<ContextV7>,
     jobs: mpsc::Sender<Job>,
     store: Arc<dyn HubStore>,
     writer: JoinHandle<()>,
@@ -72,7 +72,7 @@ impl Service {
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let keys_kept = limits.keys_kept;
         let writer = tokio::spawn(write(Arc::clone(&store), queue, clock.clone(), keys_kept));
-        Self { inner: Arc::new(Inner { limits, clock, ids: ContextV7::new(), jobs, store, writer }) }
+        Self { inner: Arc::new(Inner { limits, clock, ids: Mutex::new(ContextV7::new()), jobs, store, writer }) }
     }
 
     /// The store, for what only reads.
@@ -148,7 +148,8 @@ impl Service {
     fn new_id(&self, now: Timestamp) -> Uuid {
         let ms = u64::try_from(now.unix_ms()).unwrap_or_default();
         let nanos = u32::try_from(ms % 1000).unwrap_or_default() * 1_000_000;
-        Uuid::new_v7(uuid::Timestamp::from_unix(&self.inner.ids, ms / 1000, nanos))
+        let ids = self.inner.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        Uuid::new_v7(uuid::Timestamp::from_unix(&*ids, ms / 1000, nanos))
     }
 }
 
