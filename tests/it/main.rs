@@ -13,6 +13,7 @@ mod corpus;
 mod dead_letters;
 mod docs;
 mod doctor;
+mod earlier;
 mod hostile;
 mod imports;
 mod ingest;

@@ -94,6 +94,11 @@ impl Pipeline {
         Self::with(Some(shared), Databases::Sqlite, more)
     }
 
+    /// The same with a folder and databases that are there already, as an earlier version left them.
+    pub(crate) fn opened(shared: &Path, databases: Databases, more: &[&str]) -> Self {
+        Self::with(Some(shared), databases, more)
+    }
+
     fn with(shared: Option<&Path>, databases: Databases, more: &[&str]) -> Self {
         let (temp, proxy) = (tempfile::tempdir().unwrap(), Proxy::start());
         let money = [Proxy::start(), Proxy::start()];
