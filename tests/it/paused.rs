@@ -3,11 +3,13 @@
 //! The proxy before the API holds one call back, so that the pause hits the same moment every time.
 
 use rustix::process::Signal;
+use shopctl::base::clock::Clock;
 use shopctl::base::config::Principal;
 use shopctl::pipeline::apid::client::Client;
 use shopctl::pipeline::task::wire::{ClaimRequest, TaskRequest};
 use shopctl::pipeline::task::{Stage, TaskKey};
 
+use crate::support::database::Rows;
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role, SHARDS};
@@ -84,14 +86,34 @@ fn a_paused_sender_delivers_nothing_twice() {
     paused.terminate(PATIENCE).expect_code(0);
 }
 
+/// Until when the claimed tasks are leased.
+fn leases(pipeline: &Pipeline) -> Vec<String> {
+    let query = "SELECT lease_until FROM pipeline_tracking WHERE lease_until IS NOT NULL";
+    let rows = pipeline.database("pipeline_db").texts(query).into_iter();
+    rows.map(|row| row[0].clone().unwrap()).collect()
+}
+
+/// Pauses the API at a moment when somebody has a task.
+fn stop_while_leased(pipeline: &Pipeline) {
+    eventually("the API is paused while a task is claimed", PATIENCE, || {
+        pipeline.role(Role::Apid).signal(Signal::STOP);
+        let is_leased = !leases(pipeline).is_empty();
+        if !is_leased {
+            pipeline.role(Role::Apid).signal(Signal::CONT);
+        }
+        is_leased
+    });
+}
+
 #[test]
 fn a_paused_api_delays_everything_and_loses_nothing() {
     let mut pipeline = Pipeline::running(&[]);
     pipeline.import(&generated(5, MISHAPS, 2000), 100);
     eventually("the first file is delivered", PATIENCE, || pipeline.delivered().0 > 0);
-    pipeline.role(Role::Apid).signal(Signal::STOP);
+    stop_while_leased(&pipeline);
     // Everything that was leased runs out meanwhile, and the roles' calls are answered late.
-    crate::support::pause(std::time::Duration::from_secs(2));
+    let now = || Clock::System.now().to_string();
+    eventually("the leases are over", PATIENCE, || leases(&pipeline).iter().all(|until| *until < now()));
     pipeline.role(Role::Apid).signal(Signal::CONT);
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
