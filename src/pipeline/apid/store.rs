@@ -130,6 +130,40 @@ pub async fn for_each_file(tracking: &dyn Tracking, mut visit: impl FnMut(&FileV
 
 /// The table `pipeline_tracking` and what belongs to it. Every move is one conditional UPDATE: two callers never
 /// both succeed, on whatever number of API instances. A method that is added here is added in `timed` as well.
+///
+/// ```
+/// use shopctl::base::clock::Clock;
+/// use shopctl::base::db::StoreUrl;
+/// use shopctl::pipeline::apid::store::{TrackingPolicy, open_tracking};
+/// use shopctl::pipeline::event::ShardId;
+/// use shopctl::pipeline::task::moves::Policy;
+/// use shopctl::pipeline::task::{Claim, FileName, Stage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> shopctl::base::db::Result<()> {
+/// let folder = tempfile::tempdir().unwrap();
+/// let moves = Policy { lease_ms: 60_000, backoff_ms: 1000, attempts_max: 5 };
+/// let policy = TrackingPolicy { moves, backoff_max_ms: 60_000, strict_order: false };
+/// let url = StoreUrl::Sqlite(folder.path().join("pipeline_db.sqlite"));
+/// let tracking = open_tracking(&url, Clock::System, policy).await?;
+///
+/// let (file, shard) = ("20250101080000".parse::<FileName>().unwrap(), ShardId::new(0).unwrap());
+/// tracking.register(&file, &[shard]).await?;
+/// tracking.ingest_done(&file, None).await?;
+/// let claim = Claim {
+///     stage: Stage::ShardSplitter,
+///     worker: "host-4711-a1b2".to_owned(),
+///     limit: 1,
+///     shard: None,
+///     claim_id: "c-1".to_owned(),
+///     takes_over: true,
+/// };
+/// let claimed = tracking.claim(&claim).await?;
+/// assert_eq!((&claimed[0].key.file, claimed[0].token), (&file, 1));
+/// tracking.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Tracking: Send + Sync {
     /// The length of a lease, in milliseconds.

@@ -136,6 +136,18 @@ impl Payload<'_> {
 impl<'a> Event<'a> {
     /// Reads one line without its line feed and checks its shape.
     ///
+    /// ```
+    /// use shopctl::pipeline::event::{Event, Kind};
+    ///
+    /// let line = br#"{"event_type":1,"payload":{"order_id":1,"shop_id":7,"good_id":3,"qty":2,"price_at_order":9.99},
+    ///     "timestamp":"2025-01-01 08:00:00.000"}"#;
+    /// let event = Event::parse(line).unwrap();
+    /// assert_eq!((event.payload.kind(), event.payload.shop_id()), (Kind::Purchase, Some(7)));
+    ///
+    /// let reject = Event::parse(br#"{"event_type":1,"payload":{}}"#).unwrap_err();
+    /// assert_eq!(reject.reason.code(), "malformed");
+    /// ```
+    ///
     /// # Errors
     /// A [`Reject`]: see [`RawEvent::parse`] for what is no JSON, else `malformed` with the field that is wrong.
     pub fn parse(line: &'a [u8]) -> Result<Self, Reject> {

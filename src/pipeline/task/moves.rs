@@ -180,6 +180,32 @@ impl Row {
 
     /// Decides a call about a stage after event-ingest. `lease_ms` is the length of a new lease, `backoff_ms` the
     /// wait before another attempt, `attempts_max` the attempts allowed.
+    ///
+    /// The life of a lease: a claim hands out a token; when the lease is over another claim gets a newer one, and the
+    /// older one moves nothing any more.
+    ///
+    /// ```
+    /// use shopctl::base::timestamp::Timestamp;
+    /// use shopctl::pipeline::task::moves::Policy;
+    /// use shopctl::pipeline::task::{Call, Row, Stage, Status, Verdict};
+    ///
+    /// let stage = Stage::ShardSplitter;
+    /// let policy = Policy { lease_ms: 60_000, backoff_ms: 1000, attempts_max: 5 };
+    /// let now = Timestamp::parse("2025-01-01 08:00:00.000").unwrap();
+    /// let mut row = Row::registered();
+    /// row.statuses[Stage::EventIngest.index()] = Status::Done;
+    ///
+    /// let Verdict::Change(first) = row.decide(stage, Call::Claim, now, policy) else { panic!() };
+    /// assert_eq!((first.status(stage), first.token), (Status::Started, 1));
+    /// assert!(matches!(first.decide(stage, Call::Claim, now, policy), Verdict::Refuse(_)), "the lease lasts");
+    ///
+    /// let later = now.plus_ms(60_001);
+    /// let Verdict::Change(second) = first.decide(stage, Call::Claim, later, policy) else { panic!() };
+    /// let Verdict::Refuse(refusal) = second.decide(stage, Call::Done(Some(1)), later, policy) else { panic!() };
+    /// assert_eq!(refusal.code(), "stale_lease");
+    /// let Verdict::Change(done) = second.decide(stage, Call::Done(Some(2)), later, policy) else { panic!() };
+    /// assert_eq!(done.status(stage), Status::Done);
+    /// ```
     pub fn decide(&self, stage: Stage, call: Call, now: Timestamp, policy: Policy) -> Verdict {
         let status = self.status(stage);
         let refuse = Verdict::Refuse;
