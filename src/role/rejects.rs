@@ -5,6 +5,7 @@
 
 mod list;
 mod redrive;
+mod redrive_text;
 mod show;
 mod text;
 

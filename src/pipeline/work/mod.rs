@@ -27,6 +27,7 @@ mod outcome;
 pub mod rebuild;
 pub mod remote;
 mod spill;
+pub mod start;
 pub mod state;
 mod state_cache;
 #[cfg(test)]
