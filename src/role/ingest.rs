@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::base::boot::{Context, Exit, Failure, say};
 use crate::base::http::Policy;
 use crate::base::progress::Progress;
-use crate::pipeline::files::cleanup::Cleaner;
+use crate::pipeline::claim::cleanup::Cleaner;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::once::Once;
 use crate::pipeline::ingest::{api, csv, tick, whole};

@@ -54,7 +54,7 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("rules", &["work", "trade", "task", "event"]),
     ("calls", &[]),
     ("shard_db", &["work", "task", "event"]),
-    ("files", &["apid", "claim", "shard_db", "rules", "task", "event"]),
+    ("files", &["shard_db", "rules", "task", "event"]),
     ("claim", &["apid", "calls", "files", "task", "event"]),
     ("addresses", &["calls", "claim", "files", "task", "event"]),
     ("health", &["task"]),
