@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::watch::{Roles, until_ended_early, until_ingest_ended};
+use super::watch::{INGEST, Roles, until_ended_early, until_ingest_ended};
 use crate::base::boot::{Context, Failure};
 use crate::base::clock::Clock;
 use crate::base::config::Settings;
@@ -29,7 +29,7 @@ impl Through<'_> {
     /// meanwhile. Returns whose purchase did not come are left waiting.
     pub(super) async fn run(self, input: Opened, batch: u64) -> Result<Imported, Failure> {
         let Self { settings, stop, ingest_stop, progress, roles, apis } = self;
-        let context = Context::new(super::roles::INGEST, Arc::clone(settings), stop.clone());
+        let context = Context::new(INGEST, Arc::clone(settings), stop.clone());
         let import = async {
             let imported = whole::import(context, input, batch, progress.clone()).await?;
             settle(settings, stop, progress).await?;
