@@ -9,9 +9,9 @@ use crate::base::boot::{Context, Exit, Failure, say, worker_name};
 use crate::base::http::{Policy, Principal};
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
+use crate::pipeline::claim::cleanup::{Cleaner, clear_at_stop, clear_until_stop};
 use crate::pipeline::claim::driver::{Driver, Finished, Job, Tally};
 use crate::pipeline::event::ShardId;
-use crate::pipeline::files::cleanup::{Cleaner, clear_at_stop, clear_until_stop};
 use crate::pipeline::files::folder::{Artifact, resolve};
 use crate::pipeline::task::Stage;
 

@@ -89,10 +89,22 @@ async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit,
     let senders = (0..parallel).map(|_| new_sender()).collect();
     let watched = ctx.settings.pipeline.shards_count.shards();
     let watched = watched.filter(|shard| args.shard.is_none_or(|only| only == *shard)).collect();
-    let looking = tokio::spawn(keep_probing(Arc::clone(shards), watched, ctx.readiness.clone()));
-    let result = run_daemon(ctx, plan, senders).await;
-    looking.abort();
-    result
+    let mut probing = tokio::spawn(keep_probing(Arc::clone(shards), watched, ctx.readiness.clone()));
+    let stop = ctx.stop.clone();
+    let mut daemon = Box::pin(run_daemon(ctx, plan, senders));
+    tokio::select! {
+        result = &mut daemon => {
+            probing.abort();
+            result
+        }
+        // It ends by a panic only. Without it `/ready` would say of a database what was true once.
+        ended = &mut probing => {
+            stop.request();
+            let drained = daemon.await;
+            ended?;
+            drained
+        }
+    }
 }
 
 /// Says at `/ready` whether the shard databases take changes, also while there is nothing to deliver.

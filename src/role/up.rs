@@ -13,7 +13,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::closing::Closing;
+use self::closing::close;
 use self::follow::Follower;
 use self::roles::{Services, Stages, greeting};
 use self::through::Through;
@@ -24,7 +24,7 @@ use crate::base::config::Settings;
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
 use crate::pipeline::ingest::import::Imported;
-use crate::pipeline::ops::audit;
+use crate::pipeline::ingest::whole;
 
 /// All roles in one process: event-ingest, pipeline-apid, balance-daemon, cache-service, shard-splitter, shard-workers,
 /// mysql-sender.
@@ -93,7 +93,7 @@ impl Args {
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     // Before anything is bound or started.
     let input = match args.from.clone() {
-        Some(from) => Some(ingest::open(&ctx.stop, from, args.map.clone()).await?),
+        Some(from) => Some(whole::open(&ctx.stop, from, args.map.clone()).await?),
         None => None,
     };
     let is_import = input.is_some();
@@ -139,27 +139,4 @@ fn own_settings(settings: &Settings, args: &Args) -> Result<Settings, Failure> {
     };
     settings.events.generate &= args.from.is_none();
     Ok(settings)
-}
-
-/// Audits, says what became of an import, and gives the verdict.
-async fn close(
-    ctx: &Context,
-    outcome: Result<Imported, Failure>,
-    ended: Result<(), Failure>,
-    is_import: bool,
-) -> Result<Exit, Failure> {
-    let audit = audit::audit(ctx, is_import).await;
-    if let Ok(audit) = &audit {
-        say(&format!("\n{}", audit::table(audit)))?;
-    }
-    let imported = outcome.and_then(|imported| ended.map(|()| imported))?;
-    let audit = audit?;
-    if is_import {
-        let closing = Closing::look(ctx, &imported).await?;
-        say(&closing.text(&imported))?;
-        if closing.is_total_rejection(&imported) {
-            return Err(Failure::new("nothing of the input was accepted; the lines above say why"));
-        }
-    }
-    Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
 }

@@ -7,7 +7,7 @@ use shopctl::base::clock::Clock;
 use shopctl::base::config::Cleanup;
 use shopctl::base::shutdown::Stop;
 use shopctl::pipeline::apid::client::Client;
-use shopctl::pipeline::files::cleanup::{Cleaner, Cleared};
+use shopctl::pipeline::claim::cleanup::{Cleaner, Cleared};
 use shopctl::pipeline::ingest::announce::{Announcer, Compared};
 use shopctl::pipeline::task::FileName;
 

@@ -54,7 +54,7 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("rules", &["work", "trade", "task", "event"]),
     ("calls", &[]),
     ("shard_db", &["work", "task", "event"]),
-    ("files", &["apid", "claim", "shard_db", "rules", "task", "event"]),
+    ("files", &["shard_db", "rules", "task", "event"]),
     ("claim", &["apid", "calls", "files", "task", "event"]),
     ("addresses", &["calls", "claim", "files", "task", "event"]),
     ("health", &["task"]),
@@ -62,7 +62,7 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("apid", &["calls", "health", "trade", "task", "event"]),
     ("balance", &["apid", "calls", "timed", "health", "trade", "event"]),
     ("cache", &["apid", "calls", "timed", "health", "trade", "task", "event"]),
-    ("ingest", &["apid", "cache", "calls", "claim", "files", "ops", "split", "trade", "task", "event"]),
+    ("ingest", &["apid", "cache", "calls", "claim", "files", "split", "trade", "task", "event"]),
     ("split", &["claim", "files", "task", "event"]),
     (
         "work",
@@ -94,8 +94,14 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Arrows of the pipeline that close a circle. The list only gets shorter; an arrow that is mended leaves it.
+const CIRCLES: &[(&str, &str)] =
+    &[("rules", "work"), ("shard_db", "work"), ("work", "ops"), ("timed", "balance"), ("timed", "cache")];
+
 /// Lines of a file without its tests.
 const LINES_MAX: usize = 500;
+/// Lines of a file below `role/`: a role is wiring, and what it prints.
+const ROLE_LINES_MAX: usize = 150;
 
 /// All our source files.
 pub(crate) fn sources() -> Vec<PathBuf> {
@@ -254,6 +260,33 @@ fn arrows_within_base_and_pipeline_are_those_of_the_document() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What can be reached over these arrows, from one module.
+fn reached<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>, from: &str) -> BTreeSet<&'a str> {
+    let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(module) = next.pop() {
+        for used in arrows.get(module).into_iter().flatten() {
+            if reached.insert(*used) {
+                next.push(used);
+            }
+        }
+    }
+    reached
+}
+
+#[test]
+fn modules_of_the_pipeline_make_no_circle() {
+    let known: BTreeSet<(&str, &str)> = CIRCLES.iter().copied().collect();
+    let all = || PIPELINE.iter().flat_map(|(module, used)| used.iter().map(move |used| (*module, *used)));
+    let gone: Vec<_> = known.iter().filter(|arrow| !all().any(|other| other == **arrow)).collect();
+    assert!(gone.is_empty(), "these arrows are mended, and leave CIRCLES: {gone:?}");
+    let mut arrows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (module, used) in all().filter(|arrow| !known.contains(arrow)) {
+        arrows.entry(module).or_default().insert(used);
+    }
+    let in_circle: Vec<_> = arrows.keys().filter(|module| reached(&arrows, module).contains(*module)).collect();
+    assert!(in_circle.is_empty(), "these use themselves over others: {in_circle:?}");
+}
+
 #[test]
 fn roles_do_not_know_each_other() {
     let shared = ["daemon"];
@@ -348,7 +381,7 @@ fn files_of_the_shared_folder_are_reached_in_one_place() {
             // The name of this machine, and whether a process lives: no files of the shared folder.
             "pipeline/addresses/mod.rs" | "pipeline/addresses/note.rs" => 1,
             // Whether a worker's state is there; the state is a database, which is opened without following links.
-            "pipeline/ops/audit/directory_check.rs" | "pipeline/ops/audit/state.rs" => 1,
+            "pipeline/ops/audit/directory_check.rs" | "pipeline/ops/audit/state.rs" | "pipeline/work/start.rs" => 1,
             "pipeline/ops/rebuild/mod.rs" => 2,
             _ => 0,
         };
@@ -390,7 +423,11 @@ fn files_say_what_they_are_and_end_in_time() {
             wrong.push(format!("{name} does not begin with //!"));
         }
         let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap().lines().count();
-        let most = if name == "main.rs" { 99 } else { LINES_MAX };
+        let most = match level(&name) {
+            "main" => 99,
+            "role" => ROLE_LINES_MAX,
+            _ => LINES_MAX,
+        };
         if lines > most {
             wrong.push(format!("{name} has {lines} lines without its tests, {most} are allowed"));
         }

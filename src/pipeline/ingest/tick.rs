@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::files::cleanup::{clear_at_stop, clear_until_stop};
+use super::super::claim::cleanup::{clear_at_stop, clear_until_stop};
 use super::arrivals::Arrivals;
 use crate::base::boot::{Context, Failure};
 use crate::base::clock::Clock;
@@ -16,8 +16,8 @@ use crate::base::shutdown::Stop;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::client::ClientError;
 use crate::pipeline::cache::client::CacheClient;
+use crate::pipeline::claim::cleanup::Cleaner;
 use crate::pipeline::claim::fault::class_of_disk;
-use crate::pipeline::files::cleanup::Cleaner;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::flush::FlushTimer;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use ureq::unversioned::transport::DefaultConnector;
 
-use super::super::addresses::{self, Noted};
 use crate::base::http::resolver::AddressesFirst;
 use crate::base::log_format::clean;
+use crate::pipeline::addresses::{self, Noted};
 use crate::pipeline::task::Repair;
 
 /// The longest that an answer may take.
@@ -64,6 +64,37 @@ pub struct Probed {
     pub is_named: bool,
 }
 
+/// What a role is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether it lives.
+    Health,
+    /// Whether it can do its work.
+    Ready,
+}
+
+impl Probe {
+    /// Where a role answers that.
+    pub fn url(self, base: &str) -> String {
+        let path = match self {
+            Self::Health => "health",
+            Self::Ready => "ready",
+        };
+        format!("{base}/{path}")
+    }
+}
+
+/// What came back from a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// How the role is; ready stands for well where that was asked.
+    pub state: State,
+    /// The status of the response, if there was one.
+    pub status: Option<u16>,
+    /// What it says, or why there is no answer; safe for a terminal.
+    pub detail: Option<String>,
+}
+
 /// An RFC 9457 document, as far as it is used.
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
@@ -116,27 +147,35 @@ fn ask(place: &Place) -> Probed {
 }
 
 fn ask_ready(place: &Place) -> Probed {
+    let Answer { state, status, detail } = ask_at(&place.base, Probe::Ready, TIMEOUT);
+    let no_detail = || status.filter(|_| state == State::NotReady).map(|status| format!("status {status}"));
+    let detail = detail.or_else(no_detail);
+    let repair = detail.as_deref().filter(|_| state == State::NotReady).and_then(Repair::of_condition);
+    Probed { role: place.role.clone(), url: place.base.clone(), state, detail, repair, is_named: place.is_named }
+}
+
+/// Asks the role at this base URL, and waits so long at the most.
+pub fn ask_at(base: &str, probe: Probe, timeout: Duration) -> Answer {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(timeout))
         .max_redirects(0)
         .proxy(None)
         .build();
     let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), AddressesFirst::default());
-    let (state, detail) = match agent.get(format!("{}/ready", place.base)).call() {
-        Ok(response) if response.status().is_success() => (State::Ready, None),
-        Ok(mut response) => {
-            let status = response.status().as_u16();
-            let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
-            let problem: Problem = body.read_json().unwrap_or_default();
-            let detail = if problem.detail.is_empty() { format!("status {status}") } else { problem.detail };
-            (State::NotReady, Some(detail))
+    let mut response = match agent.get(probe.url(base)).call() {
+        Ok(response) => response,
+        Err(e) => {
+            return Answer { state: state_of(&e), status: None, detail: Some(clean(&e.to_string())) };
         }
-        Err(e) => (state_of(&e), Some(e.to_string())),
     };
-    let detail = detail.map(|detail| clean(&detail));
-    let repair = detail.as_deref().filter(|_| state == State::NotReady).and_then(Repair::of_condition);
-    Probed { role: place.role.clone(), url: place.base.clone(), state, detail, repair, is_named: place.is_named }
+    let status = Some(response.status().as_u16());
+    if response.status().is_success() {
+        return Answer { state: State::Ready, status, detail: None };
+    }
+    let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+    let Problem { detail } = body.read_json().unwrap_or_default();
+    Answer { state: State::NotReady, status, detail: Some(clean(&detail)).filter(|detail| !detail.is_empty()) }
 }
 
 /// A process that stands still has its connections accepted by the system.

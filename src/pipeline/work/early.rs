@@ -14,7 +14,7 @@ use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::{Event, Reason, Reject};
-use crate::pipeline::files::order::{Sorter, Spot};
+use crate::pipeline::files::sort::{Sorter, Spot};
 use crate::pipeline::rules::{self, Decision, Place};
 use crate::pipeline::task::TaskKey;
 

@@ -27,6 +27,7 @@ mod outcome;
 pub mod rebuild;
 pub mod remote;
 mod spill;
+pub mod start;
 pub mod state;
 mod state_cache;
 #[cfg(test)]
@@ -54,7 +55,7 @@ use super::claim::fault::Fault;
 use super::claim::lease::Lease;
 use super::files::artifact;
 use super::files::folder::{Artifact, Folder};
-use super::files::order::{Sorter, Spot};
+use super::files::sort::{Sorter, Spot};
 use super::split::LINES_PER_CHECK;
 use crate::base::clock::Clock;
 use crate::pipeline::event::reject::require_line_feed;

@@ -1,15 +1,16 @@
 //! What `up --from` says at its end: what was rejected, and what waits for a purchase that never came.
 
-use crate::base::db::{SchemaKind, schema_state};
-use crate::pipeline::cache::store::{PendingPolicy, open_pending};
 use std::collections::BTreeSet;
 
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::db::{SchemaKind, schema_state};
 use crate::base::log_format::clean;
 use crate::base::text::count;
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::cache::store::{PendingPolicy, open_pending};
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::import::Imported;
+use crate::pipeline::ops::audit;
 use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
 use crate::pipeline::ops::dead_letters::summary::Summary;
 use crate::pipeline::task::FileName;
@@ -19,7 +20,7 @@ const PAGE: u32 = 1000;
 
 /// What became of an import, beside its rows.
 #[derive(Debug, Default)]
-pub(super) struct Closing {
+struct Closing {
     rejected: Summary,
     waiting: Waiting,
 }
@@ -35,12 +36,35 @@ struct Waiting {
     until: Option<Timestamp>,
 }
 
+/// Audits, says what became of an import, and gives the verdict.
+pub(super) async fn close(
+    ctx: &Context,
+    outcome: Result<Imported, Failure>,
+    ended: Result<(), Failure>,
+    is_import: bool,
+) -> Result<Exit, Failure> {
+    let audit = audit::audit(ctx, is_import).await;
+    if let Ok(audit) = &audit {
+        say(&format!("\n{}", audit::table(audit)))?;
+    }
+    let imported = outcome.and_then(|imported| ended.map(|()| imported))?;
+    let audit = audit?;
+    if is_import {
+        let closing = Closing::look(ctx, &imported).await?;
+        say(&closing.text(&imported))?;
+        if closing.is_total_rejection(&imported) {
+            return Err(Failure::new("nothing of the input was accepted; the lines above say why"));
+        }
+    }
+    Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
+}
+
 impl Closing {
     /// Looks at the rejects files and at the pending returns; no role is needed.
     ///
     /// # Errors
     /// [`Failure`] when they cannot be read.
-    pub(super) async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
+    async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
         let settings = &ctx.settings;
         let rejects = RejectsFiles::new(Folder::new(&settings.shared.dir), settings.events.max_payload_size);
         let files = imported.files.clone();
@@ -49,7 +73,7 @@ impl Closing {
     }
 
     /// The closing lines; none if there is nothing to say.
-    pub(super) fn text(&self, imported: &Imported) -> String {
+    fn text(&self, imported: &Imported) -> String {
         let mut text = rejected(&self.rejected, &imported.files);
         let Waiting { all, until, .. } = self.waiting;
         if let Some(until) = until {
@@ -63,7 +87,7 @@ impl Closing {
     }
 
     /// Whether nothing of the import was accepted, though something was rejected: whatever else there is of it waits.
-    pub(super) fn is_total_rejection(&self, imported: &Imported) -> bool {
+    fn is_total_rejection(&self, imported: &Imported) -> bool {
         let rejected = self.rejected.lines();
         rejected > 0 && rejected + self.waiting.own >= imported.lines
     }

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use super::super::{apid, balance, cache, ingest, send, split, work};
-use super::watch::Roles;
+use super::watch::{INGEST, Roles};
 use crate::base::boot::{Context, Failure};
 use crate::base::config::Settings;
 use crate::base::http::Policy;
 use crate::base::shutdown::Stop;
 use crate::pipeline::event::ShardId;
-
-/// The role that makes files.
-pub(super) const INGEST: &str = "event-ingest";
 
 /// The roles that others call.
 pub(super) struct Services {

@@ -6,9 +6,9 @@ use std::io;
 
 use super::input::EventLines;
 use super::tally::Tally;
+use crate::pipeline::event::detail::pattern;
 use crate::pipeline::event::{LineReader, Next, Reason, Reject, ShardCount};
 use crate::pipeline::ingest::accept;
-use crate::pipeline::ops::dead_letters::groups::pattern;
 use crate::pipeline::split::route;
 
 /// Events that are shown.

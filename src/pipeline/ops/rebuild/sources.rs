@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use super::PAGE;
 use crate::base::boot::{Context, Failure};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{LineReader, Next, ShardId};
@@ -16,6 +15,8 @@ use crate::pipeline::shard_db::ShardStore;
 use crate::pipeline::task::{Counts, Digest, FileName, FileView, Output, Stage, Status};
 use crate::pipeline::work::rebuild::Rebuild;
 
+/// Entries per page.
+pub(super) const PAGE: u32 = 1000;
 /// Lines of files that we wrote ourselves: none is longer than the longest event with its reason.
 const OWN_LINE_FACTOR: usize = 4;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{databases, text};
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use super::databases;
+use crate::base::boot::{Context, Failure};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
@@ -46,7 +46,11 @@ pub(crate) struct Delivered {
     pub(crate) at: String,
 }
 
-pub(crate) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<Exit, Failure> {
+/// What is known of the event file.
+///
+/// # Errors
+/// [`Failure`] when something cannot be read, or it was not found.
+pub(crate) async fn report(ctx: &Context, file: FileName) -> Result<Report, Failure> {
     let registered = match find_tracking(ctx).await? {
         Some(tracking) => {
             let found = tracking.find_file(&file).await;
@@ -79,12 +83,7 @@ pub(crate) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<
             answers.len()
         )));
     }
-    if as_json {
-        say_json(&report)?;
-    } else {
-        say(&text::file(&report))?;
-    }
-    Ok(Exit::Ok)
+    Ok(report)
 }
 
 fn on_disk(folder: &Folder, file: &FileName, shards: &BTreeSet<ShardId>) -> std::io::Result<Vec<OnDisk>> {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{databases, text};
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use super::databases;
+use crate::base::boot::{Context, Failure};
 use crate::base::config::Principal;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
@@ -94,7 +94,11 @@ pub(crate) struct Book {
     pub(crate) at: String,
 }
 
-pub(crate) async fn run(ctx: &Context, order: i64, as_json: bool) -> Result<Exit, Failure> {
+/// What is known of the order.
+///
+/// # Errors
+/// [`Failure`] when something cannot be read, or it was not found.
+pub(crate) async fn report(ctx: &Context, order: i64) -> Result<Report, Failure> {
     let report = follow(ctx, order).await?;
     if report.lines.is_empty() && report.books.is_empty() {
         return Err(Failure::new(format!(
@@ -102,12 +106,7 @@ pub(crate) async fn run(ctx: &Context, order: i64, as_json: bool) -> Result<Exit
             report.files_read, report.bytes_read, report.databases_asked
         )));
     }
-    if as_json {
-        say_json(&report)?;
-    } else {
-        say(&text::order(&report))?;
-    }
-    Ok(Exit::Ok)
+    Ok(report)
 }
 
 async fn follow(ctx: &Context, order: i64) -> Result<Report, Failure> {
