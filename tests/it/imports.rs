@@ -60,8 +60,8 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("health", &["task"]),
     ("timed", &["apid", "balance", "cache", "trade", "task", "event"]),
     ("apid", &["calls", "health", "trade", "task", "event"]),
-    ("balance", &["apid", "calls", "timed", "health", "trade", "event"]),
-    ("cache", &["apid", "calls", "timed", "health", "trade", "task", "event"]),
+    ("balance", &["calls", "timed", "health", "trade", "event"]),
+    ("cache", &["calls", "timed", "health", "trade", "task", "event"]),
     ("ingest", &["apid", "cache", "calls", "claim", "files", "ops", "split", "trade", "task", "event"]),
     ("split", &["claim", "files", "task", "event"]),
     (

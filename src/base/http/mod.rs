@@ -5,9 +5,12 @@
 //! by its [`auth::Policy`] who may change what.
 
 pub mod auth;
+pub mod error_responses;
 pub mod extract;
+pub mod fault;
 mod layers;
 pub mod metrics;
+pub mod openapi;
 pub mod probes;
 pub mod problem;
 mod process;
