@@ -16,9 +16,8 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 
 use super::auth::{Guard, guard};
-use super::probes::NOT_READY;
-use super::problem::Problem;
-use super::server::Limits;
+use super::limits::Limits;
+use super::problem::{NOT_READY, Problem};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

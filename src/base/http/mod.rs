@@ -9,6 +9,7 @@ pub mod error_responses;
 pub mod extract;
 pub mod fault;
 mod layers;
+mod limits;
 pub mod metrics;
 pub mod openapi;
 pub mod probes;
@@ -16,6 +17,7 @@ pub mod problem;
 mod process;
 pub(crate) mod resolver;
 pub mod server;
+mod version;
 mod watched;
 
 #[cfg(test)]
@@ -23,7 +25,8 @@ mod tests;
 
 pub use auth::{Guard, Permit, Policy, Principal};
 pub use layers::RequestId;
+pub use limits::Limits;
 pub use metrics::Metrics;
 pub use probes::Readiness;
 pub use problem::Problem;
-pub use server::{Bound, Limits, bind, serve};
+pub use server::{Bound, bind, serve};

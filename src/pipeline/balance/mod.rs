@@ -82,7 +82,7 @@ impl Balance {
         let operations = Family::<OutcomeLabels, Counter>::default();
         let help = "Operations by what came of them; repeated: that was decided before";
         metrics.with_registry(|registry| registry.register("operations", help, operations.clone()));
-        Self { store: timed::balance(store, metrics.database_observer()), operations }
+        Self { store: timed::balance(store, timed::observer(metrics)), operations }
     }
 
     fn count(&self, answers: &[Answer]) {

@@ -76,7 +76,7 @@ struct Document;
 impl Cache {
     /// The API over a store.
     pub fn new(store: Arc<dyn PendingStore>, metrics: &Metrics) -> Self {
-        Self { store: timed::pending(store, metrics.database_observer()), gauges: Gauges::register(metrics) }
+        Self { store: timed::pending(store, timed::observer(metrics)), gauges: Gauges::register(metrics) }
     }
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.
