@@ -1,10 +1,12 @@
-//! Serving HTTP/1: limits on whatever a client can hold, problems for whatever goes wrong, probes and metrics.
+//! Serving HTTP/1 and HTTP/2: limits on whatever a client can hold, problems for whatever goes wrong, probes and metrics.
 //!
 //! A role builds its router of [`extract`] and [`problem`], adds [`probes::routes`], wraps it with
 //! [`probes::with_fallbacks`] and [`metrics::Metrics::track`], and hands it to [`server::serve`]. What it binds knows
 //! by its [`auth::Policy`] who may change what.
 
 pub mod auth;
+mod bodies;
+mod connection;
 pub mod error_responses;
 pub mod extract;
 pub mod fault;
@@ -17,6 +19,7 @@ pub mod problem;
 mod process;
 pub(crate) mod resolver;
 pub mod server;
+mod streams;
 mod version;
 mod watched;
 
