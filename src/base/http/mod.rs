@@ -20,6 +20,7 @@ mod process;
 pub(crate) mod resolver;
 pub mod server;
 mod streams;
+mod upgrade;
 mod version;
 mod watched;
 

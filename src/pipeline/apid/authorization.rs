@@ -16,6 +16,7 @@ pub const POLICY: Policy = Policy {
         Principal::Operator,
     ],
     permit,
+    upgrade: Policy::NO_UPGRADE,
 };
 
 fn permit(call: &Call<'_>) -> Permit {

@@ -39,7 +39,8 @@ pub const BASE: &str = "/api/v1";
 const TAKE: u32 = 1000;
 
 /// All of it is for the workers.
-pub const POLICY: Policy = Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit };
+pub const POLICY: Policy =
+    Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit, upgrade: Policy::NO_UPGRADE };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
