@@ -14,6 +14,7 @@ mod dead_letters;
 mod docs;
 mod doctor;
 mod hostile;
+mod http;
 mod imports;
 mod ingest;
 mod intruders;
