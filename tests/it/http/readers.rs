@@ -54,7 +54,7 @@ async fn a_body_that_stalls_on_http2_is_a_408() {
     body.send_data(Bytes::from_static(b"half"), false).unwrap();
     let answer = within(answer).await.unwrap();
     assert_eq!(
-        (answer.status(), &answer.headers()["content-type"].to_str().unwrap()[..]),
+        (answer.status(), answer.headers()["content-type"].to_str().unwrap()),
         (StatusCode::REQUEST_TIMEOUT, "application/problem+json")
     );
     assert!(text(answer.into_body()).await.contains("body_timeout"));
