@@ -273,7 +273,7 @@ fn siblings(path: &Path, name: &str, folder: &str) -> BTreeSet<String> {
 
 /// A circle among these arrows, if there is one.
 fn circle(arrows: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
-    // Whoever leads to no circle is put aside; what is left has an arrow to what is left.
+    // What leads to no circle is put aside; what is left has an arrow to what is left.
     let mut left: BTreeSet<&String> = arrows.keys().collect();
     let leads_on = |own: &String, left: &BTreeSet<&String>| arrows[own].iter().any(|next| left.contains(next));
     while let Some(end) = left.iter().find(|own| !leads_on(own, &left)).copied() {
