@@ -23,6 +23,7 @@ use crate::pipeline::files::hold::{self, Held};
 use crate::pipeline::ingest::csv::InputError;
 use crate::pipeline::ingest::once::OnceError;
 use crate::pipeline::ingest::settle::SettleError;
+use crate::pipeline::stage_metrics::StageMetrics;
 use crate::pipeline::task::Stage;
 
 /// Bytes of a request's body where a role has no other limit: probes need none.
@@ -317,7 +318,7 @@ impl Context {
     /// The observer that counts what a driver does.
     pub fn watch(&self) -> RoleWatch {
         RoleWatch {
-            metrics: self.metrics.clone(),
+            metrics: StageMetrics::of(&self.metrics),
             readiness: self.readiness.clone(),
             clock: self.clock.clone(),
             troubled: Arc::default(),
@@ -328,7 +329,7 @@ impl Context {
 /// Turns what a driver tells into metrics and readiness.
 #[derive(Clone)]
 pub struct RoleWatch {
-    metrics: Metrics,
+    metrics: StageMetrics,
     readiness: Readiness,
     clock: Clock,
     /// When work was last given back as unavailable.

@@ -20,6 +20,7 @@ pub mod rules;
 pub mod send;
 pub mod shard_db;
 pub mod split;
+pub mod stage_metrics;
 pub mod task;
 pub mod timed;
 pub mod trade;

@@ -11,6 +11,7 @@ use super::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Trackin
 use super::balance::store::BalanceStore;
 use super::cache::store::{Forgotten, PendingStore, Take};
 use crate::base::db::Result;
+use crate::base::http::Metrics;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::view::Queued;
@@ -37,6 +38,12 @@ pub struct Timing {
 
 /// The observer of the calls.
 pub type Observer = Arc<dyn Fn(Timing) + Send + Sync>;
+
+/// The observer that measures the calls for the metrics.
+pub fn observer(metrics: &Metrics) -> Observer {
+    let metrics = metrics.clone();
+    Arc::new(move |call: Timing| metrics.observe_database(call.store, call.operation, call.is_ok, call.took))
+}
 
 /// A store with an observer of its calls.
 pub struct Timed<T: ?Sized> {

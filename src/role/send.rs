@@ -17,6 +17,7 @@ use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::send::{Sender, Shards};
 use crate::pipeline::shard_db::Delivered;
 use crate::pipeline::task::{Class, Stage, TaskKey};
+use crate::pipeline::timed;
 
 /// The port that the sender's probes listen on by default.
 pub const PORT: u16 = 8086;
@@ -57,7 +58,7 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be delivered.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let shards = Shards::new(ctx.settings.database.clone(), ctx.clock.clone());
-    let shards = Arc::new(shards.observed(ctx.metrics.database_observer()));
+    let shards = Arc::new(shards.observed(timed::observer(&ctx.metrics)));
     let result = deliver(ctx, args, &shards).await;
     shards.close().await;
     result

@@ -15,6 +15,7 @@ mod docs;
 mod doctor;
 mod earlier;
 mod hostile;
+mod http;
 mod imports;
 mod ingest;
 mod intruders;

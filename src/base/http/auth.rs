@@ -2,6 +2,9 @@
 //!
 //! A role hands its [`Policy`] to [`super::bind`], and there is no other way to a listener. The guard stands before all
 //! routes, so that a route which the policy does not know is open to the operator only: forgetting one closes it.
+//!
+//! What only reads is open. A connection that changes its protocol (a WebSocket begins as a GET) may change state later
+//! without another request, so it needs a permit of its own, and a route that the policy names for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +13,7 @@ use std::net::IpAddr;
 use axum::RequestExt;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -18,15 +21,19 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::metrics::Metrics;
 use super::problem::Problem;
+use super::upgrade;
 pub use crate::base::config::Principal;
 use crate::base::config::{Auth, Tokens};
 
 /// Bytes of a token that is looked at; no configured one is longer.
 const TOKEN_BYTES_MAX: usize = 1024;
 
-/// Which principals may make a call: the operator, and at most one other.
+/// Principals that a permit names beside the operator, at the most; no call has more kinds of callers.
+const PARTIES_MAX: usize = 4;
+
+/// Which principals may make a call: the operator, and those that are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Permit(Option<Principal>);
+pub struct Permit([Option<Principal>; PARTIES_MAX]);
 
 /// A call as a policy sees it: the route that it matched and the decoded parameters of its path.
 #[derive(Debug)]
@@ -42,6 +49,8 @@ pub struct Policy {
     pub serves: &'static [Principal],
     /// Which principals may make a call that changes state. What it does not know is [`Permit::OPERATOR`]'s.
     pub permit: fn(&Call<'_>) -> Permit,
+    /// On which routes a connection may change its protocol, and for whom; none: it may not ([`Policy::NO_UPGRADE`]).
+    pub upgrade: fn(&Call<'_>) -> Option<Permit>,
 }
 
 /// The tokens that are accepted at one moment.
@@ -59,25 +68,41 @@ pub struct Guard {
 
 impl Permit {
     /// The operator only.
-    pub const OPERATOR: Self = Self(None);
+    pub const OPERATOR: Self = Self([None; PARTIES_MAX]);
 
     /// This party and the operator.
     pub const fn to(party: Principal) -> Self {
-        Self(Some(party))
+        Self::OPERATOR.or(party)
+    }
+
+    /// This party, too.
+    ///
+    /// # Panics
+    /// Four are named already. Policies are constants of a role: the first call shows it.
+    #[must_use]
+    pub const fn or(mut self, party: Principal) -> Self {
+        let mut at = 0;
+        while self.0[at].is_some() {
+            at += 1;
+        }
+        self.0[at] = Some(party);
+        self
     }
 
     /// Whether this party may.
     pub fn allows(self, party: Principal) -> bool {
-        party == Principal::Operator || self.0 == Some(party)
+        party == Principal::Operator || self.0.contains(&Some(party))
     }
 }
 
 impl fmt::Display for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(party) if party != Principal::Operator => write!(f, "{} or operator", party.name()),
-            _ => f.write_str(Principal::Operator.name()),
+        let others = self.0.iter().flatten().filter(|party| **party != Principal::Operator);
+        for (number, party) in others.enumerate() {
+            write!(f, "{}{}", if number == 0 { "" } else { ", " }, party.name())?;
         }
+        let more = self.0.iter().flatten().any(|party| *party != Principal::Operator);
+        write!(f, "{}{}", if more { " or " } else { "" }, Principal::Operator.name())
     }
 }
 
@@ -94,9 +119,12 @@ impl Call<'_> {
 }
 
 impl Policy {
+    /// For a role whose connections never change their protocol.
+    pub const NO_UPGRADE: fn(&Call<'_>) -> Option<Permit> = |_| None;
+
     /// The policy of a role that serves probes only: nothing there changes state.
     pub const fn probes(own: &'static [Principal]) -> Self {
-        Self { serves: own, permit: |_| Permit::OPERATOR }
+        Self { serves: own, permit: |_| Permit::OPERATOR, upgrade: Self::NO_UPGRADE }
     }
 }
 
@@ -169,9 +197,11 @@ impl Guard {
 
     /// Without tokens only this machine is served: a page of another site whose name was made to lead here still names
     /// its own host.
-    fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let host = headers.get(HOST).map(|host| host.to_str().unwrap_or_default());
-        if !self.keyring().is_empty() || self.auth.insecure || host.is_none_or(is_local) {
+    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        // HTTP/2 names the host in the URI.
+        let in_uri = uri.authority().map(|authority| authority.as_str());
+        let in_headers = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
+        if !self.keyring().is_empty() || self.auth.insecure || in_uri.into_iter().chain(in_headers).all(is_local) {
             return Ok(());
         }
         let detail = "without tokens only calls to localhost are answered; set tokens ([auth]) to be called by a name";
@@ -185,11 +215,24 @@ impl Guard {
         let Some(call) = call.filter(|_| !matches!(*method, Method::GET | Method::HEAD)) else {
             return Ok(());
         };
+        self.require((self.policy.permit)(call), call, headers)
+    }
+
+    /// Whether the connection of a call may change its protocol. What it does afterwards is no call any more, so this
+    /// is the last time that a token is asked for.
+    fn check_upgrade(&self, call: Option<&Call<'_>>, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some((call, permit)) = call.and_then(|call| Some((call, (self.policy.upgrade)(call)?))) else {
+            return Err(upgrade::refused("this path does not change the protocol of its connection"));
+        };
+        self.require(permit, call, headers)
+    }
+
+    /// Whether a call comes with the token of one of these, if there is any token.
+    fn require(&self, permit: Permit, call: &Call<'_>, headers: &HeaderMap) -> Result<(), Problem> {
         let keyring = self.keyring();
         if keyring.is_empty() {
             return Ok(());
         }
-        let permit = (self.policy.permit)(call);
         let Some(party) = presented(headers).and_then(|token| keyring.party_of(token)) else {
             self.metrics.refused("unauthorized");
             return Err(Problem::unauthorized(permit));
@@ -230,8 +273,19 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
         Err(_) => HashMap::new(),
     };
     let call = route.as_ref().map(|route| Call { route: route.as_str(), parameters });
+    let asks = upgrade::asks(&request);
+    if !asks {
+        upgrade::take_away(&mut request);
+    }
     let headers = request.headers();
-    match guard.check_host(headers).and_then(|()| guard.check(request.method(), call.as_ref(), headers)) {
+    let checked = guard.check_host(request.uri(), headers).and_then(|()| {
+        if asks {
+            upgrade::check_body(request.body()).and_then(|()| guard.check_upgrade(call.as_ref(), headers))
+        } else {
+            guard.check(request.method(), call.as_ref(), headers)
+        }
+    });
+    match checked {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
@@ -256,6 +310,7 @@ mod tests {
         Policy {
             serves: &[Principal::ShardWorker, Principal::Operator],
             permit: |call| if call.route() == "/work" { Permit::to(Principal::ShardWorker) } else { Permit::OPERATOR },
+            upgrade: |call| (call.route() == "/live").then_some(Permit::to(Principal::Producer)),
         }
     }
 
@@ -286,7 +341,9 @@ mod tests {
             assert_eq!(is_local(host), local, "{host}");
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_str(host).unwrap());
-            let answer = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).check_host(&headers).is_ok();
+            let no_host = Uri::from_static("/");
+            let answer =
+                |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).check_host(&no_host, &headers).is_ok();
             assert_eq!(answer(&keyring(&[])), local, "{host}");
             assert!(answer(&keyring(&[Principal::ShardWorker])) && answer(&Auth::new(true, Vec::new())), "{host}");
         }
@@ -339,6 +396,49 @@ mod tests {
         let auth = keyring(&[Principal::Producer]);
         assert_eq!(ask(&auth, &Method::POST, "/work", &[]), Err(401));
         assert_eq!(ask(&auth, &Method::POST, "/work", &[&format!("Bearer {}", token("producer"))]), Err(403));
+    }
+
+    #[test]
+    fn a_host_in_the_uri_counts_as_well() {
+        let guard = Guard::new(&keyring(&[]), policy(), &Metrics::new());
+        let local = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+        for (uri, expected) in [("http://localhost:1/x", true), ("http://evil.example/x", false), ("/x", true)] {
+            assert_eq!(guard.check_host(&Uri::from_static(uri), &local).is_ok(), expected, "{uri}");
+            assert_eq!(guard.check_host(&Uri::from_static(uri), &HeaderMap::new()).is_ok(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_connection_changes_its_protocol_only_where_the_policy_names_it() {
+        let ask = |auth: &Auth, route: Option<&'static str>, party: Option<Principal>| {
+            let call = route.map(|route| Call { route, parameters: HashMap::new() });
+            let bearer = party.map(|party| HeaderValue::from_str(&format!("Bearer {}", token(party.name()))).unwrap());
+            let headers = bearer.map(|bearer| (AUTHORIZATION, bearer)).into_iter().collect();
+            let guard = Guard::new(auth, policy(), &Metrics::new());
+            guard.check_upgrade(call.as_ref(), &headers).map_err(|problem| problem.status.as_u16())
+        };
+        let auth = keyring(&[Principal::ShardWorker, Principal::Producer, Principal::Operator]);
+        for (route, party, expected) in [
+            (Some("/live"), Some(Principal::Producer), Ok(())),
+            (Some("/live"), Some(Principal::Operator), Ok(())),
+            (Some("/live"), Some(Principal::ShardWorker), Err(403)),
+            (Some("/live"), None, Err(401)),
+            (Some("/work"), Some(Principal::Operator), Err(400)),
+            (None, Some(Principal::Operator), Err(400)),
+        ] {
+            assert_eq!(ask(&auth, route, party), expected, "{route:?} {party:?}");
+        }
+        let without = keyring(&[]);
+        assert_eq!((ask(&without, Some("/live"), None), ask(&without, Some("/work"), None)), (Ok(()), Err(400)));
+    }
+
+    #[test]
+    fn a_permit_names_several() {
+        let permit = Permit::to(Principal::Producer).or(Principal::ShardWorker);
+        assert!(permit.allows(Principal::Producer) && permit.allows(Principal::ShardWorker));
+        assert!(permit.allows(Principal::Operator) && !permit.allows(Principal::MysqlSender));
+        let text = [permit, Permit::to(Principal::Producer), Permit::OPERATOR].map(|permit| permit.to_string());
+        assert_eq!(text, ["producer, shard_worker or operator", "producer or operator", "operator"]);
     }
 
     #[test]

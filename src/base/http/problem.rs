@@ -11,6 +11,9 @@ use serde::Serialize;
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// The code of a role that cannot do its work now: expected for a while, so the log says nothing of it.
+pub(super) const NOT_READY: &str = "not_ready";
+
 /// An error as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

@@ -1,10 +1,6 @@
 //! Which principal may make which call: every stage moves its own tasks, and the operator may do everything. The
 //! OpenAPI document says the same of every call, and a test compares the two.
 
-use utoipa::Modify;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-
 use super::BASE;
 use crate::base::http::auth::Call;
 use crate::base::http::{Permit, Policy, Principal};
@@ -20,6 +16,7 @@ pub const POLICY: Policy = Policy {
         Principal::Operator,
     ],
     permit,
+    upgrade: Policy::NO_UPGRADE,
 };
 
 fn permit(call: &Call<'_>) -> Permit {
@@ -41,17 +38,5 @@ fn of_stage(call: &Call<'_>) -> Permit {
         Ok(Stage::ShardWorker) => Permit::to(Principal::ShardWorker),
         Ok(Stage::MysqlSender) => Permit::to(Principal::MysqlSender),
         Err(_) => Permit::OPERATOR,
-    }
-}
-
-/// Adds the scheme by which tokens are sent to the document.
-pub(crate) struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, document: &mut OpenApi) {
-        let what = "The token of the party that the call names, or of the operator. Asked for as soon as the server has any token.";
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(what)).build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
 }

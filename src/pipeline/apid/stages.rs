@@ -2,12 +2,12 @@
 
 use axum::extract::State;
 
-use super::error_responses::ErrorResponses;
-use super::fault::to_the_end;
 use super::lease_log::{self, Before};
 use super::{Api, task_key};
 use crate::base::http::Problem;
+use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
 use crate::pipeline::apid::store::Report;
 use crate::pipeline::task::counts::COUNT_MAX;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use axum::extract::State;
 use tokio::time::{Instant, sleep_until};
 
-use super::error_responses::ErrorResponses;
-use super::fault::to_the_end;
 use super::stages::stage_of;
 use super::wake::LOOK_AGAIN;
 use super::{Api, lease_log};
 use crate::base::http::Problem;
+use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
 use crate::pipeline::apid::store::Report;
 use crate::pipeline::task::wire::{ClaimRequest, ClaimResponse, ClaimedItem, HeartbeatRequest, HeartbeatResponse};

@@ -2,10 +2,10 @@
 
 use axum::extract::State;
 
-use super::super::apid::files::page_size;
 use super::Balance;
 use crate::base::db::Error;
 use crate::base::http::Problem;
+use crate::base::http::extract::page_size;
 use crate::base::http::extract::{Path, Query};
 use crate::base::http::problem::ProblemBody;
 use crate::pipeline::trade::UserId;

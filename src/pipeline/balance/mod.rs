@@ -22,11 +22,10 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::apid::authorization::Bearer;
-use super::apid::with_document;
 use super::health::{HealthProbe, keep_probing};
 use crate::base::db::Result;
 use crate::base::http::auth::Call;
+use crate::base::http::openapi::{Bearer, with_document};
 use crate::base::http::problem::ProblemBody;
 use crate::base::http::{Metrics, Permit, Policy, Principal, Readiness};
 use crate::base::shutdown::Stop;
@@ -40,7 +39,8 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const BASE: &str = "/api/v1";
 
 /// Workers move money by operations; a credit by hand is the operator's.
-pub const POLICY: Policy = Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit };
+pub const POLICY: Policy =
+    Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit, upgrade: Policy::NO_UPGRADE };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
@@ -83,7 +83,7 @@ impl Balance {
         let operations = Family::<OutcomeLabels, Counter>::default();
         let help = "Operations by what came of them; repeated: that was decided before";
         metrics.with_registry(|registry| registry.register("operations", help, operations.clone()));
-        Self { store: timed::balance(store, metrics.database_observer()), operations }
+        Self { store: timed::balance(store, timed::observer(metrics)), operations }
     }
 
     fn count(&self, answers: &[Answer]) {

@@ -2,13 +2,13 @@
 
 use axum::extract::State;
 
-use super::super::apid::error_responses::ErrorResponses;
-use super::super::apid::fault::to_the_end;
 use super::Balance;
 use super::accounts::user_of;
 use crate::base::db::Error;
 use crate::base::http::Problem;
+use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
 use crate::pipeline::trade::wire::balance::{
     CreditRequest, CreditResponse, OperationsRequest, OperationsResponse, OutcomeItem,

@@ -20,10 +20,9 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::apid::authorization::Bearer;
-use super::apid::with_document;
 use super::health::{HealthProbe, keep_probing};
 use crate::base::http::auth::Call;
+use crate::base::http::openapi::{Bearer, with_document};
 use crate::base::http::problem::ProblemBody;
 use crate::base::http::{Metrics, Permit, Policy, Principal, Problem, Readiness};
 use crate::base::shutdown::Stop;
@@ -40,7 +39,8 @@ pub const BASE: &str = "/api/v1";
 const TAKE: u32 = 1000;
 
 /// All of it is for the workers.
-pub const POLICY: Policy = Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit };
+pub const POLICY: Policy =
+    Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit, upgrade: Policy::NO_UPGRADE };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
@@ -77,7 +77,7 @@ struct Document;
 impl Cache {
     /// The API over a store.
     pub fn new(store: Arc<dyn PendingStore>, metrics: &Metrics) -> Self {
-        Self { store: timed::pending(store, metrics.database_observer()), gauges: Gauges::register(metrics) }
+        Self { store: timed::pending(store, timed::observer(metrics)), gauges: Gauges::register(metrics) }
     }
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.

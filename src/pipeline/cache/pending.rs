@@ -2,12 +2,12 @@
 
 use axum::extract::State;
 
-use super::super::apid::error_responses::ErrorResponses;
-use super::super::apid::fault::to_the_end;
 use super::orders::order_of;
 use super::{Cache, bounded, limit_of};
 use crate::base::http::Problem;
+use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
 use crate::pipeline::cache::store::Take;
 use crate::pipeline::task::TaskKey;

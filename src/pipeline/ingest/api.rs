@@ -41,6 +41,7 @@ const EVENTS: &str = "/api/v1/events";
 pub(crate) const POLICY: Policy = Policy {
     serves: &[Principal::Producer, Principal::Operator],
     permit: |call| if call.route() == EVENTS { Permit::to(Principal::Producer) } else { Permit::OPERATOR },
+    upgrade: Policy::NO_UPGRADE,
 };
 
 #[derive(Clone)]
