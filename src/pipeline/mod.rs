@@ -11,6 +11,7 @@ pub mod balance;
 pub mod cache;
 pub mod calls;
 pub mod claim;
+mod columns;
 pub mod event;
 pub mod files;
 mod health;

@@ -19,12 +19,6 @@ const UPWARD: &[(&str, &[&str])] = &[
     ("base/boot.rs", &["pipeline"]),
     // The settings of the pipeline are checked with the types they become.
     ("base/config/mod.rs", &["pipeline"]),
-    // The kinds of databases, and the refusals of tasks and money.
-    ("base/db/error.rs", &["pipeline"]),
-    ("base/db/mysql/fault.rs", &["pipeline"]),
-    ("base/db/mysql/value.rs", &["pipeline"]),
-    ("base/db/url.rs", &["pipeline"]),
-    ("base/db/sqlite/db.rs", &["pipeline"]),
     // Calls of stores are timed for the metrics.
     ("base/http/metrics/work.rs", &["pipeline"]),
 ];
@@ -53,22 +47,24 @@ const PIPELINE: &[(&str, &[&str])] = &[
     // The rules ask the worker's state by its trait.
     ("rules", &["work", "trade", "task", "event"]),
     ("calls", &[]),
-    ("shard_db", &["work", "task", "event"]),
+    // What columns of all stores stand for.
+    ("columns", &["task", "event"]),
+    ("shard_db", &["columns", "work", "task", "event"]),
     ("files", &["apid", "claim", "shard_db", "rules", "task", "event"]),
     ("claim", &["apid", "calls", "files", "task", "event"]),
     ("addresses", &["calls", "claim", "files", "task", "event"]),
     ("health", &["task"]),
     ("timed", &["apid", "balance", "cache", "trade", "task", "event"]),
-    ("apid", &["calls", "health", "trade", "task", "event"]),
-    ("balance", &["apid", "calls", "timed", "health", "trade", "event"]),
-    ("cache", &["apid", "calls", "timed", "health", "trade", "task", "event"]),
+    ("apid", &["columns", "calls", "health", "trade", "task", "event"]),
+    ("balance", &["columns", "apid", "calls", "timed", "health", "trade", "event"]),
+    ("cache", &["columns", "apid", "calls", "timed", "health", "trade", "task", "event"]),
     ("ingest", &["apid", "cache", "calls", "claim", "files", "ops", "split", "trade", "task", "event"]),
     ("split", &["claim", "files", "task", "event"]),
     (
         "work",
         &[
-            "apid", "balance", "cache", "calls", "claim", "files", "ops", "split", "shard_db", "rules", "trade",
-            "task", "event",
+            "columns", "apid", "balance", "cache", "calls", "claim", "files", "ops", "split", "shard_db", "rules",
+            "trade", "task", "event",
         ],
     ),
     ("send", &["claim", "files", "shard_db", "split", "timed", "task", "event"]),

@@ -12,7 +12,7 @@ pub(crate) mod sqlite;
 pub mod url;
 
 pub use embedded::{check_embedded, copy_embedded, is_embedded_in_use, known_schema};
-pub use error::{Error, Result};
+pub use error::{Error, Refusal, Result};
 pub use facts::{ServerFacts, packet_bytes_min, server_facts};
 pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
 pub use url::{Server, StoreUrl, Tls};

@@ -3,7 +3,7 @@
 use super::mysql::MysqlTracking;
 use super::sqlite::SqliteTracking;
 use crate::base::clock::Clock;
-use crate::base::db::{Result, StoreUrl};
+use crate::base::db::{self, Result, StoreUrl};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::pipeline::task::moves::Policy;
 use crate::pipeline::task::progress::Asked;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
-    Call, Claim, Claimed, Counts, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+    Call, Claim, Claimed, Counts, FileName, FileView, Output, Progress, Refusal, Stage, Status, Summary, TaskKey,
 };
 
 /// Files per page when all are read.
@@ -110,6 +110,12 @@ pub struct Tally {
     pub open: Vec<OpenTasks>,
     /// What was registered after the row that was asked for.
     pub registered: Vec<NewTasks>,
+}
+
+impl db::Refusal for Refusal {
+    fn code(&self) -> &'static str {
+        self.code()
+    }
 }
 
 /// Hands every file with its reports to `visit`, page by page.

@@ -10,7 +10,7 @@
 use super::mysql::MysqlBalance;
 use super::sqlite::SqliteBalance;
 use crate::base::clock::Clock;
-use crate::base::db::{Error, Result, StoreUrl};
+use crate::base::db::{self, Error, Result, StoreUrl};
 use crate::pipeline::event::Money;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub trait BalanceStore: Send + Sync {
 
     /// Takes a batch of operations in their order, all in one transaction; answers one outcome per operation.
     ///
-    /// Declined if a key was used before for another operation, or a balance would become too large; Invalid if the
+    /// Refused if a key was used before for another operation, or a balance would become too large; Invalid if the
     /// batch is too long. Nothing is changed then.
     async fn apply(&self, operations: &[Operation]) -> Result<Vec<Answer>>;
 
@@ -103,7 +103,7 @@ impl<'a> Batch<'a> {
         let answers = self.operations.iter().zip(&self.firsts).enumerate().map(|(index, (operation, first))| {
             let answer = distinct.get(&operation.key);
             let answer =
-                answer.ok_or_else(|| Error::Broken(format!("the operation {} has no answer", operation.key)))?;
+                answer.ok_or_else(|| Error::broken(format!("the operation {} has no answer", operation.key)))?;
             Ok(Answer { is_repeated: answer.is_repeated || index != *first, ..*answer })
         });
         answers.collect()
@@ -127,6 +127,17 @@ pub(crate) fn outcome_of(operation: &Operation, was_changed: bool) -> Result<Out
         (_, true) => Ok(Outcome::Applied),
         (Debit, false) => Ok(Outcome::InsufficientFunds),
         (Credit, false) => Err(Refusal::BalanceLimit { key: operation.key.clone(), user: operation.user }.into()),
+    }
+}
+
+/// Of the accounts, and of the early returns.
+impl db::Refusal for Refusal {
+    fn code(&self) -> &'static str {
+        self.code()
+    }
+
+    fn is_temporary(&self) -> bool {
+        self.is_temporary()
     }
 }
 

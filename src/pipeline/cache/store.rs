@@ -90,7 +90,7 @@ pub trait PendingStore: Send + Sync {
 
     /// Keeps returns whose order is not known, or belongs to another shard; one outcome per return.
     ///
-    /// Declined if a line was handed in before with other content, or if more would be pending than is allowed. Nothing
+    /// Refused if a line was handed in before with other content, or if more would be pending than is allowed. Nothing
     /// is kept then.
     async fn put(&self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<PutOutcome>>;
 

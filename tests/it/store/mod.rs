@@ -263,7 +263,6 @@ fn code<T: std::fmt::Debug>(result: Result<T>) -> &'static str {
     match result.unwrap_err() {
         Error::Gone(_) => "gone",
         Error::Refused(refusal) => refusal.code(),
-        Error::Declined(refusal) => refusal.code(),
         Error::Invalid(_) => "invalid",
         Error::Busy(_) => "busy",
         Error::Unavailable(_) => "unavailable",

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::session::{self, Facts};
 use super::{fault, migrate, value};
 use crate::base::clock::Clock;
+use crate::base::db::error::Why;
 use crate::base::db::migration::Schema;
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
@@ -175,10 +176,13 @@ impl Database {
         let limit = self.limit(CONNECT_MAX);
         let mut connection = match timeout(limit, self.pool.get_conn()).await {
             Ok(connected) => connected.map_err(|e| fault::of_connect(e, &self.place))?,
-            Err(_) => return Err(Error::Unavailable(format!("{}: no connection within {limit:?}", self.place))),
+            Err(_) => return Err(Error::unavailable(format!("{}: no connection within {limit:?}", self.place))),
         };
         let facts = self.facts.get_or_try_init(|| self.first_contact(&mut connection)).await;
-        facts.map_err(|e| Error::Unavailable(e.to_string()))?;
+        facts.map_err(|e| {
+            let text = e.to_string();
+            Error::Unavailable(Why::of(e, text))
+        })?;
         if let Some(now) = self.clock.pinned() {
             pin_time(&mut connection, now).await?;
         }
@@ -206,7 +210,7 @@ impl Database {
         if found >= least {
             return Ok(());
         }
-        Err(Error::Broken(format!(
+        Err(Error::broken(format!(
             "{}: the server takes {found} bytes at once, and a row here may need {least}; \
              SET GLOBAL max_allowed_packet = {}, and the same in its configuration",
             self.place,
@@ -233,7 +237,7 @@ fn snapshot() -> TxOpts {
 
 /// What a server comes to that accepts and never answers.
 pub(crate) fn no_answer(waited: Duration) -> Error {
-    Error::Unavailable(format!("the database gave no answer within {waited:?}"))
+    Error::unavailable(format!("the database gave no answer within {waited:?}"))
 }
 
 /// Tests move the clock: the server's own functions then tell that time on this connection.
@@ -315,7 +319,7 @@ impl Tx<'_> {
     /// The moment that this connection's statements see.
     pub(crate) async fn now(&mut self) -> Result<Timestamp> {
         let row = self.first("SELECT UTC_TIMESTAMP(3) AS now", ()).await?;
-        row.map_or_else(|| Err(Error::Broken("the server told no time".to_owned())), |row| value::moment(&row, "now"))
+        row.map_or_else(|| Err(Error::broken("the server told no time".to_owned())), |row| value::moment(&row, "now"))
     }
 }
 

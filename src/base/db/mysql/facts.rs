@@ -29,7 +29,7 @@ pub(crate) async fn facts(server: &Server) -> Result<ServerFacts> {
             .map_err(fault::of_statement)?;
         connection.disconnect().await.map_err(fault::of_statement)?;
         let (version, now) = row.unwrap_or_default();
-        let now = Timestamp::parse(&now).ok_or_else(|| Error::Broken(format!("the server's time is '{now}'")))?;
+        let now = Timestamp::parse(&now).ok_or_else(|| Error::broken(format!("the server's time is '{now}'")))?;
         Ok(ServerFacts { version, now, variables: BTreeMap::from_iter(variables) })
     };
     timeout(ANSWER_MAX, look).await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)))

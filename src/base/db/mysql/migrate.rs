@@ -64,7 +64,7 @@ async fn migrate(connection: &mut Conn, schema: &Schema, place: &str, lock_wait_
         .map_err(fault::of_statement)?;
     let locked = locked.flatten();
     if locked != Some(1) {
-        return Err(Error::Busy(format!("{place}: another process migrates the {} database", schema.name)));
+        return Err(Error::busy(format!("{place}: another process migrates the {} database", schema.name)));
     }
     let result = apply(connection, schema, place).await;
     let unlock = connection.query_drop("DO RELEASE_LOCK(CONCAT('shopctl migrate ', LEFT(DATABASE(), 48)))").await;
@@ -96,10 +96,10 @@ async fn apply(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()
 
 fn of_migration(error: Driver, name: &str, place: &str) -> Error {
     match fault::of_statement(error) {
-        Error::Unavailable(why) => Error::Unavailable(format!(
-            "{place}: migration {name} cannot be applied: {why}; run 'shopctl migrate up' as a user who may"
-        )),
-        Error::Broken(why) => Error::Broken(format!("{place}: migration {name} failed: {why}")),
+        Error::Unavailable(why) => Error::Unavailable(why.reworded(|text| {
+            format!("{place}: migration {name} cannot be applied: {text}; run 'shopctl migrate up' as a user who may")
+        })),
+        Error::Broken(why) => Error::Broken(why.reworded(|text| format!("{place}: migration {name} failed: {text}"))),
         other => other,
     }
 }
@@ -179,7 +179,7 @@ pub(crate) async fn connect(server: &Server) -> Result<Conn> {
     let (options, place) = (session::options(server, 1, None), server.to_string());
     match timeout(CONNECT_MAX, Conn::new(options)).await {
         Ok(connected) => connected.map_err(|e| fault::of_connect(e, &place)),
-        Err(_) => Err(Error::Unavailable(format!("{place}: no connection within {CONNECT_MAX:?}"))),
+        Err(_) => Err(Error::unavailable(format!("{place}: no connection within {CONNECT_MAX:?}"))),
     }
 }
 
@@ -264,7 +264,10 @@ ALTER TABLE a DROP COLUMN gone;\nALTER TABLE a DROP CONSTRAINT a_gone_range;\nDR
         let lock = "DO GET_LOCK(CONCAT('shopctl migrate ', LEFT(DATABASE(), 48)), 0)";
         other.query_drop(lock).await.unwrap();
         let error = migrate(&mut connection, &CHANGES, "the place", 0).await.unwrap_err();
-        assert!(matches!(&error, Error::Busy(why) if why.contains("the place: another process migrates")), "{error}");
+        assert!(
+            matches!(&error, Error::Busy(why) if why.text().contains("the place: another process migrates")),
+            "{error}"
+        );
         assert_eq!(tables(&mut connection).await, Vec::<String>::new());
         // A process that dies with the lock has it no more.
         other.disconnect().await.unwrap();

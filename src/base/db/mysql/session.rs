@@ -105,7 +105,7 @@ pub(crate) async fn check(connection: &mut Conn, place: &str) -> Result<Facts> {
         ("wait_timeout", value("wait_timeout") != SILENCE_SECS.to_string()),
     ];
     if let Some((name, _)) = wrong.iter().find(|(_, is_wrong)| *is_wrong) {
-        return Err(Error::Broken(format!(
+        return Err(Error::broken(format!(
             "{place}: the session's {name} is '{}' although it was set; is there a proxy in between?",
             value(name)
         )));
@@ -133,7 +133,7 @@ pub(crate) async fn check_engines(connection: &mut Conn, place: &str) -> Result<
         .map_err(fault::of_statement)?;
     match other {
         Some(other) => {
-            Err(Error::Broken(format!("{place}: table {other}, it must be InnoDB; ALTER TABLE ... ENGINE = InnoDB")))
+            Err(Error::broken(format!("{place}: table {other}, it must be InnoDB; ALTER TABLE ... ENGINE = InnoDB")))
         }
         None => Ok(()),
     }

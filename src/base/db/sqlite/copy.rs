@@ -28,10 +28,10 @@ pub(crate) fn copy(from: &Path, to: &Path, go_on: &dyn Fn() -> bool) -> Result<(
         match backup.step(STEP_PAGES).map_err(|e| named(e, from))? {
             StepResult::Done => return Ok(()),
             StepResult::More => {}
-            other => return Err(Error::Busy(format!("{}: the copy was refused: {other:?}", from.display()))),
+            other => return Err(Error::busy(format!("{}: the copy was refused: {other:?}", from.display()))),
         }
     }
-    Err(Error::Unavailable(format!("the copy of {} was stopped before its end", from.display())))
+    Err(Error::unavailable(format!("the copy of {} was stopped before its end", from.display())))
 }
 
 /// Reads a database that no process has open from its first page to its last; answers how many migrations it has.
@@ -47,7 +47,7 @@ pub(crate) fn check(path: &Path) -> Result<usize> {
     let found = connection.pragma_query_value(None, "integrity_check", |row| row.get::<_, String>(0));
     match found.map_err(|e| named(e, path))?.as_str() {
         "ok" => version(&connection),
-        fault => Err(Error::Broken(format!("{}: {fault}", path.display()))),
+        fault => Err(Error::broken(format!("{}: {fault}", path.display()))),
     }
 }
 
@@ -70,12 +70,7 @@ pub(crate) fn is_in_use(path: &Path) -> Result<bool> {
 }
 
 fn named(error: rusqlite::Error, path: &Path) -> Error {
-    match Error::from(error) {
-        Error::Unavailable(why) => Error::Unavailable(format!("{}: {why}", path.display())),
-        Error::Broken(why) => Error::Broken(format!("{}: {why}", path.display())),
-        Error::Busy(why) => Error::Busy(format!("{}: {why}", path.display())),
-        other => other,
-    }
+    Error::from(error).at(path.display())
 }
 
 #[cfg(test)]

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::migrate;
+use crate::base::db::error::{Condition, Why};
 use crate::base::db::migration::Schema;
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::event::ShardId;
-use crate::pipeline::task::{Class, FileName};
 
 /// How long a call waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,7 +69,7 @@ impl Db {
             let connection = match (slot.take(), schema) {
                 (Some(connection), _) => connection,
                 (None, Some(schema)) => connect(&path, schema)?,
-                (None, None) => return Err(Error::Unavailable(format!("{} was closed", path.display()))),
+                (None, None) => return Err(Error::unavailable(format!("{} was closed", path.display()))),
             };
             let result = work(slot.insert(connection));
             if schema.is_some() && result.as_ref().is_err_and(Error::is_read_only) {
@@ -106,20 +105,16 @@ fn rewrite_header(connection: &mut Connection) -> Result<()> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(e) => Err(Error::Broken(format!("a database call ended abnormally: {e}"))),
+        Err(e) => Err(Error::broken(format!("a database call ended abnormally: {e}"))),
     }
 }
 
 /// Opens, configures and migrates a database file. The folder is created where it is missing.
 pub(crate) fn connect(path: &Path, schema: &Schema) -> Result<Connection> {
     if let Some(folder) = path.parent() {
-        create_folder(folder).map_err(|e| Error::Unavailable(format!("cannot create {}: {e}", folder.display())))?;
+        create_folder(folder).map_err(|e| Error::unavailable(format!("cannot create {}: {e}", folder.display())))?;
     }
-    let named = |e: rusqlite::Error| match Error::from(e) {
-        Error::Unavailable(why) => Error::Unavailable(format!("{}: {why}", path.display())),
-        Error::Broken(why) => Error::Broken(format!("{}: {why}", path.display())),
-        other => other,
-    };
+    let named = |e: rusqlite::Error| Error::from(e).at(path.display());
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -165,17 +160,19 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error.to_string()),
-            Some(ErrorCode::DiskFull) => Self::Unavailable(Class::DiskFull.tag(error)),
-            Some(ErrorCode::ReadOnly) => Self::Unavailable(Class::DatabaseReadOnly.tag(error)),
+        let (code, text) = (error.sqlite_error_code(), error.to_string());
+        let why = Why::of(error, text);
+        match code {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(why),
+            Some(ErrorCode::DiskFull) => Self::Unavailable(why.under(Condition::DiskFull)),
+            Some(ErrorCode::ReadOnly) => Self::Unavailable(why.under(Condition::ReadOnly)),
             Some(
                 ErrorCode::CannotOpen
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::PermissionDenied
                 | ErrorCode::OutOfMemory,
-            ) => Self::Unavailable(error.to_string()),
-            _ => Self::Broken(error.to_string()),
+            ) => Self::Unavailable(why),
+            _ => Self::Broken(why),
         }
     }
 }
@@ -203,7 +200,7 @@ pub(crate) fn timestamp_text(at: Timestamp) -> String {
 /// A column's text as a moment.
 pub(crate) fn timestamp_column(row: &rusqlite::Row<'_>, column: &str) -> Result<Timestamp> {
     let text: String = row.get(column)?;
-    Timestamp::parse(&text).ok_or_else(|| Error::Broken(format!("column {column} holds '{text}', no moment")))
+    Timestamp::parse(&text).ok_or_else(|| Error::broken(format!("column {column} holds '{text}', no moment")))
 }
 
 /// A column's text as a moment, or nothing for NULL.
@@ -218,24 +215,7 @@ pub(crate) fn optional_timestamp(row: &rusqlite::Row<'_>, column: &str) -> Resul
 /// A column's number that is never below zero.
 pub(crate) fn count_column(row: &rusqlite::Row<'_>, column: &str) -> Result<u64> {
     let number: i64 = row.get(column)?;
-    u64::try_from(number).map_err(|_| Error::Broken(format!("column {column} holds {number}")))
-}
-
-/// A column's text as a file name.
-pub(crate) fn file_column(row: &rusqlite::Row<'_>, column: &str) -> Result<FileName> {
-    file_name(&row.get::<_, String>(column)?, column)
-}
-
-/// The text of a column as a file name.
-pub(crate) fn file_name(text: &str, column: &str) -> Result<FileName> {
-    text.parse().map_err(|_| Error::Broken(format!("column {column} holds '{text}'")))
-}
-
-/// A column's number as a shard.
-pub(crate) fn shard_column(row: &rusqlite::Row<'_>, column: &str) -> Result<ShardId> {
-    let number: i64 = row.get(column)?;
-    let shard = u64::try_from(number).ok().and_then(ShardId::new);
-    shard.ok_or_else(|| Error::Broken(format!("column {column} holds {number}")))
+    u64::try_from(number).map_err(|_| Error::broken(format!("column {column} holds {number}")))
 }
 
 /// A count as a column's number.

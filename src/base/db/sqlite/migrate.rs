@@ -63,7 +63,7 @@ pub(crate) fn up(path: &Path, schema: &Schema) -> Result<()> {
 
 pub(crate) fn version(connection: &Connection) -> Result<usize> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    usize::try_from(version).map_err(|_| Error::Broken(format!("user_version is {version}")))
+    usize::try_from(version).map_err(|_| Error::broken(format!("user_version is {version}")))
 }
 
 #[cfg(test)]

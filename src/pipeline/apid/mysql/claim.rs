@@ -8,11 +8,12 @@ use mysql_async::{Params, Value, params};
 
 use super::{for_stage, micros};
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, file_name, get, output, shard, shards_count};
+use crate::base::db::mysql::value::{count, get};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
 use crate::pipeline::apid::sql::{self, CLAIM, REPLAY};
 use crate::pipeline::apid::store::TrackingPolicy;
+use crate::pipeline::columns::mysql::{file_name, output, shard, shards_count};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{Claim, Claimed, FileName, Stage, TaskKey};
 
@@ -187,7 +188,7 @@ impl Take<'_> {
             self.has_lost.store(true, Ordering::Relaxed);
             return Ok(None);
         }
-        let token = tx.last_number().ok_or_else(|| Error::Broken(format!("the claim of {key} got no token")))?;
+        let token = tx.last_number().ok_or_else(|| Error::broken(format!("the claim of {key} got no token")))?;
         if let Some(row) = &over {
             self.lease_ends.push(lease_end(row, self.claim.stage, Some(&self.claim.worker))?);
         }

@@ -5,10 +5,11 @@ use mysql_async::params;
 
 use super::{for_stage, micros, read};
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, count_value, get, shard as shard_column};
+use crate::base::db::mysql::value::{count, count_value, get};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::sql::{backoff_ms, statement_of};
 use crate::pipeline::apid::store::{Registered, Report, TrackingPolicy};
+use crate::pipeline::columns::mysql::shard as shard_column;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{Call, FileName, Output, Refusal, Stage, Status, TaskKey, Verdict};
 
@@ -44,7 +45,7 @@ impl Work for Register<'_> {
         shards.sort_unstable();
         for shard in shards {
             if !tx.insert(insert, (self.file.as_str(), shard.get(), count)).await? {
-                return Err(Error::Busy(format!("file {} is being registered by another process", self.file)));
+                return Err(Error::busy(format!("file {} is being registered by another process", self.file)));
             }
         }
         Ok(Registered { created: true })
@@ -166,7 +167,7 @@ impl Apply<'_> {
         match row.decide(self.stage, self.call, now, self.policy.moves) {
             Verdict::Same => Ok(row.status(self.stage)),
             Verdict::Refuse(refusal) => Err(refusal.into()),
-            Verdict::Change(_) => Err(Error::Busy(format!("task {} changed at the same moment", self.key))),
+            Verdict::Change(_) => Err(Error::busy(format!("task {} changed at the same moment", self.key))),
         }
     }
 }

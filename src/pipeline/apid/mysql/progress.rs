@@ -6,10 +6,11 @@ use async_trait::async_trait;
 
 use super::{claim, for_stage, read};
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, file_name, get, moment, optional_timestamp, shard, stage, status};
+use crate::base::db::mysql::value::{count, get, moment, optional_timestamp};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::sql::{self, ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
 use crate::pipeline::apid::store::{Askers, TrackingPolicy};
+use crate::pipeline::columns::mysql::{file_name, shard, stage, status};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Asked, Head, Lane};
 use crate::pipeline::task::view::StatusCounts;

@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use super::{for_stage, micros};
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, get, optional_timestamp, shard, status};
+use crate::base::db::mysql::value::{count, get, optional_timestamp};
 use crate::pipeline::apid::sql::{self, REGISTERED, SETTLED_AFTER_MS};
 use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
+use crate::pipeline::columns::mysql::{shard, status};
 use crate::pipeline::task::Stage;
 
 /// Counts what is not done, and what was registered after this row.

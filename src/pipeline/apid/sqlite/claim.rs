@@ -3,10 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
 use super::{Context, for_stage, read};
-use crate::base::db::sqlite::db::{file_column, file_name, shard_column, timestamp_text};
+use crate::base::db::sqlite::db::timestamp_text;
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::lease_end::LeaseEnd;
 use crate::pipeline::apid::sql::{self, CLAIM, REPLAY};
+use crate::pipeline::columns::sqlite::{file_column, file_name, shard_column};
 use crate::pipeline::event::{ShardCount, ShardId};
 use crate::pipeline::task::{Claim, Claimed, FileName, Output, Stage, TaskKey};
 
@@ -267,10 +268,10 @@ fn take(
     };
     Ok(Some(Claimed {
         key: key.clone(),
-        token: u64::try_from(token).map_err(|_| Error::Broken(format!("token holds {token}")))?,
+        token: u64::try_from(token).map_err(|_| Error::broken(format!("token holds {token}")))?,
         lease_ms: u64::try_from(context.policy.moves.lease_ms).unwrap_or_default(),
         attempt,
-        shards_count: ShardCount::new(count).ok_or_else(|| Error::Broken(format!("shards_count holds {count}")))?,
+        shards_count: ShardCount::new(count).ok_or_else(|| Error::broken(format!("shards_count holds {count}")))?,
         input,
         is_replay: false,
     }))

@@ -81,7 +81,7 @@ pub(super) fn ingest_done(
         .execute(params![file.as_str(), now])?;
     let rows = shards.len() as u64;
     for (shard, _) in shards.into_iter().filter(|(_, done)| !done || announced.is_none()) {
-        let shard = ShardId::new(shard.into()).ok_or_else(|| Error::Broken(format!("shard holds {shard}")))?;
+        let shard = ShardId::new(shard.into()).ok_or_else(|| Error::broken(format!("shard holds {shard}")))?;
         let key = TaskKey { file: file.clone(), shard };
         let report = Report { output, ..Report::default() };
         write_result(&transaction, &key, Stage::EventIngest, Finished { token: 0, attempt: 1 }, &report, &now)?;
@@ -110,7 +110,7 @@ pub(super) fn apply(
         return match row.decide(stage, call, context.now, context.policy.moves) {
             Verdict::Same => Ok(row.status(stage)),
             Verdict::Refuse(refusal) => Err(refusal.into()),
-            Verdict::Change(_) => Err(Error::Busy(format!("task {key} changed at the same moment"))),
+            Verdict::Change(_) => Err(Error::busy(format!("task {key} changed at the same moment"))),
         };
     };
     let now = timestamp_text(context.now);

@@ -4,9 +4,10 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::{Context, for_stage, read};
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{count_column, optional_timestamp, shard_column, timestamp_text};
+use crate::base::db::sqlite::db::{count_column, optional_timestamp, timestamp_text};
 use crate::pipeline::apid::sql::{self, REGISTERED, SETTLED_AFTER_MS};
 use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
+use crate::pipeline::columns::sqlite::shard_column;
 use crate::pipeline::task::Stage;
 
 /// All of one moment.

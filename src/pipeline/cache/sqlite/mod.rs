@@ -184,7 +184,7 @@ fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Timestamp) -> Res
             Recorded::written(order, by)
         } else {
             let standing = read::standing(tx, order.order)?;
-            let gone = || Error::Broken(format!("order {} was there and is gone", order.order));
+            let gone = || Error::broken(format!("order {} was there and is gone", order.order));
             Recorded::of(order, by, standing.ok_or_else(gone)?)
         });
     }

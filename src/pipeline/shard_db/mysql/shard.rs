@@ -166,7 +166,7 @@ async fn next_rows(mut source: RowSource, count: usize) -> Result<(RowSource, Ve
     });
     match read.await {
         Ok(result) => Ok(result?),
-        Err(e) => Err(Error::Broken(format!("the rows' source ended abnormally: {e}"))),
+        Err(e) => Err(Error::broken(format!("the rows' source ended abnormally: {e}"))),
     }
 }
 
@@ -182,9 +182,9 @@ async fn mark(tx: &mut Tx<'_>, key: &TaskKey, sha256: &Digest, rows: u64) -> Res
         Some(present) if present == sha256.to_string() => Ok(false),
         Some(present) => {
             let what = format!("{key} was delivered before with other content (SHA-256 {present})");
-            Err(Error::Broken(Class::MarkerConflict.tag(what)))
+            Err(Error::broken(Class::MarkerConflict.tag(what)))
         }
-        None => Err(Error::Busy(format!("the marker of {key} was there and is gone"))),
+        None => Err(Error::busy(format!("the marker of {key} was there and is gone"))),
     }
 }
 
@@ -223,7 +223,7 @@ async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Result<()>
         return Ok(());
     }
     let what = format!("a row of {key} stands in events already, although its file was never delivered");
-    Err(Error::Broken(Class::MarkerConflict.tag(what)))
+    Err(Error::broken(Class::MarkerConflict.tag(what)))
 }
 
 /// How many files are delivered.

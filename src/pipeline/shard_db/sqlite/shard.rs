@@ -160,5 +160,5 @@ fn mark(transaction: &Transaction<'_>, delivery: &Delivery, now: &str) -> Result
         return Ok(false);
     }
     let what = format!("{} was delivered before with other content (SHA-256 {present})", delivery.key);
-    Err(Error::Broken(Class::MarkerConflict.tag(what)))
+    Err(Error::broken(Class::MarkerConflict.tag(what)))
 }

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{Db, file_column};
+use crate::base::db::sqlite::db::Db;
 use crate::base::db::sqlite::migrate::WORKER;
+use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::event::Money;
 use crate::pipeline::shard_db::stock::FIRST_ITEM;
 use crate::pipeline::shard_db::{BookedOrder, Bought, OrderOutcome, StockItem, WorkerSnapshot};

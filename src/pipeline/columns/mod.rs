@@ -1,0 +1,4 @@
+//! What the columns of all stores have in common: file names, shards, statuses, money.
+
+pub(crate) mod mysql;
+pub(crate) mod sqlite;
