@@ -18,6 +18,7 @@ mod health;
 pub mod ingest;
 pub mod ops;
 pub mod rules;
+pub mod schemas;
 pub mod send;
 pub mod shard_db;
 pub mod split;

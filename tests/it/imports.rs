@@ -49,28 +49,31 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("calls", &[]),
     // What columns of all stores stand for.
     ("columns", &["task", "event"]),
-    ("shard_db", &["columns", "work", "task", "event"]),
+    // Rows of a return may be as long as trade says.
+    ("schemas", &["trade"]),
+    ("shard_db", &["schemas", "columns", "work", "task", "event"]),
     ("files", &["apid", "claim", "shard_db", "rules", "task", "event"]),
     ("claim", &["apid", "calls", "files", "task", "event"]),
     ("addresses", &["calls", "claim", "files", "task", "event"]),
     ("health", &["task"]),
     ("timed", &["apid", "balance", "cache", "trade", "task", "event"]),
-    ("apid", &["columns", "calls", "health", "trade", "task", "event"]),
-    ("balance", &["columns", "apid", "calls", "timed", "health", "trade", "event"]),
-    ("cache", &["columns", "apid", "calls", "timed", "health", "trade", "task", "event"]),
+    ("apid", &["schemas", "columns", "calls", "health", "trade", "task", "event"]),
+    ("balance", &["schemas", "columns", "apid", "calls", "timed", "health", "trade", "event"]),
+    ("cache", &["schemas", "columns", "apid", "calls", "timed", "health", "trade", "task", "event"]),
     ("ingest", &["apid", "cache", "calls", "claim", "files", "ops", "split", "trade", "task", "event"]),
     ("split", &["claim", "files", "task", "event"]),
     (
         "work",
         &[
-            "columns", "apid", "balance", "cache", "calls", "claim", "files", "ops", "split", "shard_db", "rules",
-            "trade", "task", "event",
+            "schemas", "columns", "apid", "balance", "cache", "calls", "claim", "files", "ops", "split", "shard_db",
+            "rules", "trade", "task", "event",
         ],
     ),
     ("send", &["claim", "files", "shard_db", "split", "timed", "task", "event"]),
     (
         "ops",
         &[
+            "schemas",
             "addresses",
             "rules",
             "apid",

@@ -11,8 +11,8 @@ pub(crate) mod mysql;
 pub(crate) mod sqlite;
 pub mod url;
 
-pub use embedded::{check_embedded, copy_embedded, is_embedded_in_use, known_schema};
+pub use embedded::{check_embedded, copy_embedded, is_embedded_in_use};
 pub use error::{Error, Refusal, Result};
-pub use facts::{ServerFacts, packet_bytes_min, server_facts};
-pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
+pub use facts::{ServerFacts, server_facts};
+pub use migration::{Schema, SchemaState, migrate, schema_state};
 pub use url::{Server, StoreUrl, Tls};

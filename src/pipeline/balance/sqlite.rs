@@ -8,11 +8,11 @@ use rusqlite::{Connection, Row, Transaction as Tx, TransactionBehavior, named_pa
 
 use crate::base::clock::Clock;
 use crate::base::db::sqlite::db::{Db, count_column, timestamp_column, timestamp_text};
-use crate::base::db::sqlite::migrate::BALANCE;
 use crate::base::db::{Error, Result};
 use crate::pipeline::balance::sql::move_money;
 use crate::pipeline::balance::store::{BalanceStore, Batch, Known, outcome_of};
 use crate::pipeline::event::Money;
+use crate::pipeline::schemas::BALANCE;
 use crate::pipeline::trade::{
     Account, Amount, Answer, Booked, Operation, OperationKind, Outcome, Statement, Totals, Transaction, UserId,
 };

@@ -1,7 +1,8 @@
 //! What `up --from` says at its end: what was rejected, and what waits for a purchase that never came.
 
-use crate::base::db::{SchemaKind, schema_state};
+use crate::base::db::schema_state;
 use crate::pipeline::cache::store::{PendingPolicy, open_pending};
+use crate::pipeline::schemas;
 use std::collections::BTreeSet;
 
 use crate::base::boot::{Context, Failure};
@@ -92,7 +93,7 @@ fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
 impl Waiting {
     async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
         let (url, mut waiting) = (&ctx.settings.database.cache, Self::default());
-        if schema_state(url, SchemaKind::Cache).await?.is_none_or(|state| state.applied == 0) {
+        if schema_state(url, &schemas::CACHE).await?.is_none_or(|state| state.applied == 0) {
             return Ok(waiting);
         }
         let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;

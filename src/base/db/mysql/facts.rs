@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
-use super::database::{ANSWER_MAX, no_answer};
-use super::fault;
-use super::migrate::connect;
+use super::fault::{self, no_answer};
+use super::session::{ANSWER_MAX, connect};
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result, ServerFacts};
 use crate::base::timestamp::Timestamp;

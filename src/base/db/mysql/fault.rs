@@ -1,5 +1,7 @@
 //! What a server or the driver says, in the words that callers act on (docs/semantics.md, 5).
 
+use std::time::Duration;
+
 use mysql_async::{Error as Driver, ServerError};
 
 use crate::base::db::Error;
@@ -93,6 +95,11 @@ fn of_server(error: ServerError) -> Error {
 fn why(error: Driver) -> Why {
     let text = error.to_string();
     Why::of(error, text)
+}
+
+/// What a server comes to that accepts and never answers.
+pub(crate) fn no_answer(waited: Duration) -> Error {
+    Error::unavailable(format!("the database gave no answer within {waited:?}"))
 }
 
 /// Whether a statement failed because its key stands there already.

@@ -76,11 +76,11 @@ fn named(error: rusqlite::Error, path: &Path) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::db::migration::THINGS;
     use crate::base::db::sqlite::db::connect;
-    use crate::base::db::sqlite::migrate::WORKER;
 
-    fn put(connection: &Connection, shop: i64) {
-        connection.execute("INSERT INTO shop (shop_id, active) VALUES (?1, 1)", [shop]).unwrap();
+    fn put(connection: &Connection, id: i64) {
+        connection.execute("INSERT INTO thing (id) VALUES (?1)", [id]).unwrap();
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().canonicalize().unwrap();
         let (path, to) = (folder.join("a.sqlite"), folder.join("copy of 100%.sqlite"));
-        let writer = connect(&path, &WORKER).unwrap();
+        let writer = connect(&path, &THINGS).unwrap();
         put(&writer, 1);
         // Only the log has the row yet, and a second one comes between two looks.
         let asked = std::cell::Cell::new(0);
@@ -98,12 +98,12 @@ mod tests {
             true
         })
         .unwrap();
-        assert_eq!(check(&to).unwrap(), WORKER.migrations.len());
-        let shops = |path: &Path| {
+        assert_eq!(check(&to).unwrap(), THINGS.known());
+        let things = |path: &Path| {
             let copied = Connection::open(path).unwrap();
-            copied.query_row("SELECT COUNT(*) FROM shop", [], |row| row.get::<_, i64>(0)).unwrap()
+            copied.query_row("SELECT COUNT(*) FROM thing", [], |row| row.get::<_, i64>(0)).unwrap()
         };
-        assert_eq!((shops(&to), shops(&path)), (1, 1 + asked.get()));
+        assert_eq!((things(&to), things(&path)), (1, 1 + asked.get()));
         assert!(copy(&path, &folder.join("b"), &|| false).is_err());
         assert!(copy(&folder.join("none"), &folder.join("c"), &|| true).is_err());
     }
@@ -112,7 +112,7 @@ mod tests {
     fn a_database_that_another_has_open_is_in_use() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("a.sqlite");
-        let open = connect(&path, &WORKER).unwrap();
+        let open = connect(&path, &THINGS).unwrap();
         assert!(is_in_use(&path).unwrap());
         drop(open);
         assert!(!is_in_use(&path).unwrap());
@@ -123,7 +123,7 @@ mod tests {
     fn a_damaged_page_is_found() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().canonicalize().unwrap().join("a.sqlite");
-        drop(connect(&path, &WORKER).unwrap());
+        drop(connect(&path, &THINGS).unwrap());
         let mut bytes = std::fs::read(&path).unwrap();
         let second_page = 4096;
         bytes[second_page..second_page + 64].fill(0xff);

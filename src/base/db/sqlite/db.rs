@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::migrate;
-use crate::base::db::error::{Condition, Why};
 use crate::base::db::migration::Schema;
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
@@ -158,25 +157,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        let (code, text) = (error.sqlite_error_code(), error.to_string());
-        let why = Why::of(error, text);
-        match code {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(why),
-            Some(ErrorCode::DiskFull) => Self::Unavailable(why.under(Condition::DiskFull)),
-            Some(ErrorCode::ReadOnly) => Self::Unavailable(why.under(Condition::ReadOnly)),
-            Some(
-                ErrorCode::CannotOpen
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::PermissionDenied
-                | ErrorCode::OutOfMemory,
-            ) => Self::Unavailable(why),
-            _ => Self::Broken(why),
-        }
-    }
-}
-
 /// Changes over to a log. While another process does the same for a new database SQLite answers that it is busy, and
 /// does not wait as it does otherwise.
 #[expect(clippy::disallowed_methods, reason = "as long as SQLite's own wait, which no stop ends early either")]
@@ -226,13 +206,13 @@ pub(crate) fn count_value(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::db::sqlite::migrate::WORKER;
+    use crate::base::db::migration::THINGS;
 
     #[tokio::test]
     async fn a_ping_writes_and_leaves_everything_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pinged.sqlite");
-        let db = Db::open(&path, &WORKER).await.unwrap();
+        let db = Db::open(&path, &THINGS).await.unwrap();
         let other = Connection::open(&path).unwrap();
         let version = |of: &str| other.pragma_query_value(None, of, |row| row.get::<_, i64>(0)).unwrap();
         let before = (version("user_version"), version("schema_version"));
@@ -257,7 +237,7 @@ mod tests {
     #[test]
     fn a_commit_that_was_reported_survives_a_power_cut() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = connect(&folder.path().join("synced.sqlite"), &WORKER).unwrap();
+        let connection = connect(&folder.path().join("synced.sqlite"), &THINGS).unwrap();
         let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         // FULL: the log is synced by every commit; NORMAL would sync it only when it is moved into the database.
         assert_eq!(synchronous, 2);
@@ -269,7 +249,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("new.sqlite");
             let opened = std::thread::scope(|scope| {
-                let open = || connect(&path, &WORKER).map(drop);
+                let open = || connect(&path, &THINGS).map(drop);
                 let others: Vec<_> = (0..3).map(|_| scope.spawn(open)).collect();
                 others.into_iter().map(|other| other.join().unwrap()).collect::<Vec<_>>()
             });

@@ -327,10 +327,9 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Clock;
-    use crate::base::db::SchemaKind;
     use crate::base::db::mysql::database::Database;
-    use crate::base::db::mysql::migrate::TRACKING;
     use crate::base::db::mysql::testing::{TestDatabase, on_every_server};
+    use crate::pipeline::schemas::TRACKING;
 
     on_every_server! {
         candidates_are_found_by_index_without_sorting
@@ -338,7 +337,7 @@ mod tests {
 
     /// However many rows there are: candidates are found by an index that has them in order.
     async fn candidates_are_found_by_index_without_sorting(variable: &str) {
-        let place = TestDatabase::made(variable, "plans", SchemaKind::Tracking).await;
+        let place = TestDatabase::made(variable, "plans", &TRACKING).await;
         let database = Database::new(&place.server, &TRACKING, Clock::System);
         let mut connection = database.connection().await.unwrap();
         let mut plans = Vec::new();

@@ -143,10 +143,9 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Clock;
-    use crate::base::db::SchemaKind;
     use crate::base::db::mysql::database::Database;
-    use crate::base::db::mysql::migrate::TRACKING;
     use crate::base::db::mysql::testing::{TestDatabase, on_every_server};
+    use crate::pipeline::schemas::TRACKING;
 
     on_every_server! {
         progress_is_read_by_index
@@ -161,7 +160,7 @@ mod tests {
 
     /// What is done is never counted and never sorted, however much it is.
     async fn progress_is_read_by_index(variable: &str) {
-        let place = TestDatabase::made(variable, "progress", SchemaKind::Tracking).await;
+        let place = TestDatabase::made(variable, "progress", &TRACKING).await;
         let database = Database::new(&place.server, &TRACKING, Clock::System);
         let mut connection = database.connection().await.unwrap();
         connection.query_drop(HISTORY).await.unwrap();

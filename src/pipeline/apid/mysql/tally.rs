@@ -64,10 +64,9 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Clock;
-    use crate::base::db::SchemaKind;
     use crate::base::db::mysql::database::Database;
-    use crate::base::db::mysql::migrate::TRACKING;
     use crate::base::db::mysql::testing::{TestDatabase, on_every_server};
+    use crate::pipeline::schemas::TRACKING;
 
     on_every_server! {
         the_history_is_not_read
@@ -75,7 +74,7 @@ mod tests {
 
     /// What is done is never read, and what was counted before is not counted again, however much it is.
     async fn the_history_is_not_read(variable: &str) {
-        let place = TestDatabase::made(variable, "tally", SchemaKind::Tracking).await;
+        let place = TestDatabase::made(variable, "tally", &TRACKING).await;
         let database = Database::new(&place.server, &TRACKING, Clock::System);
         let mut connection = database.connection().await.unwrap();
         let mut plans = Vec::new();

@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn candidates_are_found_by_index_without_sorting() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
+        crate::base::db::sqlite::migrate::run(&mut connection, &crate::pipeline::schemas::TRACKING).unwrap();
         let oldest = |stage, strict| for_stage(stage, &crate::pipeline::apid::sql::oldest_unfinished(stage, strict, 2));
         for select in [
             for_stage(Stage::ShardSplitter, NEXT_FILE),
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn files_in_a_status_are_found_by_index() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
+        crate::base::db::sqlite::migrate::run(&mut connection, &crate::pipeline::schemas::TRACKING).unwrap();
         for stage in Stage::ALL {
             let query = FileQuery { status: Some(Status::New), stage: Some(stage), ..FileQuery::default() };
             let select =

@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn progress_is_read_by_index() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
+        crate::base::db::sqlite::migrate::run(&mut connection, &crate::pipeline::schemas::TRACKING).unwrap();
         let mut selects = vec![HEAD.to_owned(), FINISHED_AT.to_owned()];
         for stage in [Stage::EventIngest, Stage::ShardSplitter] {
             selects.push(for_stage(stage, &crate::pipeline::apid::sql::oldest_ready(stage)));

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn the_history_is_not_read() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
+        crate::base::db::sqlite::migrate::run(&mut connection, &crate::pipeline::schemas::TRACKING).unwrap();
         for select in Stage::ALL.map(open_tasks).into_iter().chain([statement()]) {
             let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {select}")).unwrap();
             let values = rusqlite::params_from_iter(vec![1; explained.parameter_count()]);

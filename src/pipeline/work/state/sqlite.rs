@@ -5,10 +5,10 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use crate::base::db::sqlite::db::{connect, count_column, count_value};
-use crate::base::db::sqlite::migrate::WORKER;
 use crate::base::db::{Error, Result};
 use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::event::{Money, Reason};
+use crate::pipeline::schemas::WORKER;
 use crate::pipeline::task::{Digest, FileName};
 use crate::pipeline::work::state::{FinishedFile, OrderStatus, Remembered, TradeOrder, UNKNOWN_CONTENT, WorkerState};
 
