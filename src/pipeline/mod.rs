@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod apid;
 pub mod balance;
+pub mod boot;
 pub mod cache;
 pub mod calls;
 pub mod claim;

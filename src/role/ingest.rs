@@ -13,6 +13,7 @@ use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
+use crate::pipeline::boot;
 use crate::pipeline::files::cleanup::Cleaner;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
@@ -106,7 +107,7 @@ fn try_out(ctx: &Context, input: Opened) -> Result<Exit, Failure> {
 
 /// Does what is to be done now, and says in one line what that was.
 fn once(ctx: &Context) -> Result<Exit, Failure> {
-    let _held = ctx.hold_shared()?;
+    let _held = boot::hold_shared(&ctx)?;
     Cleaner::new(Folder::new(&ctx.settings.shared.dir).events(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let made = Once::new(&ctx.settings, ctx.clock.clone(), ctx.stop.clone()).run()?;
     say(&format!("ingest: {made}\n"))?;
@@ -122,7 +123,7 @@ async fn daemon(mut ctx: Context, is_flushing: bool) -> Result<Exit, Failure> {
     let routes = api::routes(&ctx, &ingest);
     let body_bytes = ctx.settings.events.max_body_size;
     let work = ingest.run(cleaner);
-    ctx.serve(routes, body_bytes, work).await
+    boot::serve(ctx, routes, body_bytes, work).await
 }
 
 /// Opens what is imported, before anything is written or started.
@@ -160,7 +161,7 @@ async fn until_stop<T: Send + 'static>(
 }
 
 fn import_file(ctx: &Context, input: Opened, batch_lines: u64, progress: &Progress) -> Result<Imported, Failure> {
-    let _held = ctx.hold_shared()?;
+    let _held = boot::hold_shared(&ctx)?;
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
     let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);

@@ -12,6 +12,7 @@ use crate::base::clock::Clock;
 use crate::base::config::Settings;
 use crate::base::http::{Policy, Principal};
 use crate::pipeline::apid::client::{Client, ClientError};
+use crate::pipeline::boot;
 use crate::pipeline::calls::CallObserver;
 use crate::pipeline::claim::driver::FileTask;
 use crate::pipeline::claim::fault::Fault;
@@ -88,7 +89,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         party: Principal::ShardWorker,
     };
     if !args.files.is_empty() {
-        let mut worker = open(&ctx.settings, &ctx.clock, args.shard, None, &ctx.call_observer())?;
+        let mut worker = open(&ctx.settings, &ctx.clock, args.shard, None, &boot::call_observer(&ctx))?;
         return tokio::task::spawn_blocking(move || {
             let lease = Lease::unlimited(Stage::ShardWorker, ctx.stop.clone());
             run_files(ctx.name, Stage::ShardWorker, &args.files, |path| {
@@ -126,7 +127,7 @@ fn open(
 
 /// A worker that is opened now, or with its first task where the API does not say yet whether it may be.
 async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<LazyWorker, Failure> {
-    let (settings, clock, observer) = (Arc::clone(&ctx.settings), ctx.clock.clone(), ctx.call_observer());
+    let (settings, clock, observer) = (Arc::clone(&ctx.settings), ctx.clock.clone(), boot::call_observer(&ctx));
     let mut worker = LazyWorker::new(move || {
         if let Some(why) = find_loss(&settings, shard)? {
             return Err(Fault::Unavailable(Class::StateLost.tag(why)));

@@ -15,8 +15,6 @@ const LEVELS: &[(&str, &[&str])] = &[
 /// Arrows of the first level that still point up, by file: what is left of the time when there was one system. The list
 /// only gets shorter; a file that is mended leaves it.
 const UPWARD: &[(&str, &[&str])] = &[
-    // Errors of the pipeline become exit codes, and a role notes its address in the shared folder.
-    ("base/boot.rs", &["pipeline"]),
     // The settings of the pipeline are checked with the types they become.
     ("base/config/mod.rs", &["pipeline"]),
     // Calls of stores are timed for the metrics.
@@ -55,12 +53,13 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("files", &["apid", "claim", "shard_db", "rules", "task", "event"]),
     ("claim", &["apid", "calls", "files", "task", "event"]),
     ("addresses", &["calls", "claim", "files", "task", "event"]),
+    ("boot", &["addresses", "calls", "claim", "files", "task", "event"]),
     ("health", &["task"]),
     ("timed", &["apid", "balance", "cache", "trade", "task", "event"]),
     ("apid", &["schemas", "columns", "calls", "health", "trade", "task", "event"]),
     ("balance", &["schemas", "columns", "apid", "calls", "timed", "health", "trade", "event"]),
     ("cache", &["schemas", "columns", "apid", "calls", "timed", "health", "trade", "task", "event"]),
-    ("ingest", &["apid", "cache", "calls", "claim", "files", "ops", "split", "trade", "task", "event"]),
+    ("ingest", &["apid", "boot", "cache", "calls", "claim", "files", "ops", "split", "trade", "task", "event"]),
     ("split", &["claim", "files", "task", "event"]),
     (
         "work",

@@ -3,7 +3,9 @@
 
 use super::mysql::MysqlShard;
 use super::sqlite::SqliteShard;
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
+use crate::base::config::Settings;
 use crate::base::db::{Result, StoreUrl};
 use std::io;
 use std::sync::Arc;
@@ -97,6 +99,20 @@ pub trait ShardStore: Send + Sync {
 
     /// Closes its connections, if it has any. Nothing can be asked afterwards.
     async fn close(&self) {}
+}
+
+/// The URL of a shard's database, if it is there. On a server those of the settings are, and those that are named.
+///
+/// # Errors
+/// [`Failure`] when the settings have no place for it.
+pub fn find_shard_database(
+    settings: &Settings,
+    shard: ShardId,
+    is_named: bool,
+) -> std::result::Result<Option<StoreUrl>, Failure> {
+    let url = settings.database.shard(shard).map_err(Failure::usage)?;
+    let is_expected = is_named || shard.get() < settings.pipeline.shards_count.get();
+    Ok(url.embedded_exists().unwrap_or(is_expected).then_some(url))
 }
 
 /// Opens one shard's database, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does.

@@ -2,7 +2,7 @@
 
 use crate::pipeline::apid::store::{Tracking, for_each_file};
 use crate::pipeline::ops::tracking::get_tracking;
-use crate::pipeline::shard_db::store::open_shard;
+use crate::pipeline::shard_db::store::{find_shard_database, open_shard};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -148,7 +148,7 @@ async fn look_at_shards(
     let mut shards = Shards { seeks_money: !is_banked, paid: Some(0), ..Shards::default() };
     for shard in ShardId::all() {
         let is_tracked = reports.shards.contains(&shard);
-        let Some(url) = ctx.find_shard_database(shard, is_tracked)? else {
+        let Some(url) = find_shard_database(&ctx.settings, shard, is_tracked)? else {
             if is_tracked {
                 reports.compare_rows(shard, &Census::default(), tracking).await?;
                 shards.rows.insert(shard, 0);
