@@ -8,6 +8,7 @@ mod askers;
 pub(super) mod authorization;
 pub mod client;
 mod counters;
+mod decisions;
 pub(super) mod error_responses;
 pub(super) mod fault;
 pub(super) mod files;

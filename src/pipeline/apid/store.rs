@@ -1,4 +1,17 @@
 //! The tracking store: tasks, leases, results (docs/contracts.md, 4 and 6; docs/semantics.md, 2).
+//!
+//! To add a backend, for this store and alike for the others:
+//!
+//! 1. Connection, transaction, values and migrations of the engine go to `base/db/ENGINE/`, beside `sqlite/` and `mysql/`.
+//!    What its driver says becomes [`db::Error`] there: gone, busy, unavailable, broken.
+//! 2. A variant of [`StoreUrl`] names its databases; `migrate`, `schema_state` and `server_facts` of `base/db` get an arm each.
+//! 3. `db/migrations/ENGINE/` gets the same numbers as the others; `Schema` in `base/db/migration.rs` gets a list for them.
+//! 4. `pipeline/columns/ENGINE.rs` reads columns as what they stand for.
+//! 5. A folder `ENGINE/` here implements [`Tracking`]. The statements that are rules are in `sql/`, with places for what a
+//!    dialect says in its own words; what is decided without a statement is in `decisions.rs`. Every move stays one
+//!    conditional UPDATE whose WHERE is the rule of [`crate::pipeline::task::Row::decide`].
+//! 6. [`open_tracking`] gets an arm.
+//! 7. `tests/it/store/mod.rs` gets a `Backend`: all cases of `on_every_backend!` then run on it.
 
 use super::mysql::MysqlTracking;
 use super::sqlite::SqliteTracking;

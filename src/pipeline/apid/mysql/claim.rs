@@ -10,6 +10,7 @@ use super::{for_stage, micros};
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{count, get};
 use crate::base::db::{Error, Result};
+use crate::pipeline::apid::decisions;
 use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
 use crate::pipeline::apid::sql::{self, CLAIM, REPLAY};
 use crate::pipeline::apid::store::TrackingPolicy;
@@ -131,14 +132,14 @@ impl Take<'_> {
     async fn whole_files(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>> {
         let mut claimed = Vec::new();
         let mut after = String::new();
-        while claimed.len() < self.claim.limit as usize {
+        while decisions::goes_on(self.claim, claimed.len()) {
             let Some(file) = self.next_file(tx, &after).await? else {
                 break;
             };
             let select = "SELECT filename, shard FROM pipeline_tracking WHERE filename = ? ORDER BY shard";
             for row in &tx.rows(select, (file.as_str(),)).await? {
                 let key = key_of(row)?;
-                if self.claim.shard.is_none_or(|shard| shard == key.shard) {
+                if decisions::asks_for(self.claim, key.shard) {
                     claimed.extend(self.take(tx, key).await?);
                 }
             }
@@ -168,11 +169,9 @@ impl Take<'_> {
                 candidates.push(TaskKey { file, shard });
             }
         }
-        // The oldest file first, so that a shard with much to do does not keep the others waiting.
-        candidates.sort();
         let mut claimed = Vec::new();
-        for key in candidates {
-            if claimed.len() >= self.claim.limit as usize {
+        for key in decisions::in_turn(candidates) {
+            if !decisions::goes_on(self.claim, claimed.len()) {
                 break;
             }
             claimed.extend(self.take(tx, key).await?);
@@ -312,12 +311,11 @@ pub(super) async fn oldest_unfinished(
     strict: bool,
     besides: Option<&FileName>,
 ) -> Result<Option<FileName>> {
-    // One more than is looked for, should the first be the one that is passed over.
-    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, 1 + u32::from(besides.is_some())));
+    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, decisions::looked_at(besides)));
     let shards = vec![Value::from(shard.get()); sql::unfinished(strict).len()];
     let rows = tx.rows(&select, Params::Positional(shards)).await?;
     let files: Vec<FileName> = rows.iter().map(|row| file_name(row, "filename")).collect::<Result<_>>()?;
-    Ok(files.into_iter().filter(|file| besides.is_none_or(|besides| besides != file)).min())
+    Ok(decisions::oldest(files, besides))
 }
 
 #[cfg(test)]

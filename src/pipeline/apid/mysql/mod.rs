@@ -92,7 +92,7 @@ impl Tracking for MysqlTracking {
     }
 
     async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status> {
-        self.database.write(&moves::Apply { key, stage, call, report, policy: self.policy }).await?
+        self.database.write(&moves::Apply { key, stage, call, report, policy: self.policy }).await?.answer()
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>> {
