@@ -56,6 +56,12 @@ pub enum Condition {
     ReadOnly,
 }
 
+/// What opening a database on a server comes to in a build that knows none.
+#[cfg(not(feature = "mysql"))]
+pub(crate) fn without_mysql<T>() -> Result<T> {
+    Err(Error::Invalid("this build has no MySQL; build with --features mysql".to_owned()))
+}
+
 impl Error {
     /// [`Error::Busy`] with this text.
     pub fn busy(why: impl Into<Why>) -> Self {

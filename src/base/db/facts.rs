@@ -23,6 +23,9 @@ pub struct ServerFacts {
 pub async fn server_facts(url: &StoreUrl) -> Result<Option<ServerFacts>> {
     match url {
         StoreUrl::Sqlite(_) => Ok(None),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => crate::base::db::mysql::facts::facts(server).await.map(Some),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => super::without_mysql(),
     }
 }

@@ -104,7 +104,10 @@ impl SchemaState {
 pub async fn schema_state(url: &StoreUrl, schema: &'static Schema) -> Result<Option<SchemaState>> {
     match url {
         StoreUrl::Sqlite(path) => super::sqlite::migrate::state(path, schema),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => super::mysql::migrate::status(server, schema).await,
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => super::without_mysql(),
     }
 }
 
@@ -115,7 +118,10 @@ pub async fn schema_state(url: &StoreUrl, schema: &'static Schema) -> Result<Opt
 pub async fn migrate(url: &StoreUrl, schema: &'static Schema) -> Result<()> {
     match url {
         StoreUrl::Sqlite(path) => super::sqlite::db::connect(path, schema).map(drop),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => super::mysql::migrate::up(server, schema).await,
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => super::without_mysql(),
     }
 }
 

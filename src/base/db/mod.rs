@@ -7,11 +7,14 @@ pub mod embedded;
 pub mod error;
 pub mod facts;
 pub mod migration;
+#[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 pub(crate) mod sqlite;
 pub mod url;
 
 pub use embedded::{check_embedded, copy_embedded, is_embedded_in_use};
+#[cfg(not(feature = "mysql"))]
+pub(crate) use error::without_mysql;
 pub use error::{Error, Refusal, Result};
 pub use facts::{ServerFacts, server_facts};
 pub use migration::{Schema, SchemaState, migrate, schema_state};

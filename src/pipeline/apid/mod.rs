@@ -15,6 +15,7 @@ pub(super) mod files;
 mod gauges;
 pub mod lease_end;
 mod lease_log;
+#[cfg(feature = "mysql")]
 mod mysql;
 mod page;
 mod progress;

@@ -13,6 +13,7 @@
 //! 6. [`open_tracking`] gets an arm.
 //! 7. `tests/it/store/mod.rs` gets a `Backend`: all cases of `on_every_backend!` then run on it.
 
+#[cfg(feature = "mysql")]
 use super::mysql::MysqlTracking;
 use super::sqlite::SqliteTracking;
 use crate::base::clock::Clock;
@@ -235,7 +236,10 @@ impl Askers {
 pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::open(path, clock, policy).await?)),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlTracking::new(server, clock, policy))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! itself decides whether there is enough; and write every outcome down. A key that was seen, in the database or
 //! earlier in the batch, is answered with what was decided then.
 
+#[cfg(feature = "mysql")]
 use super::mysql::MysqlBalance;
 use super::sqlite::SqliteBalance;
 use crate::base::clock::Clock;
@@ -148,6 +149,9 @@ impl db::Refusal for Refusal {
 pub async fn open_balance(url: &StoreUrl, clock: Clock, opening: Money) -> Result<Arc<dyn BalanceStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteBalance::open(path, clock, opening).await?)),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlBalance::new(server, clock, opening))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
     }
 }

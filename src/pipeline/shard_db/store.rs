@@ -1,6 +1,7 @@
 //! A shard's database: the rows of `events` and the marker of every delivered file (docs/contracts.md, 6;
 //! docs/semantics.md, 5).
 
+#[cfg(feature = "mysql")]
 use super::mysql::MysqlShard;
 use super::sqlite::SqliteShard;
 use crate::base::boot::Failure;
@@ -122,6 +123,9 @@ pub fn find_shard_database(
 pub async fn open_shard(url: &StoreUrl, clock: Clock) -> Result<Arc<dyn ShardStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteShard::open(path, clock).await?)),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlShard::new(server, clock))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
     }
 }

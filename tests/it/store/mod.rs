@@ -140,6 +140,7 @@ macro_rules! on_every_backend {
                 }
             )+
         }
+        #[cfg(feature = "mysql")]
         mod on_mariadb {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,6 +149,7 @@ macro_rules! on_every_backend {
                 }
             )+
         }
+        #[cfg(feature = "mysql")]
         mod on_mysql {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
