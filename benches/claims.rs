@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use shopctl::base::clock::Clock;
-use shopctl::base::db::{SchemaKind, StoreUrl, migrate};
+use shopctl::base::db::{StoreUrl, migrate};
 use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, open_tracking};
+use shopctl::pipeline::schemas;
 use shopctl::pipeline::task::moves::Policy;
 use shopctl::pipeline::task::{Call, Claim, FileName, Stage, TaskKey};
 use tokio::task::JoinSet;
@@ -57,7 +58,7 @@ async fn main() -> Outcome<()> {
     }
     let url = StoreUrl::parse(&url)?;
     println!("{url}");
-    migrate(&url, SchemaKind::Tracking).await?;
+    migrate(&url, &schemas::TRACKING).await?;
     race(&url).await?;
     let reference = measure(&url, TASKS).await?;
     let big = measure(&url, rows).await?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::unversioned::transport::DefaultConnector;
 
+use crate::base::boot::{Exit, Failure};
 use crate::base::config::{Auth, Principal, Secret, Settings};
 use crate::base::http::resolver::AddressesFirst;
 
@@ -301,6 +302,13 @@ fn route_of(path: &str) -> String {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let parts = path.split('/').map(|part| if is_number(part) { "{n}" } else { part });
     parts.collect::<Vec<_>>().join("/")
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let exit = if error.is_away() { Exit::TryLater } else { Exit::Failed };
+        Self { exit, message: error.to_string() }
+    }
 }
 
 #[cfg(test)]

@@ -8,15 +8,18 @@
 pub mod addresses;
 pub mod apid;
 pub mod balance;
+pub mod boot;
 pub mod cache;
 pub mod calls;
 pub mod claim;
+mod columns;
 pub mod event;
 pub mod files;
 mod health;
 pub mod ingest;
 pub mod ops;
 pub mod rules;
+pub mod schemas;
 pub mod send;
 pub mod shard_db;
 pub mod split;

@@ -84,7 +84,7 @@ impl Shards {
     pub async fn get(&self, shard: ShardId) -> crate::base::db::Result<Arc<dyn ShardStore>> {
         let cell = Arc::clone(self.opened.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default());
         let open = async || {
-            let url = self.database.shard(shard).map_err(crate::base::db::Error::Unavailable)?;
+            let url = self.database.shard(shard).map_err(crate::base::db::Error::unavailable)?;
             open_shard(&url, self.clock.clone()).await
         };
         cell.get_or_try_init(open).await.cloned()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::base::boot::{Context, Exit, Failure};
 use crate::pipeline::apid::Api;
 use crate::pipeline::ops::tracking;
-use crate::pipeline::{apid as api, timed};
+use crate::pipeline::{apid as api, boot, timed};
 
 /// The port that the API listens on by default.
 pub const PORT: u16 = 8082;
@@ -38,7 +38,7 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
         keep.await;
         Ok(())
     };
-    let served = ctx.serve(api::router(api), api::BODY_BYTES_MAX, work).await;
+    let served = boot::serve(ctx, api::router(api), api::BODY_BYTES_MAX, work).await;
     tracking.close().await;
     served
 }

@@ -4,6 +4,7 @@
 //! its API (docs/contracts.md, 5) on port 8084. Run: `shopctl cache`.
 
 use crate::base::boot::{Context, Exit, Failure};
+use crate::pipeline::boot;
 use crate::pipeline::cache::store::{PendingPolicy, open_pending};
 use crate::pipeline::cache::{self, Cache};
 
@@ -33,7 +34,7 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
         keep.await;
         Ok(())
     };
-    let served = ctx.serve(cache::router(api), cache::BODY_BYTES_MAX, work).await;
+    let served = boot::serve(ctx, cache::router(api), cache::BODY_BYTES_MAX, work).await;
     store.close().await;
     served
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::base::boot::{Context, Exit, Failure, say, worker_name};
+use crate::base::boot::{Context, Exit, Failure, say};
 use crate::base::http::{Policy, Principal};
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
+use crate::pipeline::boot;
 use crate::pipeline::claim::cleanup::{Cleaner, clear_at_stop, clear_until_stop};
 use crate::pipeline::claim::driver::{Driver, Finished, Job, Tally};
 use crate::pipeline::event::ShardId;
@@ -37,7 +38,6 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
     plan: Plan,
     jobs: Vec<J>,
 ) -> Result<Exit, Failure> {
-    ctx.shard = plan.shard;
     ctx.bind(plan.port, plan.policy).await?;
     let cleaner = Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone());
     cleaner.at_start()?;
@@ -58,28 +58,30 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
         clear_at_stop(ticker.await?, stop).await?;
         result
     };
-    ctx.serve_probes(work).await
+    boot::serve_probes(ctx, plan.shard, work).await
 }
 
 fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context, plan: &Plan, mut job: J) {
-    let client = Client::of(&ctx.settings, plan.party).observed(ctx.call_observer());
-    let (stop, watch) = (ctx.stop.clone(), ctx.watch());
+    let client = Client::of(&ctx.settings, plan.party).observed(boot::call_observer(ctx));
+    let (stop, watch) = (ctx.stop.clone(), boot::watch(ctx));
     let (shard, limit, wait) = (plan.shard, plan.limit, ctx.settings.pipeline.claim_wait);
     loops.spawn_blocking(move || {
-        let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };
+        let driver =
+            Driver { client: &client, stop: &stop, worker: boot::worker_name(), shard, limit, wait, watch: &watch };
         driver.run(&mut job)
     });
 }
 
 /// Does what is ready, prints one line, and answers whether all of it went well.
 pub(super) async fn run_once<J: Job + Send + 'static>(ctx: Context, plan: Plan, mut job: J) -> Result<Exit, Failure> {
-    let (client, stop, watch) = (Client::of(&ctx.settings, plan.party), ctx.stop.clone(), ctx.watch());
+    let (client, stop, watch) = (Client::of(&ctx.settings, plan.party), ctx.stop.clone(), boot::watch(&ctx));
     let (stage, name) = (job.stage(), ctx.name);
     Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let tally = tokio::task::spawn_blocking(move || {
         let (shard, limit) = (plan.shard, plan.limit);
         let wait = Duration::ZERO;
-        let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };
+        let driver =
+            Driver { client: &client, stop: &stop, worker: boot::worker_name(), shard, limit, wait, watch: &watch };
         driver.run_once(&mut job)
     })
     .await??;

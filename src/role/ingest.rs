@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::base::boot::{Context, Exit, Failure, say};
 use crate::base::http::Policy;
 use crate::base::progress::Progress;
+use crate::pipeline::boot;
 use crate::pipeline::claim::cleanup::Cleaner;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::once::Once;
@@ -82,7 +83,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 
 /// Does what is to be done now, and says in one line what that was.
 fn once(ctx: &Context) -> Result<Exit, Failure> {
-    let _held = ctx.hold_shared()?;
+    let _held = boot::hold_shared(&ctx)?;
     Cleaner::new(Folder::new(&ctx.settings.shared.dir).events(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let made = Once::new(&ctx.settings, ctx.clock.clone(), ctx.stop.clone()).run()?;
     say(&format!("ingest: {made}\n"))?;
@@ -98,5 +99,5 @@ async fn daemon(mut ctx: Context, is_flushing: bool) -> Result<Exit, Failure> {
     let routes = api::routes(&ctx, &ingest);
     let body_bytes = ctx.settings.events.max_body_size;
     let work = ingest.run(cleaner);
-    ctx.serve(routes, body_bytes, work).await
+    boot::serve(ctx, routes, body_bytes, work).await
 }

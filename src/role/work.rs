@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::base::boot::{Context, Exit, Failure};
 use crate::base::http::{Policy, Principal};
+use crate::pipeline::boot;
 use crate::pipeline::claim::driver::FileTask;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::ShardId;
@@ -79,7 +80,8 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         party: Principal::ShardWorker,
     };
     if !args.files.is_empty() {
-        let mut worker = start::open(&ctx.settings, &ctx.clock, args.shard, None, &ctx.call_observer())?;
+        let observer = boot::call_observer(&ctx);
+        let mut worker = start::open(&ctx.settings, &ctx.clock, args.shard, None, &observer)?;
         return tokio::task::spawn_blocking(move || {
             let lease = Lease::unlimited(Stage::ShardWorker, ctx.stop.clone());
             run_files(ctx.name, Stage::ShardWorker, &args.files, |path| {

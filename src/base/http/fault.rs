@@ -5,27 +5,30 @@ use std::future::Future;
 use axum::http::StatusCode;
 
 use super::problem::Problem;
-use crate::base::db::{Error, Result};
+use crate::base::db::{Error, RefusalKind, Result};
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::Gone(what) => Self::new(StatusCode::NOT_FOUND, "not_found", format!("{what} is unknown")),
             Error::Invalid(why) => Self::invalid(why),
-            Error::Refused(refusal) => Self::conflict(refusal.code(), refusal.to_string()),
-            // A call that may be taken later is no fault of the client.
-            Error::Declined(refusal) if refusal.is_temporary() => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, refusal.code(), refusal.to_string())
-            }
-            Error::Declined(refusal) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.code(), refusal.to_string())
-            }
+            Error::Refused(refusal) => Self::new(status_of(refusal.kind()), refusal.code(), refusal.to_string()),
             Error::Busy(why) | Error::Unavailable(why) => {
                 let detail = "the database does not answer; try again";
                 Self::unavailable(detail).because(format!("the database does not answer: {why}"))
             }
             error @ (Error::Broken(_) | Error::Input(_)) => Self::internal().because(error),
         }
+    }
+}
+
+/// A state that does not allow a call is a conflict with another call; a call that may be taken later is no fault of the
+/// client.
+fn status_of(kind: RefusalKind) -> StatusCode {
+    match kind {
+        RefusalKind::Conflict => StatusCode::CONFLICT,
+        RefusalKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        RefusalKind::Later => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

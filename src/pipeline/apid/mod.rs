@@ -8,10 +8,12 @@ mod askers;
 mod authorization;
 pub mod client;
 mod counters;
+mod decisions;
 mod files;
 mod gauges;
 pub mod lease_end;
 mod lease_log;
+#[cfg(feature = "mysql")]
 mod mysql;
 mod page;
 mod progress;

@@ -1,9 +1,23 @@
 //! The tracking store: tasks, leases, results (docs/contracts.md, 4 and 6; docs/semantics.md, 2).
+//!
+//! To add a backend, for this store and alike for the others:
+//!
+//! 1. Connection, transaction, values and migrations of the engine go to `base/db/ENGINE/`, beside `sqlite/` and `mysql/`.
+//!    What its driver says becomes [`db::Error`] there: gone, busy, unavailable, broken.
+//! 2. A variant of [`StoreUrl`] names its databases; `migrate`, `schema_state` and `server_facts` of `base/db` get an arm each.
+//! 3. `db/migrations/ENGINE/` gets the same numbers as the others; `Schema` in `base/db/migration.rs` gets a list for them.
+//! 4. `pipeline/columns/ENGINE.rs` reads columns as what they stand for.
+//! 5. A folder `ENGINE/` here implements [`Tracking`]. The statements that are rules are in `sql/`, with places for what a
+//!    dialect says in its own words; what is decided without a statement is in `decisions.rs`. Every move stays one
+//!    conditional UPDATE whose WHERE is the rule of [`crate::pipeline::task::Row::decide`].
+//! 6. [`open_tracking`] gets an arm.
+//! 7. `tests/it/store/mod.rs` gets a `Backend`: all cases of `on_every_backend!` then run on it.
 
+#[cfg(feature = "mysql")]
 use super::mysql::MysqlTracking;
 use super::sqlite::SqliteTracking;
 use crate::base::clock::Clock;
-use crate::base::db::{Result, StoreUrl};
+use crate::base::db::{self, Result, StoreUrl};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +30,7 @@ use crate::pipeline::task::moves::Policy;
 use crate::pipeline::task::progress::Asked;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
-    Call, Claim, Claimed, Counts, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+    Call, Claim, Claimed, Counts, FileName, FileView, Output, Progress, Refusal, Stage, Status, Summary, TaskKey,
 };
 
 /// Files per page when all are read.
@@ -110,6 +124,12 @@ pub struct Tally {
     pub open: Vec<OpenTasks>,
     /// What was registered after the row that was asked for.
     pub registered: Vec<NewTasks>,
+}
+
+impl db::Refusal for Refusal {
+    fn code(&self) -> &'static str {
+        self.code()
+    }
 }
 
 /// Hands every file with its reports to `visit`, page by page.
@@ -250,7 +270,10 @@ impl Askers {
 pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::open(path, clock, policy).await?)),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlTracking::new(server, clock, policy))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
     }
 }
 
@@ -267,5 +290,20 @@ pub async fn open_tracking_read_only(
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::look(path, clock, policy).await?)),
         StoreUrl::Mysql(_) => open_tracking(url, clock, policy).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::base::db::Error;
+    use crate::base::http::Problem;
+
+    #[test]
+    fn a_refusal_is_a_conflict() {
+        let problem = Problem::from(Error::from(Refusal::OtherShards(2)));
+        assert_eq!(problem.status, StatusCode::CONFLICT);
     }
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod client;
+#[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 mod operations;
 mod sql;

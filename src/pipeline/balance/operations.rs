@@ -68,7 +68,7 @@ pub(super) async fn credit(
     let answers = take(&balance, vec![operation]).await?;
     let account = balance.store.find_account(user).await?;
     let (Some(answer), Some(account)) = (answers.first(), account) else {
-        return Err(Error::Broken(format!("a credit of user {user} has no answer")).into());
+        return Err(Error::broken(format!("a credit of user {user} has no answer")).into());
     };
     Ok(axum::Json(CreditResponse { user_id: user, outcome: answer.outcome, balance: account.balance.to_string() }))
 }

@@ -7,10 +7,11 @@
 //! itself decides whether there is enough; and write every outcome down. A key that was seen, in the database or
 //! earlier in the batch, is answered with what was decided then.
 
+#[cfg(feature = "mysql")]
 use super::mysql::MysqlBalance;
 use super::sqlite::SqliteBalance;
 use crate::base::clock::Clock;
-use crate::base::db::{Error, Result, StoreUrl};
+use crate::base::db::{self, Error, Result, StoreUrl};
 use crate::pipeline::event::Money;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,7 +31,7 @@ pub trait BalanceStore: Send + Sync {
 
     /// Takes a batch of operations in their order, all in one transaction; answers one outcome per operation.
     ///
-    /// Declined if a key was used before for another operation, or a balance would become too large; Invalid if the
+    /// Refused if a key was used before for another operation, or a balance would become too large; Invalid if the
     /// batch is too long. Nothing is changed then.
     async fn apply(&self, operations: &[Operation]) -> Result<Vec<Answer>>;
 
@@ -103,7 +104,7 @@ impl<'a> Batch<'a> {
         let answers = self.operations.iter().zip(&self.firsts).enumerate().map(|(index, (operation, first))| {
             let answer = distinct.get(&operation.key);
             let answer =
-                answer.ok_or_else(|| Error::Broken(format!("the operation {} has no answer", operation.key)))?;
+                answer.ok_or_else(|| Error::broken(format!("the operation {} has no answer", operation.key)))?;
             Ok(Answer { is_repeated: answer.is_repeated || index != *first, ..*answer })
         });
         answers.collect()
@@ -130,6 +131,17 @@ pub(crate) fn outcome_of(operation: &Operation, was_changed: bool) -> Result<Out
     }
 }
 
+/// Of the accounts, and of the early returns.
+impl db::Refusal for Refusal {
+    fn code(&self) -> &'static str {
+        self.code()
+    }
+
+    fn kind(&self) -> db::RefusalKind {
+        if self.is_temporary() { db::RefusalKind::Later } else { db::RefusalKind::Invalid }
+    }
+}
+
 /// Opens the balance database, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does. Users who are new begin with `opening`.
 ///
 /// # Errors
@@ -137,6 +149,26 @@ pub(crate) fn outcome_of(operation: &Operation, was_changed: bool) -> Result<Out
 pub async fn open_balance(url: &StoreUrl, clock: Clock, opening: Money) -> Result<Arc<dyn BalanceStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteBalance::open(path, clock, opening).await?)),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlBalance::new(server, clock, opening))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::base::db::Error;
+    use crate::base::http::Problem;
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        let status = |refusal: Refusal| Problem::from(Error::from(refusal)).status;
+        assert_eq!(status(Refusal::PendingFull { max: 1 }), StatusCode::SERVICE_UNAVAILABLE);
+        let file = "20250101000000".parse().unwrap();
+        assert_eq!(status(Refusal::LineConflict { file, line: 1 }), StatusCode::UNPROCESSABLE_ENTITY);
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod client;
 mod gauges;
+#[cfg(feature = "mysql")]
 mod mysql;
 mod orders;
 mod pending;

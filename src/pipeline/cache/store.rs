@@ -10,6 +10,7 @@
 //! and a task is handed what it was handed before and no more. Therefore the returns that a finished task handed in or
 //! took stay in the tables for a while, marked as done, although no task waits for them any more.
 
+#[cfg(feature = "mysql")]
 use super::mysql::MysqlPending;
 use super::sqlite::SqlitePending;
 use crate::base::boot::millis;
@@ -90,7 +91,7 @@ pub trait PendingStore: Send + Sync {
 
     /// Keeps returns whose order is not known, or belongs to another shard; one outcome per return.
     ///
-    /// Declined if a line was handed in before with other content, or if more would be pending than is allowed. Nothing
+    /// Refused if a line was handed in before with other content, or if more would be pending than is allowed. Nothing
     /// is kept then.
     async fn put(&self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<PutOutcome>>;
 
@@ -171,7 +172,10 @@ pub(crate) fn within_bytes<T>(returns: Vec<T>, bytes_of: impl Fn(&T) -> usize) -
 pub async fn open_pending(url: &StoreUrl, clock: Clock, policy: PendingPolicy) -> Result<Arc<dyn PendingStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqlitePending::open(path, clock, policy).await?)),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlPending::new(server, clock, policy))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
     }
 }
 

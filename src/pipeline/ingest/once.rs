@@ -7,6 +7,7 @@ use std::io;
 
 use super::announce::{AnnounceError, Announcer};
 use super::journal::{Journal, Published};
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
 use crate::base::config::{Principal, Settings};
 use crate::base::shutdown::Stop;
@@ -151,6 +152,15 @@ impl Once {
         match self.announcer.pending() {
             0 => Ok(count),
             pending => Err(OnceError::Unannounced(pending)),
+        }
+    }
+}
+
+impl From<OnceError> for Failure {
+    fn from(error: OnceError) -> Self {
+        match error {
+            OnceError::Call(e) => e.into(),
+            other => Self::new(other.to_string()),
         }
     }
 }

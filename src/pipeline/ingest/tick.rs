@@ -15,6 +15,7 @@ use crate::base::http::Readiness;
 use crate::base::shutdown::Stop;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::client::ClientError;
+use crate::pipeline::boot;
 use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::claim::cleanup::Cleaner;
 use crate::pipeline::claim::fault::class_of_disk;
@@ -83,7 +84,7 @@ impl Ingest {
     pub(crate) fn start(ctx: &Context, folder: Folder, is_flushing: bool) -> Result<Self, Failure> {
         let writer = Writer::start(folder)?;
         let (announce, files) = mpsc::channel(ANNOUNCE_QUEUE);
-        let announcer = Announcer::new(&ctx.settings).observed(ctx.call_observer());
+        let announcer = Announcer::new(&ctx.settings).observed(boot::call_observer(&ctx));
         let (readiness, stop) = (ctx.readiness.clone(), ctx.stop.clone());
         let interval = ctx.settings.events.generation_interval;
         let announcer_ended =
@@ -93,7 +94,7 @@ impl Ingest {
             announce,
             announcer_ended,
             last_tick: Arc::default(),
-            cache: CacheClient::of(&ctx.settings, Principal::EventIngest).observed(ctx.call_observer()),
+            cache: CacheClient::of(&ctx.settings, Principal::EventIngest).observed(boot::call_observer(&ctx)),
             arrivals: Arrivals::register(&ctx.metrics),
             is_flushing,
             settings: Arc::clone(&ctx.settings),

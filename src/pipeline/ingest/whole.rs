@@ -14,6 +14,7 @@ use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
+use crate::pipeline::boot;
 use crate::pipeline::files::folder::Folder;
 
 /// How long an import that is stopped may go on with its batch.
@@ -59,7 +60,7 @@ pub async fn import(ctx: Context, input: Opened, batch_lines: u64, progress: Pro
 }
 
 fn import_file(ctx: &Context, input: Opened, batch_lines: u64, progress: &Progress) -> Result<Imported, Failure> {
-    let _held = ctx.hold_shared()?;
+    let _held = boot::hold_shared(ctx)?;
     let folder = Folder::new(&ctx.settings.shared.dir);
     let client = Client::new(&ctx.settings.pipeline.url);
     let importer = Importer::new(folder, client, ctx.clock.clone(), ctx.stop.clone(), batch_lines);

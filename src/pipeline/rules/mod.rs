@@ -303,7 +303,7 @@ pub fn decide(event: &Event<'_>, place: Place<'_>, policy: Policy, state: &mut i
         Planned::Decided(decision) => Ok(decision.into()),
         Planned::Open(plan) => settle(event, place, &plan, Funds::NotAsked, policy, state),
         // Nothing is ahead of it.
-        Planned::Blocked => Err(crate::base::db::Error::Broken(format!("line {} could not be planned", place.line))),
+        Planned::Blocked => Err(crate::base::db::Error::broken(format!("line {} could not be planned", place.line))),
     }
 }
 

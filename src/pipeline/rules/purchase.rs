@@ -119,7 +119,7 @@ impl Purchase {
         };
         let is_paid = match funds {
             Funds::NotAsked if self.debit(&terms).is_some() => {
-                return Err(Error::Broken(format!("order {} was to be settled before it was paid", self.order_id)));
+                return Err(Error::broken(format!("order {} was to be settled before it was paid", self.order_id)));
             }
             Funds::NotAsked => false,
             Funds::Applied => true,

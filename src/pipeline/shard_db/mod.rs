@@ -4,6 +4,7 @@
 
 mod books;
 mod census;
+#[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 mod rows_digest;
 mod sqlite;

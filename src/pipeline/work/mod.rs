@@ -110,7 +110,7 @@ impl Worker {
     ) -> crate::base::db::Result<Self> {
         let path = Self::own_state(&folder, shard).map_err(crate::base::db::Error::Input)?;
         let held = Self::hold_state(&path, false).map_err(crate::base::db::Error::Input)?.ok_or_else(|| {
-            crate::base::db::Error::Unavailable(format!(
+            crate::base::db::Error::unavailable(format!(
                 "{} is being made again by 'work --rebuild'; wait for it",
                 path.display()
             ))

@@ -96,7 +96,7 @@ impl Rebuild {
     pub fn order(&mut self, order: &BookedOrder) -> Result<()> {
         let BookedOrder { order_id, bought, returned } = *order;
         let Some(bought) = bought.filter(|bought| returned <= bought.qty) else {
-            return Err(Error::Broken(format!(
+            return Err(Error::broken(format!(
                 "{returned} of order {order_id} came back by order_return, which is more than purchase_history has of it; put the books back from a backup"
             )));
         };
@@ -112,7 +112,7 @@ impl Rebuild {
     /// As for [`Rebuild::rejected`]; [`Error::Broken`] if it is no event.
     pub fn accepted(&mut self, line: &[u8], place: Place<'_>) -> Result<()> {
         let event = Event::parse(line).map_err(|reject| {
-            Error::Broken(format!(
+            Error::broken(format!(
                 "line {} of {} was accepted and is no event: {}",
                 place.line, place.file, reject.detail
             ))
@@ -129,7 +129,7 @@ impl Rebuild {
     /// # Errors
     /// As for [`Rebuild::accepted`].
     pub fn prepared(&mut self, line: &[u8], file: &FileName, position: u64, is_delivered: bool) -> Result<()> {
-        let broken = |why: String| Error::Broken(format!("the prepared file of {file}: {why}"));
+        let broken = |why: String| Error::broken(format!("the prepared file of {file}: {why}"));
         let row = prepared::read(line, file, self.shard, position).map_err(broken)?;
         let original = prepared::original(line).map_err(broken)?;
         self.accepted(&original, Place { file: &row.source_file, line: row.source_line })?;
@@ -190,7 +190,7 @@ impl Rebuild {
                 let order =
                     order.filter(|order| order.standing == OrderStatus::Accepted && qty <= order.qty - order.returned);
                 let order = order.ok_or_else(|| {
-                    Error::Broken(format!(
+                    Error::broken(format!(
                         "a prepared file has {qty} of order {order_id} come back, which was never sold so"
                     ))
                 })?;

@@ -9,6 +9,7 @@ use crate::base::clock::Clock;
 use crate::base::config::{Principal, Settings};
 use crate::base::db;
 use crate::pipeline::apid::client::{Client, ClientError};
+use crate::pipeline::boot;
 use crate::pipeline::calls::CallObserver;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::ShardId;
@@ -44,7 +45,7 @@ pub fn open(
 /// # Errors
 /// [`Failure`] when the state was lost or cannot be opened, or the API does not answer a run that is made `once`.
 pub async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<LazyWorker, Failure> {
-    let (settings, clock, observer) = (Arc::clone(&ctx.settings), ctx.clock.clone(), ctx.call_observer());
+    let (settings, clock, observer) = (Arc::clone(&ctx.settings), ctx.clock.clone(), boot::call_observer(ctx));
     let mut worker = LazyWorker::new(move || {
         if let Some(why) = find_loss(&settings, shard)? {
             return Err(Fault::Unavailable(Class::StateLost.tag(why)));

@@ -8,6 +8,7 @@ use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
+use crate::pipeline::boot;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::once::OnceError;
@@ -63,7 +64,7 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run(&redriver, &request, args);
     }
-    let _held = ctx.hold_shared()?;
+    let _held = boot::hold_shared(&ctx)?;
     let _lock = redriver.lock().map_err(RedriveError::from).map_err(failure)?;
     let mut announcer = Announcer::of(settings, party(ctx));
     let mut sent = redriver.recover().map_err(failure)?;

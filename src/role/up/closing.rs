@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::boot::{Context, Exit, Failure, say};
-use crate::base::db::{SchemaKind, schema_state};
+use crate::base::db::schema_state;
 use crate::base::log_format::clean;
 use crate::base::text::count;
 use crate::base::timestamp::Timestamp;
@@ -13,6 +13,7 @@ use crate::pipeline::ingest::import::Imported;
 use crate::pipeline::ops::audit;
 use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
 use crate::pipeline::ops::dead_letters::summary::Summary;
+use crate::pipeline::schemas;
 use crate::pipeline::task::FileName;
 
 /// Returns per page.
@@ -116,7 +117,7 @@ fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
 impl Waiting {
     async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
         let (url, mut waiting) = (&ctx.settings.database.cache, Self::default());
-        if schema_state(url, SchemaKind::Cache).await?.is_none_or(|state| state.applied == 0) {
+        if schema_state(url, &schemas::CACHE).await?.is_none_or(|state| state.applied == 0) {
             return Ok(waiting);
         }
         let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;

@@ -47,7 +47,7 @@ impl Counting {
 }
 
 fn not_asked<T>() -> Result<T> {
-    Err(Error::Broken("this store is not asked for that".to_owned()))
+    Err(Error::broken("this store is not asked for that".to_owned()))
 }
 
 fn key() -> TaskKey {

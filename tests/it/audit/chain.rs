@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use shopctl::base::boot::Context;
 use shopctl::base::clock::Clock;
 use shopctl::base::config::Settings;
-use shopctl::base::db::{SchemaKind, migrate};
+use shopctl::base::db::migrate;
 use shopctl::base::shutdown::Stop;
 use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, for_each_file, open_tracking};
@@ -23,6 +23,7 @@ use shopctl::pipeline::files::artifact;
 use shopctl::pipeline::files::folder::{Artifact, Folder};
 use shopctl::pipeline::ops::audit::{Audit, audit};
 use shopctl::pipeline::rules::Policy;
+use shopctl::pipeline::schemas;
 use shopctl::pipeline::send::{Sender, Shards};
 use shopctl::pipeline::split::Splitter;
 use shopctl::pipeline::task::moves;
@@ -101,12 +102,12 @@ impl Chain {
         let (tracking, balance, pending) = runtime.block_on(async {
             let database = &settings.database;
             let mut all = vec![
-                (database.tracking.clone(), SchemaKind::Tracking),
-                (database.balance.clone(), SchemaKind::Balance),
-                (database.cache.clone(), SchemaKind::Cache),
+                (database.tracking.clone(), &schemas::TRACKING),
+                (database.balance.clone(), &schemas::BALANCE),
+                (database.cache.clone(), &schemas::CACHE),
             ];
             let of_shards = settings.pipeline.shards_count.shards();
-            all.extend(of_shards.map(|shard| (database.shard(shard).unwrap(), SchemaKind::Shard)));
+            all.extend(of_shards.map(|shard| (database.shard(shard).unwrap(), &schemas::SHARD)));
             for (url, kind) in all {
                 migrate(&url, kind).await.unwrap();
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use shopctl::base::db::{Error, Result};
+use shopctl::base::db::Result;
 use shopctl::pipeline::balance::store::BalanceStore;
 use shopctl::pipeline::cache::store::{PendingStore, Take};
 use shopctl::pipeline::claim::fault::Fault;
@@ -72,8 +72,10 @@ impl Bank for StoredBank {
                     trade::Outcome::InsufficientFunds => Outcome::InsufficientFunds,
                 })
                 .collect()),
-            Err(Error::Declined(trade::Refusal::KeyConflict(key))) => Err(Refusal::Conflict(key.as_str().to_owned())),
-            Err(other) => panic!("the bank: {other}"),
+            Err(error) => match error.refusal() {
+                Some(trade::Refusal::KeyConflict(key)) => Err(Refusal::Conflict(key.as_str().to_owned())),
+                _ => panic!("the bank: {error}"),
+            },
         }
     }
 }

@@ -183,7 +183,7 @@ fn delivery(number: u32) -> Delivery {
 
 async fn a_late_answer_of_a_delivery_goes_to_no_caller(backend: &Served) {
     let url = backend.shard(shard(0));
-    migrate(&url, SchemaKind::Shard).await.unwrap();
+    migrate(&url, &schemas::SHARD).await.unwrap();
     let StoreUrl::Mysql(server) = &url else { panic!("{url} is no server") };
     let late = Late::before(server).await;
     let store = open_shard(&late.through(&url), Clock::System).await.unwrap();
@@ -212,7 +212,7 @@ async fn a_late_answer_of_a_delivery_goes_to_no_caller(backend: &Served) {
 
 async fn a_late_answer_of_the_tracking_goes_to_no_caller(backend: &Served) {
     let url = backend.tracking();
-    migrate(&url, SchemaKind::Tracking).await.unwrap();
+    migrate(&url, &schemas::TRACKING).await.unwrap();
     let StoreUrl::Mysql(server) = &url else { panic!("{url} is no server") };
     let late = Late::before(server).await;
     let long = Policy { lease_ms: 3_600_000, ..policy().moves };

@@ -279,7 +279,7 @@ impl Pair {
 fn run_steps(backend: &dyn Backend, steps: &[Step]) -> std::result::Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+        migrate(&backend.tracking(), &schemas::TRACKING).await.unwrap();
         // The same database for every run: making one takes a server longer than all the steps.
         for table in ["pipeline_tracking", "pipeline_stage_result"] {
             backend.change(&backend.tracking(), &format!("DELETE FROM {table}")).await;

@@ -41,7 +41,7 @@ impl Shop {
     }
 
     async fn with(backend: &dyn Backend, pending_max: u64) -> Self {
-        migrate(&backend.cache(), SchemaKind::Cache).await.unwrap();
+        migrate(&backend.cache(), &schemas::CACHE).await.unwrap();
         let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
         let policy = PendingPolicy { ttl_ms: TTL_MS, pending_max, retention_ms: RETENTION_MS };
         Self { store: open_pending(&backend.cache(), clock.clone(), policy).await.unwrap(), clock }

@@ -15,10 +15,10 @@ use async_trait::async_trait;
 
 use crate::base::clock::Clock;
 use crate::base::db::mysql::database::Database;
-use crate::base::db::mysql::migrate::TRACKING;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
 use crate::pipeline::event::ShardId;
+use crate::pipeline::schemas::TRACKING;
 
 use crate::base::db::Result;
 use crate::base::db::url::Server;
@@ -92,7 +92,7 @@ impl Tracking for MysqlTracking {
     }
 
     async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status> {
-        self.database.write(&moves::Apply { key, stage, call, report, policy: self.policy }).await?
+        self.database.write(&moves::Apply { key, stage, call, report, policy: self.policy }).await?.answer()
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>> {

@@ -5,12 +5,14 @@ use mysql_async::params;
 
 use super::{for_stage, micros, read};
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, count_value, get, shard as shard_column};
+use crate::base::db::mysql::value::{count, count_value, get};
 use crate::base::db::{Error, Result};
+use crate::pipeline::apid::decisions::{self, Moved};
 use crate::pipeline::apid::sql::{backoff_ms, statement_of};
 use crate::pipeline::apid::store::{Registered, Report, TrackingPolicy};
+use crate::pipeline::columns::mysql::shard as shard_column;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::task::{Call, FileName, Output, Refusal, Stage, Status, TaskKey, Verdict};
+use crate::pipeline::task::{Call, FileName, Output, Refusal, Stage, Status, TaskKey};
 
 /// Creates the tasks of a file.
 pub(super) struct Register<'a> {
@@ -31,11 +33,7 @@ impl Work for Register<'_> {
             let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
             return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
         }
-        // A shard without a task would lose its lines: no splitter would ever split them off.
-        let count = u8::try_from(self.shards.len()).unwrap_or(u8::MAX);
-        if count == 0 || (0..count).any(|number| !self.shards.iter().any(|shard| shard.get() == number)) {
-            return Err(Error::Invalid("shards must be all of 0 to n-1, each once".to_owned()));
-        }
+        let count = decisions::shards_count(self.shards)?;
         let insert = "INSERT INTO pipeline_tracking
                (filename, event_ingest_status, shard, created_at, updated_at, shards_count)
              VALUES (?, 'started', ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), ?)";
@@ -44,7 +42,7 @@ impl Work for Register<'_> {
         shards.sort_unstable();
         for shard in shards {
             if !tx.insert(insert, (self.file.as_str(), shard.get(), count)).await? {
-                return Err(Error::Busy(format!("file {} is being registered by another process", self.file)));
+                return Err(Error::busy(format!("file {} is being registered by another process", self.file)));
             }
         }
         Ok(Registered { created: true })
@@ -93,7 +91,7 @@ impl Work for IngestDone<'_> {
     }
 }
 
-/// Moves one task; answers the stage's status after it. A refusal that must leave a mark is inside the answer.
+/// Moves one task. What it comes to is committed, a loss too.
 pub(super) struct Apply<'a> {
     pub(super) key: &'a TaskKey,
     pub(super) stage: Stage,
@@ -104,12 +102,10 @@ pub(super) struct Apply<'a> {
 
 #[async_trait]
 impl Work for Apply<'_> {
-    type Out = Result<Status>;
+    type Out = Moved;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Result<Status>> {
-        if let Some(counts) = self.report.counts.filter(|counts| !counts.balanced()) {
-            return Err(Refusal::Conservation(format!("{counts:?}")).into());
-        }
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Moved> {
+        decisions::check_counts(self.report.counts)?;
         if self.stage == Stage::ShardSplitter && matches!(self.call, Call::Done(_)) {
             // Calls that finish other shards of the file wait here: the last one has to see the counts of all others.
             let select = "SELECT shard FROM pipeline_tracking WHERE filename = ? ORDER BY shard FOR UPDATE";
@@ -118,7 +114,7 @@ impl Work for Apply<'_> {
         // Read before the update: `done` sets it back to 0. While the token holds, no other call changes it.
         let attempt = attempts_of(tx, self.key).await?;
         if self.update(tx, attempt).await? == 0 {
-            return self.explain(tx).await.map(Ok);
+            return self.explain(tx).await.map(Moved::To);
         }
         match self.call {
             Call::Done(token) => {
@@ -126,27 +122,21 @@ impl Work for Apply<'_> {
                 write_result(tx, self.key, self.stage, finished, &self.report).await?;
                 if let Some(loss) = split_loss(tx, self.key, self.stage).await? {
                     fail_conservation(tx, self.key, self.stage, &loss).await?;
-                    return Ok(Err(Refusal::Conservation(loss).into()));
+                    return Ok(Moved::Lost(loss));
                 }
             }
             Call::Retry | Call::RetryCascade => forget_results(tx, self.key, self.stage).await?,
             _ => {}
         }
         let row = read::task_row(tx, self.key).await?;
-        Ok(Ok(row.map_or(Status::New, |row| row.status(self.stage))))
+        Ok(Moved::To(row.map_or(Status::New, |row| row.status(self.stage))))
     }
 }
 
 impl Apply<'_> {
     /// The UPDATE of the call; answers how many rows its WHERE holds for.
     async fn update(&self, tx: &mut Tx<'_>, attempt: u32) -> Result<u64> {
-        let token = match self.call {
-            Call::Done(token) | Call::Fail(token) => token,
-            Call::Heartbeat(token) | Call::FailAttempt(token) | Call::Release(token) | Call::ReleaseLater(token) => {
-                Some(token)
-            }
-            _ => None,
-        };
+        let token = decisions::token_of(self.call);
         let values = params! {
             "filename" => self.key.file.as_str(),
             "shard" => self.key.shard.get(),
@@ -161,13 +151,9 @@ impl Apply<'_> {
 
     /// Why no row was changed: everything is so already, or the call is refused.
     async fn explain(&self, tx: &mut Tx<'_>) -> Result<Status> {
-        let row = read::task_row(tx, self.key).await?.ok_or_else(|| Error::Gone(format!("task {}", self.key)))?;
+        let row = read::task_row(tx, self.key).await?;
         let now = tx.now().await?;
-        match row.decide(self.stage, self.call, now, self.policy.moves) {
-            Verdict::Same => Ok(row.status(self.stage)),
-            Verdict::Refuse(refusal) => Err(refusal.into()),
-            Verdict::Change(_) => Err(Error::Busy(format!("task {} changed at the same moment", self.key))),
-        }
+        decisions::unchanged(row.as_ref(), self.key, self.stage, self.call, now, self.policy.moves)
     }
 }
 

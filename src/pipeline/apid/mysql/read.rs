@@ -8,12 +8,11 @@ use mysql_async::{Params, Row as SqlRow, Value};
 use super::for_stage;
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{
-    count, counts, file_name, get, moment, optional_timestamp, output, shard, shards_count, stage, status,
-};
+use crate::base::db::mysql::value::{count, get, moment, optional_timestamp};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::sql::{self, column};
 use crate::pipeline::apid::store::{FilePage, FileQuery};
+use crate::pipeline::columns::mysql::{counts, file_name, output, shard, shards_count, stage, status};
 use crate::pipeline::task::view::{Queued, ShardTotals};
 use crate::pipeline::task::{FileName, FileView, Row, ShardView, Stage, StageResult, Status, Summary, TaskKey};
 

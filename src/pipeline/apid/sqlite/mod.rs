@@ -14,12 +14,12 @@ use async_trait::async_trait;
 use crate::base::clock::Clock;
 use crate::base::db::Result;
 use crate::base::db::sqlite::db::Db;
-use crate::base::db::sqlite::migrate::TRACKING;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
 use crate::pipeline::apid::sql::{self, column};
 use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking, TrackingPolicy};
 use crate::pipeline::event::ShardId;
+use crate::pipeline::schemas::TRACKING;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
     Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,

@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use crate::base::clock::Clock;
 use crate::base::db::Result;
 use crate::base::db::mysql::database::Database;
-use crate::base::db::mysql::migrate::CACHE;
 use crate::base::db::url::Server;
 use crate::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take};
+use crate::pipeline::schemas::CACHE;
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::orders::{ENTRIES_MAX, RAW_BYTES_MAX};
+use crate::pipeline::trade::orders::ENTRIES_MAX;
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
 /// [`PendingStore`] in a database of a server.
@@ -27,7 +27,7 @@ pub(crate) struct MysqlPending {
 impl MysqlPending {
     /// The database at this place; it is not asked anything yet.
     pub(crate) fn new(server: &Server, clock: Clock, policy: PendingPolicy) -> Self {
-        Self { database: Database::new(server, &CACHE, clock).with_rows_of(RAW_BYTES_MAX), policy }
+        Self { database: Database::new(server, &CACHE, clock), policy }
     }
 }
 

@@ -8,11 +8,12 @@ use mysql_async::{Value, params};
 use super::{read, take};
 use crate::base::db::mysql::bulk;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, get, moment, moment_value, shard};
+use crate::base::db::mysql::value::{count, get, moment, moment_value};
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
 use crate::pipeline::cache::store::{PendingPolicy, put_outcome};
+use crate::pipeline::columns::mysql::shard;
 use crate::pipeline::task::TaskKey;
 use crate::pipeline::trade::orders::ENTRIES_MAX;
 use crate::pipeline::trade::{EarlyReturn, NewOrder, OrderId, PutOutcome, Recorded, Refusal, Taken};
@@ -41,7 +42,7 @@ impl Work for Record<'_> {
         let recorded = self.orders.iter().map(|order| {
             let standing = standing.get(&order.order);
             let standing =
-                standing.ok_or_else(|| Error::Broken(format!("order {} was written and is gone", order.order)))?;
+                standing.ok_or_else(|| Error::broken(format!("order {} was written and is gone", order.order)))?;
             Ok(Recorded::of(order, self.by, standing.clone()))
         });
         let recorded = recorded.collect::<Result<_>>()?;
@@ -175,6 +176,6 @@ impl Put<'_> {
         if bulk::insert(tx, head, "(?, ?, ?, ?, ?, ?, ?, ?)", "", rows.collect()).await? {
             return Ok(());
         }
-        Err(Error::Busy("a line was handed in by another call at the same moment".to_owned()))
+        Err(Error::busy("a line was handed in by another call at the same moment".to_owned()))
     }
 }

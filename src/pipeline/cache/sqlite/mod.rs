@@ -11,11 +11,11 @@ use rusqlite::{Connection, Transaction as Tx, TransactionBehavior, named_params,
 
 use crate::base::clock::Clock;
 use crate::base::db::sqlite::db::{Db, count_value, timestamp_text};
-use crate::base::db::sqlite::migrate::CACHE;
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
 use crate::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take, put_outcome};
+use crate::pipeline::schemas::CACHE;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::orders::ENTRIES_MAX;
 use crate::pipeline::trade::{
@@ -184,7 +184,7 @@ fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Timestamp) -> Res
             Recorded::written(order, by)
         } else {
             let standing = read::standing(tx, order.order)?;
-            let gone = || Error::Broken(format!("order {} was there and is gone", order.order));
+            let gone = || Error::broken(format!("order {} was there and is gone", order.order));
             Recorded::of(order, by, standing.ok_or_else(gone)?)
         });
     }

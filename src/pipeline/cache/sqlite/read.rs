@@ -2,11 +2,10 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::base::db::sqlite::db::{
-    count_column, count_value, file_column, optional_timestamp, shard_column, timestamp_column, timestamp_text,
-};
+use crate::base::db::sqlite::db::{count_column, count_value, optional_timestamp, timestamp_column, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::columns::sqlite::{file_column, shard_column};
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Refusal, Taken};
 
@@ -39,7 +38,7 @@ fn order_of(row: &Row<'_>) -> Result<Order> {
         order: order_column(row)?,
         shop_id: row.get("shop_id")?,
         shard: shard_column(row, "shard")?,
-        state: OrderState::from_name(&state).ok_or_else(|| Error::Broken(format!("column state holds '{state}'")))?,
+        state: OrderState::from_name(&state).ok_or_else(|| Error::broken(format!("column state holds '{state}'")))?,
         file: file_column(row, "filename")?,
     })
 }
@@ -145,5 +144,5 @@ pub(super) fn taken(row: &Row<'_>) -> Result<Taken> {
 
 fn order_column(row: &Row<'_>) -> Result<OrderId> {
     let number: i64 = row.get("order_id")?;
-    OrderId::new(number).ok_or_else(|| Error::Broken(format!("column order_id holds {number}")))
+    OrderId::new(number).ok_or_else(|| Error::broken(format!("column order_id holds {number}")))
 }

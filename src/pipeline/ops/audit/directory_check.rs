@@ -7,18 +7,18 @@ use std::collections::BTreeSet;
 use super::money::is_used;
 use super::reports::Reports;
 use crate::base::boot::{Context, Failure};
-use crate::base::db::SchemaKind;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ops::audit::Found;
 use crate::pipeline::ops::audit::directory::{self, State};
+use crate::pipeline::schemas;
 use crate::pipeline::task::TaskKey;
 
 /// Compares all orders of the shards whose worker has its state here. A state that is gone is named with the books.
 pub(crate) async fn check(ctx: &Context, reports: &Reports) -> Result<Found, Failure> {
     let states = states(&Folder::new(&ctx.settings.shared.dir)).await?;
     let url = &ctx.settings.database.cache;
-    if !is_used(url, SchemaKind::Cache).await? {
+    if !is_used(url, &schemas::CACHE).await? {
         let mut found = Found::nothing("not used");
         for State { shard, look } in states {
             if let Some(order) = look.list_outcomes(None, 1).await?.first() {

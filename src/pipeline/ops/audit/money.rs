@@ -2,8 +2,9 @@
 //!
 //! The balance-daemon changes both in one transaction, so this holds at every moment and beside running roles.
 
-use crate::base::db::{SchemaKind, StoreUrl, schema_state};
+use crate::base::db::{Schema, StoreUrl, schema_state};
 use crate::pipeline::balance::store::{BalanceStore, open_balance};
+use crate::pipeline::schemas;
 use serde::Serialize;
 
 use super::state::{PAGE, paid_for};
@@ -51,7 +52,7 @@ impl Checked {
 /// in the books, where that is known and nothing more can be paid without an order.
 pub(crate) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i128>) -> Result<Checked, Failure> {
     let url = &ctx.settings.database.balance;
-    if !is_used(url, SchemaKind::Balance).await? {
+    if !is_used(url, &schemas::BALANCE).await? {
         let mut found = Found::nothing("not used");
         if let Some(shard) = moved {
             found.differ(format!(
@@ -89,8 +90,8 @@ async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> crate::base::db:
 }
 
 /// Whether there is such a database with its tables.
-pub(crate) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> crate::base::db::Result<bool> {
-    Ok(schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
+pub(crate) async fn is_used(url: &StoreUrl, schema: &'static Schema) -> crate::base::db::Result<bool> {
+    Ok(schema_state(url, schema).await?.is_some_and(|state| state.applied > 0))
 }
 
 /// Whether the books have an order that a user paid for.

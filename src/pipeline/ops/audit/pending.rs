@@ -12,9 +12,9 @@ use super::money::is_used;
 use super::reports::Reports;
 use super::state::PAGE;
 use crate::base::boot::{Context, Failure};
-use crate::base::db::SchemaKind;
 use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::ops::audit::Found;
+use crate::pipeline::schemas;
 use crate::pipeline::task::{FileName, Ledger, TaskKey};
 
 /// What to do when the numbers differ.
@@ -46,7 +46,7 @@ pub(crate) struct Checked {
 pub(crate) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Tracking) -> Result<Checked, Failure> {
     let (url, reported) = (&ctx.settings.database.cache, pending_of(&reports.ledger));
     let (mut found, mut kept, mut decided) = (Found::default(), 0, 0);
-    if is_used(url, SchemaKind::Cache).await? {
+    if is_used(url, &schemas::CACHE).await? {
         let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
         let counted = count(store.as_ref(), &reports.released).await;
         store.close().await;

@@ -5,7 +5,8 @@ use mysql_async::Row;
 
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, file_name, get, moment};
+use crate::base::db::mysql::value::{count, get, moment};
+use crate::pipeline::columns::mysql::file_name;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::shard_db::census::{Census, Marker, StoredRow, Tally};
 use crate::pipeline::shard_db::rows_digest::RowImage;

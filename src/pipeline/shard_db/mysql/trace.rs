@@ -5,7 +5,8 @@ use mysql_async::{Params, Row, Value};
 
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, count_value, file_name, get, moment, moment_value, money};
+use crate::base::db::mysql::value::{count, count_value, get, moment, moment_value};
+use crate::pipeline::columns::mysql::{file_name, money};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::shard_db::trace::{Answer, BookedPurchase, BookedReturn, FoundRow, Marker, Question, ROWS_MAX};
 

@@ -56,7 +56,7 @@ fn order(transaction: &Transaction<'_>, entry: &Entry, key: &TaskKey) -> Result<
             match transaction.prepare_cached(insert)?.execute(values) {
                 Err(e) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                     let what = format!("order {order_id} of {key} stands in purchase_history already");
-                    Err(Error::Broken(Class::MarkerConflict.tag(what)))
+                    Err(Error::broken(Class::MarkerConflict.tag(what)))
                 }
                 result => Ok(result.map(drop)?),
             }

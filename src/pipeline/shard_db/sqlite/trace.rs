@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{count_column, count_value, file_column, timestamp_column, timestamp_text};
+use crate::base::db::sqlite::db::{count_column, count_value, timestamp_column, timestamp_text};
+use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::event::{Money, ShardId};
 use crate::pipeline::shard_db::trace::{Answer, BookedPurchase, BookedReturn, FoundRow, Marker, Question, ROWS_MAX};
 

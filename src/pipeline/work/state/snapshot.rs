@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{Db, file_column};
-use crate::base::db::sqlite::migrate::WORKER;
+use crate::base::db::sqlite::db::Db;
+use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::event::Money;
+use crate::pipeline::schemas::WORKER;
 use crate::pipeline::shard_db::stock::FIRST_ITEM;
 use crate::pipeline::shard_db::{BookedOrder, Bought, OrderOutcome, StockItem, WorkerSnapshot};
 use crate::pipeline::task::FileName;
