@@ -12,6 +12,7 @@ use crate::base::clock::Clock;
 use crate::base::config::Settings;
 use crate::base::http::{Policy, Principal};
 use crate::pipeline::apid::client::{Client, ClientError};
+use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::calls::CallObserver;
 use crate::pipeline::claim::driver::FileTask;
 use crate::pipeline::claim::fault::Fault;
@@ -20,7 +21,7 @@ use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::rebuild;
 use crate::pipeline::rules;
-use crate::pipeline::work::remote::{RemoteBank, RemoteDirectory};
+use crate::pipeline::work::remote::RemoteCache;
 use crate::pipeline::work::{LazyWorker, Terms, WindowLimits, Worker, find_decided};
 
 use crate::pipeline::task::{Class, Stage, TaskKey};
@@ -118,10 +119,10 @@ fn open(
         policy: rules::Policy { untracked_is_none: settings.worker.untracked_is_none },
         window: WindowLimits::default(),
     };
-    let bank = RemoteBank::of(settings).observed(Arc::clone(observer));
-    let directory = RemoteDirectory::of(settings, tracking).observed(observer);
+    let bank = BalanceClient::of(settings, Principal::ShardWorker).observed(Arc::clone(observer));
+    let cache = RemoteCache::of(settings, tracking).observed(observer);
     let folder = Folder::new(&settings.shared.dir);
-    Worker::open(folder, shard, terms, clock.clone(), Box::new(bank), Box::new(directory))
+    Worker::open(folder, shard, terms, clock.clone(), Box::new(bank), Box::new(cache))
 }
 
 /// A worker that is opened now, or with its first task where the API does not say yet whether it may be.

@@ -50,10 +50,9 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("task", &["event"]),
     ("trade", &["task", "event"]),
-    // The rules ask the worker's state by its trait.
-    ("rules", &["work", "trade", "task", "event"]),
+    ("rules", &["trade", "task", "event"]),
     ("calls", &[]),
-    ("shard_db", &["work", "task", "event"]),
+    ("shard_db", &["task", "event"]),
     ("files", &["apid", "claim", "shard_db", "rules", "task", "event"]),
     ("claim", &["apid", "calls", "files", "task", "event"]),
     ("addresses", &["calls", "claim", "files", "task", "event"]),
@@ -67,8 +66,8 @@ const PIPELINE: &[(&str, &[&str])] = &[
     (
         "work",
         &[
-            "apid", "balance", "cache", "calls", "claim", "files", "ops", "split", "shard_db", "rules", "trade",
-            "task", "event",
+            "apid", "balance", "cache", "calls", "claim", "files", "split", "shard_db", "rules", "trade", "task",
+            "event",
         ],
     ),
     ("send", &["claim", "files", "shard_db", "split", "timed", "task", "event"]),

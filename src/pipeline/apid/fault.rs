@@ -14,7 +14,10 @@ impl From<Error> for Problem {
             Error::Gone(what) => Self::new(StatusCode::NOT_FOUND, "not_found", format!("{what} is unknown")),
             Error::Invalid(why) => Self::invalid(why),
             Error::Refused(refusal) => Self::conflict(refusal.code(), refusal.to_string()),
-            Error::Declined(refusal) => Self::new(status_of(&refusal), refusal.code(), refusal.to_string()),
+            Error::Declined(refusal) => {
+                let key = refusal.key().map(|key| key.as_str().to_owned());
+                Self { key, ..Self::new(status_of(&refusal), refusal.code(), refusal.to_string()) }
+            }
             Error::Busy(why) | Error::Unavailable(why) => {
                 let detail = "the database does not answer; try again";
                 Self::unavailable(detail).because(format!("the database does not answer: {why}"))

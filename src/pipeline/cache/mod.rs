@@ -1,13 +1,13 @@
-//! The API of cache-service (docs/contracts.md, 5): the order directory, and returns that wait for their order. It is stateless:
-//! all state is in the store, so that any number of instances may serve the same database.
+//! The API of cache-service (docs/contracts.md, 5): the order directory, and early returns. It is stateless: all state is in
+//! the store, so that any number of instances may serve the same database.
 //!
 //! [`router`] is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
 pub mod client;
+mod directory;
+mod early;
 mod gauges;
 mod mysql;
-mod orders;
-mod pending;
 mod sql;
 mod sqlite;
 pub mod store;
@@ -29,7 +29,7 @@ use crate::base::http::{Metrics, Permit, Policy, Principal, Problem, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::cache::store::PendingStore;
 use crate::pipeline::timed;
-use crate::pipeline::trade::orders::ENTRIES_MAX;
+use crate::pipeline::trade::ENTRIES_MAX;
 use gauges::Gauges;
 
 /// Bytes of a request's body: whole lines come in it.
@@ -104,15 +104,15 @@ pub fn router(cache: Cache) -> Router {
 
 fn documented() -> OpenApiRouter<Cache> {
     let calls = OpenApiRouter::new()
-        .routes(routes!(orders::record))
-        .routes(routes!(orders::look_up))
-        .routes(routes!(orders::get_order))
-        .routes(routes!(pending::put))
-        .routes(routes!(pending::take))
-        .routes(routes!(pending::expired))
-        .routes(routes!(pending::confirm))
-        .routes(routes!(pending::backlog))
-        .routes(routes!(pending::list_held));
+        .routes(routes!(directory::record))
+        .routes(routes!(directory::look_up))
+        .routes(routes!(directory::get_order))
+        .routes(routes!(early::put))
+        .routes(routes!(early::take))
+        .routes(routes!(early::expired))
+        .routes(routes!(early::confirm))
+        .routes(routes!(early::backlog))
+        .routes(routes!(early::list_held));
     OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, calls)
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::orders::TAKEN_BYTES_MAX;
+use crate::pipeline::trade::early::TAKEN_BYTES_MAX;
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
 /// What the store needs to know beside the database.

@@ -2,7 +2,7 @@
 //! cleared.
 //!
 //! [`folder`] names them. [`artifact`] writes and reads them, on paths on which no link is followed. [`prepared`] and
-//! [`rejects`] are two kinds of lines in them. [`order`] sorts lines in bounded memory. [`cleanup`] clears what is
+//! [`rejects`] are two kinds of lines in them; [`rejected`] reads the latter back. [`order`] sorts lines in bounded memory. [`cleanup`] clears what is
 //! delivered, and [`hold`] keeps roles, backups and restores apart.
 
 pub mod artifact;
@@ -12,4 +12,5 @@ pub mod hold;
 mod no_follow;
 pub mod order;
 pub mod prepared;
+pub mod rejected;
 pub mod rejects;

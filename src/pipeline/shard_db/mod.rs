@@ -6,7 +6,7 @@ mod books;
 mod census;
 pub(crate) mod mysql;
 mod rows_digest;
-mod sqlite;
+pub(crate) mod sqlite;
 pub mod stock;
 pub mod store;
 pub mod trace;

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 
 use super::background::BackgroundCaller;
-use super::bank::{Bank, OPERATIONS_MAX, Outcome as Answer, Refusal};
-use super::directory::{DecidedOrder, Directory, Written};
+use super::bank::{Bank, BankError};
+use super::cache_service::CacheService;
 use super::early::Gathered;
 use super::outcome::Outcome;
 use super::spill::SpillBuffer;
@@ -21,10 +21,12 @@ use super::state_cache::StateCache;
 use super::window::{Item, Window};
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
-use crate::pipeline::event::{Money, Payload};
-use crate::pipeline::rules::money::{Direction, Funds, Operation};
-use crate::pipeline::rules::{self, Decision, LinesInFlight, Place, Plan, Planned, Policy, Verdict};
+use crate::pipeline::event::{Event, Payload};
+use crate::pipeline::rules::money::Funds;
+use crate::pipeline::rules::{self, Decision, LinesInFlight, Place, Plan, Planned, Policy, RuleError, Verdict};
 use crate::pipeline::task::{Class, FileName, TaskKey};
+use crate::pipeline::trade::account::OPERATIONS_MAX;
+use crate::pipeline::trade::{EarlyReturn, NewOrder, Operation, OrderId, OrderState, Outcome as Paid, Recorded, Taken};
 
 /// Bytes of the operations or returns of one call.
 pub(super) const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -48,18 +50,18 @@ pub(super) struct Deciding<'a> {
 
 /// What is dealt with once the events of the file are decided.
 pub(super) struct Lists {
-    /// Returns of unknown purchases: line, moment, order, the line's text.
-    pub(super) held: SpillBuffer<(u64, i64, i64, String)>,
-    /// Credits: key, user, amount, reason.
-    pub(super) credits: SpillBuffer<(String, i64, i64, String)>,
+    /// Returns of unknown purchases.
+    pub(super) held: SpillBuffer<EarlyReturn>,
+    /// What is to be paid.
+    pub(super) credits: SpillBuffer<Operation>,
 }
 
 /// The services while events are decided: asked aside, one question after another.
 pub(super) struct Services {
     bank: BackgroundCaller<Vec<Operation>, Vec<Funds>>,
-    directory: BackgroundCaller<Vec<DecidedOrder>, Written>,
+    cache: BackgroundCaller<Vec<NewOrder>, (Vec<Recorded>, Vec<Taken>)>,
     /// Orders that the directory is told of with the next call.
-    orders: Vec<DecidedOrder>,
+    orders: Vec<NewOrder>,
 }
 
 /// Events that are planned, and wait for the bank if it was asked.
@@ -77,18 +79,18 @@ impl Services {
     pub(super) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         bank: &'scope mut dyn Bank,
-        directory: &'scope mut dyn Directory,
+        cache: &'scope mut dyn CacheService,
         by: &'scope TaskKey,
         lease: &'scope Lease,
     ) -> Result<Self, Fault> {
         let ask = move |debits: Vec<Operation>| ask(bank, debits, lease);
-        let tell = move |orders: Vec<DecidedOrder>| {
+        let tell = move |orders: Vec<NewOrder>| {
             lease.check()?;
-            directory.record_and_take(by, &orders)
+            cache.record_and_take(by, &orders)
         };
         Ok(Self {
             bank: BackgroundCaller::start(scope, "bank", ask)?,
-            directory: BackgroundCaller::start(scope, "directory", tell)?,
+            cache: BackgroundCaller::start(scope, "cache", tell)?,
             orders: Vec::new(),
         })
     }
@@ -101,7 +103,7 @@ impl Services {
 
     fn tell(&mut self) {
         if !self.orders.is_empty() {
-            self.directory.ask(std::mem::take(&mut self.orders));
+            self.cache.ask(std::mem::take(&mut self.orders));
         }
     }
 
@@ -117,8 +119,9 @@ impl Services {
 
     /// Waits until no more than so many calls to the directory are open.
     fn hear(&mut self, open: usize, gathered: &mut Gathered<'_>) -> Result<(), Fault> {
-        while self.directory.open() > open {
-            gathered.recorded(self.directory.next_answer()?)?;
+        while self.cache.open() > open {
+            let (recorded, taken) = self.cache.next_answer()?;
+            gathered.recorded(&recorded, taken)?;
         }
         Ok(())
     }
@@ -235,7 +238,7 @@ impl<'a> Deciding<'a> {
             Planned::Open(plan) => {
                 let verdict = rules::settle(&item.event, place, plan, funds, self.policy, &mut self.books)?;
                 self.ahead.settled(&item.event, item.line, plan);
-                services.orders.extend(order_of(item, &verdict.decision));
+                services.orders.extend(order_of(item, &verdict.decision)?);
                 verdict
             }
             Planned::Blocked => {
@@ -257,15 +260,13 @@ impl<'a> Deciding<'a> {
     }
 
     fn hold(&mut self, item: &Item<'_>) -> Result<(), Fault> {
-        let raw = String::from_utf8_lossy(item.raw).into_owned();
-        let order_id = item.event.payload.order_id().unwrap_or_default();
-        Ok(self.lists.held.push(&(item.line, item.event.at.unix_ms(), order_id, raw))?)
+        let (raw, order) = (String::from_utf8_lossy(item.raw).into_owned(), order_id(&item.event)?);
+        Ok(self.lists.held.push(&EarlyReturn { line: item.line, order, happened_at: item.event.at, raw })?)
     }
 
     /// Notes a credit, to be paid when no debit of the file is left.
     pub(super) fn owe(&mut self, credit: &Operation) -> Result<(), Fault> {
-        let Operation { key, user_id, amount, reason, .. } = credit;
-        Ok(self.lists.credits.push(&(key.clone(), *user_id, amount.minor(), reason.clone()))?)
+        Ok(self.lists.credits.push(credit)?)
     }
 }
 
@@ -297,16 +298,24 @@ impl<'w> Chunk<'w> {
 }
 
 /// The directory has to know of every purchase that was made or refused.
-fn order_of(item: &Item<'_>, decision: &Decision) -> Option<DecidedOrder> {
-    let accepted = match decision {
-        Decision::Accept(_) => true,
-        Decision::Reject(_) => false,
-        _ => return None,
+fn order_of(item: &Item<'_>, decision: &Decision) -> Result<Option<NewOrder>, Fault> {
+    let state = match decision {
+        Decision::Accept(_) => OrderState::Accepted,
+        Decision::Reject(_) => OrderState::Rejected,
+        _ => return Ok(None),
     };
     match item.event.payload {
-        Payload::Purchase { order_id, shop_id, .. } => Some(DecidedOrder { order_id, shop_id, accepted }),
-        _ => None,
+        Payload::Purchase { shop_id, .. } => Ok(Some(NewOrder { order: order_id(&item.event)?, shop_id, state })),
+        _ => Ok(None),
     }
+}
+
+/// The order of a purchase or a return. Their shape leaves no room for another.
+fn order_id(event: &Event<'_>) -> Result<OrderId, Fault> {
+    let number = event.payload.order_id();
+    number.and_then(OrderId::new).ok_or_else(|| {
+        RuleError::Logic(format!("an event of type {} has the order {number:?}", event.payload.kind().number())).into()
+    })
 }
 
 /// Asks the bank for debits; one answer each.
@@ -318,25 +327,22 @@ fn ask(bank: &mut dyn Bank, mut debits: Vec<Operation>, lease: &Lease) -> Result
         match bank.apply(&debits) {
             Ok(answers) if answers.len() == debits.len() => {
                 for (index, answer) in asked.into_iter().zip(answers) {
-                    funds[index] = match answer {
-                        Answer::Applied => Funds::Applied,
-                        Answer::InsufficientFunds => Funds::Insufficient,
-                    };
+                    funds[index] = Funds::Answered(answer);
                 }
                 break;
             }
             Ok(answers) => return Err(wrong_count("bank", answers.len(), debits.len())),
             // Nothing was done: again without this one, which can never be paid.
-            Err(Refusal::Conflict(key)) => {
+            Err(BankError::KeyConflict(key)) => {
                 let Some(at) = debits.iter().position(|debit| debit.key == key) else {
                     return Err(Fault::Retryable(
-                        Class::Internal.tag(format!("the bank refuses the key '{key}', which was not asked")),
+                        Class::Internal.tag(format!("the bank refuses the key {key}, which was not asked")),
                     ));
                 };
                 asked.remove(at);
                 debits.remove(at);
             }
-            Err(Refusal::Fault(fault)) => return Err(fault),
+            Err(BankError::Fault(fault)) => return Err(fault),
         }
     }
     Ok(funds)
@@ -344,40 +350,32 @@ fn ask(bank: &mut dyn Bank, mut debits: Vec<Operation>, lease: &Lease) -> Result
 
 /// Pays what is owed, unless it is over before.
 pub(super) fn pay(
-    credits: SpillBuffer<(String, i64, i64, String)>,
+    credits: SpillBuffer<Operation>,
     bank: &mut dyn Bank,
     lease: &Lease,
     is_over: &AtomicBool,
 ) -> Result<(), Fault> {
-    credits.drain(OPERATIONS_MAX, CALL_BYTES_MAX, |batch| {
+    credits.drain(OPERATIONS_MAX, CALL_BYTES_MAX, |operations| {
         lease.check()?;
         if is_over.load(Ordering::Relaxed) {
             return Err(Fault::Stopped);
         }
-        let operation = |(key, user_id, amount, reason)| Operation {
-            key,
-            user_id,
-            direction: Direction::Credit,
-            amount: Money::from_minor(amount),
-            reason,
-        };
-        let operations: Vec<_> = batch.into_iter().map(operation).collect();
         match bank.apply(&operations) {
             Ok(answers) if answers.len() != operations.len() => {
                 Err(wrong_count("bank", answers.len(), operations.len()))
             }
-            Ok(answers) => match answers.iter().position(|answer| *answer != Answer::Applied) {
+            Ok(answers) => match answers.iter().position(|answer| *answer != Paid::Applied) {
                 None => Ok(()),
                 Some(at) => {
-                    let why = format!("the bank refuses the credit '{}'", operations[at].key);
+                    let why = format!("the bank refuses the credit {}", operations[at].key);
                     Err(Fault::Retryable(Class::ServiceRefused.tag(why)))
                 }
             },
-            Err(Refusal::Conflict(key)) => {
-                let why = format!("the bank knows the credit '{key}' with another amount or user");
+            Err(BankError::KeyConflict(key)) => {
+                let why = format!("the bank knows the credit {key} with another amount or user");
                 Err(Fault::Retryable(Class::KeyConflict.tag(why)))
             }
-            Err(Refusal::Fault(fault)) => Err(fault),
+            Err(BankError::Fault(fault)) => Err(fault),
         }
     })
 }

@@ -7,19 +7,20 @@
 
 use std::path::Path;
 
+use super::cache_service::CacheService;
 use super::deciding::{CALL_BYTES_MAX, Deciding, wrong_count};
-use super::directory::{Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
 use super::spill::SpillBuffer;
-use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::{Event, Reason, Reject};
 use crate::pipeline::files::order::{Sorter, Spot};
 use crate::pipeline::rules::{self, Decision, Place};
-use crate::pipeline::task::TaskKey;
+use crate::pipeline::task::{FileName, TaskKey};
+use crate::pipeline::trade::{ENTRIES_MAX, EarlyReturn, PutOutcome, Recorded, Taken};
 
 /// Returns that have to be decided now, in their order.
 pub(super) struct Gathered<'a> {
+    by: &'a TaskKey,
     due: Sorter<'a>,
     /// Those that are kept from now on.
     pub(super) held: u64,
@@ -30,20 +31,23 @@ pub(super) struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    /// Nothing yet; spills into this folder.
-    pub(super) fn new(folder: &'a Path) -> Self {
-        Self { due: Sorter::new(folder), held: 0, released: 0, elsewhere: 0 }
+    /// Nothing yet, for a task; spills into this folder.
+    pub(super) fn new(by: &'a TaskKey, folder: &'a Path) -> Self {
+        Self { by, due: Sorter::new(folder), held: 0, released: 0, elsewhere: 0 }
     }
 
     /// The directory knows of orders that this file decided: takes up what waited for them.
-    pub(super) fn recorded(&mut self, written: Written) -> Result<(), Fault> {
-        self.elsewhere += written.elsewhere;
-        self.release(written.taken)
+    pub(super) fn recorded(&mut self, recorded: &[Recorded], taken: Vec<Taken>) -> Result<(), Fault> {
+        // The state that stands there may be that of an earlier try: the order's shard knows better.
+        let elsewhere = recorded.iter().filter(|recorded| recorded.order.shard != self.by.shard).count();
+        self.elsewhere += elsewhere as u64;
+        self.release(taken)
     }
 
     /// Warns of orders that are known as another shard's.
-    pub(super) fn warn_of_strangers(&self, by: &TaskKey) {
+    pub(super) fn warn_of_strangers(&self) {
         if self.elsewhere > 0 {
+            let by = self.by;
             log::warn!(stage = "shard-worker", file = by.file.as_str(), shard = by.shard.get(), orders = self.elsewhere;
                 "orders of this file are known as those of another shard: their numbers are used twice");
         }
@@ -52,25 +56,21 @@ impl<'a> Gathered<'a> {
     /// Hands in the returns whose purchase is unknown.
     pub(super) fn hold(
         &mut self,
-        held: SpillBuffer<(u64, i64, i64, String)>,
-        directory: &mut dyn Directory,
-        by: &TaskKey,
+        held: SpillBuffer<EarlyReturn>,
+        cache: &mut dyn CacheService,
         lease: &Lease,
     ) -> Result<(), Fault> {
-        held.drain(ENTRIES_MAX, CALL_BYTES_MAX, |batch| {
+        held.drain(ENTRIES_MAX, CALL_BYTES_MAX, |returns| {
             lease.check()?;
-            let entry =
-                |(line, at, order_id, raw)| EarlyReturn { line, order_id, at: Timestamp::from_unix_ms(at), raw };
-            let returns: Vec<_> = batch.into_iter().map(entry).collect();
-            let kept = directory.put(by, &returns)?;
-            if kept.len() != returns.len() {
-                return Err(wrong_count("order directory", kept.len(), returns.len()));
+            let outcomes = cache.put(self.by, &returns)?;
+            if outcomes.len() != returns.len() {
+                return Err(wrong_count("cache-service", outcomes.len(), returns.len()));
             }
-            for (entry, kept) in returns.iter().zip(kept) {
-                match kept {
-                    Kept::Held => self.held += 1,
+            for (entry, outcome) in returns.iter().zip(outcomes) {
+                match outcome {
+                    PutOutcome::Held => self.held += 1,
                     // Its purchase stands later in this very file.
-                    Kept::Ours => self.due.push(entry.at, Spot::new(&by.file, entry.line), entry.raw.as_bytes())?,
+                    PutOutcome::Known(_) => push(&mut self.due, &self.by.file, entry)?,
                 }
             }
             Ok(())
@@ -78,20 +78,23 @@ impl<'a> Gathered<'a> {
     }
 
     /// Takes up what is due.
-    pub(super) fn take(&mut self, directory: &mut dyn Directory, by: &TaskKey) -> Result<(), Fault> {
-        for due in [Due::Ours, Due::Expired] {
-            self.release(directory.take(by, due)?)?;
-        }
-        Ok(())
+    pub(super) fn take(&mut self, cache: &mut dyn CacheService) -> Result<(), Fault> {
+        self.release(cache.take(self.by)?)?;
+        self.release(cache.expired(self.by)?)
     }
 
-    fn release(&mut self, taken: Vec<TakenReturn>) -> Result<(), Fault> {
-        for TakenReturn { file, entry } in taken {
+    fn release(&mut self, taken: Vec<Taken>) -> Result<(), Fault> {
+        for Taken { file, entry } in taken {
             self.released += 1;
-            self.due.push(entry.at, Spot::new(&file, entry.line), entry.raw.as_bytes())?;
+            push(&mut self.due, &file, &entry)?;
         }
         Ok(())
     }
+}
+
+/// Puts a return into its place.
+fn push(due: &mut Sorter<'_>, file: &FileName, entry: &EarlyReturn) -> std::io::Result<()> {
+    due.push(entry.happened_at, Spot::new(file, entry.line), entry.raw.as_bytes())
 }
 
 impl Deciding<'_> {

@@ -6,20 +6,20 @@
 //! The steps for a file:
 //! 1. sort its lines;
 //! 2. decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
-//! 3. tell the [`directory`] which orders were decided, hand in the early returns, take up those that are due
-//!    (`early.rs`);
+//! 3. tell the [cache-service](cache_service) which orders were decided, hand in the early returns, take up those that
+//!    are due (`early.rs`);
 //! 4. publish the files and pay the credits;
 //! 5. commit the state together with the report.
 //!
 //! Calls that can run beside other work run in the background (`background.rs`), in the order of these steps. A crash
-//! before the commit repeats all steps from the same state: bank and directory answer the same task as before, so that
+//! before the commit repeats all steps from the same state: bank and cache-service answer the same task as before, so that
 //! the same is decided. After the commit the report is answered from the state.
 
 mod archive;
 mod background;
 pub mod bank;
+pub mod cache_service;
 mod deciding;
-pub mod directory;
 mod early;
 mod input;
 mod lazy;
@@ -40,8 +40,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use self::archive::Archive;
 use self::background::BackgroundCaller;
 use self::bank::Bank;
+use self::cache_service::CacheService;
 use self::deciding::{Deciding, Lists, Services};
-use self::directory::Directory;
 use self::early::Gathered;
 use self::input::Input;
 pub use self::lazy::{LazyWorker, find_decided};
@@ -59,11 +59,11 @@ use super::split::LINES_PER_CHECK;
 use crate::base::clock::Clock;
 use crate::pipeline::event::reject::require_line_feed;
 use crate::pipeline::event::{Event, Next, Reason, Reasons, Reject, ShardId};
-use crate::pipeline::rules::Policy;
+use crate::pipeline::rules::{Policy, RuleError};
 use crate::pipeline::task::{Claimed, Class, Digest, Output, Stage, TaskKey};
 use crate::pipeline::work::state::{FinishedFile, WorkerState};
 
-/// Earlier tasks that are confirmed to the directory before the next one begins.
+/// Earlier tasks that are confirmed to the cache-service before the next one begins.
 const CONFIRM_MAX: u32 = 64;
 
 /// The worker of one shard.
@@ -73,7 +73,7 @@ pub struct Worker {
     terms: Terms,
     state: Box<dyn WorkerState>,
     bank: Box<dyn Bank>,
-    directory: Box<dyn Directory>,
+    cache: Box<dyn CacheService>,
     clock: Clock,
     /// The day on which keys were last forgotten.
     swept: Option<i64>,
@@ -105,7 +105,7 @@ impl Worker {
         terms: Terms,
         clock: Clock,
         bank: Box<dyn Bank>,
-        directory: Box<dyn Directory>,
+        cache: Box<dyn CacheService>,
     ) -> crate::base::db::Result<Self> {
         let path = Self::own_state(&folder, shard).map_err(crate::base::db::Error::Input)?;
         let held = Self::hold_state(&path, false).map_err(crate::base::db::Error::Input)?.ok_or_else(|| {
@@ -115,7 +115,7 @@ impl Worker {
             ))
         })?;
         let state = crate::pipeline::work::state::open_worker_state(&path)?;
-        Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None, _held: held })
+        Ok(Self { folder, shard, terms, state, bank, cache, clock, swept: None, _held: held })
     }
 
     /// Keeps other processes off a state until the file that is returned is dropped. Workers share the lock, as one may
@@ -167,13 +167,13 @@ impl Worker {
         result
     }
 
-    /// The task is reported done: what it took from the directory is pending no more. If the directory does not answer
+    /// The task is reported done: what it took from the cache-service is pending no more. If that does not answer
     /// now, the next task says it again.
     pub fn reported(&mut self, key: &TaskKey) {
-        let confirmed = self.directory.confirm(key).and_then(|()| Ok(self.state.confirm(&key.file)?));
+        let confirmed = self.cache.confirm(key).and_then(|()| Ok(self.state.confirm(&key.file)?));
         if let Err(fault) = confirmed {
             log::warn!(stage = Stage::ShardWorker.name(), file = key.file.as_str(), shard = key.shard.get();
-                "the order directory is told later that this is done: {fault}");
+                "the cache-service is told later that this is done: {fault}");
         }
     }
 
@@ -189,11 +189,11 @@ impl Worker {
         let mut outcome = Outcome::begin(&self.folder, task)?;
         let sorted = read_shapes(input, key, &own, &mut outcome, lease)?;
         let (books, lists) = (StateCache::new(self.state.as_mut(), day), Lists::new(&own));
-        let (bank, directory) = (self.bank.as_mut(), self.directory.as_mut());
+        let (bank, cache) = (self.bank.as_mut(), self.cache.as_mut());
         let mut deciding = Deciding::new(&key.file, books, outcome, lists, self.terms.policy, lease);
-        let mut gathered = Gathered::new(&own);
+        let mut gathered = Gathered::new(key, &own);
         std::thread::scope(|scope| {
-            let mut services = Services::start(scope, bank, directory, key, lease)?;
+            let mut services = Services::start(scope, bank, cache, key, lease)?;
             let mut window = Window::new(self.terms.window);
             sorted.for_each(|spot, raw| {
                 if window.is_full_for(raw) {
@@ -206,9 +206,9 @@ impl Worker {
             deciding.decide(&window, &mut services, &mut gathered)?;
             services.finish(&mut gathered)
         })?;
-        gathered.warn_of_strangers(key);
-        gathered.hold(deciding.lists.held.take(), directory, key, lease)?;
-        gathered.take(directory, key)?;
+        gathered.warn_of_strangers();
+        gathered.hold(deciding.lists.held.take(), cache, lease)?;
+        gathered.take(cache)?;
         deciding.decide_gathered(gathered)?;
         let Deciding { outcome, lists, .. } = deciding;
         lease.check()?;
@@ -337,6 +337,16 @@ fn read_shapes<'a>(
                 outcome.counts.rejected += 1;
                 outcome.rejects.write_streamed(line, &reject, |sink| lines.rest_of_line(sink).map(|_| ()))?;
             }
+        }
+    }
+}
+
+impl From<RuleError> for Fault {
+    fn from(error: RuleError) -> Self {
+        match error {
+            RuleError::State(error) => Self::from(error),
+            // The same program decides the same again.
+            RuleError::Logic(_) => Self::Permanent(Class::Internal.tag(error)),
         }
     }
 }

@@ -103,10 +103,10 @@ impl Waiting {
                 Err(e) => break Err(e),
             };
             let Some(last) = page.last() else { break Ok(waiting) };
-            after = Some((last.by.file.clone(), last.line));
+            after = Some((last.file.clone(), last.line));
             for held in page.iter().filter(|held| held.taken_by().is_none()) {
                 waiting.all += 1;
-                waiting.own += u64::from(imported.files.contains(&held.by.file));
+                waiting.own += u64::from(imported.files.contains(&held.file));
                 waiting.until = waiting.until.max(Some(held.expires_at));
             }
         };

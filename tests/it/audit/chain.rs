@@ -29,7 +29,7 @@ use shopctl::pipeline::task::moves;
 use shopctl::pipeline::task::{Call, Claim, Claimed, FileName, Stage, Status, TaskKey};
 use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
 
-use super::services::{StoredBank, StoredDirectory};
+use super::services::{StoredBank, StoredCache};
 use crate::support::database::{Databases, Served};
 use crate::support::pipeline::settings_of;
 
@@ -229,7 +229,7 @@ impl Chain {
         };
         let handle = self.runtime.handle();
         let bank = StoredBank::new(handle, &self.balance, &self.trouble);
-        let directory = StoredDirectory::new(handle, &self.pending, &self.trouble);
+        let directory = StoredCache::new(handle, &self.pending, &self.trouble);
         let (bank, directory) = (Box::new(bank), Box::new(directory));
         Worker::open(self.folder.clone(), shard, terms, self.clock.clone(), bank, directory).unwrap()
     }

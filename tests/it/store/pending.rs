@@ -138,7 +138,7 @@ async fn a_return_waits_and_is_taken_with_its_order(backend: &dyn Backend) {
     assert_eq!(recorded[0].outcome, RecordedAs::Recorded);
     assert_eq!(taken, [Taken { file: file(1), entry: early(4, 7) }], "every byte of it");
     let held = shop.store.list_held(order(7), 10).await.unwrap();
-    assert_eq!((held.len(), &held[0].by, held[0].line), (1, &key(1, 0), 4));
+    assert_eq!((held.len(), held[0].put_by(), held[0].line), (1, key(1, 0), 4));
     assert_eq!((&held[0].state, held[0].done_at), (&HeldState::Released(key(2, 0)), None));
     assert_eq!(held[0].expires_at, Timestamp::from_unix_ms(START_MS + TTL_MS));
 }
@@ -364,8 +364,8 @@ async fn what_no_task_is_done_with_is_listed_page_by_page(backend: &dyn Backend)
         while let page = shop.store.list_pending(after.take(), limit).await.unwrap()
             && let Some(last) = page.last()
         {
-            after = Some((last.by.file.clone(), last.line));
-            all.extend(page.iter().map(|held| (held.by.clone(), held.line, held.taken_by().cloned())));
+            after = Some((last.file.clone(), last.line));
+            all.extend(page.iter().map(|held| (held.put_by(), held.line, held.taken_by().cloned())));
         }
         assert_eq!(all, expected, "{limit}");
     }

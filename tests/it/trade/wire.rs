@@ -104,9 +104,9 @@ fn assert_said(said: &str, expected: &str) {
 const BALANCE: &str = r#"POST /api/v1/operations {"operations":[{"key":"purchase:4711:3","user_id":7,"type":"debit","amount":"12.50","reason":"\"purchase:4711:3\" é"},{"key":"purchase:4712:3","user_id":7,"type":"debit","amount":"900.00","reason":"\"purchase:4712:3\" é"},{"key":"return:1","user_id":8,"type":"credit","amount":"0.01","reason":"\"return:1\" é"}]}
   200 {"outcomes":[{"key":"purchase:4711:3","outcome":"applied"},{"key":"purchase:4712:3","outcome":"insufficient_funds"},{"key":"return:1","outcome":"applied"}]}
 POST /api/v1/operations {"operations":[{"key":"purchase:4713:3","user_id":7,"type":"debit","amount":"0.01","reason":"\"purchase:4713:3\" é"},{"key":"purchase:4711:3","user_id":8,"type":"debit","amount":"12.50","reason":"\"purchase:4711:3\" é"}]}
-  422 {"type":"urn:shopctl:problem:key_conflict","title":"Unprocessable Entity","status":422,"code":"key_conflict","detail":"the key 'purchase:4711:3' was used before for another user, type or amount; nothing of this call was done"}
+  422 {"type":"urn:shopctl:problem:key_conflict","title":"Unprocessable Entity","status":422,"code":"key_conflict","detail":"the key 'purchase:4711:3' was used before for another user, type or amount; nothing of this call was done","key":"purchase:4711:3"}
 POST /api/v1/operations {"operations":[{"key":"over","user_id":7,"type":"credit","amount":"9999999999999999.99","reason":"\"over\" é"}]}
-  422 {"type":"urn:shopctl:problem:balance_limit","title":"Unprocessable Entity","status":422,"code":"balance_limit","detail":"the operation 'over' would take the balance of user 7 over 9999999999999999.99; nothing of this call was done"}
+  422 {"type":"urn:shopctl:problem:balance_limit","title":"Unprocessable Entity","status":422,"code":"balance_limit","detail":"the operation 'over' would take the balance of user 7 over 9999999999999999.99; nothing of this call was done","key":"over"}
 GET /api/v1/balances/7
   200 {"user_id":7,"balance":"87.50","opening_balance":"100.00","role":"customer","created_at":"2025-01-01 00:00:05.000"}
 GET /api/v1/balances/9
@@ -132,8 +132,10 @@ fn calls_about_money_are_what_they_were() {
     let credit = |key: &str, user, minor| operation(key, user, OperationKind::Credit, minor);
     let three = [debit("purchase:4711:3", 7, 1250), debit("purchase:4712:3", 7, 90_000), credit("return:1", 8, 1)];
     client.apply(&three).unwrap();
-    client.apply(&[debit("purchase:4713:3", 7, 1), debit("purchase:4711:3", 8, 1250)]).unwrap_err();
-    client.apply(&[credit("over", 7, Money::MAX.minor())]).unwrap_err();
+    let refused = client.apply(&[debit("purchase:4713:3", 7, 1), debit("purchase:4711:3", 8, 1250)]).unwrap_err();
+    assert_eq!(refused.conflicting_key(), Some("purchase:4711:3"));
+    let refused = client.apply(&[credit("over", 7, Money::MAX.minor())]).unwrap_err();
+    assert_eq!(refused.conflicting_key(), None, "it stands for nothing else");
     let user = |number| UserId::new(number).unwrap();
     assert!(client.find_balance(user(7)).unwrap().is_some() && client.find_balance(user(9)).unwrap().is_none());
     assert_eq!(client.transactions(user(7), None).unwrap().unwrap().items.len(), 1);

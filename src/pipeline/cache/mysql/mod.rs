@@ -15,7 +15,8 @@ use crate::base::db::mysql::migrate::CACHE;
 use crate::base::db::url::Server;
 use crate::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take};
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::orders::{ENTRIES_MAX, RAW_BYTES_MAX};
+use crate::pipeline::trade::ENTRIES_MAX;
+use crate::pipeline::trade::early::RAW_BYTES_MAX;
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
 /// [`PendingStore`] in a database of a server.

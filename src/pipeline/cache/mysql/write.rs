@@ -14,7 +14,7 @@ use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
 use crate::pipeline::cache::store::{PendingPolicy, put_outcome};
 use crate::pipeline::task::TaskKey;
-use crate::pipeline::trade::orders::ENTRIES_MAX;
+use crate::pipeline::trade::ENTRIES_MAX;
 use crate::pipeline::trade::{EarlyReturn, NewOrder, OrderId, PutOutcome, Recorded, Refusal, Taken};
 
 /// Writes orders, and takes what waited for them if it is asked to.

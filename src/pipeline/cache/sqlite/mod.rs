@@ -17,7 +17,7 @@ use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
 use crate::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take, put_outcome};
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::orders::ENTRIES_MAX;
+use crate::pipeline::trade::ENTRIES_MAX;
 use crate::pipeline::trade::{
     Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Refusal, Taken,
 };

@@ -103,9 +103,10 @@ async fn count_kept(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>)
         let Some(last) = page.last() else {
             return Ok(kept);
         };
-        after = Some((last.by.file.clone(), last.line));
+        after = Some((last.file.clone(), last.line));
         let is_reported = |task: &TaskKey| reported.contains_key(task);
-        let counts = page.iter().filter(|held| is_reported(&held.by) && !held.taken_by().is_some_and(is_reported));
+        let counts =
+            page.iter().filter(|held| is_reported(&held.put_by()) && !held.taken_by().is_some_and(is_reported));
         kept += counts.count() as u64;
     }
 }

@@ -1,4 +1,4 @@
-//! The worker over whole files, with bank and directory in memory.
+//! The worker over whole files, with bank and cache-service in memory.
 
 mod again;
 mod early;
@@ -46,8 +46,8 @@ impl Floor {
 
     fn worker(&self, shard: u64) -> Worker {
         let terms = Terms { line_bytes_max: 100_000, key_retention_days: 90, policy: self.policy, window: self.window };
-        let (bank, directory) = (Box::new(self.world.clone()), Box::new(self.world.clone()));
-        Worker::open(self.folder(), shard_id(shard), terms, Clock::System, bank, directory).unwrap()
+        let (bank, cache) = (Box::new(self.world.clone()), Box::new(self.world.clone()));
+        Worker::open(self.folder(), shard_id(shard), terms, Clock::System, bank, cache).unwrap()
     }
 
     /// Lays down a splitter's file. No two shards have a line of one number.
