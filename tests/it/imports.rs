@@ -61,7 +61,7 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("apid", &["calls", "health", "trade", "task", "event"]),
     ("balance", &["apid", "calls", "timed", "health", "trade", "event"]),
     ("cache", &["apid", "calls", "timed", "health", "trade", "task", "event"]),
-    ("ingest", &["apid", "cache", "calls", "claim", "files", "ops", "split", "trade", "task", "event"]),
+    ("ingest", &["apid", "cache", "calls", "claim", "files", "ops", "trade", "task", "event"]),
     ("split", &["claim", "files", "task", "event"]),
     (
         "work",

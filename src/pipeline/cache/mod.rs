@@ -27,7 +27,7 @@ use crate::base::http::auth::Call;
 use crate::base::http::problem::ProblemBody;
 use crate::base::http::{Metrics, Permit, Policy, Principal, Problem, Readiness};
 use crate::base::shutdown::Stop;
-use crate::pipeline::cache::store::PendingStore;
+use crate::pipeline::cache::store::CacheStore;
 use crate::pipeline::timed;
 use crate::pipeline::trade::ENTRIES_MAX;
 use gauges::Gauges;
@@ -54,7 +54,7 @@ fn permit(call: &Call<'_>) -> Permit {
 /// What the handlers share.
 #[derive(Clone)]
 pub struct Cache {
-    store: Arc<dyn PendingStore>,
+    store: Arc<dyn CacheStore>,
     gauges: Gauges,
 }
 
@@ -76,8 +76,8 @@ struct Document;
 
 impl Cache {
     /// The API over a store.
-    pub fn new(store: Arc<dyn PendingStore>, metrics: &Metrics) -> Self {
-        Self { store: timed::pending(store, metrics.database_observer()), gauges: Gauges::register(metrics) }
+    pub fn new(store: Arc<dyn CacheStore>, metrics: &Metrics) -> Self {
+        Self { store: timed::cache(store, metrics.database_observer()), gauges: Gauges::register(metrics) }
     }
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.

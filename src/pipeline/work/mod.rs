@@ -4,10 +4,10 @@
 //! and the rejects. What it has to remember is durable before the task is reported.
 //!
 //! The steps for a file:
-//! 1. sort its lines;
-//! 2. decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
-//! 3. tell the [cache-service](cache_service) which orders were decided, hand in the early returns, take up those that
-//!    are due (`early.rs`);
+//! 1. read its lines, put what they say beside them, and sort them;
+//! 2. decide them window by window (`deciding.rs` has the picture): the [`bank`] is asked for the debits, and the
+//!    [cache-service](cache_service) is told which orders were decided (`services.rs`);
+//! 3. hand in the early returns, take up those that are due (`gathered.rs`), and decide these (`early.rs`);
 //! 4. publish the files and pay the credits;
 //! 5. commit the state together with the report.
 //!
@@ -21,11 +21,13 @@ pub mod bank;
 pub mod cache_service;
 mod deciding;
 mod early;
+mod gathered;
 mod input;
 mod lazy;
 mod outcome;
 pub mod rebuild;
 pub mod remote;
+mod services;
 mod spill;
 pub mod state;
 mod state_cache;
@@ -41,11 +43,12 @@ use self::archive::Archive;
 use self::background::BackgroundCaller;
 use self::bank::Bank;
 use self::cache_service::CacheService;
-use self::deciding::{Deciding, Lists, Services};
-use self::early::Gathered;
+use self::deciding::{Deciding, Lists};
+use self::gathered::Gathered;
 use self::input::Input;
 pub use self::lazy::{LazyWorker, find_decided};
 use self::outcome::Outcome;
+use self::services::Services;
 use self::state_cache::StateCache;
 use self::window::Window;
 pub use self::window::WindowLimits;
@@ -195,16 +198,16 @@ impl Worker {
         std::thread::scope(|scope| {
             let mut services = Services::start(scope, bank, cache, key, lease)?;
             let mut window = Window::new(self.terms.window);
-            sorted.for_each(|spot, raw| {
-                if window.is_full_for(raw) {
+            sorted.for_each(|spot, record| {
+                if window.is_full_for(record) {
                     deciding.decide(&window, &mut services, &mut gathered)?;
                     window.clear();
                 }
-                window.push(spot.line, raw);
+                window.push(spot.line, record);
                 Ok::<_, Fault>(())
             })?;
             deciding.decide(&window, &mut services, &mut gathered)?;
-            services.finish(&mut gathered)
+            services.orders.finish(&mut gathered)
         })?;
         gathered.warn_of_strangers();
         gathered.hold(deciding.lists.held.take(), cache, lease)?;
@@ -216,7 +219,7 @@ impl Worker {
         let is_over = AtomicBool::new(false);
         let mut reasons = Reasons::default();
         let finished = std::thread::scope(|scope| {
-            let pay = |credits| deciding::pay(credits, bank, lease, &is_over);
+            let pay = |credits| services::pay(credits, bank, lease, &is_over);
             let mut paying = BackgroundCaller::start(scope, "bank", pay)?;
             paying.ask(lists.credits);
             reasons = outcome.reasons().clone();
@@ -303,7 +306,7 @@ fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Archive) -> Re
     Ok(FinishedFile { input, counts, output, rejects })
 }
 
-/// The first rule, and the order for all others.
+/// The first rule, and the order for all others. Each line is read as JSON here, and not again.
 fn read_shapes<'a>(
     input: Input,
     key: &TaskKey,
@@ -312,7 +315,7 @@ fn read_shapes<'a>(
     lease: &Lease,
 ) -> Result<Sorter<'a>, Fault> {
     let Input { mut lines, mut numbers, .. } = input;
-    let (mut sorter, spot) = (Sorter::new(own), Spot::new(&key.file, 0));
+    let (mut sorter, spot, mut record) = (Sorter::new(own), Spot::new(&key.file, 0), Vec::new());
     loop {
         if lines.lines().is_multiple_of(LINES_PER_CHECK) {
             lease.check()?;
@@ -325,7 +328,10 @@ fn read_shapes<'a>(
             Next::Line { number, bytes, terminated } => {
                 let line = numbers.number_of(number)?;
                 match require_line_feed(terminated).and_then(|()| Event::parse(bytes)) {
-                    Ok(event) => sorter.push(event.at, spot.at_line(line), bytes)?,
+                    Ok(event) => {
+                        window::pack(&event, bytes, &mut record);
+                        sorter.push(event.at, spot.at_line(line), &record)?;
+                    }
                     Err(reject) => {
                         outcome.reject(crate::pipeline::rules::Place { file: &key.file, line }, &reject, bytes)?
                     }

@@ -1,7 +1,7 @@
 //! What `up --from` says at its end: what was rejected, and what waits for a purchase that never came.
 
 use crate::base::db::{SchemaKind, schema_state};
-use crate::pipeline::cache::store::{PendingPolicy, open_pending};
+use crate::pipeline::cache::store::{CachePolicy, open_cache};
 use std::collections::BTreeSet;
 
 use crate::base::boot::{Context, Failure};
@@ -95,7 +95,7 @@ impl Waiting {
         if schema_state(url, SchemaKind::Cache).await?.is_none_or(|state| state.applied == 0) {
             return Ok(waiting);
         }
-        let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
+        let store = open_cache(url, ctx.clock.clone(), CachePolicy::of(&ctx.settings)).await?;
         let mut after = None;
         let looked = loop {
             let page = match store.list_pending(after, PAGE).await {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use shopctl::base::db::{Error, Result};
 use shopctl::pipeline::balance::store::BalanceStore;
-use shopctl::pipeline::cache::store::{PendingStore, Take};
+use shopctl::pipeline::cache::store::{CacheStore, Take};
 use shopctl::pipeline::claim::fault::Fault;
 use shopctl::pipeline::task::TaskKey;
 use shopctl::pipeline::trade::{EarlyReturn, NewOrder, Operation, Outcome, PutOutcome, Recorded, Refusal, Taken};
@@ -60,12 +60,12 @@ impl Bank for StoredBank {
 
 pub(super) struct StoredCache {
     handle: Handle,
-    store: Arc<dyn PendingStore>,
+    store: Arc<dyn CacheStore>,
     trouble: Arc<Trouble>,
 }
 
 impl StoredCache {
-    pub(super) fn new(handle: &Handle, store: &Arc<dyn PendingStore>, trouble: &Arc<Trouble>) -> Self {
+    pub(super) fn new(handle: &Handle, store: &Arc<dyn CacheStore>, trouble: &Arc<Trouble>) -> Self {
         Self { handle: handle.clone(), store: Arc::clone(store), trouble: Arc::clone(trouble) }
     }
 

@@ -1,6 +1,6 @@
 //! The order directory and the returns that wait: each return is held once, and released or expired once.
 
-use shopctl::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take, open_pending};
+use shopctl::pipeline::cache::store::{CachePolicy, CacheStore, Forgotten, Take, open_cache};
 use shopctl::pipeline::trade::{
     Backlog, EarlyReturn, HeldState, NewOrder, OrderId, OrderState, PutOutcome, RecordedAs, Taken,
 };
@@ -31,7 +31,7 @@ pub(super) const TTL_MS: i64 = 300_000;
 const RETENTION_MS: i64 = 1_000_000;
 
 pub(super) struct Shop {
-    pub(super) store: Arc<dyn PendingStore>,
+    pub(super) store: Arc<dyn CacheStore>,
     clock: Clock,
 }
 
@@ -43,8 +43,8 @@ impl Shop {
     async fn with(backend: &dyn Backend, pending_max: u64) -> Self {
         migrate(&backend.cache(), SchemaKind::Cache).await.unwrap();
         let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
-        let policy = PendingPolicy { ttl_ms: TTL_MS, pending_max, retention_ms: RETENTION_MS };
-        Self { store: open_pending(&backend.cache(), clock.clone(), policy).await.unwrap(), clock }
+        let policy = CachePolicy { ttl_ms: TTL_MS, pending_max, retention_ms: RETENTION_MS };
+        Self { store: open_cache(&backend.cache(), clock.clone(), policy).await.unwrap(), clock }
     }
 
     async fn put_one(&self, by: &TaskKey, line: u64, of: i64) -> PutOutcome {

@@ -18,7 +18,7 @@ use shopctl::pipeline::balance::client::BalanceClient;
 use shopctl::pipeline::balance::store::open_balance;
 use shopctl::pipeline::balance::{self, Balance};
 use shopctl::pipeline::cache::client::CacheClient;
-use shopctl::pipeline::cache::store::{PendingPolicy, open_pending};
+use shopctl::pipeline::cache::store::{CachePolicy, open_cache};
 use shopctl::pipeline::cache::{self, Cache};
 use shopctl::pipeline::event::{Money, ShardId};
 use shopctl::pipeline::task::TaskKey;
@@ -185,8 +185,8 @@ POST /api/v1/pending/put {"filename":"20250101000000","shard":0,"returns":[{"lin
 fn calls_about_orders_and_early_returns_are_what_they_were() {
     let (runtime, folder, clock) = (runtime(), tempfile::tempdir().unwrap(), clock());
     let url = StoreUrl::Sqlite(folder.path().join("cache.sqlite"));
-    let policy = PendingPolicy { ttl_ms: 1_000, pending_max: 9, retention_ms: 1_000_000 };
-    let store = runtime.block_on(open_pending(&url, clock.clone(), policy)).unwrap();
+    let policy = CachePolicy { ttl_ms: 1_000, pending_max: 9, retention_ms: 1_000_000 };
+    let store = runtime.block_on(open_cache(&url, clock.clone(), policy)).unwrap();
     let served = Recorded::serve(runtime, cache::router(Cache::new(store, &Metrics::new())));
     let client = CacheClient::of(&settings_of(vec![("cache.url".to_owned(), served.url())]), Principal::ShardWorker);
 

@@ -158,3 +158,13 @@ fn snapshot(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     }
     files
 }
+
+#[test]
+fn a_contradiction_of_the_rules_is_no_fault_of_a_database() {
+    let fault = Fault::from(RuleError::Logic("line 7 waits for nothing".to_owned()));
+    let Fault::Permanent(why) = &fault else { panic!("{fault:?}") };
+    assert_eq!(Class::find(why), Some(Class::Internal));
+    assert!(why.contains("a fault of this program: line 7") && !why.contains("database"), "{why}");
+    let busy = RuleError::from(crate::base::db::Error::Busy("locked".to_owned()));
+    assert!(matches!(Fault::from(busy), Fault::Unavailable(_)), "what the state fails with stays what it was");
+}
