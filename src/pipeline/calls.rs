@@ -81,6 +81,8 @@ pub enum ClientError {
         code: String,
         /// What is wrong.
         detail: String,
+        /// The key that the refusal is about, where it is about one.
+        key: Option<String>,
     },
 }
 
@@ -140,6 +142,14 @@ impl ClientError {
         matches!(self, Self::Refused { status: 409, .. })
     }
 
+    /// The key that stands for something else already, where the service says so.
+    pub fn conflicting_key(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, key, .. } if code == "key_conflict" => key.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Whether what was named does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
@@ -180,6 +190,7 @@ pub(super) struct Caller {
 struct Problem {
     code: String,
     detail: String,
+    key: Option<String>,
 }
 
 impl Caller {
@@ -275,7 +286,8 @@ impl Caller {
         if matches!(problem.code.as_str(), "unauthorized" | "forbidden") || status == 401 {
             return Err(self.denied(status));
         }
-        Err(ClientError::Refused { service: self.service, status, code: problem.code, detail: problem.detail })
+        let Problem { code, detail, key } = problem;
+        Err(ClientError::Refused { service: self.service, status, code, detail, key })
     }
 
     fn denied(&self, status: u16) -> ClientError {

@@ -2,7 +2,7 @@
 
 use crate::base::db::Schema;
 use crate::base::db::migration::schema;
-use crate::pipeline::trade::orders::RAW_BYTES_MAX;
+use crate::pipeline::trade::early::RAW_BYTES_MAX;
 
 /// The tracking database.
 pub static TRACKING: Schema = schema!("tracking", 0, "0001_tracking", "0002_askers");

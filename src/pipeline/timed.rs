@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::apid::lease_end::LeaseEnd;
 use super::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking};
 use super::balance::store::BalanceStore;
-use super::cache::store::{Forgotten, PendingStore, Take};
+use super::cache::store::{CacheStore, Forgotten, Take};
 use crate::base::db::Result;
 use crate::base::http::Metrics;
 use crate::base::timestamp::Timestamp;
@@ -70,8 +70,8 @@ pub fn balance(inner: Arc<dyn BalanceStore>, observer: Observer) -> Arc<dyn Bala
     Arc::new(Timed { inner, store: "balance", observer })
 }
 
-/// The order directory and the pending returns with an observer.
-pub fn pending(inner: Arc<dyn PendingStore>, observer: Observer) -> Arc<dyn PendingStore> {
+/// The order directory and the early returns with an observer.
+pub fn cache(inner: Arc<dyn CacheStore>, observer: Observer) -> Arc<dyn CacheStore> {
     Arc::new(Timed { inner, store: "cache", observer })
 }
 
@@ -135,7 +135,7 @@ timed! {
 }
 
 timed! {
-    PendingStore {}
+    CacheStore {}
     fn ping(&self) -> ();
     fn record_orders(&self, by: &TaskKey, orders: &[NewOrder]) -> Vec<Recorded>;
     fn record_and_take(&self, by: &TaskKey, orders: &[NewOrder]) -> (Vec<Recorded>, Vec<Taken>);

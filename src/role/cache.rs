@@ -5,7 +5,7 @@
 
 use crate::base::boot::{Context, Exit, Failure};
 use crate::pipeline::boot;
-use crate::pipeline::cache::store::{PendingPolicy, open_pending};
+use crate::pipeline::cache::store::{CachePolicy, open_cache};
 use crate::pipeline::cache::{self, Cache};
 
 /// The port that the cache-service listens on by default.
@@ -27,7 +27,7 @@ pub struct Args {}
 /// [`Failure`] when the port or the database cannot be opened.
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, cache::POLICY).await?;
-    let store = open_pending(&ctx.settings.database.cache, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
+    let store = open_cache(&ctx.settings.database.cache, ctx.clock.clone(), CachePolicy::of(&ctx.settings)).await?;
     let api = Cache::new(store.clone(), &ctx.metrics);
     let keep = api.clone().keep_ready(ctx.readiness.clone(), ctx.stop.clone());
     let work = async move {

@@ -40,14 +40,13 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("task", &["event"]),
     ("trade", &["task", "event"]),
-    // The rules ask the worker's state by its trait.
-    ("rules", &["work", "trade", "task", "event"]),
+    ("rules", &["trade", "task", "event"]),
     ("calls", &[]),
     // What columns of all stores stand for.
     ("columns", &["task", "event"]),
     // Rows of a return may be as long as trade says.
     ("schemas", &["trade"]),
-    ("shard_db", &["schemas", "columns", "work", "task", "event"]),
+    ("shard_db", &["schemas", "columns", "task", "event"]),
     ("files", &["shard_db", "rules", "task", "event"]),
     ("claim", &["apid", "calls", "files", "task", "event"]),
     ("addresses", &["calls", "claim", "files", "task", "event"]),
@@ -58,15 +57,12 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("apid", &["schemas", "columns", "calls", "health", "trade", "task", "event"]),
     ("balance", &["schemas", "columns", "calls", "timed", "health", "trade", "event"]),
     ("cache", &["schemas", "columns", "calls", "timed", "health", "trade", "task", "event"]),
-    (
-        "ingest",
-        &["apid", "boot", "cache", "calls", "claim", "files", "split", "stage_metrics", "trade", "task", "event"],
-    ),
+    ("ingest", &["apid", "boot", "cache", "calls", "claim", "files", "stage_metrics", "trade", "task", "event"]),
     ("split", &["claim", "files", "task", "event"]),
     (
         "work",
         &[
-            "schemas", "columns", "apid", "balance", "cache", "calls", "claim", "files", "ops", "split", "shard_db",
+            "schemas", "columns", "apid", "balance", "boot", "cache", "calls", "claim", "files", "split", "shard_db",
             "rules", "trade", "task", "event",
         ],
     ),
@@ -95,8 +91,7 @@ const PIPELINE: &[(&str, &[&str])] = &[
 ];
 
 /// Arrows of the pipeline that close a circle. The list only gets shorter; an arrow that is mended leaves it.
-const PIPELINE_CIRCLES: &[(&str, &str)] =
-    &[("rules", "work"), ("shard_db", "work"), ("work", "ops"), ("timed", "balance"), ("timed", "cache")];
+const PIPELINE_CIRCLES: &[(&str, &str)] = &[("timed", "balance"), ("timed", "cache")];
 
 /// Folders of `base` in which, or below which, modules may still go in a circle. The list only gets shorter.
 const BASE_CIRCLES: &[&str] = &["base/config", "base/db"];

@@ -37,6 +37,11 @@ pub trait Refusal: Any + std::error::Error + Send + Sync {
     fn kind(&self) -> RefusalKind {
         RefusalKind::Conflict
     }
+
+    /// The key of the caller that it is about, for programs.
+    fn key(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What a refusal means for the caller.

@@ -12,7 +12,9 @@ impl From<Error> for Problem {
         match error {
             Error::Gone(what) => Self::new(StatusCode::NOT_FOUND, "not_found", format!("{what} is unknown")),
             Error::Invalid(why) => Self::invalid(why),
-            Error::Refused(refusal) => Self::new(status_of(refusal.kind()), refusal.code(), refusal.to_string()),
+            Error::Refused(refusal) => {
+                Self { key: refusal.key(), ..Self::new(status_of(refusal.kind()), refusal.code(), refusal.to_string()) }
+            }
             Error::Busy(why) | Error::Unavailable(why) => {
                 let detail = "the database does not answer; try again";
                 Self::unavailable(detail).because(format!("the database does not answer: {why}"))

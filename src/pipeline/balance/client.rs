@@ -5,10 +5,8 @@
 
 use super::super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
 use crate::base::config::{Principal, Settings};
-use crate::pipeline::trade::wire::balance::{
-    BalanceResponse, OperationItem, OperationsRequest, OperationsResponse, StatementResponse,
-};
-use crate::pipeline::trade::{Operation, Outcome, UserId};
+use crate::pipeline::trade::wire::balance::{OperationsRequest, OperationsResponse, StatementResponse};
+use crate::pipeline::trade::{Account, Operation, Outcome, UserId};
 
 /// Operations per call. More than these go in several calls, in their order: a shorter transaction holds the accounts
 /// of other workers up for a shorter time.
@@ -39,7 +37,7 @@ impl BalanceClient {
     pub fn apply(&self, operations: &[Operation]) -> Result<Vec<Outcome>, ClientError> {
         let mut outcomes = Vec::with_capacity(operations.len());
         for chunk in operations.chunks(OPERATIONS_PER_CALL) {
-            let body = OperationsRequest { operations: chunk.iter().map(OperationItem::from).collect() };
+            let body = OperationsRequest { operations: chunk.to_vec() };
             let answer: OperationsResponse = self.0.post("/api/v1/operations", &body, BATCH_TIMEOUT)?;
             let keys = answer.outcomes.iter().map(|item| &item.key);
             if !keys.eq(chunk.iter().map(|operation| &operation.key)) {
@@ -67,7 +65,7 @@ impl BalanceClient {
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
-    pub fn find_balance(&self, user: UserId) -> Result<Option<BalanceResponse>, ClientError> {
+    pub fn find_balance(&self, user: UserId) -> Result<Option<Account>, ClientError> {
         match self.0.get(&format!("/api/v1/balances/{user}")) {
             Ok(account) => Ok(Some(account)),
             Err(e) if e.is_not_found() => Ok(None),

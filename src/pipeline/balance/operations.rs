@@ -33,9 +33,8 @@ pub(super) async fn apply(
     State(balance): State<Balance>,
     Json(request): Json<OperationsRequest>,
 ) -> Result<axum::Json<OperationsResponse>, Problem> {
-    let operations: Vec<Operation> = request.operations.into_iter().map(Operation::from).collect();
-    let keys: Vec<_> = operations.iter().map(|operation| operation.key.clone()).collect();
-    let answers = take(&balance, operations).await?;
+    let keys: Vec<_> = request.operations.iter().map(|operation| operation.key.clone()).collect();
+    let answers = take(&balance, request.operations).await?;
     let outcomes = keys.into_iter().zip(answers).map(|(key, answer)| OutcomeItem { key, outcome: answer.outcome });
     Ok(axum::Json(OperationsResponse { outcomes: outcomes.collect() }))
 }

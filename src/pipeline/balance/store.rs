@@ -140,6 +140,10 @@ impl db::Refusal for Refusal {
     fn kind(&self) -> db::RefusalKind {
         if self.is_temporary() { db::RefusalKind::Later } else { db::RefusalKind::Invalid }
     }
+
+    fn key(&self) -> Option<String> {
+        self.key().map(|key| key.as_str().to_owned())
+    }
 }
 
 /// Opens the balance database, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does. Users who are new begin with `opening`.

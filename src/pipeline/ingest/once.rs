@@ -16,7 +16,7 @@ use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::task::FileName;
-use crate::pipeline::trade::wire::cache::BacklogResponse;
+use crate::pipeline::trade::Backlog;
 
 /// One pass of the ingest. Blocking: call it from blocking threads only.
 pub struct Once {
@@ -129,7 +129,7 @@ impl Once {
     ///
     /// # Errors
     /// [`ClientError`] when the cache-service does not answer.
-    pub fn backlog(&self) -> Result<BacklogResponse, ClientError> {
+    pub fn backlog(&self) -> Result<Backlog, ClientError> {
         self.cache.backlog()
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The rules stand in the order in which they are asked; the first that fails decides. Shape comes before all of them
 //! and is [`crate::pipeline::event::shape`]. Each further rule is a file of its own here: [`duplicate`], [`purchase`],
-//! [`returned`], [`stock`] (counts and prices); [`money`] says what is asked of the bank, and under which keys.
+//! [`returned`], [`stock`] (counts and prices); [`money`] says what is asked of the bank, and under which keys; [`state`] is
+//! what the rules ask of those before.
 //!
 //! An event is decided in two steps, because money is asked for many purchases at once. [`plan`] is what needs neither
 //! money nor stock: keys, shops, prices, and with them the debit. [`settle`] is the rest: the bank's answer, stock,
@@ -17,6 +18,7 @@ pub mod duplicate;
 pub mod money;
 pub mod purchase;
 pub mod returned;
+pub mod state;
 pub mod stock;
 #[cfg(test)]
 mod tests;
@@ -24,12 +26,27 @@ mod tests;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::base::db::Result;
+use crate::base::db;
 use crate::pipeline::event::{Event, Money, Payload, Reject};
 use crate::pipeline::task::FileName;
-use crate::pipeline::work::state::{Remembered, TradeOrder};
-use money::{Funds, Operation};
+use crate::pipeline::trade::Operation;
+use money::Funds;
 use purchase::{Purchase, Terms};
+pub use state::{OrderStatus, Remembered, State, TradeOrder};
+
+/// The answer of a rule, or why there is none.
+pub type Result<T> = std::result::Result<T, RuleError>;
+
+/// Why an event was not decided. It is not refused then: nothing is wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleError {
+    /// The state did not answer.
+    #[error(transparent)]
+    State(#[from] db::Error),
+    /// The rules contradict themselves: the program is wrong, and neither the event nor a database.
+    #[error("the rules contradict themselves, which is a fault of this program: {0}")]
+    Logic(String),
+}
 
 /// Where a line stood in an event file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,39 +55,6 @@ pub struct Place<'a> {
     pub file: &'a FileName,
     /// The line's number there, from 1.
     pub line: u64,
-}
-
-/// What the rules know of the events before this one.
-pub trait State {
-    /// Notes a key with the content's fingerprint unless it is known; says what is known of it.
-    fn remember(&mut self, key: &[u8], place: Place<'_>, fingerprint: &[u8; 16]) -> Result<Remembered>;
-
-    /// Gives a key back.
-    fn forget(&mut self, key: &[u8]) -> Result<()>;
-
-    /// An order, if its purchase ever came.
-    fn order(&mut self, order_id: i64) -> Result<Option<TradeOrder>>;
-
-    /// Writes an order.
-    fn set_order(&mut self, order_id: i64, order: TradeOrder);
-
-    /// How many of a good a shop has; none where they are not counted.
-    fn stock(&mut self, shop_id: i64, good_id: i64) -> Result<Option<i64>>;
-
-    /// Writes how many of a good a shop has.
-    fn set_stock(&mut self, shop_id: i64, good_id: i64, count: i64);
-
-    /// What a good costs in a shop, if that was ever said.
-    fn price(&mut self, shop_id: i64, good_id: i64) -> Result<Option<Money>>;
-
-    /// Writes what a good costs in a shop.
-    fn set_price(&mut self, shop_id: i64, good_id: i64, price: Money);
-
-    /// Whether a shop is open; one that nothing was said of is.
-    fn is_open(&mut self, shop_id: i64) -> Result<bool>;
-
-    /// Opens or closes a shop.
-    fn set_open(&mut self, shop_id: i64, open: bool);
 }
 
 /// What the rules leave to the settings.
@@ -197,7 +181,7 @@ fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
 /// The first step: what needs neither money nor stock. All events of `ahead` are of the file of this one.
 ///
 /// # Errors
-/// Whatever the state fails with: an event is never refused because something around us does not work.
+/// [`RuleError`]: an event is never refused because something around us does not work.
 pub fn plan(event: &Event<'_>, place: Place<'_>, ahead: &LinesInFlight, state: &mut impl State) -> Result<Planned> {
     let mut original = None;
     match duplicate::look(event, place, state)? {
@@ -245,7 +229,10 @@ fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl State) ->
         return Ok(Planned::Decided(Decision::Reject(reject)));
     }
     let terms = purchase.terms(state)?;
-    let debit = terms.as_ref().ok().and_then(|terms| purchase.debit(terms));
+    let debit = match &terms {
+        Ok(terms) => purchase.debit(terms)?,
+        Err(_) => None,
+    };
     Ok(Planned::Open(Plan { debit, purchase: Some((purchase, terms)), is_copy: false }))
 }
 
@@ -256,7 +243,10 @@ fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl State) -> Resu
         return Ok(Planned::Open(Plan { debit: None, purchase: None, is_copy: true }));
     };
     let terms = purchase.terms(state)?;
-    if !has_debit && terms.as_ref().is_ok_and(|terms| purchase.debit(terms).is_some()) {
+    if let Ok(terms) = &terms
+        && !has_debit
+        && purchase.debit(terms)?.is_some()
+    {
         return Ok(Planned::Blocked);
     }
     Ok(Planned::Open(Plan { debit: None, purchase: Some((purchase, terms)), is_copy: true }))
@@ -303,7 +293,9 @@ pub fn decide(event: &Event<'_>, place: Place<'_>, policy: Policy, state: &mut i
         Planned::Decided(decision) => Ok(decision.into()),
         Planned::Open(plan) => settle(event, place, &plan, Funds::NotAsked, policy, state),
         // Nothing is ahead of it.
-        Planned::Blocked => Err(crate::base::db::Error::broken(format!("line {} could not be planned", place.line))),
+        Planned::Blocked => {
+            Err(RuleError::Logic(format!("line {} waits for lines before it, and there are none", place.line)))
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! Rule 3: purchases. The order is new, the shop open, the price known, the money there, and then the stock
 //! (docs/rules.md#3-purchase).
 
-use super::money::{self, Funds, Operation};
-use super::{Decision, Effect, Plan, Policy, State, Verdict};
-use crate::base::db::{Error, Result};
+use super::money::{self, Funds};
+use super::{Decision, Effect, OrderStatus, Plan, Policy, Result, RuleError, State, TradeOrder, Verdict};
 use crate::pipeline::event::{Money, Payload, Reason, Reject};
-use crate::pipeline::work::state::{OrderStatus, TradeOrder};
+use crate::pipeline::trade::{Operation, Outcome};
 
 /// What a purchase says.
 #[derive(Debug, Clone, Copy)]
@@ -92,14 +91,17 @@ impl Purchase {
     }
 
     /// What is asked of the bank; nothing for a cash sale or a gift.
-    pub fn debit(&self, terms: &Terms) -> Option<Operation> {
+    ///
+    /// # Errors
+    /// As for all of [`money`].
+    pub fn debit(&self, terms: &Terms) -> Result<Option<Operation>> {
         money::debit(self.order_id, self.shop_id, self.user_id, terms.total)
     }
 
     /// Decides it, with the bank's answer.
     ///
     /// # Errors
-    /// Whatever the state fails with; [`Error::Broken`] if the bank had to be asked and was not.
+    /// Whatever the state fails with; [`RuleError::Logic`] if the bank had to be asked and was not.
     pub fn settle(
         &self,
         terms: &std::result::Result<Terms, Reject>,
@@ -118,12 +120,12 @@ impl Purchase {
             Err(reject) => return Ok(self.reject(reject.clone(), Money::from_minor(0), false, state)),
         };
         let is_paid = match funds {
-            Funds::NotAsked if self.debit(&terms).is_some() => {
-                return Err(Error::broken(format!("order {} was to be settled before it was paid", self.order_id)));
+            Funds::NotAsked if self.debit(&terms)?.is_some() => {
+                return Err(RuleError::Logic(format!("order {} was to be settled before it was paid", self.order_id)));
             }
             Funds::NotAsked => false,
-            Funds::Applied => true,
-            Funds::Insufficient => {
+            Funds::Answered(Outcome::Applied) => true,
+            Funds::Answered(Outcome::InsufficientFunds) => {
                 let user = self.user_id.unwrap_or_default();
                 let detail = format!("user {user} has not the {} that order {} costs", terms.total, self.order_id);
                 let reject = Reject::new(Reason::InsufficientFunds, detail);
@@ -139,7 +141,7 @@ impl Purchase {
             Err(reject) => {
                 let mut verdict = self.reject(reject, terms.price, is_paid, state);
                 if is_paid {
-                    verdict.credit = money::reversal(self.order_id, self.shop_id, self.user_id, terms.total);
+                    verdict.credit = money::reversal(self.order_id, self.shop_id, self.user_id, terms.total)?;
                 }
                 return Ok(verdict);
             }

@@ -1,7 +1,6 @@
 //! Rule 5: stock and prices (docs/rules.md#5-stock-prices-shops).
 
-use super::{Decision, Effect, State};
-use crate::base::db::Result;
+use super::{Decision, Effect, Result, State};
 use crate::pipeline::event::{Money, Reason, Reject};
 
 /// Changes the count of a good. The first time begins with none of it: from then on the good is counted.

@@ -48,6 +48,14 @@ impl Refusal {
         }
     }
 
+    /// The operation's key that it is about, where it is about one.
+    pub const fn key(&self) -> Option<&OperationKey> {
+        match self {
+            Self::KeyConflict(key) | Self::BalanceLimit { key, .. } => Some(key),
+            Self::LineConflict { .. } | Self::PendingFull { .. } => None,
+        }
+    }
+
     /// Whether the same call may be taken later.
     pub const fn is_temporary(&self) -> bool {
         matches!(self, Self::PendingFull { .. })

@@ -4,28 +4,30 @@
 //! and the rejects. What it has to remember is durable before the task is reported.
 //!
 //! The steps for a file:
-//! 1. sort its lines;
-//! 2. decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
-//! 3. tell the [`directory`] which orders were decided, hand in the early returns, take up those that are due
-//!    (`early.rs`);
+//! 1. read its lines, put what they say beside them, and sort them;
+//! 2. decide them window by window (`deciding.rs` has the picture): the [`bank`] is asked for the debits, and the
+//!    [cache-service](cache_service) is told which orders were decided (`services.rs`);
+//! 3. hand in the early returns, take up those that are due (`gathered.rs`), and decide these (`early.rs`);
 //! 4. publish the files and pay the credits;
 //! 5. commit the state together with the report.
 //!
 //! Calls that can run beside other work run in the background (`background.rs`), in the order of these steps. A crash
-//! before the commit repeats all steps from the same state: bank and directory answer the same task as before, so that
+//! before the commit repeats all steps from the same state: bank and cache-service answer the same task as before, so that
 //! the same is decided. After the commit the report is answered from the state.
 
 mod archive;
 mod background;
 pub mod bank;
+pub mod cache_service;
 mod deciding;
-pub mod directory;
 mod early;
+mod gathered;
 mod input;
 mod lazy;
 mod outcome;
 pub mod rebuild;
 pub mod remote;
+mod services;
 mod spill;
 pub mod start;
 pub mod state;
@@ -41,12 +43,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use self::archive::Archive;
 use self::background::BackgroundCaller;
 use self::bank::Bank;
-use self::deciding::{Deciding, Lists, Services};
-use self::directory::Directory;
-use self::early::Gathered;
+use self::cache_service::CacheService;
+use self::deciding::{Deciding, Lists};
+use self::gathered::Gathered;
 use self::input::Input;
 pub use self::lazy::{LazyWorker, find_decided};
 use self::outcome::Outcome;
+use self::services::Services;
 use self::state_cache::StateCache;
 use self::window::Window;
 pub use self::window::WindowLimits;
@@ -60,11 +63,11 @@ use super::split::LINES_PER_CHECK;
 use crate::base::clock::Clock;
 use crate::pipeline::event::reject::require_line_feed;
 use crate::pipeline::event::{Event, Next, Reason, Reasons, Reject, ShardId};
-use crate::pipeline::rules::Policy;
+use crate::pipeline::rules::{Policy, RuleError};
 use crate::pipeline::task::{Claimed, Class, Digest, Output, Stage, TaskKey};
 use crate::pipeline::work::state::{FinishedFile, WorkerState};
 
-/// Earlier tasks that are confirmed to the directory before the next one begins.
+/// Earlier tasks that are confirmed to the cache-service before the next one begins.
 const CONFIRM_MAX: u32 = 64;
 
 /// The worker of one shard.
@@ -74,7 +77,7 @@ pub struct Worker {
     terms: Terms,
     state: Box<dyn WorkerState>,
     bank: Box<dyn Bank>,
-    directory: Box<dyn Directory>,
+    cache: Box<dyn CacheService>,
     clock: Clock,
     /// The day on which keys were last forgotten.
     swept: Option<i64>,
@@ -106,7 +109,7 @@ impl Worker {
         terms: Terms,
         clock: Clock,
         bank: Box<dyn Bank>,
-        directory: Box<dyn Directory>,
+        cache: Box<dyn CacheService>,
     ) -> crate::base::db::Result<Self> {
         let path = Self::own_state(&folder, shard).map_err(crate::base::db::Error::Input)?;
         let held = Self::hold_state(&path, false).map_err(crate::base::db::Error::Input)?.ok_or_else(|| {
@@ -116,7 +119,7 @@ impl Worker {
             ))
         })?;
         let state = crate::pipeline::work::state::open_worker_state(&path)?;
-        Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None, _held: held })
+        Ok(Self { folder, shard, terms, state, bank, cache, clock, swept: None, _held: held })
     }
 
     /// Keeps other processes off a state until the file that is returned is dropped. Workers share the lock, as one may
@@ -168,13 +171,13 @@ impl Worker {
         result
     }
 
-    /// The task is reported done: what it took from the directory is pending no more. If the directory does not answer
+    /// The task is reported done: what it took from the cache-service is pending no more. If that does not answer
     /// now, the next task says it again.
     pub fn reported(&mut self, key: &TaskKey) {
-        let confirmed = self.directory.confirm(key).and_then(|()| Ok(self.state.confirm(&key.file)?));
+        let confirmed = self.cache.confirm(key).and_then(|()| Ok(self.state.confirm(&key.file)?));
         if let Err(fault) = confirmed {
             log::warn!(stage = Stage::ShardWorker.name(), file = key.file.as_str(), shard = key.shard.get();
-                "the order directory is told later that this is done: {fault}");
+                "the cache-service is told later that this is done: {fault}");
         }
     }
 
@@ -190,26 +193,26 @@ impl Worker {
         let mut outcome = Outcome::begin(&self.folder, task)?;
         let sorted = read_shapes(input, key, &own, &mut outcome, lease)?;
         let (books, lists) = (StateCache::new(self.state.as_mut(), day), Lists::new(&own));
-        let (bank, directory) = (self.bank.as_mut(), self.directory.as_mut());
+        let (bank, cache) = (self.bank.as_mut(), self.cache.as_mut());
         let mut deciding = Deciding::new(&key.file, books, outcome, lists, self.terms.policy, lease);
-        let mut gathered = Gathered::new(&own);
+        let mut gathered = Gathered::new(key, &own);
         std::thread::scope(|scope| {
-            let mut services = Services::start(scope, bank, directory, key, lease)?;
+            let mut services = Services::start(scope, bank, cache, key, lease)?;
             let mut window = Window::new(self.terms.window);
-            sorted.for_each(|spot, raw| {
-                if window.is_full_for(raw) {
+            sorted.for_each(|spot, record| {
+                if window.is_full_for(record) {
                     deciding.decide(&window, &mut services, &mut gathered)?;
                     window.clear();
                 }
-                window.push(spot.line, raw);
+                window.push(spot.line, record);
                 Ok::<_, Fault>(())
             })?;
             deciding.decide(&window, &mut services, &mut gathered)?;
-            services.finish(&mut gathered)
+            services.orders.finish(&mut gathered)
         })?;
-        gathered.warn_of_strangers(key);
-        gathered.hold(deciding.lists.held.take(), directory, key, lease)?;
-        gathered.take(directory, key)?;
+        gathered.warn_of_strangers();
+        gathered.hold(deciding.lists.held.take(), cache, lease)?;
+        gathered.take(cache)?;
         deciding.decide_gathered(gathered)?;
         let Deciding { outcome, lists, .. } = deciding;
         lease.check()?;
@@ -217,7 +220,7 @@ impl Worker {
         let is_over = AtomicBool::new(false);
         let mut reasons = Reasons::default();
         let finished = std::thread::scope(|scope| {
-            let pay = |credits| deciding::pay(credits, bank, lease, &is_over);
+            let pay = |credits| services::pay(credits, bank, lease, &is_over);
             let mut paying = BackgroundCaller::start(scope, "bank", pay)?;
             paying.ask(lists.credits);
             reasons = outcome.reasons().clone();
@@ -304,7 +307,7 @@ fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Archive) -> Re
     Ok(FinishedFile { input, counts, output, rejects })
 }
 
-/// The first rule, and the order for all others.
+/// The first rule, and the order for all others. Each line is read as JSON here, and not again.
 fn read_shapes<'a>(
     input: Input,
     key: &TaskKey,
@@ -313,7 +316,7 @@ fn read_shapes<'a>(
     lease: &Lease,
 ) -> Result<Sorter<'a>, Fault> {
     let Input { mut lines, mut numbers, .. } = input;
-    let (mut sorter, spot) = (Sorter::new(own), Spot::new(&key.file, 0));
+    let (mut sorter, spot, mut record) = (Sorter::new(own), Spot::new(&key.file, 0), Vec::new());
     loop {
         if lines.lines().is_multiple_of(LINES_PER_CHECK) {
             lease.check()?;
@@ -326,7 +329,10 @@ fn read_shapes<'a>(
             Next::Line { number, bytes, terminated } => {
                 let line = numbers.number_of(number)?;
                 match require_line_feed(terminated).and_then(|()| Event::parse(bytes)) {
-                    Ok(event) => sorter.push(event.at, spot.at_line(line), bytes)?,
+                    Ok(event) => {
+                        window::pack(&event, bytes, &mut record);
+                        sorter.push(event.at, spot.at_line(line), &record)?;
+                    }
                     Err(reject) => {
                         outcome.reject(crate::pipeline::rules::Place { file: &key.file, line }, &reject, bytes)?
                     }
@@ -338,6 +344,16 @@ fn read_shapes<'a>(
                 outcome.counts.rejected += 1;
                 outcome.rejects.write_streamed(line, &reject, |sink| lines.rest_of_line(sink).map(|_| ()))?;
             }
+        }
+    }
+}
+
+impl From<RuleError> for Fault {
+    fn from(error: RuleError) -> Self {
+        match error {
+            RuleError::State(error) => Self::from(error),
+            // The same program decides the same again.
+            RuleError::Logic(_) => Self::Permanent(Class::Internal.tag(error)),
         }
     }
 }

@@ -4,20 +4,18 @@
 //! then the prepared files that are not in the books yet, in the order in which they were decided. A key that is known
 //! with its content comes before one that only the books tell.
 
-use crate::pipeline::work::state::{
-    FinishedFile, OrderStatus, TradeOrder, UNKNOWN_CONTENT, WorkerState, open_worker_state,
-};
 use std::path::Path;
 
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Kind, Money, Payload, Reason, ShardId};
 use crate::pipeline::files::prepared;
-use crate::pipeline::ops::dead_letters::prediction::is_paid;
-use crate::pipeline::ops::dead_letters::{Raw, Rejected};
-use crate::pipeline::rules::{Place, duplicate};
+use crate::pipeline::files::rejected::{Raw, Rejected};
+use crate::pipeline::rules::money::is_paid;
+use crate::pipeline::rules::{OrderStatus, Place, Remembered, TradeOrder, duplicate};
 use crate::pipeline::shard_db::{BookedOrder, Dated, Entry, StockItem};
 use crate::pipeline::task::FileName;
+use crate::pipeline::work::state::{FinishedFile, UNKNOWN_CONTENT, WorkerState, open_worker_state};
 
 /// The state in the making.
 pub struct Rebuild {
@@ -147,9 +145,7 @@ impl Rebuild {
         let key = duplicate::order_key(kind, dated.order_id, dated.at);
         // No line of any file: where it stood is not known.
         let nowhere = FileName::of(Timestamp::from_unix_ms(0));
-        if self.state.remember(&key, &nowhere, 0, &UNKNOWN_CONTENT, self.today)?
-            == crate::pipeline::work::state::Remembered::New
-        {
+        if self.state.remember(&key, &nowhere, 0, &UNKNOWN_CONTENT, self.today)? == Remembered::New {
             self.rebuilt.keys_without_content += 1;
         }
         Ok(())
@@ -300,10 +296,7 @@ mod tests {
             let key = duplicate::order_key(kind, order_id, at);
             rebuild.state.remember(&key, &file, 1, &[9; 16], 20_000).unwrap()
         };
-        assert!(matches!(ask(Kind::Return, 4), crate::pipeline::work::state::Remembered::Elsewhere { line: 0, .. }));
-        assert_eq!(
-            (ask(Kind::Purchase, 4), ask(Kind::Return, 5)),
-            (crate::pipeline::work::state::Remembered::New, crate::pipeline::work::state::Remembered::New)
-        );
+        assert!(matches!(ask(Kind::Return, 4), Remembered::Elsewhere { line: 0, .. }));
+        assert_eq!((ask(Kind::Purchase, 4), ask(Kind::Return, 5)), (Remembered::New, Remembered::New));
     }
 }

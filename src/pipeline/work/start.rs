@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::remote::{RemoteBank, RemoteDirectory};
+use super::remote::RemoteCache;
 use super::{LazyWorker, Terms, WindowLimits, Worker, find_decided};
 use crate::base::boot::{Context, Failure};
 use crate::base::clock::Clock;
 use crate::base::config::{Principal, Settings};
 use crate::base::db;
 use crate::pipeline::apid::client::{Client, ClientError};
+use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::boot;
 use crate::pipeline::calls::CallObserver;
 use crate::pipeline::claim::fault::Fault;
@@ -34,10 +35,10 @@ pub fn open(
         policy: rules::Policy { untracked_is_none: settings.worker.untracked_is_none },
         window: WindowLimits::default(),
     };
-    let bank = RemoteBank::of(settings).observed(Arc::clone(observer));
-    let directory = RemoteDirectory::of(settings, tracking).observed(observer);
+    let bank = BalanceClient::of(settings, Principal::ShardWorker).observed(Arc::clone(observer));
+    let cache = RemoteCache::of(settings, tracking).observed(observer);
     let folder = Folder::new(&settings.shared.dir);
-    Worker::open(folder, shard, terms, clock.clone(), Box::new(bank), Box::new(directory))
+    Worker::open(folder, shard, terms, clock.clone(), Box::new(bank), Box::new(cache))
 }
 
 /// A worker that is opened now, or with its first task where the API does not say yet whether it may be.

@@ -6,8 +6,8 @@ use std::hash::Hash;
 
 use crate::base::db::Result;
 use crate::pipeline::event::Money;
-use crate::pipeline::rules::{Place, State};
-use crate::pipeline::work::state::{Remembered, TradeOrder, WorkerState};
+use crate::pipeline::rules::{Place, Remembered, State, TradeOrder};
+use crate::pipeline::work::state::WorkerState;
 
 /// Rows kept of each kind. They are written back and dropped when there are more: memory must not grow with the file.
 const ROWS_MAX: usize = 50_000;

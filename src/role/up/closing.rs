@@ -7,7 +7,7 @@ use crate::base::db::schema_state;
 use crate::base::log_format::clean;
 use crate::base::text::count;
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::cache::store::{PendingPolicy, open_pending};
+use crate::pipeline::cache::store::{CachePolicy, open_cache};
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::import::Imported;
 use crate::pipeline::ops::audit;
@@ -120,7 +120,7 @@ impl Waiting {
         if schema_state(url, &schemas::CACHE).await?.is_none_or(|state| state.applied == 0) {
             return Ok(waiting);
         }
-        let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
+        let store = open_cache(url, ctx.clock.clone(), CachePolicy::of(&ctx.settings)).await?;
         let mut after = None;
         let looked = loop {
             let page = match store.list_pending(after, PAGE).await {
@@ -128,10 +128,10 @@ impl Waiting {
                 Err(e) => break Err(e),
             };
             let Some(last) = page.last() else { break Ok(waiting) };
-            after = Some((last.by.file.clone(), last.line));
+            after = Some((last.file.clone(), last.line));
             for held in page.iter().filter(|held| held.taken_by().is_none()) {
                 waiting.all += 1;
-                waiting.own += u64::from(imported.files.contains(&held.by.file));
+                waiting.own += u64::from(imported.files.contains(&held.file));
                 waiting.until = waiting.until.max(Some(held.expires_at));
             }
         };

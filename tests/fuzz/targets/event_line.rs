@@ -81,7 +81,7 @@ fn accepted(event: &Event<'_>) {
     let again = Event::parse(&out).expect("a prepared line is an event");
     assert_eq!(again.payload, event.payload);
     assert_eq!((again.at, again.fingerprint), (event.at, event.fingerprint));
-    assert_eq!(again.raw_payload.get(), event.raw_payload.get());
+    assert_eq!(again.raw_payload, event.raw_payload);
     assert_eq!(again.idempotency_key, event.idempotency_key);
     assert_eq!(shopctl::pipeline::rules::duplicate::key_of(&again), shopctl::pipeline::rules::duplicate::key_of(event));
 }

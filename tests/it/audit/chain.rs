@@ -14,7 +14,7 @@ use shopctl::base::shutdown::Stop;
 use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, for_each_file, open_tracking};
 use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
-use shopctl::pipeline::cache::store::{PendingPolicy, PendingStore, open_pending};
+use shopctl::pipeline::cache::store::{CachePolicy, CacheStore, open_cache};
 use shopctl::pipeline::claim::driver::{Finished, Job};
 use shopctl::pipeline::claim::fault::Fault;
 use shopctl::pipeline::claim::lease::Lease;
@@ -30,7 +30,7 @@ use shopctl::pipeline::task::moves;
 use shopctl::pipeline::task::{Call, Claim, Claimed, FileName, Stage, Status, TaskKey};
 use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
 
-use super::services::{StoredBank, StoredDirectory};
+use super::services::{StoredBank, StoredCache};
 use crate::support::database::{Databases, Served};
 use crate::support::pipeline::settings_of;
 
@@ -72,7 +72,7 @@ pub(super) struct Chain {
     folder: Folder,
     tracking: Arc<dyn Tracking>,
     balance: Arc<dyn BalanceStore>,
-    pending: Arc<dyn PendingStore>,
+    pending: Arc<dyn CacheStore>,
     trouble: Arc<Trouble>,
     claims: u32,
     files: i64,
@@ -98,7 +98,7 @@ impl Chain {
         let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
         let moves = moves::Policy { lease_ms: LEASE_MS, backoff_ms: 0, attempts_max: 1000 };
         let policy = TrackingPolicy { moves, backoff_max_ms: 0, strict_order: false };
-        let kept = PendingPolicy { ttl_ms: 3_600_000, pending_max: 1_000_000, retention_ms: 86_400_000 };
+        let kept = CachePolicy { ttl_ms: 3_600_000, pending_max: 1_000_000, retention_ms: 86_400_000 };
         let (tracking, balance, pending) = runtime.block_on(async {
             let database = &settings.database;
             let mut all = vec![
@@ -116,7 +116,7 @@ impl Chain {
                 open_balance(&database.balance, clock.clone(), shopctl::pipeline::event::Money::from_minor(100_000))
                     .await
                     .unwrap(),
-                open_pending(&database.cache, clock.clone(), kept).await.unwrap(),
+                open_cache(&database.cache, clock.clone(), kept).await.unwrap(),
             )
         });
         let folder = Folder::new(temp.path());
@@ -230,7 +230,7 @@ impl Chain {
         };
         let handle = self.runtime.handle();
         let bank = StoredBank::new(handle, &self.balance, &self.trouble);
-        let directory = StoredDirectory::new(handle, &self.pending, &self.trouble);
+        let directory = StoredCache::new(handle, &self.pending, &self.trouble);
         let (bank, directory) = (Box::new(bank), Box::new(directory));
         Worker::open(self.folder.clone(), shard, terms, self.clock.clone(), bank, directory).unwrap()
     }

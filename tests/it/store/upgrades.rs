@@ -6,8 +6,8 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use shopctl::base::db::{SchemaState, schema_state};
 use shopctl::pipeline::event::Money;
+use shopctl::pipeline::rules::{OrderStatus, Remembered, TradeOrder};
 use shopctl::pipeline::shard_db::{Delivered, Delivery, Entry, EventRow};
-use shopctl::pipeline::work::state::{OrderStatus, Remembered, TradeOrder};
 
 use super::served::{Served, to};
 use super::servers::on_every_server;

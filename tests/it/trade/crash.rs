@@ -202,7 +202,7 @@ fn a_call_whose_caller_went_away_takes_effect_once() {
     for _again in 0..3 {
         assert_eq!(client.apply(&same).unwrap(), [Outcome::Applied; 7]);
     }
-    assert_eq!(client.find_balance(user).unwrap().unwrap().balance, "13.00");
+    assert_eq!(client.find_balance(user).unwrap().unwrap().balance.to_string(), "13.00");
     let other = operation("k".to_owned(), 0, OperationKind::Debit, 701);
     let refused = client.apply(&[other]).unwrap_err();
     assert!(matches!(&refused, ClientError::Refused { code, .. } if code == "key_conflict"), "{refused}");

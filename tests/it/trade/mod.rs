@@ -7,6 +7,7 @@ mod pairs;
 mod repeat;
 mod scarce;
 mod served;
+mod wire;
 mod year;
 
 use std::net::SocketAddr;

@@ -108,8 +108,9 @@ impl Work for ListPending {
 
 fn held_of(row: &Row) -> Result<Held> {
     Ok(Held {
-        by: TaskKey { file: file_name(row, "filename")?, shard: shard(row, "put_shard")? },
+        file: file_name(row, "filename")?,
         line: count(row, "line")?,
+        shard: shard(row, "put_shard")?,
         happened_at: moment(row, "happened_at")?,
         held_at: moment(row, "put_at")?,
         expires_at: moment(row, "expires_at")?,

@@ -12,10 +12,10 @@ use crate::base::db::mysql::value::{count, get, moment, moment_value};
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
-use crate::pipeline::cache::store::{PendingPolicy, put_outcome};
+use crate::pipeline::cache::store::{CachePolicy, put_outcome};
 use crate::pipeline::columns::mysql::shard;
 use crate::pipeline::task::TaskKey;
-use crate::pipeline::trade::orders::ENTRIES_MAX;
+use crate::pipeline::trade::ENTRIES_MAX;
 use crate::pipeline::trade::{EarlyReturn, NewOrder, OrderId, PutOutcome, Recorded, Refusal, Taken};
 
 /// Writes orders, and takes what waited for them if it is asked to.
@@ -99,7 +99,7 @@ impl Record<'_> {
 pub(super) struct Put<'a> {
     pub(super) by: &'a TaskKey,
     pub(super) returns: &'a [EarlyReturn],
-    pub(super) policy: PendingPolicy,
+    pub(super) policy: CachePolicy,
 }
 
 #[async_trait]

@@ -14,24 +14,24 @@ use crate::base::db::sqlite::db::{Db, count_value, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
-use crate::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take, put_outcome};
+use crate::pipeline::cache::store::{CachePolicy, CacheStore, Forgotten, Take, put_outcome};
 use crate::pipeline::schemas::CACHE;
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::orders::ENTRIES_MAX;
+use crate::pipeline::trade::ENTRIES_MAX;
 use crate::pipeline::trade::{
     Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Refusal, Taken,
 };
 
-/// [`PendingStore`] in one SQLite file.
-pub(crate) struct SqlitePending {
+/// [`CacheStore`] in one SQLite file.
+pub(crate) struct SqliteCache {
     db: Db,
     clock: Clock,
-    policy: PendingPolicy,
+    policy: CachePolicy,
 }
 
-impl SqlitePending {
+impl SqliteCache {
     /// Opens the database, creating it where needed.
-    pub(crate) async fn open(path: &Path, clock: Clock, policy: PendingPolicy) -> Result<Self> {
+    pub(crate) async fn open(path: &Path, clock: Clock, policy: CachePolicy) -> Result<Self> {
         Ok(Self { db: Db::open(path, &CACHE).await?, clock, policy })
     }
 
@@ -59,7 +59,7 @@ impl SqlitePending {
 }
 
 #[async_trait]
-impl PendingStore for SqlitePending {
+impl CacheStore for SqliteCache {
     async fn ping(&self) -> Result<()> {
         self.db.ping("order_directory").await
     }
@@ -195,7 +195,7 @@ fn put(
     tx: &Tx<'_>,
     by: &TaskKey,
     returns: &[EarlyReturn],
-    policy: PendingPolicy,
+    policy: CachePolicy,
     now: Timestamp,
 ) -> Result<Vec<PutOutcome>> {
     let (mut outcomes, mut added) = (Vec::new(), 0);
@@ -220,7 +220,7 @@ fn put(
     Ok(outcomes)
 }
 
-fn keep(tx: &Tx<'_>, by: &TaskKey, entry: &EarlyReturn, policy: PendingPolicy, now: Timestamp) -> Result<()> {
+fn keep(tx: &Tx<'_>, by: &TaskKey, entry: &EarlyReturn, policy: CachePolicy, now: Timestamp) -> Result<()> {
     let insert =
         "INSERT INTO pending_return (filename, line, order_id, happened_at, raw, put_shard, put_at, expires_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";

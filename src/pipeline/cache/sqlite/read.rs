@@ -96,8 +96,9 @@ pub(super) fn list_pending(connection: &Connection, after: Option<(FileName, u64
 
 fn held_of(row: &Row<'_>) -> Result<Held> {
     Ok(Held {
-        by: TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "put_shard")? },
+        file: file_column(row, "filename")?,
         line: count_column(row, "line")?,
+        shard: shard_column(row, "put_shard")?,
         happened_at: timestamp_column(row, "happened_at")?,
         held_at: timestamp_column(row, "put_at")?,
         expires_at: timestamp_column(row, "expires_at")?,

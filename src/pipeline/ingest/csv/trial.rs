@@ -7,9 +7,8 @@ use std::io;
 use super::input::EventLines;
 use super::tally::Tally;
 use crate::pipeline::event::detail::pattern;
-use crate::pipeline::event::{LineReader, Next, Reason, Reject, ShardCount};
-use crate::pipeline::ingest::accept;
-use crate::pipeline::split::route;
+use crate::pipeline::event::raw::{RawEvent, RawPayload};
+use crate::pipeline::event::{LineReader, Next, Reason, Reject, ShardCount, shape, shard};
 
 /// Events that are shown.
 const SHOWN: usize = 5;
@@ -70,8 +69,9 @@ pub fn run(mut input: EventLines, line_bytes_max: usize) -> io::Result<Trial> {
 /// What splitter and worker will say, in this order.
 fn check(line: &[u8]) -> Result<(), Reject> {
     let any = ShardCount::new(1).ok_or_else(|| Reject::new(Reason::NoShardKey, "no shards"))?;
-    route(line, true, any)?;
-    accept::check(line)
+    let read = RawEvent::<RawPayload<'_>>::parse(line)?;
+    shard::route(&read, any)?;
+    shape::check(read)
 }
 
 /// Where a line came from, and what was wrong there.

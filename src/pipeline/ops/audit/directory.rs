@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Found;
 use super::paged::Paged;
-use crate::pipeline::cache::store::PendingStore;
+use crate::pipeline::cache::store::CacheStore;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::shard_db::{OrderOutcome, WorkerSnapshot};
 use crate::pipeline::task::TaskKey;
@@ -41,7 +41,7 @@ struct Side<'a> {
 /// # Errors
 /// Whatever the stores fail with.
 pub async fn compare(
-    directory: &dyn PendingStore,
+    directory: &dyn CacheStore,
     states: &[State],
     is_done: impl Fn(&TaskKey) -> bool,
 ) -> crate::base::db::Result<Found> {

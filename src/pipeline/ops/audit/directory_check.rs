@@ -1,6 +1,6 @@
 //! The order directory beside the states of the workers: opens both.
 
-use crate::pipeline::cache::store::{PendingPolicy, open_pending};
+use crate::pipeline::cache::store::{CachePolicy, open_cache};
 use crate::pipeline::work::state::open_worker_snapshot;
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub(crate) async fn check(ctx: &Context, reports: &Reports) -> Result<Found, Fai
         }
         return Ok(found);
     }
-    let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
+    let store = open_cache(url, ctx.clock.clone(), CachePolicy::of(&ctx.settings)).await?;
     let seen: BTreeSet<ShardId> = states.iter().map(|state| state.shard).collect();
     let is_away = |shard: &ShardId| reports.shards.contains(shard) && !seen.contains(shard);
     let is_done = |task: &TaskKey| !is_away(&task.shard) && reports.is_worked(task);

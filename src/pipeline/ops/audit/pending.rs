@@ -3,7 +3,7 @@
 //! A return is kept from before its task is reported until after the task is reported that took it. So those count that
 //! a reported task handed in and that no reported task has.
 
-use crate::pipeline::cache::store::{PendingPolicy, PendingStore, open_pending};
+use crate::pipeline::cache::store::{CachePolicy, CacheStore, open_cache};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -47,7 +47,7 @@ pub(crate) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Track
     let (url, reported) = (&ctx.settings.database.cache, pending_of(&reports.ledger));
     let (mut found, mut kept, mut decided) = (Found::default(), 0, 0);
     if is_used(url, &schemas::CACHE).await? {
-        let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
+        let store = open_cache(url, ctx.clock.clone(), CachePolicy::of(&ctx.settings)).await?;
         let counted = count(store.as_ref(), &reports.released).await;
         store.close().await;
         (found.compared, decided) = counted?;
@@ -82,7 +82,7 @@ impl Pending {
 }
 
 /// How many are kept for reported tasks, and how many wait for no purchase any more.
-async fn count(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<(u64, u64)> {
+async fn count(store: &dyn CacheStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<(u64, u64)> {
     Ok((count_kept(store, reported).await?, store.backlog().await?.decided()))
 }
 
@@ -96,16 +96,17 @@ fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-async fn count_kept(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<u64> {
+async fn count_kept(store: &dyn CacheStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<u64> {
     let (mut kept, mut after): (u64, Option<(FileName, u64)>) = (0, None);
     loop {
         let page = store.list_pending(after, PAGE).await?;
         let Some(last) = page.last() else {
             return Ok(kept);
         };
-        after = Some((last.by.file.clone(), last.line));
+        after = Some((last.file.clone(), last.line));
         let is_reported = |task: &TaskKey| reported.contains_key(task);
-        let counts = page.iter().filter(|held| is_reported(&held.by) && !held.taken_by().is_some_and(is_reported));
+        let counts =
+            page.iter().filter(|held| is_reported(&held.put_by()) && !held.taken_by().is_some_and(is_reported));
         kept += counts.count() as u64;
     }
 }

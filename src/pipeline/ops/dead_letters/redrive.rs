@@ -13,7 +13,6 @@ use std::io;
 use super::filter::Filter;
 use super::prediction::refused_again;
 use super::redrive_log::{Note, RedriveLog, Redriven, key};
-use super::rejected::{LineAt, Raw, Rejected};
 use super::scan::{Extent, Go, RejectsFiles};
 use crate::base::clock::Clock;
 use crate::base::shutdown::Stop;
@@ -22,6 +21,7 @@ use crate::pipeline::claim::driver::random_id;
 use crate::pipeline::event::{Reason, ShardCount};
 use crate::pipeline::files::artifact::{self, Draft, Taken};
 use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::files::rejected::{LineAt, Raw, Rejected};
 use crate::pipeline::ingest::lock_alone;
 use crate::pipeline::task::{FileName, Stage, Status};
 

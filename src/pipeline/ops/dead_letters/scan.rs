@@ -3,10 +3,10 @@
 use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 
-use super::rejected::Rejected;
 use crate::pipeline::event::{LineReader, Next, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::files::rejected::Rejected;
 
 /// What JSON makes of a byte at the most, in the line itself and in a detail that quotes it.
 const ESCAPED: usize = 16;

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::rejected::{LineAt, Rejected};
 use super::scan::{Go, RejectsFiles};
 use crate::pipeline::event::Reason;
 use crate::pipeline::files::folder::Artifact;
+use crate::pipeline::files::rejected::{LineAt, Rejected};
 use crate::pipeline::task::FileName;
 
 /// Rejected lines by reason. Memory: one example per reason.

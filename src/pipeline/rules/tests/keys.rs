@@ -121,7 +121,7 @@ fn what_depends_on_what_is_ahead_waits_for_it() {
     let priced = r#","price_at_order":1"#;
     let first = parse(&buys(1, &format!(r#"{priced},"idempotency_key":"k""#)), 1);
     let Planned::Open(plan) = plan_line(&mut memory, &mut ahead, 1, &first) else { panic!("planned") };
-    assert_eq!(plan.debit.unwrap().amount, minor(200));
+    assert_eq!(plan.debit.unwrap().amount.money(), minor(200));
     let Planned::Open(copy) = plan_line(&mut memory, &mut ahead, 2, &first) else { panic!("planned") };
     assert_eq!(copy.debit, None, "a copy pays nothing: the first has asked, for good");
     let other_key = parse(&buys(1, priced), 2);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::pipeline::event::{Reason, Reject};
-use crate::pipeline::work::state::OrderStatus;
+use crate::pipeline::trade::Outcome;
 
 /// All state in plain maps.
 pub(super) struct Memory {
@@ -27,7 +27,7 @@ pub(super) struct Memory {
 }
 
 impl State for Memory {
-    fn remember(&mut self, key: &[u8], place: Place<'_>, fingerprint: &[u8; 16]) -> Result<Remembered> {
+    fn remember(&mut self, key: &[u8], place: Place<'_>, fingerprint: &[u8; 16]) -> db::Result<Remembered> {
         let Some((file, line, print)) = self.keys.get(key).cloned() else {
             self.keys.insert(key.to_vec(), (place.file.clone(), place.line, *fingerprint));
             return Ok(Remembered::New);
@@ -39,12 +39,12 @@ impl State for Memory {
         })
     }
 
-    fn forget(&mut self, key: &[u8]) -> Result<()> {
+    fn forget(&mut self, key: &[u8]) -> db::Result<()> {
         self.keys.remove(key);
         Ok(())
     }
 
-    fn order(&mut self, order_id: i64) -> Result<Option<TradeOrder>> {
+    fn order(&mut self, order_id: i64) -> db::Result<Option<TradeOrder>> {
         Ok(self.orders.get(&order_id).copied())
     }
 
@@ -52,7 +52,7 @@ impl State for Memory {
         self.orders.insert(order_id, order);
     }
 
-    fn stock(&mut self, shop_id: i64, good_id: i64) -> Result<Option<i64>> {
+    fn stock(&mut self, shop_id: i64, good_id: i64) -> db::Result<Option<i64>> {
         Ok(self.stock.get(&(shop_id, good_id)).copied())
     }
 
@@ -60,7 +60,7 @@ impl State for Memory {
         self.stock.insert((shop_id, good_id), count);
     }
 
-    fn price(&mut self, shop_id: i64, good_id: i64) -> Result<Option<Money>> {
+    fn price(&mut self, shop_id: i64, good_id: i64) -> db::Result<Option<Money>> {
         Ok(self.prices.get(&(shop_id, good_id)).copied())
     }
 
@@ -68,7 +68,7 @@ impl State for Memory {
         self.prices.insert((shop_id, good_id), price);
     }
 
-    fn is_open(&mut self, shop_id: i64) -> Result<bool> {
+    fn is_open(&mut self, shop_id: i64) -> db::Result<bool> {
         Ok(self.shops.get(&shop_id).copied().unwrap_or(true))
     }
 
@@ -88,7 +88,7 @@ impl Memory {
             prices: HashMap::new(),
             shops: HashMap::new(),
             policy: Policy::default(),
-            funds: Funds::Applied,
+            funds: Funds::Answered(Outcome::Applied),
         }
     }
 

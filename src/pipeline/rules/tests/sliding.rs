@@ -18,15 +18,15 @@ struct Accounts {
 
 impl Accounts {
     fn debit(&mut self, debit: &Operation) -> Funds {
-        let balance = self.balances.entry(debit.user_id).or_insert(600);
-        let amount = debit.amount.minor();
-        let funds = if debit.key.starts_with("purchase:3:") {
+        let balance = self.balances.entry(debit.user.get()).or_insert(600);
+        let amount = debit.amount.money().minor();
+        let funds = if debit.key.as_str().starts_with("purchase:3:") {
             Funds::Conflict
         } else if *balance < amount {
-            Funds::Insufficient
+            Funds::Answered(Outcome::InsufficientFunds)
         } else {
             *balance -= amount;
-            Funds::Applied
+            Funds::Answered(Outcome::Applied)
         };
         self.asked.push((debit.clone(), funds));
         funds

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
+use super::row::{order_of, shelf_of};
 use crate::base::db::sqlite::db::{count_column, count_value, timestamp_column, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::pipeline::event::Money;
@@ -9,7 +10,6 @@ use crate::pipeline::shard_db::books::{Change, Entry, Page};
 use crate::pipeline::shard_db::stock::FIRST_ITEM;
 use crate::pipeline::shard_db::{BookedOrder, Dated, StockItem};
 use crate::pipeline::task::{Class, FileName, TaskKey};
-use crate::pipeline::work::state::snapshot::{order_of, shelf_of};
 
 /// Writes a page.
 pub(crate) fn write(transaction: &Transaction<'_>, page: Page, key: &TaskKey) -> Result<()> {

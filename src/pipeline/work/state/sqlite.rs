@@ -8,9 +8,10 @@ use crate::base::db::sqlite::db::{connect, count_column, count_value};
 use crate::base::db::{Error, Result};
 use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::event::{Money, Reason};
+use crate::pipeline::rules::{OrderStatus, Remembered, TradeOrder};
 use crate::pipeline::schemas::WORKER;
 use crate::pipeline::task::{Digest, FileName};
-use crate::pipeline::work::state::{FinishedFile, OrderStatus, Remembered, TradeOrder, UNKNOWN_CONTENT, WorkerState};
+use crate::pipeline::work::state::{FinishedFile, UNKNOWN_CONTENT, WorkerState};
 
 /// [`WorkerState`] in one SQLite file of the worker's own.
 pub(crate) struct SqliteWorkerState {
