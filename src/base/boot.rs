@@ -9,7 +9,6 @@ use axum::Router;
 use serde::Serialize;
 
 use crate::base::clock::Clock;
-use crate::base::config::{Loaded, Settings};
 use crate::base::db::StoreUrl;
 use crate::base::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes};
 use crate::base::shutdown::Stop;
@@ -23,6 +22,7 @@ use crate::pipeline::files::hold::{self, Held};
 use crate::pipeline::ingest::csv::InputError;
 use crate::pipeline::ingest::once::OnceError;
 use crate::pipeline::ingest::settle::SettleError;
+use crate::pipeline::settings::{Loaded, Settings};
 use crate::pipeline::task::Stage;
 
 /// Bytes of a request's body where a role has no other limit: probes need none.

@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod ops;
 pub mod rules;
 pub mod send;
+pub mod settings;
 pub mod shard_db;
 pub mod split;
 pub mod task;

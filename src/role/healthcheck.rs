@@ -10,11 +10,11 @@ use serde_json::json;
 
 use super::{apid, balance, cache, ingest, send, split, work};
 use crate::base::boot::{Context, Exit, Failure, say};
-use crate::base::config::Settings;
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::pipeline::addresses::{self, Noted};
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Settings;
 
 /// The longest that the whole may take, whatever is asked.
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -7,8 +7,8 @@ use crate::base::db::{SchemaKind, SchemaState, StoreUrl, schema_state};
 use serde_json::json;
 
 use crate::base::boot::{Context, Exit, Failure, say, say_json};
-use crate::base::config::Settings;
 use crate::base::output::OutputArgs;
+use crate::pipeline::settings::Settings;
 
 /// Creates missing databases, applies what is missing in them, or shows how far they are.
 #[derive(Debug, Clone, clap::Args)]

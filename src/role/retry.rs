@@ -49,7 +49,7 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when the file is unknown or the API does not answer.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
-    tokio::task::spawn_blocking(move || retry(&Client::of(&ctx.settings, Principal::Operator), &args)).await?
+    tokio::task::spawn_blocking(move || retry(&Client::of(&ctx.settings, Principal::OPERATOR), &args)).await?
 }
 
 fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::base::boot::{Context, Exit, Failure};
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
-use crate::base::http::{Policy, Principal};
+use crate::base::http::Policy;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::calls::CallObserver;
 use crate::pipeline::claim::driver::FileTask;
@@ -20,6 +19,7 @@ use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::rebuild;
 use crate::pipeline::rules;
+use crate::pipeline::settings::{Settings, principal};
 use crate::pipeline::work::remote::{RemoteBank, RemoteDirectory};
 use crate::pipeline::work::{LazyWorker, Terms, WindowLimits, Worker, find_decided};
 
@@ -28,7 +28,7 @@ use crate::pipeline::task::{Class, Stage, TaskKey};
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
 pub const PORT: u16 = 8100;
 /// Its probes need no token; one of its own lets it listen beyond loopback.
-pub const POLICY: Policy = Policy::probes(&[Principal::ShardWorker]);
+pub const POLICY: Policy = Policy::probes(&[principal::SHARD_WORKER]);
 
 /// Checks one shard's events against the rules and prepares them for the sender.
 #[derive(Debug, Clone, clap::Args)]
@@ -85,7 +85,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         own: folder.worker(args.shard),
         port,
         policy: POLICY,
-        party: Principal::ShardWorker,
+        party: principal::SHARD_WORKER,
     };
     if !args.files.is_empty() {
         let mut worker = open(&ctx.settings, &ctx.clock, args.shard, None, &ctx.call_observer())?;
@@ -131,7 +131,7 @@ async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<LazyWorker, 
         if let Some(why) = find_loss(&settings, shard)? {
             return Err(Fault::Unavailable(Class::StateLost.tag(why)));
         }
-        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, Principal::ShardWorker)), &observer)?)
+        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, principal::SHARD_WORKER)), &observer)?)
     });
     let settings = Arc::clone(&ctx.settings);
     // What is wrong with the folder is said at once, also when the API does not answer.
@@ -157,7 +157,7 @@ fn find_loss(settings: &Settings, shard: ShardId) -> Result<Option<String>, Clie
     if state.exists() {
         return Ok(None);
     }
-    let decided = find_decided(&Client::of(settings, Principal::ShardWorker), shard)?;
+    let decided = find_decided(&Client::of(settings, principal::SHARD_WORKER), shard)?;
     Ok(decided.map(|file| {
         format!(
             "{} is gone, but this worker has decided {file}: put it back from a backup, or make it again with \

@@ -17,8 +17,6 @@ const LEVELS: &[(&str, &[&str])] = &[
 const UPWARD: &[(&str, &[&str])] = &[
     // Errors of the pipeline become exit codes, and a role notes its address in the shared folder.
     ("base/boot.rs", &["pipeline"]),
-    // The settings of the pipeline are checked with the types they become.
-    ("base/config/mod.rs", &["pipeline"]),
     // The kinds of databases, and the refusals of tasks and money.
     ("base/db/error.rs", &["pipeline"]),
     ("base/db/mysql/fault.rs", &["pipeline"]),
@@ -37,7 +35,7 @@ const BASE: &[(&str, &[&str])] = &[
     ("output", &[]),
     ("clock", &["timestamp"]),
     ("db", &["clock", "timestamp"]),
-    ("config", &["db"]),
+    ("config", &[]),
     ("log_format", &["clock", "config"]),
     ("progress", &["config"]),
     ("http", &["clock", "config", "db", "shutdown"]),
@@ -52,26 +50,28 @@ const PIPELINE: &[(&str, &[&str])] = &[
     ("trade", &["task", "event"]),
     // The rules ask the worker's state by its trait.
     ("rules", &["work", "trade", "task", "event"]),
-    ("calls", &[]),
+    // The sections become types of tasks and events.
+    ("settings", &["task", "event"]),
+    ("calls", &["settings"]),
     ("shard_db", &["work", "task", "event"]),
-    ("files", &["apid", "claim", "shard_db", "rules", "task", "event"]),
+    ("files", &["apid", "claim", "shard_db", "rules", "settings", "task", "event"]),
     ("claim", &["apid", "calls", "files", "task", "event"]),
-    ("addresses", &["calls", "claim", "files", "task", "event"]),
+    ("addresses", &["calls", "claim", "files", "settings", "task", "event"]),
     ("health", &["task"]),
     ("timed", &["apid", "balance", "cache", "trade", "task", "event"]),
-    ("apid", &["calls", "health", "trade", "task", "event"]),
-    ("balance", &["apid", "calls", "timed", "health", "trade", "event"]),
-    ("cache", &["apid", "calls", "timed", "health", "trade", "task", "event"]),
-    ("ingest", &["apid", "cache", "calls", "claim", "files", "ops", "split", "trade", "task", "event"]),
+    ("apid", &["calls", "health", "trade", "settings", "task", "event"]),
+    ("balance", &["apid", "calls", "timed", "health", "trade", "settings", "event"]),
+    ("cache", &["apid", "calls", "timed", "health", "trade", "settings", "task", "event"]),
+    ("ingest", &["apid", "cache", "calls", "claim", "files", "ops", "split", "trade", "settings", "task", "event"]),
     ("split", &["claim", "files", "task", "event"]),
     (
         "work",
         &[
             "apid", "balance", "cache", "calls", "claim", "files", "ops", "split", "shard_db", "rules", "trade",
-            "task", "event",
+            "settings", "task", "event",
         ],
     ),
-    ("send", &["claim", "files", "shard_db", "split", "timed", "task", "event"]),
+    ("send", &["claim", "files", "shard_db", "split", "timed", "settings", "task", "event"]),
     (
         "ops",
         &[
@@ -88,6 +88,7 @@ const PIPELINE: &[(&str, &[&str])] = &[
             "split",
             "work",
             "trade",
+            "settings",
             "task",
             "event",
         ],
@@ -256,7 +257,8 @@ fn arrows_within_base_and_pipeline_are_those_of_the_document() {
 
 #[test]
 fn roles_do_not_know_each_other() {
-    let shared = ["daemon"];
+    // The settings of all systems are no role.
+    let shared = ["daemon", "settings"];
     let mut wrong = Vec::new();
     for path in sources() {
         let name = name(&path);

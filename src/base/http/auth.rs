@@ -68,15 +68,15 @@ impl Permit {
 
     /// Whether this party may.
     pub fn allows(self, party: Principal) -> bool {
-        party == Principal::Operator || self.0 == Some(party)
+        party == Principal::OPERATOR || self.0 == Some(party)
     }
 }
 
 impl fmt::Display for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(party) if party != Principal::Operator => write!(f, "{} or operator", party.name()),
-            _ => f.write_str(Principal::Operator.name()),
+            Some(party) if party != Principal::OPERATOR => write!(f, "{} or operator", party.name()),
+            _ => f.write_str(Principal::OPERATOR.name()),
         }
     }
 }
@@ -113,7 +113,7 @@ impl Keyring {
 
     /// Whether there is a token of this party.
     pub fn has(&self, party: Principal) -> bool {
-        self.0.iter().any(|token| token.party == party)
+        self.0.iter().any(|token| token.principal == party)
     }
 
     /// Whose token this is. It takes the same time for every token: digests are compared, all of them, to their ends.
@@ -124,7 +124,7 @@ impl Keyring {
         for (number, token) in (1..).zip(self.0.iter()) {
             found.conditional_assign(&number, token.digest.ct_eq(&digest));
         }
-        self.0.get(usize::from(found).checked_sub(1)?).map(|token| token.party)
+        self.0.get(usize::from(found).checked_sub(1)?).map(|token| token.principal)
     }
 }
 
@@ -163,7 +163,7 @@ impl Guard {
         if keyring.is_empty() {
             return Vec::new();
         }
-        let without = |party: &&Principal| **party != Principal::Operator && !keyring.has(**party);
+        let without = |party: &&Principal| **party != Principal::OPERATOR && !keyring.has(**party);
         self.policy.serves.iter().filter(without).map(|party| party.name()).collect()
     }
 
@@ -244,6 +244,10 @@ mod tests {
     use super::*;
     use crate::base::config::Secret;
 
+    const PRODUCER: Principal = Principal::new("producer");
+    const SHARD_WORKER: Principal = Principal::new("shard_worker");
+    const MYSQL_SENDER: Principal = Principal::new("mysql_sender");
+
     fn token(name: &str) -> String {
         format!("{name}-0123456789abcdef")
     }
@@ -254,8 +258,8 @@ mod tests {
 
     fn policy() -> Policy {
         Policy {
-            serves: &[Principal::ShardWorker, Principal::Operator],
-            permit: |call| if call.route() == "/work" { Permit::to(Principal::ShardWorker) } else { Permit::OPERATOR },
+            serves: &[SHARD_WORKER, Principal::OPERATOR],
+            permit: |call| if call.route() == "/work" { Permit::to(SHARD_WORKER) } else { Permit::OPERATOR },
         }
     }
 
@@ -288,21 +292,21 @@ mod tests {
             headers.insert(HOST, HeaderValue::from_str(host).unwrap());
             let answer = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).check_host(&headers).is_ok();
             assert_eq!(answer(&keyring(&[])), local, "{host}");
-            assert!(answer(&keyring(&[Principal::ShardWorker])) && answer(&Auth::new(true, Vec::new())), "{host}");
+            assert!(answer(&keyring(&[SHARD_WORKER])) && answer(&Auth::new(true, Vec::new())), "{host}");
         }
     }
 
     #[test]
     fn a_token_opens_what_its_party_may_call_and_the_operators_opens_all() {
-        let auth = keyring(&[Principal::ShardWorker, Principal::MysqlSender, Principal::Operator]);
+        let auth = keyring(&[SHARD_WORKER, MYSQL_SENDER, Principal::OPERATOR]);
         let bearer = |party: Principal| format!("Bearer {}", token(party.name()));
         for (party, route, expected) in [
-            (Principal::ShardWorker, "/work", Ok(())),
-            (Principal::ShardWorker, "/other", Err(403)),
-            (Principal::MysqlSender, "/work", Err(403)),
-            (Principal::Operator, "/work", Ok(())),
-            (Principal::Operator, "/other", Ok(())),
-            (Principal::Producer, "/work", Err(401)),
+            (SHARD_WORKER, "/work", Ok(())),
+            (SHARD_WORKER, "/other", Err(403)),
+            (MYSQL_SENDER, "/work", Err(403)),
+            (Principal::OPERATOR, "/work", Ok(())),
+            (Principal::OPERATOR, "/other", Ok(())),
+            (PRODUCER, "/work", Err(401)),
         ] {
             assert_eq!(ask(&auth, &Method::POST, route, &[&bearer(party)]), expected, "{party:?} {route}");
             assert_eq!(ask(&auth, &Method::DELETE, route, &[&bearer(party)]), expected, "{party:?} {route}");
@@ -312,7 +316,7 @@ mod tests {
 
     #[test]
     fn only_one_header_of_the_right_scheme_with_the_whole_token_counts() {
-        let auth = keyring(&[Principal::ShardWorker]);
+        let auth = keyring(&[SHARD_WORKER]);
         let whole = token("shard_worker");
         for (value, expected) in [
             (format!("Bearer {whole}"), Ok(())),
@@ -336,17 +340,17 @@ mod tests {
     #[test]
     fn without_tokens_all_is_open_and_with_any_of_them_nothing_is() {
         assert_eq!(ask(&keyring(&[]), &Method::POST, "/other", &[]), Ok(()));
-        let auth = keyring(&[Principal::Producer]);
+        let auth = keyring(&[PRODUCER]);
         assert_eq!(ask(&auth, &Method::POST, "/work", &[]), Err(401));
         assert_eq!(ask(&auth, &Method::POST, "/work", &[&format!("Bearer {}", token("producer"))]), Err(403));
     }
 
     #[test]
     fn both_tokens_of_a_change_are_known() {
-        let tokens = [token("new"), token("old")].map(|text| (Principal::ShardWorker, Secret::new(text)));
+        let tokens = [token("new"), token("old")].map(|text| (SHARD_WORKER, Secret::new(text)));
         let keyring = Keyring::new(&Auth::new(false, tokens.to_vec()));
         for name in ["new", "old"] {
-            assert_eq!(keyring.party_of(token(name).as_bytes()), Some(Principal::ShardWorker));
+            assert_eq!(keyring.party_of(token(name).as_bytes()), Some(SHARD_WORKER));
         }
         assert_eq!(keyring.party_of(b""), None);
         assert_eq!(format!("{keyring:?}"), "2 tokens");
@@ -355,15 +359,15 @@ mod tests {
     #[test]
     fn a_role_faces_others_only_with_a_token_of_those_whom_it_serves() {
         let faces = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).may_face_others();
-        assert!(!faces(&keyring(&[])) && !faces(&keyring(&[Principal::Producer])));
-        assert!(faces(&keyring(&[Principal::ShardWorker])) && faces(&keyring(&[Principal::Operator])));
+        assert!(!faces(&keyring(&[])) && !faces(&keyring(&[PRODUCER])));
+        assert!(faces(&keyring(&[SHARD_WORKER])) && faces(&keyring(&[Principal::OPERATOR])));
         assert!(faces(&Auth::new(true, Vec::new())));
     }
 
     #[test]
     fn those_who_have_no_token_here_are_named() {
         let locked = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).locked_out();
-        assert_eq!(locked(&keyring(&[Principal::Operator])), ["shard_worker"]);
-        assert!(locked(&keyring(&[Principal::ShardWorker])).is_empty() && locked(&keyring(&[])).is_empty());
+        assert_eq!(locked(&keyring(&[Principal::OPERATOR])), ["shard_worker"]);
+        assert!(locked(&keyring(&[SHARD_WORKER])).is_empty() && locked(&keyring(&[])).is_empty());
     }
 }

@@ -11,8 +11,8 @@ use super::folder::{Artifact, UNDELIVERED};
 use super::{artifact, hold};
 use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::{Cleanup, Settings};
 use crate::base::shutdown::Stop;
+use crate::pipeline::settings::{Cleanup, Settings};
 use crate::pipeline::task::wire::FileResponse;
 use crate::pipeline::task::{Digest, FileName, Stage, Status};
 

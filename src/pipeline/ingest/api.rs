@@ -26,6 +26,7 @@ use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ingest::accept::{self, Checked, Limits, Refusal, Refused};
 use crate::pipeline::ingest::writer::Writer;
+use crate::pipeline::settings::principal;
 use crate::pipeline::task::FileName;
 
 /// Bytes of all bodies that are being taken at the same time; a further body waits.
@@ -39,8 +40,8 @@ const EVENTS: &str = "/api/v1/events";
 
 /// Who may post events.
 pub(crate) const POLICY: Policy = Policy {
-    serves: &[Principal::Producer, Principal::Operator],
-    permit: |call| if call.route() == EVENTS { Permit::to(Principal::Producer) } else { Permit::OPERATOR },
+    serves: &[principal::PRODUCER, Principal::OPERATOR],
+    permit: |call| if call.route() == EVENTS { Permit::to(principal::PRODUCER) } else { Permit::OPERATOR },
 };
 
 #[derive(Clone)]

@@ -10,7 +10,6 @@ use super::super::files::cleanup::{clear_at_stop, clear_until_stop};
 use super::arrivals::Arrivals;
 use crate::base::boot::{Context, Failure};
 use crate::base::clock::Clock;
-use crate::base::config::{Principal, Settings};
 use crate::base::http::Readiness;
 use crate::base::shutdown::Stop;
 use crate::base::timestamp::Timestamp;
@@ -24,6 +23,7 @@ use crate::pipeline::ingest::flush::FlushTimer;
 use crate::pipeline::ingest::generator::{Generator, Rates};
 use crate::pipeline::ingest::journal::Published;
 use crate::pipeline::ingest::writer::Writer;
+use crate::pipeline::settings::{Settings, principal};
 use crate::pipeline::task::FileName;
 
 /// Files that wait to be announced; more are found by the next comparison with the API.
@@ -93,7 +93,7 @@ impl Ingest {
             announce,
             announcer_ended,
             last_tick: Arc::default(),
-            cache: CacheClient::of(&ctx.settings, Principal::EventIngest).observed(ctx.call_observer()),
+            cache: CacheClient::of(&ctx.settings, principal::EVENT_INGEST).observed(ctx.call_observer()),
             arrivals: Arrivals::register(&ctx.metrics),
             is_flushing,
             settings: Arc::clone(&ctx.settings),

@@ -4,7 +4,7 @@ use crate::pipeline::apid::store::{Tracking, TrackingPolicy, open_tracking};
 use std::sync::Arc;
 
 use crate::base::boot::{Context, Failure, millis};
-use crate::base::config::Settings;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::moves::Policy;
 
 /// The tracking database, if it is there: looking at it makes none.

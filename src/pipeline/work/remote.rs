@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::bank::{Bank, Outcome, Refusal};
 use super::directory::{DecidedOrder, Directory, Due, ENTRIES_MAX, EarlyReturn, Kept, TakenReturn, Written};
-use crate::base::config::{Principal, Settings};
 use crate::pipeline::apid::client::Client;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
@@ -12,6 +11,7 @@ use crate::pipeline::calls::{CallObserver, ClientError};
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::rules::money::{Direction, Operation};
+use crate::pipeline::settings::{Settings, principal};
 use crate::pipeline::task::wire::{FileResponse, ShardItem};
 use crate::pipeline::task::{Class, FileName, Output, Stage, Status, TaskKey};
 use crate::pipeline::trade::{
@@ -30,7 +30,7 @@ pub struct RemoteDirectory {
 impl RemoteBank {
     /// The one that the settings name.
     pub fn of(settings: &Settings) -> Self {
-        Self(BalanceClient::of(settings, Principal::ShardWorker))
+        Self(BalanceClient::of(settings, principal::SHARD_WORKER))
     }
 
     /// The same with an observer of its calls.
@@ -45,7 +45,7 @@ impl RemoteDirectory {
     /// Without `tracking` the progress of the other shards is not asked for: a return expires as soon as its time is
     /// up.
     pub fn of(settings: &Settings, tracking: Option<Client>) -> Self {
-        Self { cache: CacheClient::of(settings, Principal::ShardWorker), tracking }
+        Self { cache: CacheClient::of(settings, principal::SHARD_WORKER), tracking }
     }
 
     /// The same with an observer of its calls.

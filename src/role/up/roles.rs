@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::super::{apid, balance, cache, ingest, send, split, work};
 use super::watch::Roles;
 use crate::base::boot::{Context, Failure};
-use crate::base::config::Settings;
 use crate::base::http::Policy;
 use crate::base::shutdown::Stop;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Settings;
 
 /// The role that makes files.
 pub(super) const INGEST: &str = "event-ingest";

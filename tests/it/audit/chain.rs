@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use shopctl::base::boot::Context;
 use shopctl::base::clock::Clock;
-use shopctl::base::config::Settings;
 use shopctl::base::db::{SchemaKind, migrate};
 use shopctl::base::shutdown::Stop;
 use shopctl::base::timestamp::Timestamp;
@@ -24,6 +23,7 @@ use shopctl::pipeline::files::folder::{Artifact, Folder};
 use shopctl::pipeline::ops::audit::{Audit, audit};
 use shopctl::pipeline::rules::Policy;
 use shopctl::pipeline::send::{Sender, Shards};
+use shopctl::pipeline::settings::Settings;
 use shopctl::pipeline::split::Splitter;
 use shopctl::pipeline::task::moves;
 use shopctl::pipeline::task::{Call, Claim, Claimed, FileName, Stage, Status, TaskKey};

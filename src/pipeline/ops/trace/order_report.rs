@@ -130,7 +130,7 @@ async fn follow(ctx: &Context, order: i64) -> Result<Report, Failure> {
     look_up(ctx, &gathered, &mut views).await?;
     let users: BTreeSet<i64> = users(&gathered, &answers);
     let (balance, cache) =
-        (BalanceClient::of(settings, Principal::Operator), CacheClient::of(settings, Principal::Operator));
+        (BalanceClient::of(settings, Principal::OPERATOR), CacheClient::of(settings, Principal::OPERATOR));
     let services = move || (services::money(&balance, order, &users), services::kept(&cache, order));
     let (money, kept_returns) = tokio::task::spawn_blocking(services).await?;
     let lines = gathered.lines.iter().map(|(at, evidence)| {

@@ -1,9 +1,9 @@
 //! Asks every database of the settings.
 
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::db::{SchemaKind, StoreUrl, schema_state, server_facts};
 use crate::pipeline::ops::doctor::facts::{DatabaseFact, DatabaseProblem, DatabaseState};
+use crate::pipeline::settings::Settings;
 
 /// What the databases say.
 pub async fn databases(settings: &Settings, clock: &Clock) -> Vec<DatabaseFact> {
