@@ -25,6 +25,7 @@ use shopctl::pipeline::files::folder::{Artifact, Folder};
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
 use shopctl::pipeline::rules::Policy;
 use shopctl::pipeline::send::{Sender, Shards};
+use shopctl::pipeline::settings::Settings;
 use shopctl::pipeline::split::{SplitTask, Splitter};
 use shopctl::pipeline::task::{FileName, Stage, TaskKey};
 use shopctl::pipeline::trade::{
@@ -211,7 +212,7 @@ impl Bench {
         }
         remove_folder(Some(&self.path.join("db")))?;
         let flags = vec![("shared.dir".to_owned(), self.path.display().to_string())];
-        let settings = load::load(&Sources { flags, ..Sources::default() })?.settings;
+        let settings = load::load::<Settings>(&Sources { flags, ..Sources::default() })?.settings;
         let shards = Arc::new(Shards::new(settings.database, Clock::System));
         let sender = Sender::new(self.folder.clone(), shards, LINE_BYTES_MAX);
         let key = TaskKey { file: self.file.clone(), shard };

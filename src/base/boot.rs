@@ -11,7 +11,7 @@ use axum::Router;
 use serde::Serialize;
 
 use crate::base::clock::Clock;
-use crate::base::config::{Loaded, Settings};
+use crate::base::config::{Loaded, Sections};
 use crate::base::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes};
 use crate::base::shutdown::Stop;
 
@@ -110,11 +110,11 @@ impl From<crate::base::db::Error> for Failure {
 }
 
 /// What a role runs with.
-pub struct Context {
+pub struct Context<S> {
     /// The role's name (docs/contracts.md, 8).
     pub name: &'static str,
-    /// The settings.
-    pub settings: Arc<Settings>,
+    /// The settings of its system.
+    pub settings: Arc<S>,
     /// The clock.
     pub clock: Clock,
     /// When to stop.
@@ -127,9 +127,9 @@ pub struct Context {
     pub bound: Option<Bound>,
 }
 
-impl Context {
+impl<S: Sections + Clone> Context<S> {
     /// What a role of this name runs with.
-    pub fn new(name: &'static str, settings: Arc<Settings>, stop: Stop) -> Self {
+    pub fn new(name: &'static str, settings: Arc<S>, stop: Stop) -> Self {
         Self {
             name,
             settings,
@@ -142,7 +142,7 @@ impl Context {
     }
 
     /// The settings of a process as a context; says at debug level what they are.
-    pub fn of_process(name: &'static str, loaded: &Loaded, stop: Stop) -> Self {
+    pub fn of_process(name: &'static str, loaded: &Loaded<S>, stop: Stop) -> Self {
         log::debug!(role = name; "settings: {}", loaded.show(false));
         for setting in loaded.exposed() {
             log::warn!(setting; "a secret on the command line can be read by everybody on this machine: use the environment or a file");
@@ -156,8 +156,8 @@ impl Context {
     /// [`Failure`] when the port cannot be bound.
     pub async fn bind(&mut self, default_port: u16, policy: Policy) -> Result<(), Failure> {
         if self.bound.is_none() {
-            let guard = Guard::new(&self.settings.auth, policy, &self.metrics);
-            self.bound = Some(http::bind(&self.settings.server, guard, default_port).await?);
+            let guard = Guard::new(self.settings.auth(), policy, &self.metrics);
+            self.bound = Some(http::bind(self.settings.server(), guard, default_port).await?);
         }
         Ok(())
     }
@@ -185,7 +185,7 @@ impl Context {
         log::info!(role = self.name, addr:% = bound.addr(), version = env!("CARGO_PKG_VERSION"), commit = env!("SHOPCTL_COMMIT"); "listening");
         let probes = probes::routes(self.readiness.clone(), self.metrics.clone(), self.stop.clone(), identity);
         let router = self.metrics.track(probes::with_fallbacks(routes.merge(probes)));
-        let limits = Limits::new(&self.settings.server, body_bytes_max);
+        let limits = Limits::new(self.settings.server(), body_bytes_max);
         let server_stop = Stop::new();
         let server = http::serve(bound, router, limits, server_stop.clone());
         tokio::pin!(server);

@@ -14,9 +14,10 @@ use super::event::ShardId;
 use super::files::hold::{self, Held};
 use super::stage_metrics::StageMetrics;
 use super::task::Stage;
-use crate::base::boot::{Context, Exit, Failure};
+use crate::base::boot::{Exit, Failure};
 use crate::base::clock::Clock;
 use crate::base::http::Readiness;
+use crate::pipeline::settings::Context;
 
 /// Bytes of a request's body where a role has no other limit: probes need none.
 const PROBE_BODY_BYTES_MAX: usize = 1024;

@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use ureq::unversioned::transport::DefaultConnector;
 
 use crate::base::boot::{Exit, Failure};
-use crate::base::config::{Auth, Principal, Secret, Settings};
+use crate::base::config::{Auth, Principal, Secret};
 use crate::base::http::resolver::AddressesFirst;
+use crate::pipeline::settings::Settings;
 
 /// How long a call may take, unless it waits for work or moves much (docs/contracts.md, 3).
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -178,7 +179,7 @@ pub(super) struct Caller {
     agent: ureq::Agent,
     service: Service,
     base: String,
-    party: Option<Principal>,
+    principal: Option<Principal>,
     /// Where its token is, which may be replaced meanwhile.
     auth: Auth,
     observer: Option<CallObserver>,
@@ -194,9 +195,9 @@ struct Problem {
 }
 
 impl Caller {
-    /// Calls that speak for a party, with that party's first token if there is one.
-    pub(super) fn of(service: Service, base: &str, settings: &Settings, party: Principal) -> Self {
-        Self { party: Some(party), auth: settings.auth.clone(), ..Self::new(service, base) }
+    /// Calls that speak for a principal, with its first token if there is one.
+    pub(super) fn of(service: Service, base: &str, settings: &Settings, principal: Principal) -> Self {
+        Self { principal: Some(principal), auth: settings.auth.clone(), ..Self::new(service, base) }
     }
 
     /// Calls that change nothing: those need no token.
@@ -212,7 +213,7 @@ impl Caller {
             .max_redirects(0)
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), AddressesFirst::default());
-        Self { agent, service, base: base.to_owned(), party: None, auth: Auth::default(), observer: None }
+        Self { agent, service, base: base.to_owned(), principal: None, auth: Auth::default(), observer: None }
     }
 
     /// The same calls with an observer.
@@ -259,7 +260,7 @@ impl Caller {
 
     /// The token that is sent at this moment.
     fn token(&self) -> Option<Secret> {
-        self.party.and_then(|party| self.auth.token(party))
+        self.principal.and_then(|principal| self.auth.token(principal))
     }
 
     /// An answer that does not fit what was asked: as good as none.
@@ -292,7 +293,7 @@ impl Caller {
 
     fn denied(&self, status: u16) -> ClientError {
         let sent = self.token().is_some();
-        let advice = self.party.map_or_else(
+        let advice = self.principal.map_or_else(
             || "this call was not expected to need one".to_owned(),
             |party| {
                 let (name, service) = (party.name(), self.service);
@@ -326,6 +327,7 @@ impl From<ClientError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::settings::principal;
 
     #[test]
     fn a_route_names_no_file_and_no_order() {
@@ -346,8 +348,9 @@ mod tests {
             (Service::Balance, "balance-daemon"),
             (Service::Cache, "cache-service"),
         ] {
-            let silent = Caller { party: Some(Principal::ShardWorker), ..Caller::new(service, "http://127.0.0.1:1") };
-            let auth = Auth::new(false, vec![(Principal::ShardWorker, Secret::new("canary"))]);
+            let silent =
+                Caller { principal: Some(principal::SHARD_WORKER), ..Caller::new(service, "http://127.0.0.1:1") };
+            let auth = Auth::new(false, vec![(principal::SHARD_WORKER, Secret::new("canary"))]);
             let known = Caller { auth, ..silent.clone() };
             let text = |caller: &Caller| caller.denied(401).to_string();
             assert!(text(&known).ends_with(&format!("to one that the {name} knows as that of shard_worker")), "{name}");

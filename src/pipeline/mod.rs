@@ -21,6 +21,7 @@ pub mod ops;
 pub mod rules;
 pub mod schemas;
 pub mod send;
+pub mod settings;
 pub mod shard_db;
 pub mod split;
 pub mod stage_metrics;

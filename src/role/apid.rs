@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use crate::base::boot::{Context, Exit, Failure};
+use crate::base::boot::{Exit, Failure};
 use crate::pipeline::apid::Api;
 use crate::pipeline::ops::tracking;
+use crate::pipeline::settings::Context;
 use crate::pipeline::{apid as api, boot, timed};
 
 /// The port that the API listens on by default.

@@ -4,10 +4,11 @@
 //! 8083.
 //! Run: `shopctl balance`.
 
-use crate::base::boot::{Context, Exit, Failure};
+use crate::base::boot::{Exit, Failure};
 use crate::pipeline::balance::store::open_balance;
 use crate::pipeline::balance::{self, Balance};
 use crate::pipeline::boot;
+use crate::pipeline::settings::Context;
 
 /// The port that the balance-daemon listens on by default.
 pub const PORT: u16 = 8083;

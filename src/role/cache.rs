@@ -3,10 +3,11 @@
 //! Reads and writes the database of the order directory and the pending returns, which it creates where needed; serves
 //! its API (docs/contracts.md, 5) on port 8084. Run: `shopctl cache`.
 
-use crate::base::boot::{Context, Exit, Failure};
+use crate::base::boot::{Exit, Failure};
 use crate::pipeline::boot;
 use crate::pipeline::cache::store::{CachePolicy, open_cache};
 use crate::pipeline::cache::{self, Cache};
+use crate::pipeline::settings::Context;
 
 /// The port that the cache-service listens on by default.
 pub const PORT: u16 = 8084;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::boot::{Exit, Failure, say};
 use crate::base::http::{Policy, Principal};
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
@@ -14,6 +14,7 @@ use crate::pipeline::claim::cleanup::{Cleaner, clear_at_stop, clear_until_stop};
 use crate::pipeline::claim::driver::{Driver, Finished, Job, Tally};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::{Artifact, resolve};
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::Stage;
 
 /// How a stage is run.

@@ -7,12 +7,13 @@ use crate::pipeline::ops::tracking::open_tracking_read_only;
 use serde_json::json;
 
 use super::{apid, balance, cache, ingest, send, split, work};
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
-use crate::base::config::Settings;
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
 use crate::pipeline::addresses;
 use crate::pipeline::ops::doctor::facts::Facts;
 use crate::pipeline::ops::doctor::{Summary, checks, gather, table};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
 
 /// Looks for what may be wrong around the roles, and says what to do.
 #[derive(Debug, Clone, clap::Args)]

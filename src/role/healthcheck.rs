@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use self::target::{PlaceArgs, bases, noted};
-use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::boot::{Exit, Failure, say};
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::pipeline::addresses::{self, Noted};
 use crate::pipeline::ops::probe::{self, Probe, State};
+use crate::pipeline::settings::Context;
 
 /// The longest that the whole may take, whatever is asked.
 const TIMEOUT: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::boot::{Exit, Failure, say};
 use crate::base::http::Policy;
 use crate::base::progress::Progress;
 use crate::pipeline::boot;
@@ -13,6 +13,7 @@ use crate::pipeline::claim::cleanup::Cleaner;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::once::Once;
 use crate::pipeline::ingest::{api, csv, tick, whole};
+use crate::pipeline::settings::Context;
 
 /// The port that the ingest listens on by default.
 pub const PORT: u16 = 8080;

@@ -7,9 +7,10 @@ use crate::base::db::{Schema, SchemaState, StoreUrl, schema_state};
 use crate::pipeline::schemas;
 use serde_json::json;
 
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
-use crate::base::config::Settings;
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
 
 /// Creates missing databases, applies what is missing in them, or shows how far they are.
 #[derive(Debug, Clone, clap::Args)]

@@ -10,7 +10,8 @@ mod redrive_text;
 mod show;
 mod text;
 
-use crate::base::boot::{Context, Exit, Failure};
+use crate::base::boot::{Exit, Failure};
+use crate::pipeline::settings::Context;
 
 /// Looks at rejected lines, and has them decided anew.
 #[derive(Debug, Clone, clap::Args)]

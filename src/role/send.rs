@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
-use crate::base::boot::{Context, Exit, Failure};
-use crate::base::http::{Policy, Principal, Readiness};
+use crate::base::boot::{Exit, Failure};
+use crate::base::http::{Policy, Readiness};
 use crate::pipeline::claim::driver::{FileTask, Finished};
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::send::{Sender, Shards};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::principal;
 use crate::pipeline::shard_db::Delivered;
 use crate::pipeline::task::{Class, Stage, TaskKey};
 use crate::pipeline::timed;
@@ -22,7 +24,7 @@ use crate::pipeline::timed;
 /// The port that the sender's probes listen on by default.
 pub const PORT: u16 = 8086;
 /// Its probes need no token; one of its own lets it listen beyond loopback.
-pub const POLICY: Policy = Policy::probes(&[Principal::MysqlSender]);
+pub const POLICY: Policy = Policy::probes(&[principal::MYSQL_SENDER]);
 /// Deliveries at the same time, at the most; there is one per shard.
 const PARALLEL_MAX: u8 = 8;
 
@@ -72,7 +74,7 @@ async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit,
         own: folder.sender(),
         port: PORT,
         policy: POLICY,
-        party: Principal::MysqlSender,
+        party: principal::MYSQL_SENDER,
     };
     let line_bytes = ctx.settings.events.max_payload_size;
     let new_sender = || Sender::new(folder.clone(), Arc::clone(shards), line_bytes);

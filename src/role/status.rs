@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
-use crate::base::config::Loaded;
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
 use crate::pipeline::addresses;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::calls::Service;
 use crate::pipeline::ops::probe::{self, Probed};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Loaded;
 use report::Report;
 
 /// Puts the cursor into the first corner and clears the screen.

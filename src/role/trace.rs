@@ -3,9 +3,10 @@
 //! Reads the files between the stages, the tracking database and the shard databases; asks balance-daemon and
 //! cache-service if they are there. Changes nothing. Run: `shopctl trace 4711`, `shopctl trace 20250101000000`.
 
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
 use crate::pipeline::ops::trace::{file_report, order_report, text};
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::FileName;
 
 /// Follows one order or one file on its way.

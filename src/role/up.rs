@@ -19,12 +19,14 @@ use self::roles::{Services, Stages, greeting};
 use self::through::Through;
 use self::watch::{join_all, until_stop};
 use super::ingest;
-use crate::base::boot::{Context, Exit, Failure, say};
-use crate::base::config::Settings;
+use crate::base::boot::{Exit, Failure, say};
+use crate::base::config::{Key, Logging};
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
 use crate::pipeline::ingest::import::Imported;
 use crate::pipeline::ingest::whole;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::{Balance, Cache, Events, Settings};
 
 /// All roles in one process: event-ingest, pipeline-apid, balance-daemon, cache-service, shard-splitter, shard-workers,
 /// mysql-sender.
@@ -64,23 +66,23 @@ const PENDING_TTL_SECS: u64 = 30 * 86_400;
 
 impl Args {
     /// The defaults of the demonstration: more events, more often, and some that misbehave.
-    pub fn defaults(&self) -> Vec<(&'static str, String)> {
+    pub fn defaults(&self) -> Vec<(Key, String)> {
         // On a terminal a line per file is enough; everything else shows only when something is wrong.
         let level = if std::io::stdout().is_terminal() { "WARN" } else { "INFO" };
         let mut defaults = [
-            ("logging.level", level),
+            (Logging::KEYS.level, level),
             // Enough for a long demonstration: purchases of a user who runs out of money are rejected.
-            ("balance.opening_balance", "1000000"),
-            ("events.generation_interval", "2"),
-            ("events.events_per_batch", "500"),
-            ("events.duplicate_rate", "0.02"),
-            ("events.malformed_rate", "0.01"),
-            ("events.out_of_order_rate", "0.02"),
+            (Balance::KEYS.opening, "1000000"),
+            (Events::KEYS.generation_interval, "2"),
+            (Events::KEYS.events_per_batch, "500"),
+            (Events::KEYS.duplicate_rate, "0.02"),
+            (Events::KEYS.malformed_rate, "0.01"),
+            (Events::KEYS.out_of_order_rate, "0.02"),
         ]
         .map(|(key, value)| (key, value.to_owned()))
         .to_vec();
         if self.from.is_some() {
-            defaults.push(("cache.pending_ttl", PENDING_TTL_SECS.to_string()));
+            defaults.push((Cache::KEYS.pending_ttl, PENDING_TTL_SECS.to_string()));
         }
         defaults
     }

@@ -6,21 +6,23 @@
 use std::path::{Path, PathBuf};
 
 use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
-use crate::base::boot::{Context, Exit, Failure};
-use crate::base::http::{Policy, Principal};
+use crate::base::boot::{Exit, Failure};
+use crate::base::http::Policy;
 use crate::pipeline::boot;
 use crate::pipeline::claim::driver::FileTask;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::rebuild;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::principal;
 use crate::pipeline::task::{Stage, TaskKey};
 use crate::pipeline::work::start;
 
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
 pub const PORT: u16 = 8100;
 /// Its probes need no token; one of its own lets it listen beyond loopback.
-pub const POLICY: Policy = Policy::probes(&[Principal::ShardWorker]);
+pub const POLICY: Policy = Policy::probes(&[principal::SHARD_WORKER]);
 
 /// Checks one shard's events against the rules and prepares them for the sender.
 #[derive(Debug, Clone, clap::Args)]
@@ -77,7 +79,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         own: folder.worker(args.shard),
         port,
         policy: POLICY,
-        party: Principal::ShardWorker,
+        party: principal::SHARD_WORKER,
     };
     if !args.files.is_empty() {
         let observer = boot::call_observer(&ctx);

@@ -4,8 +4,8 @@
 
 use rustix::process::Signal;
 use shopctl::base::clock::Clock;
-use shopctl::base::config::Principal;
 use shopctl::pipeline::apid::client::Client;
+use shopctl::pipeline::settings::principal;
 use shopctl::pipeline::task::wire::{ClaimRequest, TaskRequest};
 use shopctl::pipeline::task::{Stage, TaskKey};
 
@@ -126,7 +126,7 @@ fn who_had_a_task_comes_back_before_it_is_handed_to_others() {
     let mut pipeline = Pipeline::new(&["pipeline.lease_ms=60000"]);
     pipeline.start(Role::Apid);
     pipeline.import(&generated(13, MISHAPS, 100), 100);
-    let client = Client::of(&pipeline.settings(), Principal::ShardSplitter);
+    let client = Client::of(&pipeline.settings(), principal::SHARD_SPLITTER);
     let claim = |who: &str, wait_ms| {
         let (worker, claim_id) = (who.to_owned(), who.to_owned());
         let request = ClaimRequest { worker, limit: 2, shard: None, wait_ms: Some(wait_ms), claim_id };

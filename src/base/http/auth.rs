@@ -91,18 +91,18 @@ impl Permit {
 
     /// Whether this party may.
     pub fn allows(self, party: Principal) -> bool {
-        party == Principal::Operator || self.0.contains(&Some(party))
+        party == Principal::OPERATOR || self.0.contains(&Some(party))
     }
 }
 
 impl fmt::Display for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others = self.0.iter().flatten().filter(|party| **party != Principal::Operator);
+        let others = self.0.iter().flatten().filter(|party| **party != Principal::OPERATOR);
         for (number, party) in others.enumerate() {
             write!(f, "{}{}", if number == 0 { "" } else { ", " }, party.name())?;
         }
-        let more = self.0.iter().flatten().any(|party| *party != Principal::Operator);
-        write!(f, "{}{}", if more { " or " } else { "" }, Principal::Operator.name())
+        let more = self.0.iter().flatten().any(|party| *party != Principal::OPERATOR);
+        write!(f, "{}{}", if more { " or " } else { "" }, Principal::OPERATOR.name())
     }
 }
 
@@ -141,7 +141,7 @@ impl Keyring {
 
     /// Whether there is a token of this party.
     pub fn has(&self, party: Principal) -> bool {
-        self.0.iter().any(|token| token.party == party)
+        self.0.iter().any(|token| token.principal == party)
     }
 
     /// Whose token this is. It takes the same time for every token: digests are compared, all of them, to their ends.
@@ -152,7 +152,7 @@ impl Keyring {
         for (number, token) in (1..).zip(self.0.iter()) {
             found.conditional_assign(&number, token.digest.ct_eq(&digest));
         }
-        self.0.get(usize::from(found).checked_sub(1)?).map(|token| token.party)
+        self.0.get(usize::from(found).checked_sub(1)?).map(|token| token.principal)
     }
 }
 
@@ -191,7 +191,7 @@ impl Guard {
         if keyring.is_empty() {
             return Vec::new();
         }
-        let without = |party: &&Principal| **party != Principal::Operator && !keyring.has(**party);
+        let without = |party: &&Principal| **party != Principal::OPERATOR && !keyring.has(**party);
         self.policy.serves.iter().filter(without).map(|party| party.name()).collect()
     }
 
@@ -298,6 +298,10 @@ mod tests {
     use super::*;
     use crate::base::config::Secret;
 
+    const PRODUCER: Principal = Principal::new("producer");
+    const SHARD_WORKER: Principal = Principal::new("shard_worker");
+    const MYSQL_SENDER: Principal = Principal::new("mysql_sender");
+
     fn token(name: &str) -> String {
         format!("{name}-0123456789abcdef")
     }
@@ -308,9 +312,9 @@ mod tests {
 
     fn policy() -> Policy {
         Policy {
-            serves: &[Principal::ShardWorker, Principal::Operator],
-            permit: |call| if call.route() == "/work" { Permit::to(Principal::ShardWorker) } else { Permit::OPERATOR },
-            upgrade: |call| (call.route() == "/live").then_some(Permit::to(Principal::Producer)),
+            serves: &[SHARD_WORKER, Principal::OPERATOR],
+            permit: |call| if call.route() == "/work" { Permit::to(SHARD_WORKER) } else { Permit::OPERATOR },
+            upgrade: |call| (call.route() == "/live").then_some(Permit::to(PRODUCER)),
         }
     }
 
@@ -345,21 +349,21 @@ mod tests {
             let answer =
                 |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).check_host(&no_host, &headers).is_ok();
             assert_eq!(answer(&keyring(&[])), local, "{host}");
-            assert!(answer(&keyring(&[Principal::ShardWorker])) && answer(&Auth::new(true, Vec::new())), "{host}");
+            assert!(answer(&keyring(&[SHARD_WORKER])) && answer(&Auth::new(true, Vec::new())), "{host}");
         }
     }
 
     #[test]
     fn a_token_opens_what_its_party_may_call_and_the_operators_opens_all() {
-        let auth = keyring(&[Principal::ShardWorker, Principal::MysqlSender, Principal::Operator]);
+        let auth = keyring(&[SHARD_WORKER, MYSQL_SENDER, Principal::OPERATOR]);
         let bearer = |party: Principal| format!("Bearer {}", token(party.name()));
         for (party, route, expected) in [
-            (Principal::ShardWorker, "/work", Ok(())),
-            (Principal::ShardWorker, "/other", Err(403)),
-            (Principal::MysqlSender, "/work", Err(403)),
-            (Principal::Operator, "/work", Ok(())),
-            (Principal::Operator, "/other", Ok(())),
-            (Principal::Producer, "/work", Err(401)),
+            (SHARD_WORKER, "/work", Ok(())),
+            (SHARD_WORKER, "/other", Err(403)),
+            (MYSQL_SENDER, "/work", Err(403)),
+            (Principal::OPERATOR, "/work", Ok(())),
+            (Principal::OPERATOR, "/other", Ok(())),
+            (PRODUCER, "/work", Err(401)),
         ] {
             assert_eq!(ask(&auth, &Method::POST, route, &[&bearer(party)]), expected, "{party:?} {route}");
             assert_eq!(ask(&auth, &Method::DELETE, route, &[&bearer(party)]), expected, "{party:?} {route}");
@@ -369,7 +373,7 @@ mod tests {
 
     #[test]
     fn only_one_header_of_the_right_scheme_with_the_whole_token_counts() {
-        let auth = keyring(&[Principal::ShardWorker]);
+        let auth = keyring(&[SHARD_WORKER]);
         let whole = token("shard_worker");
         for (value, expected) in [
             (format!("Bearer {whole}"), Ok(())),
@@ -393,7 +397,7 @@ mod tests {
     #[test]
     fn without_tokens_all_is_open_and_with_any_of_them_nothing_is() {
         assert_eq!(ask(&keyring(&[]), &Method::POST, "/other", &[]), Ok(()));
-        let auth = keyring(&[Principal::Producer]);
+        let auth = keyring(&[PRODUCER]);
         assert_eq!(ask(&auth, &Method::POST, "/work", &[]), Err(401));
         assert_eq!(ask(&auth, &Method::POST, "/work", &[&format!("Bearer {}", token("producer"))]), Err(403));
     }
@@ -417,14 +421,14 @@ mod tests {
             let guard = Guard::new(auth, policy(), &Metrics::new());
             guard.check_upgrade(call.as_ref(), &headers).map_err(|problem| problem.status.as_u16())
         };
-        let auth = keyring(&[Principal::ShardWorker, Principal::Producer, Principal::Operator]);
+        let auth = keyring(&[SHARD_WORKER, PRODUCER, Principal::OPERATOR]);
         for (route, party, expected) in [
-            (Some("/live"), Some(Principal::Producer), Ok(())),
-            (Some("/live"), Some(Principal::Operator), Ok(())),
-            (Some("/live"), Some(Principal::ShardWorker), Err(403)),
+            (Some("/live"), Some(PRODUCER), Ok(())),
+            (Some("/live"), Some(Principal::OPERATOR), Ok(())),
+            (Some("/live"), Some(SHARD_WORKER), Err(403)),
             (Some("/live"), None, Err(401)),
-            (Some("/work"), Some(Principal::Operator), Err(400)),
-            (None, Some(Principal::Operator), Err(400)),
+            (Some("/work"), Some(Principal::OPERATOR), Err(400)),
+            (None, Some(Principal::OPERATOR), Err(400)),
         ] {
             assert_eq!(ask(&auth, route, party), expected, "{route:?} {party:?}");
         }
@@ -434,19 +438,19 @@ mod tests {
 
     #[test]
     fn a_permit_names_several() {
-        let permit = Permit::to(Principal::Producer).or(Principal::ShardWorker);
-        assert!(permit.allows(Principal::Producer) && permit.allows(Principal::ShardWorker));
-        assert!(permit.allows(Principal::Operator) && !permit.allows(Principal::MysqlSender));
-        let text = [permit, Permit::to(Principal::Producer), Permit::OPERATOR].map(|permit| permit.to_string());
+        let permit = Permit::to(PRODUCER).or(SHARD_WORKER);
+        assert!(permit.allows(PRODUCER) && permit.allows(SHARD_WORKER));
+        assert!(permit.allows(Principal::OPERATOR) && !permit.allows(MYSQL_SENDER));
+        let text = [permit, Permit::to(PRODUCER), Permit::OPERATOR].map(|permit| permit.to_string());
         assert_eq!(text, ["producer, shard_worker or operator", "producer or operator", "operator"]);
     }
 
     #[test]
     fn both_tokens_of_a_change_are_known() {
-        let tokens = [token("new"), token("old")].map(|text| (Principal::ShardWorker, Secret::new(text)));
+        let tokens = [token("new"), token("old")].map(|text| (SHARD_WORKER, Secret::new(text)));
         let keyring = Keyring::new(&Auth::new(false, tokens.to_vec()));
         for name in ["new", "old"] {
-            assert_eq!(keyring.party_of(token(name).as_bytes()), Some(Principal::ShardWorker));
+            assert_eq!(keyring.party_of(token(name).as_bytes()), Some(SHARD_WORKER));
         }
         assert_eq!(keyring.party_of(b""), None);
         assert_eq!(format!("{keyring:?}"), "2 tokens");
@@ -455,15 +459,15 @@ mod tests {
     #[test]
     fn a_role_faces_others_only_with_a_token_of_those_whom_it_serves() {
         let faces = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).may_face_others();
-        assert!(!faces(&keyring(&[])) && !faces(&keyring(&[Principal::Producer])));
-        assert!(faces(&keyring(&[Principal::ShardWorker])) && faces(&keyring(&[Principal::Operator])));
+        assert!(!faces(&keyring(&[])) && !faces(&keyring(&[PRODUCER])));
+        assert!(faces(&keyring(&[SHARD_WORKER])) && faces(&keyring(&[Principal::OPERATOR])));
         assert!(faces(&Auth::new(true, Vec::new())));
     }
 
     #[test]
     fn those_who_have_no_token_here_are_named() {
         let locked = |auth: &Auth| Guard::new(auth, policy(), &Metrics::new()).locked_out();
-        assert_eq!(locked(&keyring(&[Principal::Operator])), ["shard_worker"]);
-        assert!(locked(&keyring(&[Principal::ShardWorker])).is_empty() && locked(&keyring(&[])).is_empty());
+        assert_eq!(locked(&keyring(&[Principal::OPERATOR])), ["shard_worker"]);
+        assert!(locked(&keyring(&[SHARD_WORKER])).is_empty() && locked(&keyring(&[])).is_empty());
     }
 }

@@ -5,8 +5,9 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::super::calls::{CALL_TIMEOUT, CallObserver, Caller, Service};
-use crate::base::config::{Principal, Settings};
+use crate::base::config::Principal;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::wire::{
     ClaimRequest, ClaimResponse, FileResponse, FilesResponse, HeartbeatResponse, IngestDoneRequest, IngestDoneResponse,
     OldestResponse, ProgressResponse, RegisterRequest, RegisterResponse, SummaryResponse, TaskRequest, TaskResponse,

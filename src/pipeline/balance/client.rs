@@ -4,7 +4,8 @@
 //! outcomes are those of the first call.
 
 use super::super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
-use crate::base::config::{Principal, Settings};
+use crate::base::config::Principal;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::trade::wire::balance::{OperationsRequest, OperationsResponse, StatementResponse};
 use crate::pipeline::trade::{Account, Operation, Outcome, UserId};
 

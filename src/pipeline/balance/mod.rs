@@ -31,6 +31,7 @@ use crate::base::http::problem::ProblemBody;
 use crate::base::http::{Metrics, Permit, Policy, Principal, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::balance::store::BalanceStore;
+use crate::pipeline::settings::principal;
 use crate::pipeline::timed;
 use crate::pipeline::trade::Answer;
 
@@ -41,11 +42,11 @@ pub const BASE: &str = "/api/v1";
 
 /// Workers move money by operations; a credit by hand is the operator's.
 pub const POLICY: Policy =
-    Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit, upgrade: Policy::NO_UPGRADE };
+    Policy { serves: &[principal::SHARD_WORKER, Principal::OPERATOR], permit, upgrade: Policy::NO_UPGRADE };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
-        Some("/operations") => Permit::to(Principal::ShardWorker),
+        Some("/operations") => Permit::to(principal::SHARD_WORKER),
         _ => Permit::OPERATOR,
     }
 }

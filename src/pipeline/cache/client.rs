@@ -4,7 +4,8 @@
 //! not know what came of a call repeats it. A task is confirmed when it is done, and not before.
 
 use super::super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
-use crate::base::config::{Principal, Settings};
+use crate::base::config::Principal;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::wire::cache::{
     ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldResponse, OrdersRequest, OrdersResponse, PutRequest,

@@ -28,6 +28,7 @@ use crate::base::http::problem::ProblemBody;
 use crate::base::http::{Metrics, Permit, Policy, Principal, Problem, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::cache::store::CacheStore;
+use crate::pipeline::settings::principal;
 use crate::pipeline::timed;
 use crate::pipeline::trade::ENTRIES_MAX;
 use gauges::Gauges;
@@ -41,13 +42,13 @@ const TAKE: u32 = 1000;
 
 /// All of it is for the workers.
 pub const POLICY: Policy =
-    Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit, upgrade: Policy::NO_UPGRADE };
+    Policy { serves: &[principal::SHARD_WORKER, Principal::OPERATOR], permit, upgrade: Policy::NO_UPGRADE };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
         Some(
             "/orders" | "/orders/lookup" | "/pending/put" | "/pending/take" | "/pending/expired" | "/pending/confirm",
-        ) => Permit::to(Principal::ShardWorker),
+        ) => Permit::to(principal::SHARD_WORKER),
         _ => Permit::OPERATOR,
     }
 }

@@ -15,8 +15,8 @@ use super::mysql::MysqlCache;
 use super::sqlite::SqliteCache;
 use crate::base::boot::millis;
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::db::{Result, StoreUrl};
+use crate::pipeline::settings::Settings;
 use async_trait::async_trait;
 use std::sync::Arc;
 

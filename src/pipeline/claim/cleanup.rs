@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::fault::Fault;
 use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::{Cleanup, Settings};
 use crate::base::shutdown::Stop;
 use crate::pipeline::apid::client::Client;
 use crate::pipeline::files::folder::{Artifact, UNDELIVERED};
 use crate::pipeline::files::{artifact, hold};
+use crate::pipeline::settings::{Cleanup, Settings};
 use crate::pipeline::task::wire::FileResponse;
 use crate::pipeline::task::{Digest, FileName, Stage, Status};
 

@@ -16,7 +16,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::arrivals::Arrivals;
 use super::tick::Ingest;
-use crate::base::boot::Context;
 use crate::base::http::extract::body_problem;
 use crate::base::http::{Permit, Policy, Principal, Problem};
 use crate::base::shutdown::Stop;
@@ -26,6 +25,8 @@ use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ingest::accept::{self, Checked, Limits, Refusal, Refused};
 use crate::pipeline::ingest::writer::Writer;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::principal;
 use crate::pipeline::task::FileName;
 
 /// Bytes of all bodies that are being taken at the same time; a further body waits.
@@ -39,8 +40,8 @@ const EVENTS: &str = "/api/v1/events";
 
 /// Who may post events.
 pub(crate) const POLICY: Policy = Policy {
-    serves: &[Principal::Producer, Principal::Operator],
-    permit: |call| if call.route() == EVENTS { Permit::to(Principal::Producer) } else { Permit::OPERATOR },
+    serves: &[principal::PRODUCER, Principal::OPERATOR],
+    permit: |call| if call.route() == EVENTS { Permit::to(principal::PRODUCER) } else { Permit::OPERATOR },
     upgrade: Policy::NO_UPGRADE,
 };
 

@@ -9,12 +9,12 @@ use super::announce::{AnnounceError, Announcer};
 use super::journal::{Journal, Published};
 use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::{Principal, Settings};
 use crate::base::shutdown::Stop;
 use crate::base::text::count;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::settings::{Settings, principal};
 use crate::pipeline::task::FileName;
 use crate::pipeline::trade::Backlog;
 
@@ -92,7 +92,7 @@ impl Once {
         Self {
             folder: Folder::new(&settings.shared.dir),
             client: Client::new(&settings.pipeline.url),
-            cache: CacheClient::of(settings, Principal::EventIngest),
+            cache: CacheClient::of(settings, principal::EVENT_INGEST),
             announcer: Announcer::new(settings),
             clock,
             stop,

@@ -8,9 +8,8 @@ use tokio::task::JoinHandle;
 
 use super::super::claim::cleanup::{clear_at_stop, clear_until_stop};
 use super::arrivals::Arrivals;
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::{Principal, Settings};
 use crate::base::http::Readiness;
 use crate::base::shutdown::Stop;
 use crate::base::timestamp::Timestamp;
@@ -25,6 +24,8 @@ use crate::pipeline::ingest::flush::FlushTimer;
 use crate::pipeline::ingest::generator::{Generator, Rates};
 use crate::pipeline::ingest::journal::Published;
 use crate::pipeline::ingest::writer::Writer;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::{Settings, principal};
 use crate::pipeline::task::FileName;
 
 /// Files that wait to be announced; more are found by the next comparison with the API.
@@ -94,7 +95,7 @@ impl Ingest {
             announce,
             announcer_ended,
             last_tick: Arc::default(),
-            cache: CacheClient::of(&ctx.settings, Principal::EventIngest).observed(boot::call_observer(&ctx)),
+            cache: CacheClient::of(&ctx.settings, principal::EVENT_INGEST).observed(boot::call_observer(&ctx)),
             arrivals: Arrivals::register(&ctx.metrics),
             is_flushing,
             settings: Arc::clone(&ctx.settings),

@@ -8,7 +8,7 @@ use super::announce::Announcer;
 use super::csv::{self, Opened};
 use super::import::{Imported, Importer};
 use super::once::OnceError;
-use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::boot::{Exit, Failure, say};
 use crate::base::log_format::clean;
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
@@ -16,6 +16,7 @@ use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
 use crate::pipeline::boot;
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::settings::Context;
 
 /// How long an import that is stopped may go on with its batch.
 const STOP_GRACE: Duration = Duration::from_secs(2);

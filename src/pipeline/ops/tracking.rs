@@ -3,8 +3,9 @@
 use crate::pipeline::apid::store::{Tracking, TrackingPolicy, open_tracking};
 use std::sync::Arc;
 
-use crate::base::boot::{Context, Failure, millis};
-use crate::base::config::Settings;
+use crate::base::boot::{Failure, millis};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::moves::Policy;
 
 /// The tracking database, if it is there: looking at it makes none.

@@ -6,8 +6,8 @@ use super::mysql::MysqlShard;
 use super::sqlite::SqliteShard;
 use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::db::{Result, StoreUrl};
+use crate::pipeline::settings::Settings;
 use std::io;
 use std::sync::Arc;
 

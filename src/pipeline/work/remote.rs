@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::bank::{Bank, BankError};
 use super::cache_service::CacheService;
-use crate::base::config::{Principal, Settings};
 use crate::pipeline::apid::client::Client;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::calls::CallObserver;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::{Settings, principal};
 use crate::pipeline::task::wire::{FileResponse, ShardItem};
 use crate::pipeline::task::{FileName, Output, Stage, Status, TaskKey};
 use crate::pipeline::trade::{EarlyReturn, NewOrder, Operation, OperationKey, Outcome, PutOutcome, Recorded, Taken};
@@ -30,7 +30,7 @@ impl RemoteCache {
     /// Without `tracking` the progress of the other shards is not asked for: a return expires as soon as its time is
     /// up.
     pub fn of(settings: &Settings, tracking: Option<Client>) -> Self {
-        Self { cache: CacheClient::of(settings, Principal::ShardWorker), tracking }
+        Self { cache: CacheClient::of(settings, principal::SHARD_WORKER), tracking }
     }
 
     /// The same with an observer of its calls.

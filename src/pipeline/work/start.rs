@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::remote::RemoteCache;
 use super::{LazyWorker, Terms, WindowLimits, Worker, find_decided};
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::{Principal, Settings};
 use crate::base::db;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::balance::client::BalanceClient;
@@ -16,6 +15,9 @@ use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::rules;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
+use crate::pipeline::settings::principal;
 use crate::pipeline::task::{Class, Stage};
 
 /// Opens a worker. Without `tracking` the progress of the other shards is unknown.
@@ -35,7 +37,7 @@ pub fn open(
         policy: rules::Policy { untracked_is_none: settings.worker.untracked_is_none },
         window: WindowLimits::default(),
     };
-    let bank = BalanceClient::of(settings, Principal::ShardWorker).observed(Arc::clone(observer));
+    let bank = BalanceClient::of(settings, principal::SHARD_WORKER).observed(Arc::clone(observer));
     let cache = RemoteCache::of(settings, tracking).observed(observer);
     let folder = Folder::new(&settings.shared.dir);
     Worker::open(folder, shard, terms, clock.clone(), Box::new(bank), Box::new(cache))
@@ -51,7 +53,7 @@ pub async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<LazyWork
         if let Some(why) = find_loss(&settings, shard)? {
             return Err(Fault::Unavailable(Class::StateLost.tag(why)));
         }
-        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, Principal::ShardWorker)), &observer)?)
+        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, principal::SHARD_WORKER)), &observer)?)
     });
     let settings = Arc::clone(&ctx.settings);
     // What is wrong with the folder is said at once, also when the API does not answer.
@@ -77,7 +79,7 @@ fn find_loss(settings: &Settings, shard: ShardId) -> Result<Option<String>, Clie
     if state.exists() {
         return Ok(None);
     }
-    let decided = find_decided(&Client::of(settings, Principal::ShardWorker), shard)?;
+    let decided = find_decided(&Client::of(settings, principal::SHARD_WORKER), shard)?;
     Ok(decided.map(|file| {
         format!(
             "{} is gone, but this worker has decided {file}: put it back from a backup, or make it again with \

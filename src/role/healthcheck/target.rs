@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::super::{apid, balance, cache, ingest, send, split, work};
 use crate::base::boot::Failure;
-use crate::base::config::Settings;
 use crate::pipeline::addresses::{self, Noted};
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Settings;
 
 /// The ports of all roles but the workers.
 const PORTS: [u16; 6] = [ingest::PORT, apid::PORT, balance::PORT, cache::PORT, split::PORT, send::PORT];

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::filter::FilterArgs;
 use super::text;
-use crate::base::boot::{Context, Exit, Failure, say_much};
+use crate::base::boot::{Exit, Failure, say_much};
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
@@ -16,6 +16,7 @@ use crate::pipeline::ops::dead_letters::groups::By;
 use crate::pipeline::ops::dead_letters::redrive_log::Redriven;
 use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
 use crate::pipeline::ops::dead_letters::{Filter, Raw, RedriveLog, Rejected};
+use crate::pipeline::settings::Context;
 
 /// Counts rejected lines by stage and reason, or by what is wrong with them, or lists them.
 #[derive(Debug, Clone, clap::Args)]

@@ -2,7 +2,7 @@
 
 use super::filter::FilterArgs;
 use super::redrive_text;
-use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::boot::{Exit, Failure, say};
 use crate::base::config::Principal;
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
@@ -14,6 +14,8 @@ use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::once::OnceError;
 use crate::pipeline::ops::dead_letters::Filter;
 use crate::pipeline::ops::dead_letters::redrive::{Plan, RedriveError, RedriveRequest, Redriver};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::principal;
 
 /// Puts rejected lines into new event files, so that they are decided anew.
 #[derive(Debug, Clone, clap::Args)]
@@ -119,7 +121,7 @@ fn dry_run(redriver: &Redriver, request: &RedriveRequest, args: &Args) -> Result
 
 /// The operator announces with the operator's own token, and with that of event-ingest where there is only that.
 fn party(ctx: &Context) -> Principal {
-    if ctx.settings.auth.has(Principal::Operator) { Principal::Operator } else { Principal::EventIngest }
+    if ctx.settings.auth.has(Principal::OPERATOR) { Principal::OPERATOR } else { principal::EVENT_INGEST }
 }
 
 fn failure(error: RedriveError) -> Failure {

@@ -6,13 +6,14 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::text;
-use crate::base::boot::{Context, Exit, Failure, say_much};
+use crate::base::boot::{Exit, Failure, say_much};
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ops::dead_letters::history::{Located, RedriveStep, came_from, locate, went_to};
 use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
 use crate::pipeline::ops::dead_letters::{LineAt, Raw, RedriveLog};
+use crate::pipeline::settings::Context;
 
 /// Shows one rejected line, and what came of it.
 #[derive(Debug, Clone, clap::Args)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::boot::{Exit, Failure, say};
 use crate::base::db::schema_state;
 use crate::base::log_format::clean;
 use crate::base::text::count;
@@ -14,6 +14,7 @@ use crate::pipeline::ops::audit;
 use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
 use crate::pipeline::ops::dead_letters::summary::Summary;
 use crate::pipeline::schemas;
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::FileName;
 
 /// Returns per page.

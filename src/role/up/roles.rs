@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::super::{apid, balance, cache, ingest, send, split, work};
 use super::watch::{INGEST, Roles};
-use crate::base::boot::{Context, Failure};
-use crate::base::config::Settings;
+use crate::base::boot::Failure;
 use crate::base::http::Policy;
 use crate::base::shutdown::Stop;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
 
 /// The roles that others call.
 pub(super) struct Services {

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::watch::{INGEST, Roles, until_ended_early, until_ingest_ended};
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
 use crate::pipeline::ingest::csv::Opened;
@@ -13,6 +12,8 @@ use crate::pipeline::ingest::import::Imported;
 use crate::pipeline::ingest::once::Once;
 use crate::pipeline::ingest::settle::Settler;
 use crate::pipeline::ingest::whole;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
 
 /// The roles and what runs beside them.
 pub(super) struct Through<'a> {

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use shopctl::base::boot::Context;
 use shopctl::base::clock::Clock;
-use shopctl::base::config::Settings;
 use shopctl::base::db::migrate;
 use shopctl::base::shutdown::Stop;
 use shopctl::base::timestamp::Timestamp;
@@ -25,6 +23,8 @@ use shopctl::pipeline::ops::audit::{Audit, audit};
 use shopctl::pipeline::rules::Policy;
 use shopctl::pipeline::schemas;
 use shopctl::pipeline::send::{Sender, Shards};
+use shopctl::pipeline::settings::Context;
+use shopctl::pipeline::settings::Settings;
 use shopctl::pipeline::split::Splitter;
 use shopctl::pipeline::task::moves;
 use shopctl::pipeline::task::{Call, Claim, Claimed, FileName, Stage, Status, TaskKey};

@@ -152,7 +152,7 @@ async fn start(change: impl FnOnce(&mut Limits)) -> Served {
         drain_timeout: FAILED,
     };
     let policy = Policy {
-        serves: &[Principal::Operator],
+        serves: &[Principal::OPERATOR],
         permit: |_| Permit::OPERATOR,
         upgrade: |call| call.route().starts_with("/live/").then_some(Permit::OPERATOR),
     };

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use shopctl::base::config::load::{Sources, load};
+use shopctl::base::config::{Sources, load};
 use shopctl::base::db::{Server, Tls};
 use shopctl::pipeline::send::Shards;
+use shopctl::pipeline::settings::Settings;
 use shopctl::pipeline::shard_db::{Delivered, Delivery, Entry, EventRow};
 
 use super::served::Served;
@@ -188,7 +189,7 @@ async fn all_senders_of_a_process_share_eight_connections_and_none_is_left(backe
     migrate(&place, &schemas::SHARD).await.unwrap();
     let Databases::Server { url, .. } = backend.databases() else { panic!("{place} is no server") };
     let flags = vec![("database.shard".to_owned(), format!("{url}shard_{{shard}}"))];
-    let settings = load(&Sources { flags, ..Sources::default() }).unwrap().settings;
+    let settings = load::<Settings>(&Sources { flags, ..Sources::default() }).unwrap().settings;
     let shards = Arc::new(Shards::new(settings.database, Clock::System));
     let asked = (0..50).map(|_| {
         let shards = Arc::clone(&shards);

@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
-use shopctl::base::config::Settings;
-use shopctl::base::config::load::{Sources, load};
+use shopctl::base::config::{Sources, load};
+use shopctl::pipeline::settings::Settings;
 
 use super::database::{Databases, Kept, Rows, Served};
 use super::oracle::{Known, OPENING, Oracle, Row, World};

@@ -10,7 +10,6 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::response::Response;
 use shopctl::base::clock::Clock;
-use shopctl::base::config::Principal;
 use shopctl::base::db::StoreUrl;
 use shopctl::base::http::Metrics;
 use shopctl::base::timestamp::Timestamp;
@@ -21,6 +20,7 @@ use shopctl::pipeline::cache::client::CacheClient;
 use shopctl::pipeline::cache::store::{CachePolicy, open_cache};
 use shopctl::pipeline::cache::{self, Cache};
 use shopctl::pipeline::event::{Money, ShardId};
+use shopctl::pipeline::settings::principal;
 use shopctl::pipeline::task::TaskKey;
 use shopctl::pipeline::trade::{
     Amount, EarlyReturn, NewOrder, Operation, OperationKey, OperationKind, OrderId, OrderState, UserId,
@@ -126,7 +126,7 @@ fn calls_about_money_are_what_they_were() {
     let store = runtime.block_on(open_balance(&url, clock(), Money::from_minor(10_000))).unwrap();
     let served = Recorded::serve(runtime, balance::router(Balance::new(store, &Metrics::new())));
     let client =
-        BalanceClient::of(&settings_of(vec![("balance.url".to_owned(), served.url())]), Principal::ShardWorker);
+        BalanceClient::of(&settings_of(vec![("balance.url".to_owned(), served.url())]), principal::SHARD_WORKER);
 
     let debit = |key: &str, user, minor| operation(key, user, OperationKind::Debit, minor);
     let credit = |key: &str, user, minor| operation(key, user, OperationKind::Credit, minor);
@@ -188,7 +188,7 @@ fn calls_about_orders_and_early_returns_are_what_they_were() {
     let policy = CachePolicy { ttl_ms: 1_000, pending_max: 9, retention_ms: 1_000_000 };
     let store = runtime.block_on(open_cache(&url, clock.clone(), policy)).unwrap();
     let served = Recorded::serve(runtime, cache::router(Cache::new(store, &Metrics::new())));
-    let client = CacheClient::of(&settings_of(vec![("cache.url".to_owned(), served.url())]), Principal::ShardWorker);
+    let client = CacheClient::of(&settings_of(vec![("cache.url".to_owned(), served.url())]), principal::SHARD_WORKER);
 
     let order = |number| OrderId::new(number).unwrap();
     let task = |file: &str, shard| TaskKey { file: file.parse().unwrap(), shard: ShardId::new(shard).unwrap() };

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 
 use super::money::is_used;
 use super::reports::Reports;
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ops::audit::Found;
 use crate::pipeline::ops::audit::directory::{self, State};
 use crate::pipeline::schemas;
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::TaskKey;
 
 /// Compares all orders of the shards whose worker has its state here. A state that is gone is named with the books.

@@ -8,10 +8,11 @@ use crate::pipeline::schemas;
 use serde::Serialize;
 
 use super::state::{PAGE, paid_for};
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::ops::audit::Found;
 use crate::pipeline::rules::money::{PURCHASE, REVERSAL};
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::ShardStore;
 
 /// What to do when an account differs.

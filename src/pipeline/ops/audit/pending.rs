@@ -11,10 +11,11 @@ use serde::Serialize;
 use super::money::is_used;
 use super::reports::Reports;
 use super::state::PAGE;
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::ops::audit::Found;
 use crate::pipeline::schemas;
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::{FileName, Ledger, TaskKey};
 
 /// What to do when the numbers differ.

@@ -10,11 +10,12 @@ use serde::Serialize;
 use super::reports::Reports;
 use super::state::{Books, Compared};
 use super::{Accounts, Check, Pending, directory_check, money, pending};
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::journal;
 use crate::pipeline::schemas;
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::Ledger;
 

@@ -27,10 +27,10 @@ use serde::{Deserialize, Serialize};
 pub use self::manifest::{Header, Part};
 use super::super::files::artifact;
 use super::super::files::folder::{Folder, resolve};
-use crate::base::config::Settings;
 use crate::base::db::{Server, StoreUrl};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::schemas;
+use crate::pipeline::settings::Settings;
 
 /// The folder of the databases in a backup.
 const DATABASES: &str = "databases";

@@ -7,13 +7,13 @@ use std::path::{Component, Path, PathBuf};
 use super::manifest::{self, Header, Part};
 use super::{Database, Databases, Error, FILES, room, spools};
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::shutdown::Stop;
 use crate::pipeline::addresses;
 use crate::pipeline::claim::driver::random_id;
 use crate::pipeline::files::artifact::{self, Kind};
 use crate::pipeline::files::folder::{Folder, resolve};
 use crate::pipeline::files::hold::{self, Held};
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::FileName;
 
 /// A backup that was verified.

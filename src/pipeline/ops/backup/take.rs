@@ -11,11 +11,11 @@ use super::files::{Met, Walk};
 use super::manifest::{FORMAT, NAME, Writer};
 use super::{Database, Databases, Error, FILES, Header, Part, room, size};
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::shutdown::Stop;
 use crate::pipeline::addresses;
 use crate::pipeline::files::folder::{Folder, resolve};
 use crate::pipeline::files::{artifact, hold};
+use crate::pipeline::settings::Settings;
 use crate::pipeline::work::Worker;
 
 /// Where posted lines wait, below the shared folder.

@@ -13,10 +13,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::sources::{Decided, PAGE, Sources};
-use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::boot::{Exit, Failure, say};
 use crate::pipeline::event::{Kind, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::FileName;
 use crate::pipeline::work::Worker;

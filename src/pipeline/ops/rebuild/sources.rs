@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{LineReader, Next, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};
 use crate::pipeline::rules::Place;
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::ShardStore;
 use crate::pipeline::task::{Counts, Digest, FileName, FileView, Output, Stage, Status};
 use crate::pipeline::work::rebuild::Rebuild;

@@ -3,8 +3,9 @@
 use crate::pipeline::shard_db::store::{find_shard_database, open_shard};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Context;
 
 use crate::pipeline::shard_db::trace::{Answer, Question};
 

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::databases;
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::dead_letters::RedriveLog;
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::trace::Question;
 use crate::pipeline::task::FileName;
 use crate::pipeline::task::wire::FileResponse;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::databases;
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::base::config::Principal;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
@@ -17,6 +17,7 @@ use crate::pipeline::ops::trace::naming::{Said, kind_name};
 use crate::pipeline::ops::trace::order::{Evidence, Gathered, Rejection, Search};
 use crate::pipeline::ops::trace::services::{self, Asked, Kept, Money};
 use crate::pipeline::ops::trace::verdict::{Known, Verdict, verdict};
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::trace::{Answer, FoundRow, Question};
 use crate::pipeline::task::wire::FileResponse;
 use crate::pipeline::task::{FileName, FileView, Stage};
@@ -129,7 +130,7 @@ async fn follow(ctx: &Context, order: i64) -> Result<Report, Failure> {
     look_up(ctx, &gathered, &mut views).await?;
     let users: BTreeSet<i64> = users(&gathered, &answers);
     let (balance, cache) =
-        (BalanceClient::of(settings, Principal::Operator), CacheClient::of(settings, Principal::Operator));
+        (BalanceClient::of(settings, Principal::OPERATOR), CacheClient::of(settings, Principal::OPERATOR));
     let services = move || (services::money(&balance, order, &users), services::kept(&cache, order));
     let (money, kept_returns) = tokio::task::spawn_blocking(services).await?;
     let lines = gathered.lines.iter().map(|(at, evidence)| {

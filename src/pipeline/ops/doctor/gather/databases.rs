@@ -1,10 +1,10 @@
 //! Asks every database of the settings.
 
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::db::{Schema, StoreUrl, schema_state, server_facts};
 use crate::pipeline::ops::doctor::facts::{DatabaseFact, DatabaseProblem, DatabaseState};
 use crate::pipeline::schemas;
+use crate::pipeline::settings::Settings;
 
 /// What the databases say.
 pub async fn databases(settings: &Settings, clock: &Clock) -> Vec<DatabaseFact> {

@@ -13,11 +13,11 @@ pub use self::databases::databases;
 pub use self::files::orphans;
 pub use self::ports::ports;
 use super::facts::{DiskFact, FolderFact, FolderState, TokenFile};
-use crate::base::config::Settings;
 use crate::base::db::StoreUrl;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact::{self, Kind};
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::settings::Settings;
 
 /// Network file systems by the number that the kernel gives them.
 const NETWORK: [(u64, &str); 8] = [
