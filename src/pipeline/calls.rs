@@ -295,8 +295,8 @@ impl Caller {
         let sent = self.token().is_some();
         let advice = self.principal.map_or_else(
             || "this call was not expected to need one".to_owned(),
-            |party| {
-                let (name, service) = (party.name(), self.service);
+            |principal| {
+                let (name, service) = (principal.name(), self.service);
                 let token = format!("set auth.{name} (or auth.{name}_file) to");
                 if sent {
                     format!("{token} one that {service} knows as that of {name}")

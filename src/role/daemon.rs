@@ -30,7 +30,7 @@ pub(super) struct Plan {
     /// Which principal may change what there.
     pub(super) policy: Policy,
     /// The principal as which it calls the API.
-    pub(super) party: Principal,
+    pub(super) principal: Principal,
 }
 
 /// Runs the jobs until the stop is requested, each in a loop of its own, with probes beside them.
@@ -63,7 +63,7 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
 }
 
 fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context, plan: &Plan, mut job: J) {
-    let client = Client::of(&ctx.settings, plan.party).observed(boot::call_observer(ctx));
+    let client = Client::of(&ctx.settings, plan.principal).observed(boot::call_observer(ctx));
     let (stop, watch) = (ctx.stop.clone(), boot::watch(ctx));
     let (shard, limit, wait) = (plan.shard, plan.limit, ctx.settings.pipeline.claim_wait);
     loops.spawn_blocking(move || {
@@ -75,12 +75,11 @@ fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context
 
 /// Does what is ready, prints one line, and answers whether all of it went well.
 pub(super) async fn run_once<J: Job + Send + 'static>(ctx: Context, plan: Plan, mut job: J) -> Result<Exit, Failure> {
-    let (client, stop, watch) = (Client::of(&ctx.settings, plan.party), ctx.stop.clone(), boot::watch(&ctx));
+    let (client, stop, watch) = (Client::of(&ctx.settings, plan.principal), ctx.stop.clone(), boot::watch(&ctx));
     let (stage, name) = (job.stage(), ctx.name);
     Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let tally = tokio::task::spawn_blocking(move || {
-        let (shard, limit) = (plan.shard, plan.limit);
-        let wait = Duration::ZERO;
+        let (shard, limit, wait) = (plan.shard, plan.limit, Duration::ZERO);
         let driver =
             Driver { client: &client, stop: &stop, worker: boot::worker_name(), shard, limit, wait, watch: &watch };
         driver.run_once(&mut job)

@@ -84,7 +84,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 
 /// Does what is to be done now, and says in one line what that was.
 fn once(ctx: &Context) -> Result<Exit, Failure> {
-    let _held = boot::hold_shared(&ctx)?;
+    let _held = boot::hold_shared(ctx)?;
     Cleaner::new(Folder::new(&ctx.settings.shared.dir).events(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let made = Once::new(&ctx.settings, ctx.clock.clone(), ctx.stop.clone()).run()?;
     say(&format!("ingest: {made}\n"))?;

@@ -74,7 +74,7 @@ async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit,
         own: folder.sender(),
         port: PORT,
         policy: POLICY,
-        party: principal::MYSQL_SENDER,
+        principal: principal::MYSQL_SENDER,
     };
     let line_bytes = ctx.settings.events.max_payload_size;
     let new_sender = || Sender::new(folder.clone(), Arc::clone(shards), line_bytes);

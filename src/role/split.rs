@@ -54,7 +54,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         own: folder.splitter(),
         port: PORT,
         policy: POLICY,
-        party: principal::SHARD_SPLITTER,
+        principal: principal::SHARD_SPLITTER,
     };
     let splitter = Splitter::new(folder, ctx.settings.events.max_payload_size);
     if !args.files.is_empty() {

@@ -79,7 +79,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         own: folder.worker(args.shard),
         port,
         policy: POLICY,
-        party: principal::SHARD_WORKER,
+        principal: principal::SHARD_WORKER,
     };
     if !args.files.is_empty() {
         let observer = boot::call_observer(&ctx);

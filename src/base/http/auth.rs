@@ -1,4 +1,4 @@
-//! Which principal may make a call that changes state: bearer tokens, one or two per party.
+//! Which principal may make a call that changes state: bearer tokens, one or two per principal.
 //!
 //! A role hands its [`Policy`] to [`super::bind`], and there is no other way to a listener. The guard stands before all
 //! routes, so that a route which the policy does not know is open to the operator only: forgetting one closes it.
@@ -70,38 +70,38 @@ impl Permit {
     /// The operator only.
     pub const OPERATOR: Self = Self([None; PARTIES_MAX]);
 
-    /// This party and the operator.
-    pub const fn to(party: Principal) -> Self {
-        Self::OPERATOR.or(party)
+    /// This principal and the operator.
+    pub const fn to(principal: Principal) -> Self {
+        Self::OPERATOR.or(principal)
     }
 
-    /// This party, too.
+    /// This principal, too.
     ///
     /// # Panics
     /// Four are named already. Policies are constants of a role: the first call shows it.
     #[must_use]
-    pub const fn or(mut self, party: Principal) -> Self {
+    pub const fn or(mut self, principal: Principal) -> Self {
         let mut at = 0;
         while self.0[at].is_some() {
             at += 1;
         }
-        self.0[at] = Some(party);
+        self.0[at] = Some(principal);
         self
     }
 
-    /// Whether this party may.
-    pub fn allows(self, party: Principal) -> bool {
-        party == Principal::OPERATOR || self.0.contains(&Some(party))
+    /// Whether this principal may.
+    pub fn allows(self, principal: Principal) -> bool {
+        principal == Principal::OPERATOR || self.0.contains(&Some(principal))
     }
 }
 
 impl fmt::Display for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others = self.0.iter().flatten().filter(|party| **party != Principal::OPERATOR);
-        for (number, party) in others.enumerate() {
-            write!(f, "{}{}", if number == 0 { "" } else { ", " }, party.name())?;
+        let others = self.0.iter().flatten().filter(|principal| **principal != Principal::OPERATOR);
+        for (number, principal) in others.enumerate() {
+            write!(f, "{}{}", if number == 0 { "" } else { ", " }, principal.name())?;
         }
-        let more = self.0.iter().flatten().any(|party| *party != Principal::OPERATOR);
+        let more = self.0.iter().flatten().any(|principal| *principal != Principal::OPERATOR);
         write!(f, "{}{}", if more { " or " } else { "" }, Principal::OPERATOR.name())
     }
 }
@@ -139,15 +139,15 @@ impl Keyring {
         self.0.is_empty()
     }
 
-    /// Whether there is a token of this party.
-    pub fn has(&self, party: Principal) -> bool {
-        self.0.iter().any(|token| token.principal == party)
+    /// Whether there is a token of this principal.
+    pub fn has(&self, principal: Principal) -> bool {
+        self.0.iter().any(|token| token.principal == principal)
     }
 
     /// Whose token this is. It takes the same time for every token: digests are compared, all of them, to their ends.
-    pub fn party_of(&self, presented: &[u8]) -> Option<Principal> {
+    pub fn principal_of(&self, presented: &[u8]) -> Option<Principal> {
         let digest: [u8; 32] = Sha256::digest(presented).into();
-        // 0 is no party.
+        // 0 is no principal.
         let mut found = 0_u8;
         for (number, token) in (1..).zip(self.0.iter()) {
             found.conditional_assign(&number, token.digest.ct_eq(&digest));
@@ -176,12 +176,13 @@ impl Guard {
     /// insist.
     pub(super) fn may_face_others(&self) -> bool {
         let keyring = self.keyring();
-        self.auth.insecure || self.policy.serves.iter().any(|party| keyring.has(*party))
+        self.auth.insecure || self.policy.serves.iter().any(|principal| keyring.has(*principal))
     }
 
     /// The settings of which one has to be set before the role listens beyond loopback.
     pub(super) fn wanted(&self) -> String {
-        let names: Vec<String> = self.policy.serves.iter().map(|party| format!("auth.{}", party.name())).collect();
+        let names: Vec<String> =
+            self.policy.serves.iter().map(|principal| format!("auth.{}", principal.name())).collect();
         names.join(" or ")
     }
 
@@ -191,8 +192,8 @@ impl Guard {
         if keyring.is_empty() {
             return Vec::new();
         }
-        let without = |party: &&Principal| **party != Principal::OPERATOR && !keyring.has(**party);
-        self.policy.serves.iter().filter(without).map(|party| party.name()).collect()
+        let without = |principal: &&Principal| **principal != Principal::OPERATOR && !keyring.has(**principal);
+        self.policy.serves.iter().filter(without).map(|principal| principal.name()).collect()
     }
 
     /// Without tokens only this machine is served: a page of another site whose name was made to lead here still names
@@ -233,16 +234,16 @@ impl Guard {
         if keyring.is_empty() {
             return Ok(());
         }
-        let Some(party) = presented(headers).and_then(|token| keyring.party_of(token)) else {
+        let Some(principal) = presented(headers).and_then(|token| keyring.principal_of(token)) else {
             self.metrics.refused("unauthorized");
             return Err(Problem::unauthorized(permit));
         };
-        if permit.allows(party) {
+        if permit.allows(principal) {
             return Ok(());
         }
         self.metrics.refused("forbidden");
-        log::warn!(route = call.route(), party = party.name(); "a call was refused: it needs the token of {permit}");
-        Err(Problem::forbidden(party.name(), permit))
+        log::warn!(route = call.route(), principal = principal.name(); "a call was refused: it needs the token of {permit}");
+        Err(Problem::forbidden(principal.name(), permit))
     }
 }
 
@@ -306,8 +307,11 @@ mod tests {
         format!("{name}-0123456789abcdef")
     }
 
-    fn keyring(parties: &[Principal]) -> Auth {
-        Auth::new(false, parties.iter().map(|party| (*party, Secret::new(token(party.name())))).collect())
+    fn keyring(principals: &[Principal]) -> Auth {
+        Auth::new(
+            false,
+            principals.iter().map(|principal| (*principal, Secret::new(token(principal.name())))).collect(),
+        )
     }
 
     fn policy() -> Policy {
@@ -356,8 +360,8 @@ mod tests {
     #[test]
     fn a_token_opens_what_its_party_may_call_and_the_operators_opens_all() {
         let auth = keyring(&[SHARD_WORKER, MYSQL_SENDER, Principal::OPERATOR]);
-        let bearer = |party: Principal| format!("Bearer {}", token(party.name()));
-        for (party, route, expected) in [
+        let bearer = |principal: Principal| format!("Bearer {}", token(principal.name()));
+        for (principal, route, expected) in [
             (SHARD_WORKER, "/work", Ok(())),
             (SHARD_WORKER, "/other", Err(403)),
             (MYSQL_SENDER, "/work", Err(403)),
@@ -365,8 +369,8 @@ mod tests {
             (Principal::OPERATOR, "/other", Ok(())),
             (PRODUCER, "/work", Err(401)),
         ] {
-            assert_eq!(ask(&auth, &Method::POST, route, &[&bearer(party)]), expected, "{party:?} {route}");
-            assert_eq!(ask(&auth, &Method::DELETE, route, &[&bearer(party)]), expected, "{party:?} {route}");
+            assert_eq!(ask(&auth, &Method::POST, route, &[&bearer(principal)]), expected, "{principal:?} {route}");
+            assert_eq!(ask(&auth, &Method::DELETE, route, &[&bearer(principal)]), expected, "{principal:?} {route}");
             assert_eq!(ask(&auth, &Method::GET, route, &[]), Ok(()));
         }
     }
@@ -414,15 +418,16 @@ mod tests {
 
     #[test]
     fn a_connection_changes_its_protocol_only_where_the_policy_names_it() {
-        let ask = |auth: &Auth, route: Option<&'static str>, party: Option<Principal>| {
+        let ask = |auth: &Auth, route: Option<&'static str>, principal: Option<Principal>| {
             let call = route.map(|route| Call { route, parameters: HashMap::new() });
-            let bearer = party.map(|party| HeaderValue::from_str(&format!("Bearer {}", token(party.name()))).unwrap());
+            let bearer = principal
+                .map(|principal| HeaderValue::from_str(&format!("Bearer {}", token(principal.name()))).unwrap());
             let headers = bearer.map(|bearer| (AUTHORIZATION, bearer)).into_iter().collect();
             let guard = Guard::new(auth, policy(), &Metrics::new());
             guard.check_upgrade(call.as_ref(), &headers).map_err(|problem| problem.status.as_u16())
         };
         let auth = keyring(&[SHARD_WORKER, PRODUCER, Principal::OPERATOR]);
-        for (route, party, expected) in [
+        for (route, principal, expected) in [
             (Some("/live"), Some(PRODUCER), Ok(())),
             (Some("/live"), Some(Principal::OPERATOR), Ok(())),
             (Some("/live"), Some(SHARD_WORKER), Err(403)),
@@ -430,7 +435,7 @@ mod tests {
             (Some("/work"), Some(Principal::OPERATOR), Err(400)),
             (None, Some(Principal::OPERATOR), Err(400)),
         ] {
-            assert_eq!(ask(&auth, route, party), expected, "{route:?} {party:?}");
+            assert_eq!(ask(&auth, route, principal), expected, "{route:?} {principal:?}");
         }
         let without = keyring(&[]);
         assert_eq!((ask(&without, Some("/live"), None), ask(&without, Some("/work"), None)), (Ok(()), Err(400)));
@@ -450,9 +455,9 @@ mod tests {
         let tokens = [token("new"), token("old")].map(|text| (SHARD_WORKER, Secret::new(text)));
         let keyring = Keyring::new(&Auth::new(false, tokens.to_vec()));
         for name in ["new", "old"] {
-            assert_eq!(keyring.party_of(token(name).as_bytes()), Some(SHARD_WORKER));
+            assert_eq!(keyring.principal_of(token(name).as_bytes()), Some(SHARD_WORKER));
         }
-        assert_eq!(keyring.party_of(b""), None);
+        assert_eq!(keyring.principal_of(b""), None);
         assert_eq!(format!("{keyring:?}"), "2 tokens");
     }
 

@@ -22,7 +22,7 @@ pub struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, document: &mut OpenApi) {
-        let what = "The token of the party that the call names, or of the operator. Asked for as soon as the server has any token.";
+        let what = "The token of the principal that the call names, or of the operator. Asked for as soon as the server has any token.";
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(what)).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));

@@ -68,8 +68,8 @@ impl Problem {
     }
 
     /// 403 `forbidden`: a known token that does not open this call.
-    pub fn forbidden(party: &str, needed: impl std::fmt::Display) -> Self {
-        let detail = format!("the token is that of {party}; this call needs that of {needed}");
+    pub fn forbidden(principal: &str, needed: impl std::fmt::Display) -> Self {
+        let detail = format!("the token is that of {principal}; this call needs that of {needed}");
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 

@@ -42,8 +42,8 @@ impl Bound {
 /// The address cannot be bound; the text names it and says what to change.
 pub async fn bind(server: &config::Server, guard: Guard, default_port: u16) -> io::Result<Bound> {
     let host = if guard.may_face_others() { server.host.as_str() } else { loopback(&server.host, &guard) };
-    for party in guard.locked_out() {
-        log::warn!(party; "auth.{party} is not set here while other tokens are, so its calls are refused");
+    for principal in guard.locked_out() {
+        log::warn!(principal; "auth.{principal} is not set here while other tokens are, so its calls are refused");
     }
     let port = server.port.unwrap_or(default_port);
     let listener = TcpListener::bind((host, port)).await.map_err(|cause| {

@@ -29,9 +29,9 @@ impl Client {
         Self(self.0.observed(observer))
     }
 
-    /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Principal) -> Self {
-        Self(Caller::of(Service::Status, &settings.pipeline.url, settings, party))
+    /// A client that speaks for a principal, with that principal's first token if there is one.
+    pub fn of(settings: &Settings, principal: Principal) -> Self {
+        Self(Caller::of(Service::Status, &settings.pipeline.url, settings, principal))
     }
 
     /// A client of the API at this base URL, for calls that change nothing: those need no token.

@@ -26,9 +26,9 @@ impl BalanceClient {
         Self(self.0.observed(observer))
     }
 
-    /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Principal) -> Self {
-        Self(Caller::of(Service::Balance, &settings.balance.url, settings, party))
+    /// A client that speaks for a principal, with that principal's first token if there is one.
+    pub fn of(settings: &Settings, principal: Principal) -> Self {
+        Self(Caller::of(Service::Balance, &settings.balance.url, settings, principal))
     }
 
     /// Takes any number of operations in their order; answers one outcome for each.

@@ -28,9 +28,9 @@ impl CacheClient {
         Self(self.0.observed(observer))
     }
 
-    /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Principal) -> Self {
-        Self(Caller::of(Service::Cache, &settings.cache.url, settings, party))
+    /// A client that speaks for a principal, with that principal's first token if there is one.
+    pub fn of(settings: &Settings, principal: Principal) -> Self {
+        Self(Caller::of(Service::Cache, &settings.cache.url, settings, principal))
     }
 
     /// Writes any number of orders of the task's shard, and takes the returns that waited for them.

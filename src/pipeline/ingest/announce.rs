@@ -65,9 +65,9 @@ impl Announcer {
     }
 
     /// The same for another principal than the event-ingest.
-    pub fn of(settings: &Settings, party: Principal) -> Self {
+    pub fn of(settings: &Settings, principal: Principal) -> Self {
         Self {
-            client: Client::of(settings, party),
+            client: Client::of(settings, principal),
             folder: Folder::new(&settings.shared.dir),
             count: settings.pipeline.shards_count,
             pending: BTreeSet::new(),

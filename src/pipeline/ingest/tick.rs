@@ -85,7 +85,7 @@ impl Ingest {
     pub(crate) fn start(ctx: &Context, folder: Folder, is_flushing: bool) -> Result<Self, Failure> {
         let writer = Writer::start(folder)?;
         let (announce, files) = mpsc::channel(ANNOUNCE_QUEUE);
-        let announcer = Announcer::new(&ctx.settings).observed(boot::call_observer(&ctx));
+        let announcer = Announcer::new(&ctx.settings).observed(boot::call_observer(ctx));
         let (readiness, stop) = (ctx.readiness.clone(), ctx.stop.clone());
         let interval = ctx.settings.events.generation_interval;
         let announcer_ended =
@@ -95,7 +95,7 @@ impl Ingest {
             announce,
             announcer_ended,
             last_tick: Arc::default(),
-            cache: CacheClient::of(&ctx.settings, principal::EVENT_INGEST).observed(boot::call_observer(&ctx)),
+            cache: CacheClient::of(&ctx.settings, principal::EVENT_INGEST).observed(boot::call_observer(ctx)),
             arrivals: Arrivals::register(&ctx.metrics),
             is_flushing,
             settings: Arc::clone(&ctx.settings),

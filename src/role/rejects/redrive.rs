@@ -66,9 +66,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run(&redriver, &request, args);
     }
-    let _held = boot::hold_shared(&ctx)?;
+    let _held = boot::hold_shared(ctx)?;
     let _lock = redriver.lock().map_err(RedriveError::from).map_err(failure)?;
-    let mut announcer = Announcer::of(settings, party(ctx));
+    let mut announcer = Announcer::of(settings, principal(ctx));
     let mut sent = redriver.recover().map_err(failure)?;
     let recovered = sent.iter().map(|sent| sent.lines).sum::<u64>();
     if recovered > 0 && !args.output.is_json() {
@@ -120,7 +120,7 @@ fn dry_run(redriver: &Redriver, request: &RedriveRequest, args: &Args) -> Result
 }
 
 /// The operator announces with the operator's own token, and with that of event-ingest where there is only that.
-fn party(ctx: &Context) -> Principal {
+fn principal(ctx: &Context) -> Principal {
     if ctx.settings.auth.has(Principal::OPERATOR) { Principal::OPERATOR } else { principal::EVENT_INGEST }
 }
 
