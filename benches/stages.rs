@@ -23,7 +23,7 @@ use shopctl::pipeline::event::raw::{RawEvent, RawPayload};
 use shopctl::pipeline::event::{Event, LineReader, Next, Reject, ShardCount, ShardId};
 use shopctl::pipeline::files::folder::{Artifact, Folder};
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
-use shopctl::pipeline::rules::Policy;
+use shopctl::pipeline::rules::TradePolicy;
 use shopctl::pipeline::send::{Sender, Shards};
 use shopctl::pipeline::settings::Settings;
 use shopctl::pipeline::split::{SplitTask, Splitter};
@@ -33,7 +33,7 @@ use shopctl::pipeline::trade::{
 };
 use shopctl::pipeline::work::bank::{Bank, BankError};
 use shopctl::pipeline::work::cache_service::CacheService;
-use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
+use shopctl::pipeline::work::{WindowLimits, WorkTerms, Worker};
 
 /// Lines of the event file.
 const LINES: usize = 20_000;
@@ -185,10 +185,10 @@ impl Bench {
         self.split_if_missing()?;
         let shard = ShardId::new(0).ok_or("shard 0")?;
         remove_folder(self.folder.worker_state(shard).parent())?;
-        let terms = Terms {
+        let terms = WorkTerms {
             line_bytes_max: LINE_BYTES_MAX,
             key_retention_days: KEY_DAYS,
-            policy: Policy::default(),
+            policy: TradePolicy::default(),
             window: WindowLimits::default(),
         };
         let (bank, cache) = (Box::new(RichBank), Box::new(EmptyCache));

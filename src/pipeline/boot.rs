@@ -11,7 +11,7 @@ use super::addresses::{self, Identity, Published};
 use super::calls::{Call, CallObserver};
 use super::claim::driver::{Finished, Watch, random_id};
 use super::event::ShardId;
-use super::files::hold::{self, Held};
+use super::files::hold::{self, FolderHold};
 use super::stage_metrics::StageMetrics;
 use super::task::Stage;
 use crate::base::boot::{Exit, Failure};
@@ -29,7 +29,7 @@ const TROUBLE_HOLDS: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// [`Failure`] while a restore is at work.
-pub fn hold_shared(ctx: &Context) -> Result<Held, Failure> {
+pub fn hold_shared(ctx: &Context) -> Result<FolderHold, Failure> {
     let shared = &ctx.settings.shared.dir;
     hold::while_running(shared).ok_or_else(|| {
         let message = format!("'shopctl restore' is at work on {}; try again when it has ended", shared.display());

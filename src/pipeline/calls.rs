@@ -188,7 +188,7 @@ pub(super) struct Caller {
 /// An RFC 9457 document, as far as it is used.
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-struct Problem {
+struct CallProblem {
     code: String,
     detail: String,
     key: Option<String>,
@@ -278,7 +278,7 @@ impl Caller {
         if (200..300).contains(&status) {
             return body.read_json().map_err(|e| self.unavailable(format!("its answer cannot be read: {e}")));
         }
-        let problem: Problem = body.read_json().unwrap_or_default();
+        let problem: CallProblem = body.read_json().unwrap_or_default();
         // 408, 429 and everything from 500: the request is not at fault.
         if status >= 500 || matches!(status, 408 | 429) {
             let (service, url) = (self.service, self.base.clone());
@@ -287,7 +287,7 @@ impl Caller {
         if matches!(problem.code.as_str(), "unauthorized" | "forbidden") || status == 401 {
             return Err(self.denied(status));
         }
-        let Problem { code, detail, key } = problem;
+        let CallProblem { code, detail, key } = problem;
         Err(ClientError::Refused { service: self.service, status, code, detail, key })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::apid::lease_end::LeaseEnd;
-use super::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking};
+use super::apid::store::{FilePage, FileQuery, Registered, StageReport, TaskTally, Tracking};
 use super::balance::store::BalanceStore;
 use super::cache::store::{CacheStore, Forgotten, Take};
 use crate::base::db::Result;
@@ -16,7 +16,7 @@ use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
-    Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+    Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey, TaskProgress,
 };
 use crate::pipeline::trade::{
     Account, Answer, Backlog, Booked, EarlyReturn, Held, NewOrder, Operation, Order, OrderId, PutOutcome, Recorded,
@@ -110,7 +110,7 @@ timed! {
     fn ping(&self) -> ();
     fn register(&self, file: &FileName, shards: &[ShardId]) -> Registered;
     fn ingest_done(&self, file: &FileName, output: Option<Output>) -> u64;
-    fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Status;
+    fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: StageReport) -> Status;
     fn claim(&self, claim: &Claim) -> Vec<Claimed>;
     fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Vec<Queued>;
     fn find_file(&self, file: &FileName) -> Option<FileView>;
@@ -118,8 +118,8 @@ timed! {
     fn summary(&self) -> Summary;
     fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Option<FileName>;
     fn oldest_open(&self) -> Option<Timestamp>;
-    fn tally(&self, mark: u64) -> Tally;
-    fn progress(&self) -> Progress;
+    fn tally(&self, mark: u64) -> TaskTally;
+    fn progress(&self) -> TaskProgress;
     fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> ();
 }
 

@@ -18,7 +18,7 @@ use crate::pipeline::settings::Context;
 use crate::pipeline::task::Stage;
 
 /// How a stage is run.
-pub(super) struct Plan {
+pub(super) struct StagePlan {
     /// The most tasks per claim.
     pub(super) limit: u32,
     /// Only this shard's tasks.
@@ -36,7 +36,7 @@ pub(super) struct Plan {
 /// Runs the jobs until the stop is requested, each in a loop of its own, with probes beside them.
 pub(super) async fn run_daemon<J: Job + Send + 'static>(
     mut ctx: Context,
-    plan: Plan,
+    plan: StagePlan,
     jobs: Vec<J>,
 ) -> Result<Exit, Failure> {
     ctx.bind(plan.port, plan.policy).await?;
@@ -62,7 +62,7 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
     boot::serve_probes(ctx, plan.shard, work).await
 }
 
-fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context, plan: &Plan, mut job: J) {
+fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context, plan: &StagePlan, mut job: J) {
     let client = Client::of(&ctx.settings, plan.principal).observed(boot::call_observer(ctx));
     let (stop, watch) = (ctx.stop.clone(), boot::watch(ctx));
     let (shard, limit, wait) = (plan.shard, plan.limit, ctx.settings.pipeline.claim_wait);
@@ -74,7 +74,11 @@ fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context
 }
 
 /// Does what is ready, prints one line, and answers whether all of it went well.
-pub(super) async fn run_once<J: Job + Send + 'static>(ctx: Context, plan: Plan, mut job: J) -> Result<Exit, Failure> {
+pub(super) async fn run_once<J: Job + Send + 'static>(
+    ctx: Context,
+    plan: StagePlan,
+    mut job: J,
+) -> Result<Exit, Failure> {
     let (client, stop, watch) = (Client::of(&ctx.settings, plan.principal), ctx.stop.clone(), boot::watch(&ctx));
     let (stage, name) = (job.stage(), ctx.name);
     Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone()).at_start()?;
@@ -137,11 +141,7 @@ fn summarize(name: &str, stage: Stage, tally: Tally) -> Result<Exit, Failure> {
 
 /// The artifact that a file given on the command line is, by its name.
 pub(super) fn artifact_of(path: &Path) -> Result<Artifact, Failure> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Artifact::from_file_name(&name).ok_or_else(|| {
-        let like = "20250101000000.event-ingest.txt, 20250101000000.shard-splitter.0.txt or 20250101000000.shard-worker.0.prepared.txt";
-        Failure::usage(format!("'{name}' is no name of a pipeline file; names are like {like}"))
-    })
+    Artifact::of_path(path).map_err(Failure::usage)
 }
 
 /// A refusal of a file that another stage reads.

@@ -14,7 +14,7 @@ use crate::base::boot::{Exit, Failure, say};
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::pipeline::addresses::{self, Noted};
-use crate::pipeline::ops::probe::{self, Probe, State};
+use crate::pipeline::ops::probe::{self, Probe, RoleState};
 use crate::pipeline::settings::Context;
 
 /// The longest that the whole may take, whatever is asked.
@@ -106,7 +106,7 @@ impl Asking {
     fn ask(&self, base: &str) -> Result<(), Failure> {
         let (url, answer) = (self.probe.url(base), probe::ask_at(base, self.probe, self.left()));
         match (answer.state, answer.status) {
-            (State::Ready, _) => {
+            (RoleState::Ready, _) => {
                 let line = json!({"url": url, "is_well": true});
                 say(&if self.output.is_json() { format!("{line}\n") } else { format!("{url} is well\n") })
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
+use super::daemon::{StagePlan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::base::boot::{Exit, Failure};
 use crate::base::http::{Policy, Readiness};
 use crate::pipeline::claim::driver::{FileTask, Finished};
@@ -68,7 +68,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 
 async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
-    let plan = Plan {
+    let plan = StagePlan {
         limit: 1,
         shard: args.shard,
         own: folder.sender(),

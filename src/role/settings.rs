@@ -52,7 +52,7 @@ pub type Loaded = crate::base::config::Loaded<Settings>;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::config::key::{Key, Kind};
+    use crate::base::config::key::{Key, KeyKind};
     use crate::base::config::{Profile, Sources, load};
 
     fn loaded(sources: Sources) -> Loaded {
@@ -62,12 +62,12 @@ mod tests {
     /// Two values that a key may have, neither of them necessarily its default.
     fn values(key: &Key) -> [String; 2] {
         let texts = match key.kind {
-            Kind::Int(least, most) => return [least, most].map(|number| number.to_string()),
-            Kind::Choice(words) => [words[0], words[words.len() - 1]],
-            Kind::Rate => ["0.5", "1.0"],
-            Kind::Bool => ["true", "false"],
-            Kind::Secret => ["0123456789abcdef", "fedcba9876543210"],
-            Kind::Text => match key.parts().1 {
+            KeyKind::Int(least, most) => return [least, most].map(|number| number.to_string()),
+            KeyKind::Choice(words) => [words[0], words[words.len() - 1]],
+            KeyKind::Rate => ["0.5", "1.0"],
+            KeyKind::Bool => ["true", "false"],
+            KeyKind::Secret => ["0123456789abcdef", "fedcba9876543210"],
+            KeyKind::Text => match key.parts().1 {
                 "url" => ["http://a:1/x", "http://b:2/x"],
                 "level" => ["DEBUG", "WARN"],
                 "opening_balance" => ["1.00", "2.00"],

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
+use super::daemon::{StagePlan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::base::boot::{Exit, Failure};
 use crate::base::http::Policy;
 use crate::pipeline::claim::driver::Finished;
@@ -48,7 +48,7 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be split.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
-    let plan = Plan {
+    let plan = StagePlan {
         limit: LIMIT,
         shard: None,
         own: folder.splitter(),

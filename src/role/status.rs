@@ -20,7 +20,7 @@ use crate::pipeline::calls::Service;
 use crate::pipeline::ops::probe::{self, Probed};
 use crate::pipeline::settings::Context;
 use crate::pipeline::settings::Loaded;
-use report::Report;
+use report::StatusReport;
 
 /// Puts the cursor into the first corner and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -101,7 +101,7 @@ fn show(loaded: &Loaded, json: bool) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
-    let report = Report::new(summary, progress, roles);
+    let report = StatusReport::new(summary, progress, roles);
     if json {
         say_json(&report)?;
     } else {

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
+use super::daemon::{StagePlan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
 use crate::base::boot::{Exit, Failure};
 use crate::base::http::Policy;
 use crate::pipeline::boot;
@@ -73,7 +73,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     }
     let folder = Folder::new(&ctx.settings.shared.dir);
     let port = PORT + u16::from(args.shard.get());
-    let plan = Plan {
+    let plan = StagePlan {
         limit: 1,
         shard: Some(args.shard),
         own: folder.worker(args.shard),

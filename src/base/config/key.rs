@@ -4,7 +4,7 @@ use super::sources::Profile;
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
+pub enum KeyKind {
     /// Any text that is not empty.
     Text,
     /// A text that is never shown.
@@ -40,7 +40,7 @@ pub struct Key {
     /// `section.name`.
     pub path: &'static str,
     /// What it may be.
-    pub kind: Kind,
+    pub kind: KeyKind,
     /// The default in containers, and elsewhere where `local` says nothing.
     pub default: Default,
     /// The default of local runs, where it differs from that of containers.
@@ -76,7 +76,7 @@ impl Default {
 
 impl Key {
     /// A text without a default, at the place of a token or of its file.
-    pub(super) const fn bare(path: &'static str, kind: Kind, doc: &'static str) -> Self {
+    pub(super) const fn bare(path: &'static str, kind: KeyKind, doc: &'static str) -> Self {
         Self { path, kind, default: Default::None, local: None, short: None, unit: "", doc }
     }
 
@@ -96,18 +96,18 @@ impl Key {
     /// What its values may be, for people.
     pub fn expected(&self) -> String {
         match self.kind {
-            Kind::Text => "a text".to_owned(),
-            Kind::Secret => "a token".to_owned(),
-            Kind::Choice(words) => format!("one of {}", words.join(", ")),
-            Kind::Int(least, most) => format!("a whole number from {least} to {most}"),
-            Kind::Rate => "a number from 0 to 1".to_owned(),
-            Kind::Bool => "true or false".to_owned(),
+            KeyKind::Text => "a text".to_owned(),
+            KeyKind::Secret => "a token".to_owned(),
+            KeyKind::Choice(words) => format!("one of {}", words.join(", ")),
+            KeyKind::Int(least, most) => format!("a whole number from {least} to {most}"),
+            KeyKind::Rate => "a number from 0 to 1".to_owned(),
+            KeyKind::Bool => "true or false".to_owned(),
         }
     }
 
     /// Whether TOML has its values in quotes.
     pub(super) fn is_textual(&self) -> bool {
-        matches!(self.kind, Kind::Text | Kind::Secret | Kind::Choice(_))
+        matches!(self.kind, KeyKind::Text | KeyKind::Secret | KeyKind::Choice(_))
     }
 
     /// The variable of the environment that every setting has.

@@ -1,6 +1,6 @@
 //! Who has a token and makes calls with it. Each system lists its own by `principals!`; the operator is of every system.
 
-use super::key::{Key, Kind};
+use super::key::{Key, KeyKind};
 
 /// The section of the tokens.
 pub(super) const SECTION: &str = "auth";
@@ -42,8 +42,8 @@ impl Listed {
         let ([token, token_doc], [file, file_doc]) = (token, file);
         Self {
             principal,
-            token: Key::bare(token, Kind::Secret, token_doc),
-            file: Key::bare(file, Kind::Text, file_doc),
+            token: Key::bare(token, KeyKind::Secret, token_doc),
+            file: Key::bare(file, KeyKind::Text, file_doc),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::key::{Default, Key, Kind};
+use super::key::{Default, Key, KeyKind};
 
 /// A day, the longest that most times may be.
 pub const DAY_SECS: u64 = 86_400;
@@ -13,7 +13,7 @@ pub const DAY_MS: u64 = 86_400_000;
 
 /// What a value may be, and the `T` that it becomes.
 pub struct Spec<T> {
-    kind: Kind,
+    kind: KeyKind,
     default: Default,
     local: Option<Default>,
     short: Option<&'static str>,
@@ -42,7 +42,7 @@ pub const fn text(default: &'static str) -> Spec<String> {
 
 /// A text that is parsed; the error of `parse` is a sentence that follows the setting's name.
 pub const fn parsed<T>(default: &'static str, parse: fn(&str) -> Result<T, String>) -> Spec<T> {
-    Spec::new(Kind::Text, Default::Text(default), Read::Text(parse))
+    Spec::new(KeyKind::Text, Default::Text(default), Read::Text(parse))
 }
 
 /// One of these words; `parse` gets no other.
@@ -51,14 +51,14 @@ pub const fn choice<T>(
     words: &'static [&'static str],
     parse: fn(&str) -> Result<T, String>,
 ) -> Spec<T> {
-    Spec::new(Kind::Choice(words), Default::Text(default), Read::Text(parse))
+    Spec::new(KeyKind::Choice(words), Default::Text(default), Read::Text(parse))
 }
 
 /// A whole number; `make` is asked for numbers of the range only.
 pub const fn number_as<T>(default: u64, range: RangeInclusive<u64>, make: fn(u64) -> Option<T>) -> Spec<T> {
     let (least, most) = (*range.start(), *range.end());
     assert!(least <= default && default <= most, "the default is out of range");
-    Spec::new(Kind::Int(least, most), Default::Int(default), Read::Int(make))
+    Spec::new(KeyKind::Int(least, most), Default::Int(default), Read::Int(make))
 }
 
 /// A whole number.
@@ -94,22 +94,22 @@ pub const fn days(default: u64, range: RangeInclusive<u64>) -> Spec<Duration> {
 /// A port; where none is set, each role has its own.
 pub const fn port() -> Spec<Option<u16>> {
     let read = Read::OptionalInt(|number| number.map_or(Some(None), |number| u16::try_from(number).ok().map(Some)));
-    Spec::new(Kind::Int(0, u16::MAX as u64), Default::None, read).unit("port")
+    Spec::new(KeyKind::Int(0, u16::MAX as u64), Default::None, read).unit("port")
 }
 
 /// A chance, from 0 to 1.
 pub const fn rate(default: f64) -> Spec<f64> {
     assert!(0.0 <= default && default <= 1.0, "the default is out of range");
-    Spec::new(Kind::Rate, Default::Rate(default), Read::Rate(|rate| rate)).unit("share")
+    Spec::new(KeyKind::Rate, Default::Rate(default), Read::Rate(|rate| rate)).unit("share")
 }
 
 /// `true` or `false`.
 pub const fn flag(default: bool) -> Spec<bool> {
-    Spec::new(Kind::Bool, Default::Bool(default), Read::Bool(|flag| flag))
+    Spec::new(KeyKind::Bool, Default::Bool(default), Read::Bool(|flag| flag))
 }
 
 impl<T> Spec<T> {
-    const fn new(kind: Kind, default: Default, read: Read<T>) -> Self {
+    const fn new(kind: KeyKind, default: Default, read: Read<T>) -> Self {
         Self { kind, default, local: None, short: None, unit: "", read }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::key::{Key, Kind};
+use super::key::{Key, KeyKind};
 use super::secret::Secret;
 
 /// A value of its key's kind.
@@ -23,12 +23,14 @@ impl Typed {
     /// The value that a text is, or what is expected.
     pub(super) fn read(key: &Key, text: &str) -> Result<Self, String> {
         let typed = match key.kind {
-            Kind::Text => (!text.is_empty()).then(|| Self::Text(text.to_owned())),
-            Kind::Secret => (!text.is_empty()).then(|| Self::Secret(Secret::new(text))),
-            Kind::Choice(words) => words.contains(&text).then(|| Self::Text(text.to_owned())),
-            Kind::Int(least, most) => text.parse().ok().filter(|number| (least..=most).contains(number)).map(Self::Int),
-            Kind::Rate => text.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate)).map(Self::Rate),
-            Kind::Bool => text.parse().ok().map(Self::Bool),
+            KeyKind::Text => (!text.is_empty()).then(|| Self::Text(text.to_owned())),
+            KeyKind::Secret => (!text.is_empty()).then(|| Self::Secret(Secret::new(text))),
+            KeyKind::Choice(words) => words.contains(&text).then(|| Self::Text(text.to_owned())),
+            KeyKind::Int(least, most) => {
+                text.parse().ok().filter(|number| (least..=most).contains(number)).map(Self::Int)
+            }
+            KeyKind::Rate => text.parse::<f64>().ok().filter(|rate| (0.0..=1.0).contains(rate)).map(Self::Rate),
+            KeyKind::Bool => text.parse().ok().map(Self::Bool),
         };
         typed.ok_or_else(|| key.expected())
     }

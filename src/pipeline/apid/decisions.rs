@@ -4,8 +4,8 @@
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::task::moves::Policy;
-use crate::pipeline::task::{Call, Claim, Counts, FileName, Refusal, Row, Stage, Status, TaskKey, Verdict};
+use crate::pipeline::task::moves::RetryPolicy;
+use crate::pipeline::task::{Call, Claim, Counts, FileName, MoveRefusal, MoveVerdict, Stage, Status, TaskKey, TaskRow};
 
 /// How many tasks a new file gets. A shard without a task would lose its lines: no splitter would ever split them off.
 ///
@@ -22,10 +22,10 @@ pub(super) fn shards_count(shards: &[ShardId]) -> Result<u8> {
 /// Refuses a report whose counts do not add up.
 ///
 /// # Errors
-/// [`Refusal::Conservation`].
+/// [`MoveRefusal::Conservation`].
 pub(super) fn check_counts(counts: Option<Counts>) -> Result<()> {
     match counts.filter(|counts| !counts.balanced()) {
-        Some(counts) => Err(Refusal::Conservation(format!("{counts:?}")).into()),
+        Some(counts) => Err(MoveRefusal::Conservation(format!("{counts:?}")).into()),
         None => Ok(()),
     }
 }
@@ -55,7 +55,7 @@ impl Moved {
     pub(super) fn answer(self) -> Result<Status> {
         match self {
             Self::To(status) => Ok(status),
-            Self::Lost(loss) => Err(Refusal::Conservation(loss).into()),
+            Self::Lost(loss) => Err(MoveRefusal::Conservation(loss).into()),
         }
     }
 }
@@ -65,18 +65,18 @@ impl Moved {
 /// # Errors
 /// [`Error::Gone`] without a row; the refusal; [`Error::Busy`] if by now the UPDATE would change the row.
 pub(super) fn unchanged(
-    row: Option<&Row>,
+    row: Option<&TaskRow>,
     key: &TaskKey,
     stage: Stage,
     call: Call,
     now: Timestamp,
-    policy: Policy,
+    policy: RetryPolicy,
 ) -> Result<Status> {
     let row = row.ok_or_else(|| Error::Gone(format!("task {key}")))?;
     match row.decide(stage, call, now, policy) {
-        Verdict::Same => Ok(row.status(stage)),
-        Verdict::Refuse(refusal) => Err(refusal.into()),
-        Verdict::Change(_) => Err(Error::busy(format!("task {key} changed at the same moment"))),
+        MoveVerdict::Same => Ok(row.status(stage)),
+        MoveVerdict::Refuse(refusal) => Err(refusal.into()),
+        MoveVerdict::Change(_) => Err(Error::busy(format!("task {key} changed at the same moment"))),
     }
 }
 
@@ -141,6 +141,6 @@ mod tests {
     fn a_loss_is_refused_after_it_was_written_down() {
         assert_eq!(Moved::To(Status::Done).answer().unwrap(), Status::Done);
         let refused = Moved::Lost("1 line".to_owned()).answer().unwrap_err();
-        assert!(matches!(refused.refusal(), Some(Refusal::Conservation(loss)) if loss == "1 line"));
+        assert!(matches!(refused.refusal(), Some(MoveRefusal::Conservation(loss)) if loss == "1 line"));
     }
 }

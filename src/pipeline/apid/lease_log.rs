@@ -5,7 +5,7 @@
 use super::Api;
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::lease_end::LeaseEnd;
-use crate::pipeline::task::{Call, Refusal, Repair, ShardView, Stage, Status, TaskKey};
+use crate::pipeline::task::{Call, MoveRefusal, Repair, ShardView, Stage, Status, TaskKey};
 
 /// Says which leases claims of this stage found run out.
 pub(super) fn lease_ends(ends: &[LeaseEnd]) {
@@ -80,7 +80,7 @@ impl Before {
 /// Says so where a report that did not add up failed its task.
 pub(super) async fn tell_loss(api: &Api, key: &TaskKey, stage: Stage, result: &Result<Status>) {
     let refusal = result.as_ref().err().and_then(Error::refusal);
-    if !matches!(refusal, Some(Refusal::Conservation(_))) {
+    if !matches!(refusal, Some(MoveRefusal::Conservation(_))) {
         return;
     }
     if let Some(view) = find(api, key).await.filter(|view| view.status(stage) == Status::Failed) {

@@ -13,7 +13,7 @@ use crate::base::db::mysql::value::{count, get, minor_units, moment};
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
 use crate::pipeline::balance::sql::move_money;
-use crate::pipeline::balance::store::{BalanceStore, Batch, Known, outcome_of};
+use crate::pipeline::balance::store::{BalanceStore, KnownOperation, OperationBatch, outcome_of};
 use crate::pipeline::columns::mysql::{money, money_value};
 use crate::pipeline::event::Money;
 use crate::pipeline::schemas::BALANCE;
@@ -49,7 +49,7 @@ impl BalanceStore for MysqlBalance {
     }
 
     async fn apply(&self, operations: &[Operation]) -> Result<Vec<Answer>> {
-        self.database.write(&Apply { batch: Batch::new(operations)?, opening: self.opening }).await
+        self.database.write(&Apply { batch: OperationBatch::new(operations)?, opening: self.opening }).await
     }
 
     async fn find_account(&self, user: UserId) -> Result<Option<Account>> {
@@ -79,7 +79,7 @@ impl BalanceStore for MysqlBalance {
 
 /// Takes a batch. After a commit whose answer was lost, every operation of it is a repeated one.
 struct Apply<'a> {
-    batch: Batch<'a>,
+    batch: OperationBatch<'a>,
     opening: Money,
 }
 
@@ -139,11 +139,11 @@ impl<'a> Apply<'a> {
 }
 
 /// The operation that stands under a key.
-fn known(row: &Row, asked: &Operation) -> Result<Known> {
+fn known(row: &Row, asked: &Operation) -> Result<KnownOperation> {
     let minor = money(row, "amount")?.minor();
     let outcome: String = get(row, "outcome")?;
     let bad = |column: &str, value: &dyn std::fmt::Display| Error::broken(format!("column {column} holds {value}"));
-    Ok(Known {
+    Ok(KnownOperation {
         operation: Operation {
             key: asked.key.clone(),
             user: user_column(row, "user_id")?,

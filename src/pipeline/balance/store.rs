@@ -20,7 +20,7 @@ use async_trait::async_trait;
 
 use crate::pipeline::trade::account::OPERATIONS_MAX;
 use crate::pipeline::trade::{
-    Account, Answer, Booked, Operation, OperationKey, Outcome, Refusal, Statement, Totals, UserId,
+    Account, Answer, Booked, Operation, OperationKey, Outcome, Statement, Totals, TradeRefusal, UserId,
 };
 
 /// The accounts.
@@ -56,21 +56,21 @@ pub trait BalanceStore: Send + Sync {
 }
 
 /// A batch that was looked through: which operations are new in it, and which repeat an earlier one of it.
-pub(crate) struct Batch<'a> {
+pub(crate) struct OperationBatch<'a> {
     operations: &'a [Operation],
     /// For every operation the first one with its key.
     firsts: Vec<usize>,
 }
 
 /// An operation that the database knows.
-pub(crate) struct Known {
+pub(crate) struct KnownOperation {
     /// What its key stands for.
     pub(crate) operation: Operation,
     /// What was decided then.
     pub(crate) outcome: Outcome,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> OperationBatch<'a> {
     /// Looks through a batch.
     pub(crate) fn new(operations: &'a [Operation]) -> Result<Self> {
         if operations.len() > OPERATIONS_MAX {
@@ -81,7 +81,7 @@ impl<'a> Batch<'a> {
         for (index, operation) in operations.iter().enumerate() {
             let first = *seen.entry(&operation.key).or_insert(index);
             if !operations[first].is_same(operation) {
-                return Err(Refusal::KeyConflict(operation.key.clone()).into());
+                return Err(TradeRefusal::KeyConflict(operation.key.clone()).into());
             }
             firsts.push(first);
         }
@@ -111,13 +111,13 @@ impl<'a> Batch<'a> {
     }
 }
 
-impl Known {
+impl KnownOperation {
     /// The stored answer, if the key stands for this operation.
     pub(crate) fn answer(&self, operation: &Operation) -> Result<Answer> {
         if self.operation.is_same(operation) {
             return Ok(Answer { outcome: self.outcome, is_repeated: true });
         }
-        Err(Refusal::KeyConflict(operation.key.clone()).into())
+        Err(TradeRefusal::KeyConflict(operation.key.clone()).into())
     }
 }
 
@@ -127,12 +127,12 @@ pub(crate) fn outcome_of(operation: &Operation, was_changed: bool) -> Result<Out
     match (operation.kind, was_changed) {
         (_, true) => Ok(Outcome::Applied),
         (Debit, false) => Ok(Outcome::InsufficientFunds),
-        (Credit, false) => Err(Refusal::BalanceLimit { key: operation.key.clone(), user: operation.user }.into()),
+        (Credit, false) => Err(TradeRefusal::BalanceLimit { key: operation.key.clone(), user: operation.user }.into()),
     }
 }
 
 /// Of the accounts, and of the early returns.
-impl db::Refusal for Refusal {
+impl db::Refusal for TradeRefusal {
     fn code(&self) -> &'static str {
         self.code()
     }
@@ -170,9 +170,9 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_status() {
-        let status = |refusal: Refusal| Problem::from(Error::from(refusal)).status;
-        assert_eq!(status(Refusal::PendingFull { max: 1 }), StatusCode::SERVICE_UNAVAILABLE);
+        let status = |refusal: TradeRefusal| Problem::from(Error::from(refusal)).status;
+        assert_eq!(status(TradeRefusal::PendingFull { max: 1 }), StatusCode::SERVICE_UNAVAILABLE);
         let file = "20250101000000".parse().unwrap();
-        assert_eq!(status(Refusal::LineConflict { file, line: 1 }), StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(status(TradeRefusal::LineConflict { file, line: 1 }), StatusCode::UNPROCESSABLE_ENTITY);
     }
 }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Kind, Money, ShardId};
-use crate::pipeline::rules::{Effect, Place};
+use crate::pipeline::rules::{Effect, LinePlace};
 use crate::pipeline::shard_db::{Entry, EventRow};
 use crate::pipeline::task::FileName;
 
@@ -50,7 +50,7 @@ struct EffectText {
 }
 
 /// What the sender needs of a prepared line. Others may write prepared files too: the place is optional then. `P` is
-/// [`Terms`] to read the payload in the same pass, or [`RawValue`] to keep its text.
+/// [`PreparedTerms`] to read the payload in the same pass, or [`RawValue`] to keep its text.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "P: Deserialize<'de>"))]
 struct Minimal<'a, P> {
@@ -73,7 +73,7 @@ struct Minimal<'a, P> {
 
 /// What the books need of a payload.
 #[derive(Deserialize)]
-struct Terms<'a> {
+struct PreparedTerms<'a> {
     order_id: Option<i64>,
     good_id: Option<i64>,
     qty: Option<i64>,
@@ -91,7 +91,7 @@ pub fn write(
     event: &Event<'_>,
     effect: &Effect,
     shard: ShardId,
-    place: Place<'_>,
+    place: LinePlace<'_>,
 ) -> io::Result<()> {
     let text = |money: Money| money.to_string();
     let effect = (*effect != Effect::default()).then(|| EffectText {
@@ -124,7 +124,8 @@ pub fn write(
 /// A sentence that says what is wrong.
 pub fn read(line: &[u8], file: &FileName, shard: ShardId, position: u64) -> Result<EventRow, String> {
     let text = std::str::from_utf8(line).map_err(|e| format!("line {position} is no UTF-8: {e}"))?;
-    let line: Minimal<'_, Terms<'_>> = serde_json::from_str(text).map_err(|e| format!("line {position}: {e}"))?;
+    let line: Minimal<'_, PreparedTerms<'_>> =
+        serde_json::from_str(text).map_err(|e| format!("line {position}: {e}"))?;
     if line.event_type > 4 || line.shard != shard.get() {
         return Err(format!("line {position}: event_type {} for shard {}", line.event_type, line.shard));
     }
@@ -153,7 +154,7 @@ pub fn original(line: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// What a line does to the books; nothing for one whose writer did not say what it comes to.
-fn entry(line: &Minimal<'_, Terms<'_>>, at: Timestamp) -> Result<Option<Entry>, String> {
+fn entry(line: &Minimal<'_, PreparedTerms<'_>>, at: Timestamp) -> Result<Option<Entry>, String> {
     let Some(terms) = &line.payload else { return Ok(None) };
     let lacks = |name: &str| format!("the books need its {name}");
     let good_id = || terms.good_id.ok_or_else(|| lacks("good_id"));
@@ -200,7 +201,7 @@ mod tests {
         let event = Event::parse(text.as_bytes()).unwrap();
         let (file, shard): (FileName, _) = ("20250101000000".parse().unwrap(), ShardId::new(1).unwrap());
         let mut out = Vec::new();
-        write(&mut out, &event, &Effect::default(), shard, Place { file: &file, line: 17 }).unwrap();
+        write(&mut out, &event, &Effect::default(), shard, LinePlace { file: &file, line: 17 }).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert_eq!(
             line,
@@ -211,7 +212,7 @@ mod tests {
         assert!(read(line.trim_end().as_bytes(), &file, ShardId::new(0).unwrap(), 3).is_err());
         let effect = Effect { price: Some(Money::from_minor(1250)), stock: Some(-1), ..Effect::default() };
         let mut out = Vec::new();
-        write(&mut out, &event, &effect, shard, Place { file: &file, line: 17 }).unwrap();
+        write(&mut out, &event, &effect, shard, LinePlace { file: &file, line: 17 }).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert!(line.contains(r#"},"effect":{"price":"12.50","stock":-1},"source_file":"#), "{line}");
         let (user_id, price, at) = (None, Money::from_minor(1250), event.at);

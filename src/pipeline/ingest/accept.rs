@@ -15,7 +15,7 @@ const REFUSED_MAX: usize = 1000;
 
 /// What of a body was taken.
 #[derive(Debug, Default)]
-pub struct Checked {
+pub struct CheckedPost {
     /// The accepted lines, each with its line feed, byte for byte as posted; in the memory of the body.
     pub lines: Vec<u8>,
     /// How many they are.
@@ -54,7 +54,7 @@ pub struct Limits {
 
 /// Why a whole body was refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum PostRefusal {
     /// It is too large once it is unpacked.
     #[error("the body has more than {0} bytes after unpacking; send it in parts")]
     TooLarge(usize),
@@ -69,22 +69,22 @@ pub enum Refusal {
 /// Unpacks a gzip body within the limit; both of them are held meanwhile.
 ///
 /// # Errors
-/// [`Refusal`] if it is no gzip or too large.
-pub fn unpack(body: &[u8], limits: Limits) -> Result<Vec<u8>, Refusal> {
+/// [`PostRefusal`] if it is no gzip or too large.
+pub fn unpack(body: &[u8], limits: Limits) -> Result<Vec<u8>, PostRefusal> {
     let mut plain = Vec::new();
     let limit = limits.body_bytes_max as u64;
-    MultiGzDecoder::new(body).take(limit + 1).read_to_end(&mut plain).map_err(Refusal::BadGzip)?;
-    if plain.len() > limits.body_bytes_max { Err(Refusal::TooLarge(limits.body_bytes_max)) } else { Ok(plain) }
+    MultiGzDecoder::new(body).take(limit + 1).read_to_end(&mut plain).map_err(PostRefusal::BadGzip)?;
+    if plain.len() > limits.body_bytes_max { Err(PostRefusal::TooLarge(limits.body_bytes_max)) } else { Ok(plain) }
 }
 
 /// Checks a body of many events, one a line. Empty lines are passed over; the last line needs no line feed. What is
 /// accepted stays in the memory of the body.
 ///
 /// # Errors
-/// [`Refusal`] if checking takes too long.
-pub fn check_lines(mut body: Vec<u8>, limits: Limits) -> Result<Checked, Refusal> {
+/// [`PostRefusal`] if checking takes too long.
+pub fn check_lines(mut body: Vec<u8>, limits: Limits) -> Result<CheckedPost, PostRefusal> {
     let began = Instant::now();
-    let mut checked = Checked::default();
+    let mut checked = CheckedPost::default();
     // The accepted lines move to the front, over those that are not: the first so many bytes are accepted.
     let (mut kept, mut next, mut number) = (0, 0, 0);
     while next < body.len() {
@@ -107,7 +107,7 @@ pub fn check_lines(mut body: Vec<u8>, limits: Limits) -> Result<Checked, Refusal
             }
         }
         if began.elapsed() > limits.time_max {
-            return Err(Refusal::TooSlow(limits.time_max));
+            return Err(PostRefusal::TooSlow(limits.time_max));
         }
     }
     body.truncate(kept);
@@ -131,7 +131,7 @@ pub fn check_one(mut body: Vec<u8>, limits: Limits) -> Result<Vec<u8>, Reject> {
     Ok(body)
 }
 
-impl Checked {
+impl CheckedPost {
     /// Counts a line; answers whether it is accepted.
     fn note(&mut self, number: u64, result: Result<(), Reject>) -> bool {
         match result {
@@ -274,7 +274,7 @@ mod tests {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         packed.write_all(&vec![b' '; 10_000_000]).unwrap();
         let packed = packed.finish().unwrap();
-        assert!(matches!(unpack(&packed, LIMITS), Err(Refusal::TooLarge(1000))));
-        assert!(matches!(unpack(b"no gzip", LIMITS), Err(Refusal::BadGzip(_))));
+        assert!(matches!(unpack(&packed, LIMITS), Err(PostRefusal::TooLarge(1000))));
+        assert!(matches!(unpack(b"no gzip", LIMITS), Err(PostRefusal::BadGzip(_))));
     }
 }

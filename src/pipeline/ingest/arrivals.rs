@@ -5,7 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use crate::base::http::Metrics;
-use crate::pipeline::ingest::accept::Checked;
+use crate::pipeline::ingest::accept::CheckedPost;
 use crate::pipeline::stage_metrics::StageMetrics;
 use crate::pipeline::task::Stage;
 
@@ -39,7 +39,7 @@ impl Arrivals {
     }
 
     /// Counts a body whose accepted lines are durable.
-    pub(crate) fn posted(&self, checked: &Checked, bytes: u64) {
+    pub(crate) fn posted(&self, checked: &CheckedPost, bytes: u64) {
         self.received.get_or_create(&POST).inc_by(checked.accepted + checked.rejected_count);
         self.accepted.get_or_create(&POST).inc_by(checked.accepted);
         self.stages.add_bytes(Stage::EventIngest.name(), bytes);

@@ -1,6 +1,6 @@
 //! Rule 2: an event that was seen before, by its key (docs/rules.md#2-key).
 
-use super::{Decision, Place, Remembered, Result, State};
+use super::{Decision, LinePlace, Remembered, Result, TradeState};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Kind, Reason, Reject};
 use crate::pipeline::task::FileName;
@@ -23,7 +23,7 @@ pub fn order_key(kind: Kind, order_id: i64, at: Timestamp) -> Vec<u8> {
 ///
 /// # Errors
 /// Whatever the state fails with.
-pub fn look(event: &Event<'_>, place: Place<'_>, state: &mut impl State) -> Result<Remembered> {
+pub fn look(event: &Event<'_>, place: LinePlace<'_>, state: &mut impl TradeState) -> Result<Remembered> {
     match key_of(event) {
         Some(key) => Ok(state.remember(&key, place, &event.fingerprint)?),
         None => Ok(Remembered::New),
@@ -34,7 +34,7 @@ pub fn look(event: &Event<'_>, place: Place<'_>, state: &mut impl State) -> Resu
 ///
 /// # Errors
 /// Whatever the state fails with.
-pub fn give_back(event: &Event<'_>, state: &mut impl State) -> Result<()> {
+pub fn give_back(event: &Event<'_>, state: &mut impl TradeState) -> Result<()> {
     key_of(event).map_or(Ok(()), |key| Ok(state.forget(&key)?))
 }
 

@@ -31,8 +31,8 @@ use crate::pipeline::event::{Event, Money, Payload, Reject};
 use crate::pipeline::task::FileName;
 use crate::pipeline::trade::Operation;
 use money::Funds;
-use purchase::{Purchase, Terms};
-pub use state::{OrderStatus, Remembered, State, TradeOrder};
+use purchase::{Purchase, PurchaseTerms};
+pub use state::{OrderStatus, Remembered, TradeOrder, TradeState};
 
 /// The answer of a rule, or why there is none.
 pub type Result<T> = std::result::Result<T, RuleError>;
@@ -50,7 +50,7 @@ pub enum RuleError {
 
 /// Where a line stood in an event file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct LinePlace<'a> {
     /// The event file.
     pub file: &'a FileName,
     /// The line's number there, from 1.
@@ -59,7 +59,7 @@ pub struct Place<'a> {
 
 /// What the rules leave to the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Policy {
+pub struct TradePolicy {
     /// Whether goods that are not counted cannot be bought.
     pub untracked_is_none: bool,
 }
@@ -97,7 +97,7 @@ pub enum Decision {
 
 /// What becomes of an event, and what has to be paid out for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct LineVerdict {
     /// What becomes of it.
     pub decision: Decision,
     /// A credit, to be asked once all debits of the file were.
@@ -106,11 +106,11 @@ pub struct Verdict {
 
 /// An event that is planned and has to be settled, in its turn.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct LinePlan {
     /// What has to be asked of the bank first.
     pub debit: Option<Operation>,
     /// For purchases: on which terms, or why not.
-    purchase: Option<(Purchase, std::result::Result<Terms, Reject>)>,
+    purchase: Option<(Purchase, std::result::Result<PurchaseTerms, Reject>)>,
     /// It says the same as an event that is planned and not settled.
     is_copy: bool,
 }
@@ -121,7 +121,7 @@ pub enum Planned {
     /// There is nothing to settle.
     Decided(Decision),
     /// It has to be settled after all events before it.
-    Open(Plan),
+    Open(LinePlan),
     /// It cannot be planned before the events before it are settled. Nothing was noted.
     Blocked,
 }
@@ -139,7 +139,7 @@ pub struct LinesInFlight {
 
 impl LinesInFlight {
     /// Notes an event that was planned.
-    pub fn note(&mut self, event: &Event<'_>, line: u64, plan: &Plan) {
+    pub fn note(&mut self, event: &Event<'_>, line: u64, plan: &LinePlan) {
         self.lines.insert(line, plan.debit.is_some());
         if let (Some(_), Some(order_id)) = (&plan.purchase, event.payload.order_id()) {
             *self.orders.entry(order_id).or_default() += 1;
@@ -152,7 +152,7 @@ impl LinesInFlight {
     }
 
     /// The event is settled: it is ahead no more.
-    pub fn settled(&mut self, event: &Event<'_>, line: u64, plan: &Plan) {
+    pub fn settled(&mut self, event: &Event<'_>, line: u64, plan: &LinePlan) {
         self.lines.remove(&line);
         if let (Some(_), Some(order_id)) = (&plan.purchase, event.payload.order_id()) {
             take_one(&mut self.orders, &order_id);
@@ -182,7 +182,12 @@ fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
 ///
 /// # Errors
 /// [`RuleError`]: an event is never refused because something around us does not work.
-pub fn plan(event: &Event<'_>, place: Place<'_>, ahead: &LinesInFlight, state: &mut impl State) -> Result<Planned> {
+pub fn plan(
+    event: &Event<'_>,
+    place: LinePlace<'_>,
+    ahead: &LinesInFlight,
+    state: &mut impl TradeState,
+) -> Result<Planned> {
     let mut original = None;
     match duplicate::look(event, place, state)? {
         Remembered::New | Remembered::Here => {}
@@ -209,7 +214,7 @@ pub fn plan(event: &Event<'_>, place: Place<'_>, ahead: &LinesInFlight, state: &
     Ok(planned)
 }
 
-fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl State) -> Result<Planned> {
+fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl TradeState) -> Result<Planned> {
     let Some(purchase) = Purchase::of(&event.payload) else {
         return Ok(match event.payload {
             Payload::PriceChange { shop_id, good_id, new_price, .. } => {
@@ -219,7 +224,7 @@ fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl State) ->
                 state.set_open(shop_id, active);
                 Planned::Decided(Decision::Accept(Effect::default()))
             }
-            _ => Planned::Open(Plan { debit: None, purchase: None, is_copy: false }),
+            _ => Planned::Open(LinePlan { debit: None, purchase: None, is_copy: false }),
         });
     };
     if ahead.orders.contains_key(&purchase.order_id()) {
@@ -233,14 +238,14 @@ fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl State) ->
         Ok(terms) => purchase.debit(terms)?,
         Err(_) => None,
     };
-    Ok(Planned::Open(Plan { debit, purchase: Some((purchase, terms)), is_copy: false }))
+    Ok(Planned::Open(LinePlan { debit, purchase: Some((purchase, terms)), is_copy: false }))
 }
 
 /// An event that says what one before it says. Should that one be rejected, this one is decided on its own; if money
 /// was asked for that one, the answer is for good, and this one needs none.
-fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl State) -> Result<Planned> {
+fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl TradeState) -> Result<Planned> {
     let Some(purchase) = Purchase::of(&event.payload) else {
-        return Ok(Planned::Open(Plan { debit: None, purchase: None, is_copy: true }));
+        return Ok(Planned::Open(LinePlan { debit: None, purchase: None, is_copy: true }));
     };
     let terms = purchase.terms(state)?;
     if let Ok(terms) = &terms
@@ -249,7 +254,7 @@ fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl State) -> Resu
     {
         return Ok(Planned::Blocked);
     }
-    Ok(Planned::Open(Plan { debit: None, purchase: Some((purchase, terms)), is_copy: true }))
+    Ok(Planned::Open(LinePlan { debit: None, purchase: Some((purchase, terms)), is_copy: true }))
 }
 
 /// The second step, once all events before this one are settled. `funds` is the answer to the plan's debit.
@@ -258,12 +263,12 @@ fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl State) -> Resu
 /// As [`plan`].
 pub fn settle(
     event: &Event<'_>,
-    place: Place<'_>,
-    plan: &Plan,
+    place: LinePlace<'_>,
+    plan: &LinePlan,
     funds: Funds,
-    policy: Policy,
-    state: &mut impl State,
-) -> Result<Verdict> {
+    policy: TradePolicy,
+    state: &mut impl TradeState,
+) -> Result<LineVerdict> {
     if plan.is_copy {
         match duplicate::look(event, place, state)? {
             Remembered::New | Remembered::Here => {}
@@ -288,7 +293,12 @@ pub fn settle(
 ///
 /// # Errors
 /// As [`plan`].
-pub fn decide(event: &Event<'_>, place: Place<'_>, policy: Policy, state: &mut impl State) -> Result<Verdict> {
+pub fn decide(
+    event: &Event<'_>,
+    place: LinePlace<'_>,
+    policy: TradePolicy,
+    state: &mut impl TradeState,
+) -> Result<LineVerdict> {
     match plan(event, place, &LinesInFlight::default(), state)? {
         Planned::Decided(decision) => Ok(decision.into()),
         Planned::Open(plan) => settle(event, place, &plan, Funds::NotAsked, policy, state),
@@ -299,7 +309,7 @@ pub fn decide(event: &Event<'_>, place: Place<'_>, policy: Policy, state: &mut i
     }
 }
 
-impl From<Decision> for Verdict {
+impl From<Decision> for LineVerdict {
     fn from(decision: Decision) -> Self {
         Self { decision, credit: None }
     }

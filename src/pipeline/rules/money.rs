@@ -8,7 +8,7 @@
 //! - `return:<order_id>:<timestamp>:<file>:<line>`: a refund. With the line's place, because two returns of one order
 //!   may happen at the same moment under keys of their own, and each has to be paid.
 
-use super::{Place, Result, RuleError};
+use super::{LinePlace, Result, RuleError};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Money, Payload};
 use crate::pipeline::trade::{Amount, Operation, OperationKey, OperationKind, Outcome, UserId};
@@ -56,11 +56,11 @@ pub fn reversal(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money
 pub fn refund(
     order_id: i64,
     at: Timestamp,
-    place: Place<'_>,
+    place: LinePlace<'_>,
     user_id: Option<i64>,
     amount: Money,
 ) -> Result<Option<Operation>> {
-    let Place { file, line } = place;
+    let LinePlace { file, line } = place;
     operation(user_id, OperationKind::Credit, amount, || {
         (format!("return:{order_id}:{at}:{file}:{line}"), format!("return of order {order_id}"))
     })

@@ -2,7 +2,9 @@
 //! (docs/rules.md#3-purchase).
 
 use super::money::{self, Funds};
-use super::{Decision, Effect, OrderStatus, Plan, Policy, Result, RuleError, State, TradeOrder, Verdict};
+use super::{
+    Decision, Effect, LinePlan, LineVerdict, OrderStatus, Result, RuleError, TradeOrder, TradePolicy, TradeState,
+};
 use crate::pipeline::event::{Money, Payload, Reason, Reject};
 use crate::pipeline::trade::{Operation, Outcome};
 
@@ -19,7 +21,7 @@ pub struct Purchase {
 
 /// What is to be paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct PurchaseTerms {
     /// Apiece.
     price: Money,
     /// For all.
@@ -44,7 +46,7 @@ impl Purchase {
     ///
     /// # Errors
     /// Whatever the state fails with.
-    pub fn refused_before(&self, state: &mut impl State) -> Result<Option<Reject>> {
+    pub fn refused_before(&self, state: &mut impl TradeState) -> Result<Option<Reject>> {
         let order_id = self.order_id;
         Ok(match state.order(order_id)?.map(|order| order.standing) {
             None | Some(OrderStatus::Rejected) => None,
@@ -64,7 +66,7 @@ impl Purchase {
     ///
     /// # Errors
     /// Whatever the state fails with.
-    pub fn terms(&self, state: &mut impl State) -> Result<std::result::Result<Terms, Reject>> {
+    pub fn terms(&self, state: &mut impl TradeState) -> Result<std::result::Result<PurchaseTerms, Reject>> {
         let Self { shop_id, good_id, qty, .. } = *self;
         if !state.is_open(shop_id)? {
             return Ok(Err(Reject::new(Reason::ShopClosed, format!("shop {shop_id} is closed"))));
@@ -87,14 +89,14 @@ impl Purchase {
             let detail = format!("{qty} times {price} is more than an account can hold");
             return Ok(Err(Reject::new(Reason::InvalidPrice, detail)));
         };
-        Ok(Ok(Terms { price, total }))
+        Ok(Ok(PurchaseTerms { price, total }))
     }
 
     /// What is asked of the bank; nothing for a cash sale or a gift.
     ///
     /// # Errors
     /// As for all of [`money`].
-    pub fn debit(&self, terms: &Terms) -> Result<Option<Operation>> {
+    pub fn debit(&self, terms: &PurchaseTerms) -> Result<Option<Operation>> {
         money::debit(self.order_id, self.shop_id, self.user_id, terms.total)
     }
 
@@ -104,12 +106,12 @@ impl Purchase {
     /// Whatever the state fails with; [`RuleError::Logic`] if the bank had to be asked and was not.
     pub fn settle(
         &self,
-        terms: &std::result::Result<Terms, Reject>,
-        plan: &Plan,
+        terms: &std::result::Result<PurchaseTerms, Reject>,
+        plan: &LinePlan,
         funds: Funds,
-        policy: Policy,
-        state: &mut impl State,
-    ) -> Result<Verdict> {
+        policy: TradePolicy,
+        state: &mut impl TradeState,
+    ) -> Result<LineVerdict> {
         if plan.is_copy
             && let Some(reject) = self.refused_before(state)?
         {
@@ -155,7 +157,11 @@ impl Purchase {
     }
 
     /// What is left on the shelf, where that is counted.
-    fn take_off(&self, policy: Policy, state: &mut impl State) -> Result<std::result::Result<Option<i64>, Reject>> {
+    fn take_off(
+        &self,
+        policy: TradePolicy,
+        state: &mut impl TradeState,
+    ) -> Result<std::result::Result<Option<i64>, Reject>> {
         let Self { shop_id, good_id, qty, .. } = *self;
         let detail = match state.stock(shop_id, good_id)? {
             None if !policy.untracked_is_none => return Ok(Ok(None)),
@@ -167,7 +173,7 @@ impl Purchase {
     }
 
     /// Refuses it: for good if money was asked for.
-    fn reject(&self, reject: Reject, price: Money, for_good: bool, state: &mut impl State) -> Verdict {
+    fn reject(&self, reject: Reject, price: Money, for_good: bool, state: &mut impl TradeState) -> LineVerdict {
         let standing = if for_good { OrderStatus::Refused(reject.reason) } else { OrderStatus::Rejected };
         state.set_order(self.order_id, self.order(price, standing));
         Decision::Reject(reject).into()

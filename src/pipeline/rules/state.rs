@@ -1,15 +1,15 @@
 //! What the rules know of the events before this one. The worker keeps it (`work/state/`), and the rules ask it by
-//! [`State`].
+//! [`TradeState`].
 
-use super::Place;
+use super::LinePlace;
 use crate::base::db::Result;
 use crate::pipeline::event::{Money, Reason};
 use crate::pipeline::task::FileName;
 
 /// What the rules know of the events before this one.
-pub trait State {
+pub trait TradeState {
     /// Notes a key with the content's fingerprint unless it is known; says what is known of it.
-    fn remember(&mut self, key: &[u8], place: Place<'_>, fingerprint: &[u8; 16]) -> Result<Remembered>;
+    fn remember(&mut self, key: &[u8], place: LinePlace<'_>, fingerprint: &[u8; 16]) -> Result<Remembered>;
 
     /// Gives a key back.
     fn forget(&mut self, key: &[u8]) -> Result<()>;

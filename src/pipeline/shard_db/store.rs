@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::trace::{Answer, Question};
+use super::trace::{Question, TraceAnswer};
 use super::{BookedOrder, Census, Dated, Entry, StockItem};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
@@ -78,7 +78,7 @@ pub trait ShardStore: Send + Sync {
     async fn census(&self, shard: ShardId) -> Result<Census>;
 
     /// What is there about some lines, an order or a file, all of one moment.
-    async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer>;
+    async fn ask(&self, shard: ShardId, question: Question) -> Result<TraceAnswer>;
 
     /// How many files are delivered.
     async fn count_sent(&self, shard: ShardId) -> Result<u64>;

@@ -23,7 +23,7 @@ pub use account::{
 };
 pub use directory::{NewOrder, Order, OrderState, Recorded, RecordedAs};
 pub use early::{Backlog, EarlyReturn, Held, HeldState, PutOutcome, Taken};
-pub use refusal::Refusal;
+pub use refusal::TradeRefusal;
 
 use std::fmt;
 use std::str::FromStr;

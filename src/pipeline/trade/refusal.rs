@@ -6,7 +6,7 @@ use crate::pipeline::task::FileName;
 
 /// Why a call was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TradeRefusal {
     /// A key stands for another operation already.
     #[error("the key {0} was used before for another user, type or amount; nothing of this call was done")]
     KeyConflict(OperationKey),
@@ -37,7 +37,7 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
+impl TradeRefusal {
     /// The stable short name of the refusal.
     pub const fn code(&self) -> &'static str {
         match self {

@@ -3,7 +3,7 @@
 //! ```text
 //!                     the worker's thread
 //!  ┌────────┐ Item  ┌──────┐ Chunk  ┌────────┐ Chunk, funds ┌────────┐ accepted, rejected  ┌─────────┐
-//!  │ Window ├──────►│ plan ├───────►│ chunks ├─────────────►│ settle ├────────────────────►│ Outcome │
+//!  │ Window ├──────►│ plan ├───────►│ chunks ├─────────────►│ settle ├────────────────────►│ FileOutcome │
 //!  └────────┘       └──┬───┘        └───▲────┘              └─┬────┬─┘                     └─────────┘
 //!                      │ ask            │ funds               │    │ held, credits         ┌─────────┐
 //!                      │    ┌───────────┴─┐              add  │    └──────────────────────►│  Lists  │
@@ -26,7 +26,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use super::gathered::Gathered;
-use super::outcome::Outcome;
+use super::outcome::FileOutcome;
 use super::services::{Debits, Orders, Services};
 use super::spill::SpillBuffer;
 use super::state_cache::StateCache;
@@ -35,7 +35,9 @@ use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::{Event, Payload};
 use crate::pipeline::rules::money::Funds;
-use crate::pipeline::rules::{self, Decision, LinesInFlight, Place, Plan, Planned, Policy, RuleError, Verdict};
+use crate::pipeline::rules::{
+    self, Decision, LinePlace, LinePlan, LineVerdict, LinesInFlight, Planned, RuleError, TradePolicy,
+};
 use crate::pipeline::task::{Class, FileName};
 use crate::pipeline::trade::{EarlyReturn, NewOrder, Operation, OrderId, OrderState};
 
@@ -46,9 +48,9 @@ const CHUNKS_MAX: usize = 3;
 pub(super) struct Deciding<'a> {
     pub(super) file: &'a FileName,
     pub(super) books: StateCache<'a>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: FileOutcome,
     pub(super) lists: Lists,
-    pub(super) policy: Policy,
+    pub(super) policy: TradePolicy,
     lease: &'a Lease,
     in_flight: LinesInFlight,
 }
@@ -81,9 +83,9 @@ impl<'a> Deciding<'a> {
     pub(super) fn new(
         file: &'a FileName,
         books: StateCache<'a>,
-        outcome: Outcome,
+        outcome: FileOutcome,
         lists: Lists,
-        policy: Policy,
+        policy: TradePolicy,
         lease: &'a Lease,
     ) -> Self {
         Self { file, books, outcome, lists, policy, lease, in_flight: LinesInFlight::default() }
@@ -125,7 +127,7 @@ impl<'a> Deciding<'a> {
         while all.len() < window.chunk()
             && let Some(item) = window.item(first + all.len())?
         {
-            let place = Place { file: self.file, line: item.line };
+            let place = LinePlace { file: self.file, line: item.line };
             let planned = rules::plan(&item.event, place, &self.in_flight, &mut self.books)?;
             match &planned {
                 Planned::Blocked => break,
@@ -146,9 +148,9 @@ impl<'a> Deciding<'a> {
     }
 
     fn settle(&mut self, item: &Item<'_>, planned: &Planned, funds: Funds, orders: &mut Orders) -> Result<(), Fault> {
-        let place = Place { file: self.file, line: item.line };
+        let place = LinePlace { file: self.file, line: item.line };
         let verdict = match planned {
-            Planned::Decided(decision) => Verdict::from(decision.clone()),
+            Planned::Decided(decision) => LineVerdict::from(decision.clone()),
             Planned::Open(plan) => {
                 let verdict = rules::settle(&item.event, place, plan, funds, self.policy, &mut self.books)?;
                 self.in_flight.settled(&item.event, item.line, plan);
@@ -190,7 +192,7 @@ impl<'w> Chunk<'w> {
     /// Asks the bank for the debits of the plans, in their order.
     fn ask(planned: Vec<(Item<'w>, Planned)>, debits: &mut Debits) -> Self {
         let debit_of = |planned: &Planned| match planned {
-            Planned::Open(Plan { debit, .. }) => debit.clone(),
+            Planned::Open(LinePlan { debit, .. }) => debit.clone(),
             _ => None,
         };
         let all = planned.iter().enumerate().filter_map(|(index, (_, planned))| Some((index, debit_of(planned)?)));

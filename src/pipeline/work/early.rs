@@ -9,7 +9,7 @@ use super::deciding::Deciding;
 use super::gathered::Gathered;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::{Event, Reason, Reject};
-use crate::pipeline::rules::{self, Decision, Place};
+use crate::pipeline::rules::{self, Decision, LinePlace};
 
 impl Deciding<'_> {
     /// Decides returns that were gathered. What is unknown now stays unknown: it is rejected.
@@ -25,7 +25,7 @@ impl Deciding<'_> {
                 return Ok(());
             }
             let file = spot.file()?;
-            let place = Place { file: &file, line: spot.line };
+            let place = LinePlace { file: &file, line: spot.line };
             let event = match Event::parse(raw) {
                 Ok(event) => event,
                 // It had a right shape when it was handed in; the rule may have become stricter since.

@@ -48,7 +48,7 @@ use self::deciding::{Deciding, Lists};
 use self::gathered::Gathered;
 use self::input::Input;
 pub use self::lazy::{LazyWorker, find_decided};
-use self::outcome::Outcome;
+use self::outcome::FileOutcome;
 use self::services::Services;
 use self::state_cache::StateCache;
 use self::window::Window;
@@ -63,7 +63,7 @@ use super::split::LINES_PER_CHECK;
 use crate::base::clock::Clock;
 use crate::pipeline::event::reject::require_line_feed;
 use crate::pipeline::event::{Event, Next, Reason, Reasons, Reject, ShardId};
-use crate::pipeline::rules::{Policy, RuleError};
+use crate::pipeline::rules::{RuleError, TradePolicy};
 use crate::pipeline::task::{Claimed, Class, Digest, Output, Stage, TaskKey};
 use crate::pipeline::work::state::{FinishedFile, WorkerState};
 
@@ -74,7 +74,7 @@ const CONFIRM_MAX: u32 = 64;
 pub struct Worker {
     folder: Folder,
     shard: ShardId,
-    terms: Terms,
+    terms: WorkTerms,
     state: Box<dyn WorkerState>,
     bank: Box<dyn Bank>,
     cache: Box<dyn CacheService>,
@@ -87,13 +87,13 @@ pub struct Worker {
 
 /// How a worker works.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub struct WorkTerms {
     /// Bytes of a line, at the most.
     pub line_bytes_max: usize,
     /// Days that keys are remembered.
     pub key_retention_days: u32,
     /// What the rules leave open.
-    pub policy: Policy,
+    pub policy: TradePolicy,
     /// How much is decided together.
     pub window: WindowLimits,
 }
@@ -106,7 +106,7 @@ impl Worker {
     pub fn open(
         folder: Folder,
         shard: ShardId,
-        terms: Terms,
+        terms: WorkTerms,
         clock: Clock,
         bank: Box<dyn Bank>,
         cache: Box<dyn CacheService>,
@@ -190,7 +190,7 @@ impl Worker {
     ) -> Result<Finished, Fault> {
         let own = self.folder.worker(self.shard);
         let (key, found) = (&task.key, input.found);
-        let mut outcome = Outcome::begin(&self.folder, task)?;
+        let mut outcome = FileOutcome::begin(&self.folder, task)?;
         let sorted = read_shapes(input, key, &own, &mut outcome, lease)?;
         let (books, lists) = (StateCache::new(self.state.as_mut(), day), Lists::new(&own));
         let (bank, cache) = (self.bank.as_mut(), self.cache.as_mut());
@@ -294,7 +294,7 @@ impl Worker {
 }
 
 /// Gives the files of a task their names, and keeps a copy of each.
-fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Archive) -> Result<FinishedFile, Fault> {
+fn publish(key: &TaskKey, outcome: FileOutcome, input: Digest, kept: &Archive) -> Result<FinishedFile, Fault> {
     let counts = outcome.counts;
     if !counts.balanced() {
         return Err(Fault::Retryable(Class::Conservation.tag(format!("lines were lost or made in {key}: {counts:?}"))));
@@ -312,7 +312,7 @@ fn read_shapes<'a>(
     input: Input,
     key: &TaskKey,
     own: &'a Path,
-    outcome: &mut Outcome,
+    outcome: &mut FileOutcome,
     lease: &Lease,
 ) -> Result<Sorter<'a>, Fault> {
     let Input { mut lines, mut numbers, .. } = input;
@@ -334,7 +334,7 @@ fn read_shapes<'a>(
                         sorter.push(event.at, spot.at_line(line), &record)?;
                     }
                     Err(reject) => {
-                        outcome.reject(crate::pipeline::rules::Place { file: &key.file, line }, &reject, bytes)?
+                        outcome.reject(crate::pipeline::rules::LinePlace { file: &key.file, line }, &reject, bytes)?
                     }
                 }
             }

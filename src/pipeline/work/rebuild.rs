@@ -12,7 +12,7 @@ use crate::pipeline::event::{Event, Kind, Money, Payload, Reason, ShardId};
 use crate::pipeline::files::prepared;
 use crate::pipeline::files::rejected::{Raw, Rejected};
 use crate::pipeline::rules::money::is_paid;
-use crate::pipeline::rules::{OrderStatus, Place, Remembered, TradeOrder, duplicate};
+use crate::pipeline::rules::{LinePlace, OrderStatus, Remembered, TradeOrder, duplicate};
 use crate::pipeline::shard_db::{BookedOrder, Dated, Entry, StockItem};
 use crate::pipeline::task::FileName;
 use crate::pipeline::work::state::{FinishedFile, UNKNOWN_CONTENT, WorkerState, open_worker_state};
@@ -108,7 +108,7 @@ impl Rebuild {
     ///
     /// # Errors
     /// As for [`Rebuild::rejected`]; [`Error::Broken`] if it is no event.
-    pub fn accepted(&mut self, line: &[u8], place: Place<'_>) -> Result<()> {
+    pub fn accepted(&mut self, line: &[u8], place: LinePlace<'_>) -> Result<()> {
         let event = Event::parse(line).map_err(|reject| {
             Error::broken(format!(
                 "line {} of {} was accepted and is no event: {}",
@@ -130,7 +130,7 @@ impl Rebuild {
         let broken = |why: String| Error::broken(format!("the prepared file of {file}: {why}"));
         let row = prepared::read(line, file, self.shard, position).map_err(broken)?;
         let original = prepared::original(line).map_err(broken)?;
-        self.accepted(&original, Place { file: &row.source_file, line: row.source_line })?;
+        self.accepted(&original, LinePlace { file: &row.source_file, line: row.source_line })?;
         match row.entry {
             Some(entry) if !is_delivered => self.enter(entry),
             _ => Ok(()),

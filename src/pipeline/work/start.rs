@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::remote::RemoteCache;
-use super::{LazyWorker, Terms, WindowLimits, Worker, find_decided};
+use super::{LazyWorker, WindowLimits, WorkTerms, Worker, find_decided};
 use crate::base::boot::Failure;
 use crate::base::clock::Clock;
 use crate::base::db;
@@ -31,10 +31,10 @@ pub fn open(
     tracking: Option<Client>,
     observer: &CallObserver,
 ) -> db::Result<Worker> {
-    let terms = Terms {
+    let terms = WorkTerms {
         line_bytes_max: settings.events.max_payload_size,
         key_retention_days: settings.worker.key_retention_days,
-        policy: rules::Policy { untracked_is_none: settings.worker.untracked_is_none },
+        policy: rules::TradePolicy { untracked_is_none: settings.worker.untracked_is_none },
         window: WindowLimits::default(),
     };
     let bank = BalanceClient::of(settings, principal::SHARD_WORKER).observed(Arc::clone(observer));

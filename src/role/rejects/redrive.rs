@@ -13,7 +13,7 @@ use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::once::OnceError;
 use crate::pipeline::ops::dead_letters::Filter;
-use crate::pipeline::ops::dead_letters::redrive::{Plan, RedriveError, RedriveRequest, Redriver};
+use crate::pipeline::ops::dead_letters::redrive::{RedriveError, RedrivePlan, RedriveRequest, Redriver};
 use crate::pipeline::settings::Context;
 use crate::pipeline::settings::principal;
 
@@ -134,7 +134,7 @@ fn failure(error: RedriveError) -> Failure {
     }
 }
 
-fn verdict(plan: &Plan) -> Result<Exit, Failure> {
+fn verdict(plan: &RedrivePlan) -> Result<Exit, Failure> {
     match &plan.unreadable {
         (0, _) | (_, None) => Ok(Exit::Ok),
         (lines, Some(first)) => {

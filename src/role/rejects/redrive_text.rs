@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use crate::base::text::count;
-use crate::pipeline::ops::dead_letters::redrive::{Plan, Sent};
+use crate::pipeline::ops::dead_letters::redrive::{RedrivePlan, Sent};
 
 /// What would go, and what stays and why.
-pub(super) fn table(plan: &Plan, is_dry_run: bool) -> String {
+pub(super) fn table(plan: &RedrivePlan, is_dry_run: bool) -> String {
     let sum = plan.sum();
     if sum.lines == 0 {
         return format!("no rejected line is meant by that; {} rejects files read\n", plan.extent.files);
@@ -53,7 +53,7 @@ pub(super) fn files(sent: &[Sent]) -> String {
 }
 
 /// The same for programs, in one line.
-pub(super) fn json(plan: &Plan, sent: &[Sent], is_dry_run: bool) -> String {
+pub(super) fn json(plan: &RedrivePlan, sent: &[Sent], is_dry_run: bool) -> String {
     let groups = plan.tallies.iter().map(|((stage, reason), t)| {
         json!({"stage": stage, "reason": reason.code(), "lines": t.lines, "goes": t.goes, "redriven": t.before,
             "undecided": t.undecided, "unrecoverable": t.unrecoverable, "refused_again": t.again})

@@ -12,7 +12,7 @@ use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::import::Imported;
 use crate::pipeline::ops::audit;
 use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
-use crate::pipeline::ops::dead_letters::summary::Summary;
+use crate::pipeline::ops::dead_letters::summary::RejectSummary;
 use crate::pipeline::schemas;
 use crate::pipeline::settings::Context;
 use crate::pipeline::task::FileName;
@@ -23,7 +23,7 @@ const PAGE: u32 = 1000;
 /// What became of an import, beside its rows.
 #[derive(Debug, Default)]
 struct Closing {
-    rejected: Summary,
+    rejected: RejectSummary,
     waiting: Waiting,
 }
 
@@ -70,7 +70,7 @@ impl Closing {
         let settings = &ctx.settings;
         let rejects = RejectsFiles::new(Folder::new(&settings.shared.dir), settings.events.max_payload_size);
         let files = imported.files.clone();
-        let rejected = tokio::task::spawn_blocking(move || Summary::of(&rejects, &files)).await??;
+        let rejected = tokio::task::spawn_blocking(move || RejectSummary::of(&rejects, &files)).await??;
         Ok(Self { rejected, waiting: Waiting::look(ctx, imported).await? })
     }
 
@@ -96,7 +96,7 @@ impl Closing {
 }
 
 /// What was rejected, with the commands that go on from here; empty if nothing was.
-fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
+fn rejected(summary: &RejectSummary, files: &BTreeSet<FileName>) -> String {
     let (Some(first), Some(last), true) = (files.first(), files.last(), summary.lines() > 0) else {
         return String::new();
     };

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use shopctl::pipeline::event::reject::{Origin, write_rejected};
 use shopctl::pipeline::event::{Event, LineReader, Next, Reason, Reject, ShardCount};
 use shopctl::pipeline::files::prepared;
-use shopctl::pipeline::rules::{Effect, Place};
+use shopctl::pipeline::rules::{Effect, LinePlace};
 use shopctl::pipeline::split;
 use shopctl::pipeline::task::FileName;
 
@@ -69,7 +69,7 @@ fn accepted(event: &Event<'_>) {
     let shard = ShardCount::new(1).expect("1 is a count of shards").shard_of(0);
     let file: FileName = "20250101000000".parse().expect("this is a file name");
     let mut out = Vec::new();
-    prepared::write(&mut out, event, &Effect::default(), shard, Place { file: &file, line: 17 })
+    prepared::write(&mut out, event, &Effect::default(), shard, LinePlace { file: &file, line: 17 })
         .expect("an accepted event can be written");
     assert_eq!(out.pop(), Some(b'\n'));
     assert!(!out.contains(&b'\n'), "a prepared line is one line");

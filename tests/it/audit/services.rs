@@ -8,7 +8,7 @@ use shopctl::pipeline::balance::store::BalanceStore;
 use shopctl::pipeline::cache::store::{CacheStore, Take};
 use shopctl::pipeline::claim::fault::Fault;
 use shopctl::pipeline::task::TaskKey;
-use shopctl::pipeline::trade::{EarlyReturn, NewOrder, Operation, Outcome, PutOutcome, Recorded, Refusal, Taken};
+use shopctl::pipeline::trade::{EarlyReturn, NewOrder, Operation, Outcome, PutOutcome, Recorded, Taken, TradeRefusal};
 use shopctl::pipeline::work::bank::{Bank, BankError};
 use shopctl::pipeline::work::cache_service::CacheService;
 use tokio::runtime::Handle;
@@ -53,7 +53,7 @@ impl Bank for StoredBank {
         match call(&self.handle, &self.trouble, self.store.apply(operations))? {
             Ok(answers) => Ok(answers.into_iter().map(|answer| answer.outcome).collect()),
             Err(error) => match error.refusal() {
-                Some(Refusal::KeyConflict(key)) => Err(BankError::KeyConflict(key.clone())),
+                Some(TradeRefusal::KeyConflict(key)) => Err(BankError::KeyConflict(key.clone())),
                 _ => panic!("the bank: {error}"),
             },
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use shopctl::base::config::key::{Default, Key, Kind};
+use shopctl::base::config::key::{Default, Key, KeyKind};
 use shopctl::base::config::{Schema, Sections};
 use shopctl::role::settings::Settings;
 
@@ -45,7 +45,7 @@ fn the_page_of_settings_is_that_of_the_schema() {
 
 #[test]
 fn every_number_has_a_unit() {
-    for key in schema().keys().iter().filter(|key| matches!(key.kind, Kind::Int(..) | Kind::Rate)) {
+    for key in schema().keys().iter().filter(|key| matches!(key.kind, KeyKind::Int(..) | KeyKind::Rate)) {
         assert!(!key.unit.is_empty(), "{} has no unit", key.path);
     }
 }
@@ -73,7 +73,7 @@ const HEAD: &str = "| setting | type | range | unit | local | container | enviro
 fn row(key: &Key) -> String {
     let (kind, range) = kind_and_range(key.kind);
     let shown = |value: Default| match value {
-        Default::None if matches!(key.kind, Kind::Int(..)) => "per role".to_owned(),
+        Default::None if matches!(key.kind, KeyKind::Int(..)) => "per role".to_owned(),
         Default::None => "none".to_owned(),
         value => format!("`{}`", value.toml()),
     };
@@ -91,14 +91,14 @@ fn row(key: &Key) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-fn kind_and_range(kind: Kind) -> (&'static str, String) {
+fn kind_and_range(kind: KeyKind) -> (&'static str, String) {
     match kind {
-        Kind::Text => ("text", "not empty".to_owned()),
-        Kind::Secret => ("secret", "16 to 256 visible ASCII characters".to_owned()),
-        Kind::Choice(words) => ("word", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
-        Kind::Int(least, most) => ("whole number", format!("{least} to {most}")),
-        Kind::Rate => ("number", "0 to 1".to_owned()),
-        Kind::Bool => ("boolean", "`true`, `false`".to_owned()),
+        KeyKind::Text => ("text", "not empty".to_owned()),
+        KeyKind::Secret => ("secret", "16 to 256 visible ASCII characters".to_owned()),
+        KeyKind::Choice(words) => ("word", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
+        KeyKind::Int(least, most) => ("whole number", format!("{least} to {most}")),
+        KeyKind::Rate => ("number", "0 to 1".to_owned()),
+        KeyKind::Bool => ("boolean", "`true`, `false`".to_owned()),
     }
 }
 

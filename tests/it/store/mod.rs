@@ -31,12 +31,12 @@ use std::sync::Arc;
 use shopctl::base::clock::Clock;
 use shopctl::base::db::{Error, Result, StoreUrl, migrate};
 use shopctl::base::timestamp::Timestamp;
-use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, open_tracking};
+use shopctl::pipeline::apid::store::{StageReport, Tracking, TrackingPolicy, open_tracking};
 use shopctl::pipeline::event::ShardId;
 use shopctl::pipeline::schemas;
 use shopctl::pipeline::shard_db::ShardStore;
 use shopctl::pipeline::shard_db::store::open_shard;
-use shopctl::pipeline::task::moves::Policy;
+use shopctl::pipeline::task::moves::RetryPolicy;
 use shopctl::pipeline::task::{
     Call, Claim, Claimed, Counts, Digest, FileName, Output, ShardView, Stage, Status, TaskKey,
 };
@@ -189,7 +189,7 @@ impl World {
     }
 
     async fn apply(&self, key: &TaskKey, stage: Stage, call: Call) -> Result<Status> {
-        self.tracking.apply(key, stage, call, Report::default()).await
+        self.tracking.apply(key, stage, call, StageReport::default()).await
     }
 
     /// Takes a task through these stages with plain calls.
@@ -228,7 +228,7 @@ impl World {
 }
 
 fn policy() -> TrackingPolicy {
-    let moves = Policy { lease_ms: LEASE_MS, backoff_ms: 0, attempts_max: ATTEMPTS };
+    let moves = RetryPolicy { lease_ms: LEASE_MS, backoff_ms: 0, attempts_max: ATTEMPTS };
     TrackingPolicy { moves, backoff_max_ms: 60_000, strict_order: false }
 }
 

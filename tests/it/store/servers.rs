@@ -87,7 +87,8 @@ async fn a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date(ba
         takes_over: true,
     };
     let claimed = tracking.claim(&claim).await.unwrap();
-    let moved = tracking.apply(&claimed[0].key, SPLIT, Call::Done(Some(claimed[0].token)), Report::default()).await;
+    let moved =
+        tracking.apply(&claimed[0].key, SPLIT, Call::Done(Some(claimed[0].token)), StageReport::default()).await;
     assert_eq!((claimed.len(), moved.unwrap()), (2, Status::Done));
     tracking.close().await;
     drop_user(backend, &url).await;

@@ -28,7 +28,7 @@ const NOTES: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
 
 /// How far a database is: whole migrations, and statements of the one after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Progress {
+struct MigrationProgress {
     finished: usize,
     statements: usize,
 }
@@ -36,7 +36,7 @@ struct Progress {
 /// Whether nothing is left to apply. This needs no right but to read. A schema that is newer than the program is no
 /// fault: migrations add, so that what is installed goes on while the next version is rolled out.
 pub(crate) async fn is_current(connection: &mut Conn, schema: &Schema, place: &str) -> Result<bool> {
-    let Progress { finished, .. } = progress(connection).await?;
+    let MigrationProgress { finished, .. } = progress(connection).await?;
     let known = schema.mysql.len();
     if finished > known {
         log::warn!(place, schema = schema.name, applied = finished, known; "the schema is newer than this program");
@@ -110,18 +110,18 @@ async fn note(connection: &mut Conn, number: usize, name: &str, statements: usiz
     connection.exec_drop(replace, (number, name, statements)).await.map_err(fault::of_statement)
 }
 
-async fn progress(connection: &mut Conn) -> Result<Progress> {
+async fn progress(connection: &mut Conn) -> Result<MigrationProgress> {
     let found: std::result::Result<Vec<(usize, usize, bool)>, _> = connection
         .query("SELECT number, statements, finished_at IS NOT NULL FROM schema_migration ORDER BY number")
         .await;
     let rows = match found {
         Ok(rows) => rows,
-        Err(e) if fault::is_missing_table(&e) => return Ok(Progress::default()),
+        Err(e) if fault::is_missing_table(&e) => return Ok(MigrationProgress::default()),
         Err(e) => return Err(fault::of_statement(e)),
     };
     let finished = rows.iter().take_while(|(_, _, finished)| *finished).count();
     let begun = rows.get(finished).map_or(0, |(_, statements, _)| *statements);
-    Ok(Progress { finished, statements: begun })
+    Ok(MigrationProgress { finished, statements: begun })
 }
 
 /// How far the database is, without changing it; nothing where there is none.

@@ -9,10 +9,10 @@ use crate::base::db::mysql::value::{count, count_value, get};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::decisions::{self, Moved};
 use crate::pipeline::apid::sql::{backoff_ms, statement_of};
-use crate::pipeline::apid::store::{Registered, Report, TrackingPolicy};
+use crate::pipeline::apid::store::{Registered, StageReport, TrackingPolicy};
 use crate::pipeline::columns::mysql::shard as shard_column;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::task::{Call, FileName, Output, Refusal, Stage, Status, TaskKey};
+use crate::pipeline::task::{Call, FileName, MoveRefusal, Output, Stage, Status, TaskKey};
 
 /// Creates the tasks of a file.
 pub(super) struct Register<'a> {
@@ -31,7 +31,7 @@ impl Work for Register<'_> {
             let present: Vec<ShardId> = present.iter().map(|row| shard_column(row, "shard")).collect::<Result<_>>()?;
             let known = self.shards.iter().all(|shard| present.contains(shard));
             let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
-            return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
+            return if known { Ok(Registered { created: false }) } else { Err(MoveRefusal::OtherShards(count).into()) };
         }
         let count = decisions::shards_count(self.shards)?;
         let insert = "INSERT INTO pipeline_tracking
@@ -74,7 +74,7 @@ impl Work for IngestDone<'_> {
         if let (Some(before), Some(output)) = (&announced, &self.output)
             && *before != output.sha256.to_string()
         {
-            return Err(Refusal::OtherContent(before.clone()).into());
+            return Err(MoveRefusal::OtherContent(before.clone()).into());
         }
         let update = "UPDATE pipeline_tracking SET event_ingest_status = 'done', updated_at = UTC_TIMESTAMP(3)
              WHERE filename = ? AND event_ingest_status <> 'done'";
@@ -84,8 +84,8 @@ impl Work for IngestDone<'_> {
                 continue;
             }
             let key = TaskKey { file: self.file.clone(), shard: shard_column(row, "shard")? };
-            let report = Report { output: self.output, ..Report::default() };
-            write_result(tx, &key, Stage::EventIngest, Finished { token: 0, attempt: 1 }, &report).await?;
+            let report = StageReport { output: self.output, ..StageReport::default() };
+            write_result(tx, &key, Stage::EventIngest, FinishedRow { token: 0, attempt: 1 }, &report).await?;
         }
         Ok(rows.len() as u64)
     }
@@ -96,7 +96,7 @@ pub(super) struct Apply<'a> {
     pub(super) key: &'a TaskKey,
     pub(super) stage: Stage,
     pub(super) call: Call,
-    pub(super) report: Report,
+    pub(super) report: StageReport,
     pub(super) policy: TrackingPolicy,
 }
 
@@ -118,7 +118,7 @@ impl Work for Apply<'_> {
         }
         match self.call {
             Call::Done(token) => {
-                let finished = Finished { token: token.unwrap_or(0), attempt };
+                let finished = FinishedRow { token: token.unwrap_or(0), attempt };
                 write_result(tx, self.key, self.stage, finished, &self.report).await?;
                 if let Some(loss) = split_loss(tx, self.key, self.stage).await? {
                     fail_conservation(tx, self.key, self.stage, &loss).await?;
@@ -166,12 +166,18 @@ async fn attempts_of(tx: &mut Tx<'_>, key: &TaskKey) -> Result<u32> {
 }
 
 /// The claim that finished a stage; token 0 where none was used.
-struct Finished {
+struct FinishedRow {
     token: u64,
     attempt: u32,
 }
 
-async fn write_result(tx: &mut Tx<'_>, key: &TaskKey, stage: Stage, finished: Finished, report: &Report) -> Result<()> {
+async fn write_result(
+    tx: &mut Tx<'_>,
+    key: &TaskKey,
+    stage: Stage,
+    finished: FinishedRow,
+    report: &StageReport,
+) -> Result<()> {
     let (counts, output) = (report.counts, report.output);
     let replace = "REPLACE INTO pipeline_stage_result (filename, shard, stage, token, worker, attempt, started_at,
            finished_at, lines_read, lines_written, lines_duplicate, lines_rejected, lines_held, lines_released,

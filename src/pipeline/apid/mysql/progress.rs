@@ -14,16 +14,16 @@ use crate::pipeline::columns::mysql::{file_name, shard, stage, status};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Asked, Head, Lane};
 use crate::pipeline::task::view::StatusCounts;
-use crate::pipeline::task::{FileName, Progress, Stage};
+use crate::pipeline::task::{FileName, Stage, TaskProgress};
 
 /// Reads all lanes at one moment.
 pub(super) struct ReadProgress(pub(super) TrackingPolicy);
 
 #[async_trait]
 impl Work for ReadProgress {
-    type Out = Progress;
+    type Out = TaskProgress;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Progress> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<TaskProgress> {
         let askers = askers(tx).await?;
         let mut lanes = Vec::new();
         for stage in Stage::ALL {
@@ -44,7 +44,7 @@ impl Work for ReadProgress {
                 lanes.push(lane);
             }
         }
-        Ok(Progress { now: tx.now().await?, lease_ms: self.0.moves.lease_ms, lanes })
+        Ok(TaskProgress { now: tx.now().await?, lease_ms: self.0.moves.lease_ms, lanes })
     }
 }
 

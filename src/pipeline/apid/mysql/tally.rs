@@ -7,7 +7,7 @@ use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
 use crate::base::db::mysql::value::{count, get, optional_timestamp};
 use crate::pipeline::apid::sql::{self, REGISTERED, SETTLED_AFTER_MS};
-use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
+use crate::pipeline::apid::store::{NewTasks, OpenTasks, TaskTally};
 use crate::pipeline::columns::mysql::{shard, status};
 use crate::pipeline::task::Stage;
 
@@ -18,10 +18,10 @@ pub(super) struct Count {
 
 #[async_trait]
 impl Work for Count {
-    type Out = Tally;
+    type Out = TaskTally;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Tally> {
-        let mut tally = Tally::default();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<TaskTally> {
+        let mut tally = TaskTally::default();
         // The registrations first: a task that comes in between is counted as open only.
         let settled = micros(SETTLED_AFTER_MS);
         for row in &tx.rows(&registered(), (self.mark, settled, self.mark)).await? {

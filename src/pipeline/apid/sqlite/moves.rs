@@ -7,9 +7,9 @@ use crate::base::db::sqlite::db::{count_column, count_value, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::decisions::{self, Moved};
 use crate::pipeline::apid::sql::{backoff_ms, statement_of};
-use crate::pipeline::apid::store::{Registered, Report};
+use crate::pipeline::apid::store::{Registered, StageReport};
 use crate::pipeline::event::ShardId;
-use crate::pipeline::task::{Call, FileName, Output, Refusal, Stage, Status, TaskKey};
+use crate::pipeline::task::{Call, FileName, MoveRefusal, Output, Stage, Status, TaskKey};
 
 /// Creates the tasks of a file.
 pub(super) fn register(
@@ -26,7 +26,7 @@ pub(super) fn register(
     if !present.is_empty() {
         let known = shards.iter().all(|shard| present.contains(&shard.get()));
         let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
-        return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
+        return if known { Ok(Registered { created: false }) } else { Err(MoveRefusal::OtherShards(count).into()) };
     }
     let count = decisions::shards_count(shards)?;
     let now = timestamp_text(context.now);
@@ -60,7 +60,7 @@ pub(super) fn ingest_done(
     if let (Some(before), Some(output)) = (&announced, &output)
         && *before != output.sha256.to_string()
     {
-        return Err(Refusal::OtherContent(before.clone()).into());
+        return Err(MoveRefusal::OtherContent(before.clone()).into());
     }
     let now = timestamp_text(context.now);
     let shards: Vec<(u8, bool)> = transaction
@@ -80,8 +80,8 @@ pub(super) fn ingest_done(
     for (shard, _) in shards.into_iter().filter(|(_, done)| !done || announced.is_none()) {
         let shard = ShardId::new(shard.into()).ok_or_else(|| Error::broken(format!("shard holds {shard}")))?;
         let key = TaskKey { file: file.clone(), shard };
-        let report = Report { output, ..Report::default() };
-        write_result(&transaction, &key, Stage::EventIngest, Finished { token: 0, attempt: 1 }, &report, &now)?;
+        let report = StageReport { output, ..StageReport::default() };
+        write_result(&transaction, &key, Stage::EventIngest, FinishedRow { token: 0, attempt: 1 }, &report, &now)?;
     }
     transaction.commit()?;
     Ok(rows)
@@ -93,7 +93,7 @@ pub(super) fn apply(
     key: &TaskKey,
     stage: Stage,
     call: Call,
-    report: &Report,
+    report: &StageReport,
     context: Context,
 ) -> Result<Status> {
     decisions::check_counts(report.counts)?;
@@ -107,7 +107,7 @@ pub(super) fn apply(
     let now = timestamp_text(context.now);
     match call {
         Call::Done(token) => {
-            let finished = Finished { token: token.unwrap_or(0), attempt };
+            let finished = FinishedRow { token: token.unwrap_or(0), attempt };
             write_result(&transaction, key, stage, finished, report, &now)?;
             if let Some(loss) = split_loss(&transaction, key, stage)? {
                 fail_conservation(&transaction, key, stage, &loss, &now)?;
@@ -128,7 +128,7 @@ fn update(
     key: &TaskKey,
     stage: Stage,
     call: Call,
-    report: &Report,
+    report: &StageReport,
     attempt: u32,
     context: Context,
 ) -> Result<Option<Status>> {
@@ -168,7 +168,7 @@ fn attempts_of(transaction: &Transaction<'_>, key: &TaskKey) -> Result<u32> {
 }
 
 /// The claim that finished a stage; token 0 where none was used.
-struct Finished {
+struct FinishedRow {
     token: u64,
     attempt: u32,
 }
@@ -177,8 +177,8 @@ fn write_result(
     transaction: &Transaction<'_>,
     key: &TaskKey,
     stage: Stage,
-    finished: Finished,
-    report: &Report,
+    finished: FinishedRow,
+    report: &StageReport,
     now: &str,
 ) -> Result<()> {
     let (counts, output) = (report.counts, report.output);

@@ -14,10 +14,10 @@ use crate::pipeline::columns::sqlite::{file_name, shard_column};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Asked, Head, Lane};
 use crate::pipeline::task::view::StatusCounts;
-use crate::pipeline::task::{FileName, Progress, Stage};
+use crate::pipeline::task::{FileName, Stage, TaskProgress};
 
 /// All lanes at one moment.
-pub(super) fn read(connection: &mut Connection, context: Context) -> Result<Progress> {
+pub(super) fn read(connection: &mut Connection, context: Context) -> Result<TaskProgress> {
     let transaction = connection.transaction()?;
     let askers = askers(&transaction)?;
     let mut lanes = Vec::new();
@@ -39,7 +39,7 @@ pub(super) fn read(connection: &mut Connection, context: Context) -> Result<Prog
             lanes.push(lane);
         }
     }
-    Ok(Progress { now: context.now, lease_ms: context.policy.moves.lease_ms, lanes })
+    Ok(TaskProgress { now: context.now, lease_ms: context.policy.moves.lease_ms, lanes })
 }
 
 /// Notes the worker that asks.

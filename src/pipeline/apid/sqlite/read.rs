@@ -13,16 +13,16 @@ use crate::base::db::{Error, Result};
 use crate::pipeline::apid::store::{FilePage, FileQuery};
 use crate::pipeline::task::view::{Queued, ShardTotals};
 use crate::pipeline::task::{
-    Counts, Digest, FileName, FileView, Output, Row, ShardView, Stage, StageResult, Status, Summary, TaskKey,
+    Counts, Digest, FileName, FileView, Output, ShardView, Stage, StageResult, Status, Summary, TaskKey, TaskRow,
 };
 
 /// Files per page at the most.
 const PAGE_MAX: u32 = 1000;
 
 /// The state of one task, as far as moves depend on it.
-pub(super) fn task_row(connection: &Connection, key: &TaskKey) -> Result<Option<Row>> {
+pub(super) fn task_row(connection: &Connection, key: &TaskKey) -> Result<Option<TaskRow>> {
     let view = shards_of(connection, &key.file, true)?.into_iter().find(|view| view.shard == key.shard);
-    Ok(view.map(|view| Row {
+    Ok(view.map(|view| TaskRow {
         statuses: view.statuses,
         token: view.token,
         attempts: view.attempts,

@@ -6,14 +6,14 @@ use super::{Context, for_stage, read};
 use crate::base::db::Result;
 use crate::base::db::sqlite::db::{count_column, optional_timestamp, timestamp_text};
 use crate::pipeline::apid::sql::{self, REGISTERED, SETTLED_AFTER_MS};
-use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
+use crate::pipeline::apid::store::{NewTasks, OpenTasks, TaskTally};
 use crate::pipeline::columns::sqlite::shard_column;
 use crate::pipeline::task::Stage;
 
 /// All of one moment.
-pub(super) fn read(connection: &mut Connection, mark: u64, context: Context) -> Result<Tally> {
+pub(super) fn read(connection: &mut Connection, mark: u64, context: Context) -> Result<TaskTally> {
     let transaction = connection.transaction()?;
-    let mut tally = Tally { registered: registered(&transaction, mark, context)?, ..Tally::default() };
+    let mut tally = TaskTally { registered: registered(&transaction, mark, context)?, ..TaskTally::default() };
     for stage in Stage::ALL {
         let mut statement = transaction.prepare_cached(&open_tasks(stage))?;
         let mut rows = statement.query([])?;

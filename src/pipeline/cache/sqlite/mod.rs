@@ -19,7 +19,7 @@ use crate::pipeline::schemas::CACHE;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::ENTRIES_MAX;
 use crate::pipeline::trade::{
-    Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Refusal, Taken,
+    Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken, TradeRefusal,
 };
 
 /// [`CacheStore`] in one SQLite file.
@@ -215,7 +215,7 @@ fn put(
     }
     // A call that adds nothing is answered however many there are.
     if added > 0 && read::pending(tx)? > policy.pending_max {
-        return Err(Refusal::PendingFull { max: policy.pending_max }.into());
+        return Err(TradeRefusal::PendingFull { max: policy.pending_max }.into());
     }
     Ok(outcomes)
 }

@@ -7,7 +7,7 @@ use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::columns::sqlite::{file_column, shard_column};
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Refusal, Taken};
+use crate::pipeline::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Taken, TradeRefusal};
 
 /// An order as it stands, unless it is only awaited.
 pub(super) fn standing(connection: &Connection, order: OrderId) -> Result<Option<Order>> {
@@ -57,7 +57,7 @@ pub(super) fn is_kept(connection: &Connection, by: &TaskKey, entry: &EarlyReturn
         && timestamp_column(row, "happened_at")? == entry.happened_at
         && shard_column(row, "put_shard")? == by.shard
         && raw == entry.raw;
-    if is_same { Ok(true) } else { Err(Refusal::LineConflict { file: by.file.clone(), line: entry.line }.into()) }
+    if is_same { Ok(true) } else { Err(TradeRefusal::LineConflict { file: by.file.clone(), line: entry.line }.into()) }
 }
 
 /// How many returns are pending.

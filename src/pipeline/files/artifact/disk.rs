@@ -103,7 +103,7 @@ pub fn list(folder: &Path) -> io::Result<Vec<String>> {
 
 /// What a name in a folder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// A plain file.
     File,
     /// A folder.
@@ -116,12 +116,12 @@ pub enum Kind {
 ///
 /// # Errors
 /// Whatever the system says.
-pub fn kind(path: &Path) -> io::Result<Kind> {
+pub fn kind(path: &Path) -> io::Result<EntryKind> {
     use rustix::fs::FileType;
     Ok(match FileType::from_raw_mode(no_follow::stat(path)?.st_mode) {
-        FileType::RegularFile => Kind::File,
-        FileType::Directory => Kind::Folder,
-        _ => Kind::Other,
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Folder,
+        _ => EntryKind::Other,
     })
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::events::{Events, TableError};
 use super::map::{Map, MapError};
-use super::tally::Tally;
+use super::tally::CsvTally;
 use crate::base::boot::Failure;
 use crate::pipeline::ingest::import::Input;
 
@@ -139,7 +139,7 @@ fn looks_like_csv(start: &[u8]) -> bool {
 
 impl EventLines {
     /// What became of the rows so far, if it is a table.
-    pub fn tally(&self) -> Option<&Tally> {
+    pub fn tally(&self) -> Option<&CsvTally> {
         match self {
             Self::Lines(_) => None,
             Self::Table(events) => Some(events.tally()),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::input::EventLines;
-use super::tally::Tally;
+use super::tally::CsvTally;
 use crate::pipeline::event::detail::pattern;
 use crate::pipeline::event::raw::{RawEvent, RawPayload};
 use crate::pipeline::event::{LineReader, Next, Reason, Reject, ShardCount, shape, shard};
@@ -24,7 +24,7 @@ pub struct Trial {
     pub accepted: u64,
     /// Those it does not, by reason and what their details have in common, with the first of them.
     refused: BTreeMap<(Reason, String), Refused>,
-    tally: Option<Tally>,
+    tally: Option<CsvTally>,
 }
 
 /// Lines that are refused for the same.

@@ -13,7 +13,7 @@ use super::reports::Reports;
 use super::state::PAGE;
 use crate::base::boot::Failure;
 use crate::pipeline::apid::store::Tracking;
-use crate::pipeline::ops::audit::Found;
+use crate::pipeline::ops::audit::Findings;
 use crate::pipeline::schemas;
 use crate::pipeline::settings::Context;
 use crate::pipeline::task::{FileName, Ledger, TaskKey};
@@ -38,15 +38,19 @@ pub struct Pending {
 }
 
 /// The early returns, and what is wrong with them.
-pub(crate) struct Checked {
+pub(crate) struct CheckedReturns {
     pub(crate) pending: Pending,
-    pub(crate) found: Found,
+    pub(crate) found: Findings,
 }
 
 /// Compares the returns that are kept with the reports.
-pub(crate) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Tracking) -> Result<Checked, Failure> {
+pub(crate) async fn check(
+    ctx: &Context,
+    reports: &Reports,
+    tracking: &dyn Tracking,
+) -> Result<CheckedReturns, Failure> {
     let (url, reported) = (&ctx.settings.database.cache, pending_of(&reports.ledger));
-    let (mut found, mut kept, mut decided) = (Found::default(), 0, 0);
+    let (mut found, mut kept, mut decided) = (Findings::default(), 0, 0);
     if is_used(url, &schemas::CACHE).await? {
         let store = open_cache(url, ctx.clock.clone(), CachePolicy::of(&ctx.settings)).await?;
         let counted = count(store.as_ref(), &reports.released).await;
@@ -66,7 +70,7 @@ pub(crate) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Track
         }
     }
     let pending = Pending { reported, kept, decided, differences: found.differences, note: found.note.clone() };
-    Ok(Checked { pending, found })
+    Ok(CheckedReturns { pending, found })
 }
 
 impl Pending {

@@ -10,7 +10,7 @@ use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{LineReader, Next, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};
-use crate::pipeline::rules::Place;
+use crate::pipeline::rules::LinePlace;
 use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::ShardStore;
 use crate::pipeline::task::{Counts, Digest, FileName, FileView, Output, Stage, Status};
@@ -197,7 +197,7 @@ async fn read_accepted<R: io::BufRead>(
             match lines.next_line()? {
                 None => return Ok(()),
                 Some(Next::Line { number, bytes, .. }) if number == line => {
-                    rebuild.accepted(bytes, Place { file, line })?;
+                    rebuild.accepted(bytes, LinePlace { file, line })?;
                     wanted.next();
                 }
                 Some(_) => {}

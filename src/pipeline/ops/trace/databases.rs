@@ -7,14 +7,14 @@ use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::settings::Context;
 
-use crate::pipeline::shard_db::trace::{Answer, Question};
+use crate::pipeline::shard_db::trace::{Question, TraceAnswer};
 
 /// Asks every shard's database that is there.
 pub(crate) async fn ask(
     ctx: &Context,
     named: &BTreeSet<ShardId>,
     question: &Question,
-) -> Result<BTreeMap<ShardId, Answer>, Failure> {
+) -> Result<BTreeMap<ShardId, TraceAnswer>, Failure> {
     let mut answers = BTreeMap::new();
     for shard in ShardId::all() {
         if let Some(url) = find_shard_database(&ctx.settings, shard, named.contains(&shard))? {

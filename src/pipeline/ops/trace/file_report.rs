@@ -18,7 +18,7 @@ use crate::pipeline::task::wire::FileResponse;
 
 /// The way of an event file.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct FileReport {
     pub(crate) file: FileName,
     /// What the tracking database has of it; nothing if it is not registered.
     pub(crate) registered: Option<FileResponse>,
@@ -51,7 +51,7 @@ pub(crate) struct Delivered {
 ///
 /// # Errors
 /// [`Failure`] when something cannot be read, or it was not found.
-pub(crate) async fn report(ctx: &Context, file: FileName) -> Result<Report, Failure> {
+pub(crate) async fn report(ctx: &Context, file: FileName) -> Result<FileReport, Failure> {
     let registered = match find_tracking(ctx).await? {
         Some(tracking) => {
             let found = tracking.find_file(&file).await;
@@ -76,7 +76,7 @@ pub(crate) async fn report(ctx: &Context, file: FileName) -> Result<Report, Fail
         Ok::<_, std::io::Error>((on_disk, redrives(&RedriveLog::new(folder), &name)?))
     })
     .await??;
-    let report = Report { file, registered, on_disk, delivered, is_redrive_of: notes.0, redriven_lines: notes.1 };
+    let report = FileReport { file, registered, on_disk, delivered, is_redrive_of: notes.0, redriven_lines: notes.1 };
     if report.registered.is_none() && report.on_disk.is_empty() && report.delivered.is_empty() {
         return Err(Failure::new(format!(
             "file {} was not found: it is not registered, not in the shared folder, and in none of {} shard databases",

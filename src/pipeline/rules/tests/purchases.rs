@@ -58,7 +58,7 @@ fn money_is_asked_under_the_key_of_order_and_shop() {
         let text = format!(r#"{{"event_type":1,"payload":{{{payload}}},"timestamp":"2025-01-01 00:00:00.000"}}"#);
         let event = Event::parse(text.as_bytes()).unwrap();
         let file = memory.file.clone();
-        match plan(&event, Place { file: &file, line: 1 }, &LinesInFlight::default(), memory).unwrap() {
+        match plan(&event, LinePlace { file: &file, line: 1 }, &LinesInFlight::default(), memory).unwrap() {
             Planned::Open(plan) => plan.debit,
             other => panic!("{other:?}"),
         }
@@ -141,6 +141,6 @@ fn a_purchase_that_was_not_paid_for_is_not_settled() {
     );
     let event = Event::parse(text.as_bytes()).unwrap();
     let file = memory.file.clone();
-    let result = decide(&event, Place { file: &file, line: 1 }, Policy::default(), &mut memory);
+    let result = decide(&event, LinePlace { file: &file, line: 1 }, TradePolicy::default(), &mut memory);
     assert!(matches!(result, Err(RuleError::Logic(_))), "{result:?}");
 }

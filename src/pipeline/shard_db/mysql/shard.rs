@@ -18,7 +18,7 @@ use crate::pipeline::event::ShardId;
 use crate::pipeline::schemas::SHARD;
 use crate::pipeline::shard_db::books::Page;
 use crate::pipeline::shard_db::rows_digest::{RowImage, RowsDigest};
-use crate::pipeline::shard_db::trace::{Answer, Question};
+use crate::pipeline::shard_db::trace::{Question, TraceAnswer};
 use crate::pipeline::shard_db::{
     BookedOrder, Census, Dated, Delivered, Delivery, EventRow, RowSource, ShardStore, StockItem,
 };
@@ -125,7 +125,7 @@ impl ShardStore for MysqlShard {
         self.database.scan(&TakeCensus(shard)).await
     }
 
-    async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer> {
+    async fn ask(&self, shard: ShardId, question: Question) -> Result<TraceAnswer> {
         self.database.read(&Ask { shard, question }).await
     }
 

@@ -7,12 +7,12 @@ use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::shard_db::census::{Census, Marker, StoredRow, Tally};
+use crate::pipeline::shard_db::census::{Census, CensusTally, Marker, StoredRow};
 use crate::pipeline::shard_db::rows_digest::RowImage;
 
 /// Takes it, in the transaction of the caller.
 pub(crate) fn take(connection: &Connection, shard: ShardId) -> Result<Census> {
-    let mut tally = Tally::default();
+    let mut tally = CensusTally::default();
     let mut select = connection.prepare(
         "SELECT delivered_with, source_file, event_type, shard, timestamp, shop_id, user_id, source_line FROM events",
     )?;

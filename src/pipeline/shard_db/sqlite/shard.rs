@@ -13,7 +13,7 @@ use crate::pipeline::event::ShardId;
 use crate::pipeline::schemas::SHARD;
 use crate::pipeline::shard_db::books::Page;
 use crate::pipeline::shard_db::rows_digest::{RowImage, RowsDigest};
-use crate::pipeline::shard_db::trace::{Answer, Question};
+use crate::pipeline::shard_db::trace::{Question, TraceAnswer};
 use crate::pipeline::shard_db::{BookedOrder, Census, Dated, Delivered, Delivery, ShardStore, StockItem};
 use crate::pipeline::task::{Class, Digest, FileName, TaskKey};
 
@@ -54,7 +54,7 @@ impl ShardStore for SqliteShard {
             .await
     }
 
-    async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer> {
+    async fn ask(&self, shard: ShardId, question: Question) -> Result<TraceAnswer> {
         self.db.call(move |connection| trace::answer(connection, shard, &question)).await
     }
 

@@ -23,7 +23,7 @@ struct Floor {
     temp: tempfile::TempDir,
     world: World,
     window: WindowLimits,
-    policy: Policy,
+    policy: TradePolicy,
 }
 
 /// What the worker left of a file: prepared lines, rejects as (file, line, reason), counts.
@@ -37,7 +37,7 @@ struct Left {
 impl Floor {
     fn new(opening: i64) -> Self {
         let temp = tempfile::tempdir().unwrap();
-        Self { temp, world: World::new(opening), window: WindowLimits::default(), policy: Policy::default() }
+        Self { temp, world: World::new(opening), window: WindowLimits::default(), policy: TradePolicy::default() }
     }
 
     fn folder(&self) -> Folder {
@@ -45,7 +45,8 @@ impl Floor {
     }
 
     fn worker(&self, shard: u64) -> Worker {
-        let terms = Terms { line_bytes_max: 100_000, key_retention_days: 90, policy: self.policy, window: self.window };
+        let terms =
+            WorkTerms { line_bytes_max: 100_000, key_retention_days: 90, policy: self.policy, window: self.window };
         let (bank, cache) = (Box::new(self.world.clone()), Box::new(self.world.clone()));
         Worker::open(self.folder(), shard_id(shard), terms, Clock::System, bank, cache).unwrap()
     }
