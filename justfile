@@ -57,11 +57,11 @@ mutants *ARGS:
 
 # Everything in one process on ./shared
 up *ARGS:
-    cargo run --release --locked -- up {{ARGS}}
+    cargo run --profile fast --locked -- up {{ARGS}}
 
-# Measures the stages against a plain copy
+# Measures the stages against a plain copy; PROFILE=bench is what published numbers are measured with
 bench *ARGS:
-    cargo bench --locked --bench stages -- {{ARGS}}
+    cargo bench --profile "${PROFILE:-fast}" --locked --bench stages -- {{ARGS}}
 
 # How many events a second the worker decides with all rules on, and what the time goes to, as in: just work-rate year.ndjson.gz
 work-rate *ARGS:
@@ -77,7 +77,7 @@ claims-bench *ARGS:
 
 # One role, as in: just run work --shard 0
 run ROLE *ARGS:
-    cargo run --release --locked -- {{ROLE}} {{ARGS}}
+    cargo run --profile fast --locked -- {{ROLE}} {{ARGS}}
 
 # The documentation of the code
 docs:

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use shopctl::base::clock::Clock;
-use shopctl::base::db::{SchemaKind, StoreUrl, migrate};
+use shopctl::base::db::{StoreUrl, migrate};
 use shopctl::base::timestamp::Timestamp;
-use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, open_tracking};
-use shopctl::pipeline::task::moves::Policy;
+use shopctl::pipeline::apid::store::{StageReport, Tracking, TrackingPolicy, open_tracking};
+use shopctl::pipeline::schemas;
+use shopctl::pipeline::task::moves::RetryPolicy;
 use shopctl::pipeline::task::{Call, Claim, FileName, Stage, TaskKey};
 use tokio::task::JoinSet;
 
@@ -57,7 +58,7 @@ async fn main() -> Outcome<()> {
     }
     let url = StoreUrl::parse(&url)?;
     println!("{url}");
-    migrate(&url, SchemaKind::Tracking).await?;
+    migrate(&url, &schemas::TRACKING).await?;
     race(&url).await?;
     let reference = measure(&url, TASKS).await?;
     let big = measure(&url, rows).await?;
@@ -69,7 +70,7 @@ async fn main() -> Outcome<()> {
 }
 
 async fn open(url: &StoreUrl) -> Outcome<Arc<dyn Tracking>> {
-    let moves = Policy { lease_ms: 600_000, backoff_ms: 1000, attempts_max: 5 };
+    let moves = RetryPolicy { lease_ms: 600_000, backoff_ms: 1000, attempts_max: 5 };
     let policy = TrackingPolicy { moves, backoff_max_ms: 60_000, strict_order: false };
     Ok(open_tracking(url, Clock::System, policy).await?)
 }
@@ -141,7 +142,7 @@ async fn measure(url: &StoreUrl, rows: usize) -> Outcome<Vec<(Stage, Duration)>>
             let claimed = tracking.claim(&claim(stage, 1, format!("{stage}-{number}"))).await?;
             times.push(began.elapsed());
             for task in claimed {
-                tracking.apply(&task.key, stage, Call::Done(Some(task.token)), Report::default()).await?;
+                tracking.apply(&task.key, stage, Call::Done(Some(task.token)), StageReport::default()).await?;
             }
         }
         times.sort_unstable();

@@ -23,14 +23,17 @@ use shopctl::pipeline::event::raw::{RawEvent, RawPayload};
 use shopctl::pipeline::event::{Event, LineReader, Next, Reject, ShardCount, ShardId};
 use shopctl::pipeline::files::folder::{Artifact, Folder};
 use shopctl::pipeline::ingest::generator::{Generator, Rates};
-use shopctl::pipeline::rules::Policy;
-use shopctl::pipeline::rules::money::Operation;
+use shopctl::pipeline::rules::TradePolicy;
 use shopctl::pipeline::send::{Sender, Shards};
+use shopctl::pipeline::settings::Settings;
 use shopctl::pipeline::split::{SplitTask, Splitter};
 use shopctl::pipeline::task::{FileName, Stage, TaskKey};
-use shopctl::pipeline::work::bank::{self, Bank, Refusal};
-use shopctl::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn, Written};
-use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
+use shopctl::pipeline::trade::{
+    EarlyReturn, NewOrder, Operation, Order, OrderState, Outcome as Paid, PutOutcome, Recorded, Taken,
+};
+use shopctl::pipeline::work::bank::{Bank, BankError};
+use shopctl::pipeline::work::cache_service::CacheService;
+use shopctl::pipeline::work::{WindowLimits, WorkTerms, Worker};
 
 /// Lines of the event file.
 const LINES: usize = 20_000;
@@ -182,14 +185,14 @@ impl Bench {
         self.split_if_missing()?;
         let shard = ShardId::new(0).ok_or("shard 0")?;
         remove_folder(self.folder.worker_state(shard).parent())?;
-        let terms = Terms {
+        let terms = WorkTerms {
             line_bytes_max: LINE_BYTES_MAX,
             key_retention_days: KEY_DAYS,
-            policy: Policy::default(),
+            policy: TradePolicy::default(),
             window: WindowLimits::default(),
         };
-        let (bank, directory) = (Box::new(RichBank), Box::new(EmptyDirectory));
-        let mut worker = Worker::open(self.folder.clone(), shard, terms, Clock::System, bank, directory)?;
+        let (bank, cache) = (Box::new(RichBank), Box::new(EmptyCache));
+        let mut worker = Worker::open(self.folder.clone(), shard, terms, Clock::System, bank, cache)?;
         let key = TaskKey { file: self.file.clone(), shard };
         let source = self.folder.path_of(&Artifact::Split(self.file.clone(), shard));
         let task = FileTask { key, source, input: None, token: 0 };
@@ -209,7 +212,7 @@ impl Bench {
         }
         remove_folder(Some(&self.path.join("db")))?;
         let flags = vec![("shared.dir".to_owned(), self.path.display().to_string())];
-        let settings = load::load(&Sources { flags, ..Sources::default() })?.settings;
+        let settings = load::load::<Settings>(&Sources { flags, ..Sources::default() })?.settings;
         let shards = Arc::new(Shards::new(settings.database, Clock::System));
         let sender = Sender::new(self.folder.clone(), shards, LINE_BYTES_MAX);
         let key = TaskKey { file: self.file.clone(), shard };
@@ -251,24 +254,32 @@ impl Bench {
 struct RichBank;
 
 impl Bank for RichBank {
-    fn apply(&mut self, operations: &[Operation]) -> Result<Vec<bank::Outcome>, Refusal> {
-        Ok(vec![bank::Outcome::Applied; operations.len()])
+    fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Paid>, BankError> {
+        Ok(vec![Paid::Applied; operations.len()])
     }
 }
 
 /// Knows no other shard's orders.
-struct EmptyDirectory;
+struct EmptyCache;
 
-impl Directory for EmptyDirectory {
-    fn record_and_take(&mut self, _: &TaskKey, _: &[DecidedOrder]) -> Result<Written, Fault> {
-        Ok(Written { elsewhere: 0, taken: Vec::new() })
+impl CacheService for EmptyCache {
+    fn record_and_take(&mut self, _: &TaskKey, _: &[NewOrder]) -> Result<(Vec<Recorded>, Vec<Taken>), Fault> {
+        Ok((Vec::new(), Vec::new()))
     }
 
-    fn put(&mut self, _: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<Kept>, Fault> {
-        Ok(vec![Kept::Ours; returns.len()])
+    fn put(&mut self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<PutOutcome>, Fault> {
+        let known = |entry: &EarlyReturn| {
+            let (order, shard, file) = (entry.order, by.shard, by.file.clone());
+            PutOutcome::Known(Order { order, shop_id: 0, shard, state: OrderState::Accepted, file })
+        };
+        Ok(returns.iter().map(known).collect())
     }
 
-    fn take(&mut self, _: &TaskKey, _: Due) -> Result<Vec<TakenReturn>, Fault> {
+    fn take(&mut self, _: &TaskKey) -> Result<Vec<Taken>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn expired(&mut self, _: &TaskKey) -> Result<Vec<Taken>, Fault> {
         Ok(Vec::new())
     }
 

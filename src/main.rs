@@ -4,14 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use shopctl::base::boot::{Context, Exit, Failure};
-use shopctl::base::config::{Loaded, Sources, load};
-use shopctl::base::log_format;
-use shopctl::base::reload::Reload;
-use shopctl::base::shutdown::Stop;
+use shopctl::base::boot::{Exit, Failure};
+use shopctl::base::config::{Sections, Sources, load};
+use shopctl::base::{log_format, reload::Reload, shutdown::Stop};
 use shopctl::cli::{Cli, Command};
-use shopctl::pipeline::addresses;
-use shopctl::role;
+use shopctl::pipeline::settings::Context;
+use shopctl::pipeline::{addresses, settings::Loaded};
+use shopctl::role::{self, settings::Settings as All};
 
 /// What the second signal or the deadline leaves to threads that do not listen.
 const LAST_MOMENT: Duration = Duration::from_millis(50);
@@ -49,19 +48,20 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     if let Command::Up(args) = &cli.command {
         sources.role_defaults = args.defaults();
     }
-    let mut loaded = load::load(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
-    let levels = log_format::init(&loaded.settings.logging).map_err(Failure::usage)?;
+    let all = load::load::<All>(&sources).map_err(|faults| Failure::usage(faults.to_string()))?;
+    let levels = log_format::init(all.settings.logging()).map_err(Failure::usage)?;
+    let mut loaded = all.clone().map(|all| all.pipeline);
     addresses::fill(&mut loaded, cli.command.services())
         .map_err(|message| Failure { exit: Exit::TryLater, message })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let stop = Stop::new();
-    let reload = cli.command.is_daemon().then(|| Reload::new(sources, loaded.clone(), levels));
+    let reload = cli.command.is_daemon().then(|| Reload::new(sources, all, levels));
     let result = runtime.block_on(run(cli.command, &loaded, &stop, reload));
     runtime.shutdown_timeout(LAST_MOMENT);
     result
 }
 
-async fn run(command: Command, loaded: &Loaded, stop: &Stop, reload: Option<Reload>) -> Result<Exit, Failure> {
+async fn run(command: Command, loaded: &Loaded, stop: &Stop, reload: Option<Reload<All>>) -> Result<Exit, Failure> {
     reload.map_or(Ok(()), Reload::on_hangup)?;
     stop.on_signals(loaded.settings.server.drain_timeout)?;
     let context = Context::of_process(command.role_name(), loaded, stop.clone());

@@ -35,7 +35,7 @@ impl Bell {
         let mut path = database.as_os_str().to_owned();
         path.push("-bell");
         let path = PathBuf::from(path);
-        let failed = |e: std::io::Error| Error::Unavailable(format!("{}: {e}", path.display()));
+        let failed = |e: std::io::Error| Error::unavailable(format!("{}: {e}", path.display()));
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         let (sender, rung) = watch::channel(0);
         let watcher = tokio::spawn(listen(path.clone(), sender));

@@ -5,14 +5,14 @@ use std::io::IsTerminal;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::base::config::{Auth, Loaded, Principal, Sources, load};
+use crate::base::config::{Auth, Loaded, Logging, Principal, Sections, Sources, load};
 use crate::base::log_format::Levels;
 
 /// What is changed while a role runs.
-pub struct Reload {
+pub struct Reload<S> {
     sources: Sources,
     /// As they were at the start; their tokens are those of the running role.
-    started: Loaded,
+    started: Loaded<S>,
     levels: Levels,
     level: String,
 }
@@ -20,7 +20,7 @@ pub struct Reload {
 /// What new settings come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
-    /// These parties have other tokens now.
+    /// These principals have other tokens now.
     Tokens(Vec<Principal>),
     /// The role may listen beyond loopback: it must not lose its last token while it runs.
     LastToken,
@@ -30,10 +30,10 @@ enum Change {
     Restart(&'static str),
 }
 
-impl Reload {
+impl<S: Sections + Send + 'static> Reload<S> {
     /// What a role was started with.
-    pub fn new(sources: Sources, started: Loaded, levels: Levels) -> Self {
-        let level = started.settings.logging.level.clone();
+    pub fn new(sources: Sources, started: Loaded<S>, levels: Levels) -> Self {
+        let level = started.settings.logging().level.clone();
         Self { sources, started, levels, level }
     }
 
@@ -61,7 +61,7 @@ impl Reload {
     }
 
     fn reload(&mut self) {
-        let loaded = match load::load(&self.sources) {
+        let loaded = match load::load::<S>(&self.sources) {
             Ok(loaded) => loaded,
             Err(faults) => {
                 for fault in faults.0 {
@@ -79,20 +79,20 @@ impl Reload {
         }
     }
 
-    fn apply(&mut self, change: &Change, loaded: &Loaded) {
+    fn apply(&mut self, change: &Change, loaded: &Loaded<S>) {
         let settings = &loaded.settings;
         match change {
-            Change::Tokens(parties) => {
-                self.started.settings.auth.replace_tokens(&settings.auth);
-                let names: Vec<&str> = parties.iter().map(|party| party.name()).collect();
+            Change::Tokens(principals) => {
+                self.started.settings.auth().replace_tokens(settings.auth());
+                let names: Vec<&str> = principals.iter().map(|principal| principal.name()).collect();
                 log::info!("settings read again: the tokens of {} are changed and take effect", names.join(", "));
             }
             Change::LastToken => log::warn!(
                 "settings read again: no token is left in the settings; the ones before stay in effect, as to run without any needs a restart"
             ),
-            Change::Level => match self.levels.replace(&settings.logging.level) {
+            Change::Level => match self.levels.replace(&settings.logging().level) {
                 Ok(()) => {
-                    self.level.clone_from(&settings.logging.level);
+                    self.level.clone_from(&settings.logging().level);
                     log::info!("settings read again: logging.level is changed to {} and takes effect", self.level);
                 }
                 Err(why) => log::error!("settings read again: the log's level stays as it was: {why}"),
@@ -128,34 +128,36 @@ fn is_lost(at_start: [bool; 3], now: [bool; 3]) -> bool {
 }
 
 /// What differs from what runs. Pure.
-fn changes(running: &Loaded, loaded: &Loaded, level: &str) -> Vec<Change> {
+fn changes<S: Sections>(running: &Loaded<S>, loaded: &Loaded<S>, level: &str) -> Vec<Change> {
     let mut changes = Vec::new();
-    let (before, after) = (&running.settings.auth, &loaded.settings.auth);
-    let parties: Vec<Principal> =
-        Principal::ALL.into_iter().filter(|party| secrets(before, *party) != secrets(after, *party)).collect();
+    let (before, after) = (running.settings.auth(), loaded.settings.auth());
+    let is_other = |principal: &Principal| secrets(before, *principal) != secrets(after, *principal);
+    let principals: Vec<Principal> = running.schema().principals().filter(is_other).collect();
     if after.tokens().is_empty() && !before.tokens().is_empty() {
         changes.push(Change::LastToken);
-    } else if !parties.is_empty() {
-        changes.push(Change::Tokens(parties));
+    } else if !principals.is_empty() {
+        changes.push(Change::Tokens(principals));
     }
-    if loaded.settings.logging.level != level {
+    if loaded.settings.logging().level != level {
         changes.push(Change::Level);
     }
-    let is_applied = |key: &&str| *key == "logging.level" || key.starts_with("auth.") && *key != "auth.insecure";
+    let is_of_token = |key: &str| running.schema().listed().any(|of| of.token.path == key || of.file.path == key);
+    let is_applied = |key: &&str| *key == Logging::KEYS.level.path || is_of_token(key);
     changes.extend(running.changes(loaded).into_iter().filter(|key| !is_applied(key)).map(Change::Restart));
     changes
 }
 
-fn secrets(auth: &Auth, party: Principal) -> Vec<String> {
+fn secrets(auth: &Auth, principal: Principal) -> Vec<String> {
     let tokens = auth.tokens();
-    tokens.iter().filter(|token| token.party == party).map(|token| token.secret.expose().to_owned()).collect()
+    tokens.iter().filter(|token| token.principal == principal).map(|token| token.secret.expose().to_owned()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::config::test_system::{PRODUCER, TestSystem};
 
-    fn loaded(flags: &[(&str, &str)]) -> Loaded {
+    fn loaded(flags: &[(&str, &str)]) -> Loaded<TestSystem> {
         let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         load::load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap()
     }
@@ -168,7 +170,7 @@ mod tests {
         assert_eq!(changes(&running, &same, "INFO"), []);
         let other =
             loaded(&[("auth.operator", two), ("auth.producer", one), ("logging.level", "DEBUG"), ("server.port", "7")]);
-        let tokens = Change::Tokens(vec![Principal::Producer, Principal::Operator]);
+        let tokens = Change::Tokens(vec![PRODUCER, Principal::OPERATOR]);
         assert_eq!(changes(&running, &other, "INFO"), [tokens, Change::Level, Change::Restart("server.port")]);
         // A restart stays due however often the settings are read again; a level that was taken over is not changed.
         assert_eq!(changes(&running, &loaded(&[("auth.operator", one), ("logging.level", "DEBUG")]), "DEBUG"), []);

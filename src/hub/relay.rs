@@ -95,7 +95,7 @@ impl Relay {
         }
         let messages: Vec<_> = events.iter().filter_map(codec::encode).collect();
         if messages.len() < events.len() {
-            return Err(crate::base::db::Error::Broken("an event of the store cannot be written as JSON".into()).into());
+            return Err(crate::base::db::Error::broken("an event of the store cannot be written as JSON").into());
         }
         let results = self.bus.publish(&self.topic, &messages).await?;
         let published = self.published(&events, results);

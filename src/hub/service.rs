@@ -91,7 +91,7 @@ impl Service {
     /// [`Error`] when the store takes nothing now: the caller may try again.
     pub async fn accept(&self, draft: Draft, scope: &str) -> Result<Verdict> {
         let mut verdicts = self.accept_all(vec![Ok(draft)], scope).await?;
-        verdicts.pop().ok_or_else(|| Error::Broken("an event got no verdict".to_owned()))
+        verdicts.pop().ok_or_else(|| Error::broken("an event got no verdict".to_owned()))
     }
 
     /// Takes a batch, at most [`ACCEPTED_MAX`]; one verdict each, in their order. What a door could not even read comes
@@ -127,7 +127,7 @@ impl Service {
                 Err(rejection) => Ok(Verdict::Rejected(rejection)),
                 Ok(id) => match outcomes.next() {
                     Some(outcome) => Ok(verdict(id, outcome)),
-                    None => Err(Error::Broken("an event got no outcome from the store".to_owned())),
+                    None => Err(Error::broken("an event got no outcome from the store".to_owned())),
                 },
             })
             .collect()
@@ -138,7 +138,7 @@ impl Service {
         if arrivals.is_empty() {
             return Ok(Vec::new());
         }
-        let stopped = || Error::Unavailable("the hub is stopping".to_owned());
+        let stopped = || Error::unavailable("the hub is stopping".to_owned());
         let (answer, outcomes) = oneshot::channel();
         self.inner.jobs.send(Job { arrivals, answer }).await.map_err(|_| stopped())?;
         outcomes.await.map_err(|_| stopped())?
@@ -214,7 +214,7 @@ async fn commit(store: &dyn HubStore, jobs: Vec<Job>, keys_since: Timestamp) {
     let result = store.accept(arrivals, keys_since).await.and_then(|outcomes| {
         let found = outcomes.len();
         let is_whole = found == events;
-        is_whole.then_some(outcomes).ok_or_else(|| Error::Broken(format!("{events} events got {found} outcomes")))
+        is_whole.then_some(outcomes).ok_or_else(|| Error::broken(format!("{events} events got {found} outcomes")))
     });
     match result {
         Ok(mut outcomes) => {
@@ -234,5 +234,5 @@ async fn commit(store: &dyn HubStore, jobs: Vec<Job>, keys_since: Timestamp) {
 
 /// The error once more, for another caller.
 fn same(error: &Error) -> Error {
-    if error.is_temporary() { Error::Unavailable(error.to_string()) } else { Error::Broken(error.to_string()) }
+    if error.is_temporary() { Error::unavailable(error.to_string()) } else { Error::broken(error.to_string()) }
 }

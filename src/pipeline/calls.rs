@@ -8,8 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::unversioned::transport::DefaultConnector;
 
-use crate::base::config::{Auth, Principal, Secret, Settings};
+use crate::base::boot::{Exit, Failure};
+use crate::base::config::{Auth, Principal, Secret};
 use crate::base::http::resolver::AddressesFirst;
+use crate::pipeline::settings::Settings;
 
 /// How long a call may take, unless it waits for work or moves much (docs/contracts.md, 3).
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,6 +82,8 @@ pub enum ClientError {
         code: String,
         /// What is wrong.
         detail: String,
+        /// The key that the refusal is about, where it is about one.
+        key: Option<String>,
     },
 }
 
@@ -139,6 +143,14 @@ impl ClientError {
         matches!(self, Self::Refused { status: 409, .. })
     }
 
+    /// The key that stands for something else already, where the service says so.
+    pub fn conflicting_key(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, key, .. } if code == "key_conflict" => key.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Whether what was named does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
@@ -167,7 +179,7 @@ pub(super) struct Caller {
     agent: ureq::Agent,
     service: Service,
     base: String,
-    party: Option<Principal>,
+    principal: Option<Principal>,
     /// Where its token is, which may be replaced meanwhile.
     auth: Auth,
     observer: Option<CallObserver>,
@@ -176,15 +188,16 @@ pub(super) struct Caller {
 /// An RFC 9457 document, as far as it is used.
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-struct Problem {
+struct CallProblem {
     code: String,
     detail: String,
+    key: Option<String>,
 }
 
 impl Caller {
-    /// Calls that speak for a party, with that party's first token if there is one.
-    pub(super) fn of(service: Service, base: &str, settings: &Settings, party: Principal) -> Self {
-        Self { party: Some(party), auth: settings.auth.clone(), ..Self::new(service, base) }
+    /// Calls that speak for a principal, with its first token if there is one.
+    pub(super) fn of(service: Service, base: &str, settings: &Settings, principal: Principal) -> Self {
+        Self { principal: Some(principal), auth: settings.auth.clone(), ..Self::new(service, base) }
     }
 
     /// Calls that change nothing: those need no token.
@@ -200,7 +213,7 @@ impl Caller {
             .max_redirects(0)
             .build();
         let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), AddressesFirst::default());
-        Self { agent, service, base: base.to_owned(), party: None, auth: Auth::default(), observer: None }
+        Self { agent, service, base: base.to_owned(), principal: None, auth: Auth::default(), observer: None }
     }
 
     /// The same calls with an observer.
@@ -247,7 +260,7 @@ impl Caller {
 
     /// The token that is sent at this moment.
     fn token(&self) -> Option<Secret> {
-        self.party.and_then(|party| self.auth.token(party))
+        self.principal.and_then(|principal| self.auth.token(principal))
     }
 
     /// An answer that does not fit what was asked: as good as none.
@@ -265,7 +278,7 @@ impl Caller {
         if (200..300).contains(&status) {
             return body.read_json().map_err(|e| self.unavailable(format!("its answer cannot be read: {e}")));
         }
-        let problem: Problem = body.read_json().unwrap_or_default();
+        let problem: CallProblem = body.read_json().unwrap_or_default();
         // 408, 429 and everything from 500: the request is not at fault.
         if status >= 500 || matches!(status, 408 | 429) {
             let (service, url) = (self.service, self.base.clone());
@@ -274,15 +287,16 @@ impl Caller {
         if matches!(problem.code.as_str(), "unauthorized" | "forbidden") || status == 401 {
             return Err(self.denied(status));
         }
-        Err(ClientError::Refused { service: self.service, status, code: problem.code, detail: problem.detail })
+        let CallProblem { code, detail, key } = problem;
+        Err(ClientError::Refused { service: self.service, status, code, detail, key })
     }
 
     fn denied(&self, status: u16) -> ClientError {
         let sent = self.token().is_some();
-        let advice = self.party.map_or_else(
+        let advice = self.principal.map_or_else(
             || "this call was not expected to need one".to_owned(),
-            |party| {
-                let (name, service) = (party.name(), self.service);
+            |principal| {
+                let (name, service) = (principal.name(), self.service);
                 let token = format!("set auth.{name} (or auth.{name}_file) to");
                 if sent {
                     format!("{token} one that {service} knows as that of {name}")
@@ -303,9 +317,17 @@ fn route_of(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let exit = if error.is_away() { Exit::TryLater } else { Exit::Failed };
+        Self { exit, message: error.to_string() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::settings::principal;
 
     #[test]
     fn a_route_names_no_file_and_no_order() {
@@ -326,8 +348,9 @@ mod tests {
             (Service::Balance, "balance-daemon"),
             (Service::Cache, "cache-service"),
         ] {
-            let silent = Caller { party: Some(Principal::ShardWorker), ..Caller::new(service, "http://127.0.0.1:1") };
-            let auth = Auth::new(false, vec![(Principal::ShardWorker, Secret::new("canary"))]);
+            let silent =
+                Caller { principal: Some(principal::SHARD_WORKER), ..Caller::new(service, "http://127.0.0.1:1") };
+            let auth = Auth::new(false, vec![(principal::SHARD_WORKER, Secret::new("canary"))]);
             let known = Caller { auth, ..silent.clone() };
             let text = |caller: &Caller| caller.denied(401).to_string();
             assert!(text(&known).ends_with(&format!("to one that the {name} knows as that of shard_worker")), "{name}");

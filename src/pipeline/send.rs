@@ -21,8 +21,8 @@ use super::files::artifact::{self, Draft, Taken};
 use super::files::folder::{Artifact, Folder};
 use super::files::prepared;
 use crate::base::clock::Clock;
-use crate::base::config::Database;
 use crate::pipeline::event::{LineReader, Next, Reasons, ShardId};
+use crate::pipeline::settings::Database;
 use crate::pipeline::shard_db::{Delivered, Delivery, EventRow, RowSource, ShardStore};
 use crate::pipeline::task::{Claimed, Counts, Output, Stage, TaskKey};
 use crate::pipeline::timed::{Observer, Timing};
@@ -84,7 +84,7 @@ impl Shards {
     pub async fn get(&self, shard: ShardId) -> crate::base::db::Result<Arc<dyn ShardStore>> {
         let cell = Arc::clone(self.opened.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default());
         let open = async || {
-            let url = self.database.shard(shard).map_err(crate::base::db::Error::Unavailable)?;
+            let url = self.database.shard(shard).map_err(crate::base::db::Error::unavailable)?;
             open_shard(&url, self.clock.clone()).await
         };
         cell.get_or_try_init(open).await.cloned()
@@ -210,7 +210,8 @@ impl Job for Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::config::load::{Sources, load};
+    use crate::base::config::{Sources, load};
+    use crate::pipeline::settings::Settings;
 
     fn shard(number: u64) -> ShardId {
         ShardId::new(number).unwrap()
@@ -221,7 +222,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let template = format!("sqlite://{}/shard_{{shard}}.sqlite", folder.path().display());
         let flags = vec![("database.shard".to_owned(), template)];
-        let settings = load(&Sources { flags, ..Sources::default() }).unwrap().settings;
+        let settings = load::<Settings>(&Sources { flags, ..Sources::default() }).unwrap().settings;
         let shards = Shards::new(settings.database, Clock::System);
         // A folder in its place.
         let taken = folder.path().join("shard_1.sqlite");

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::apid::lease_end::LeaseEnd;
-use super::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking};
+use super::apid::store::{FilePage, FileQuery, Registered, StageReport, TaskTally, Tracking};
 use super::balance::store::BalanceStore;
-use super::cache::store::{Forgotten, PendingStore, Take};
+use super::cache::store::{CacheStore, Forgotten, Take};
 use crate::base::db::Result;
+use crate::base::http::Metrics;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
-    Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+    Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey, TaskProgress,
 };
 use crate::pipeline::trade::{
     Account, Answer, Backlog, Booked, EarlyReturn, Held, NewOrder, Operation, Order, OrderId, PutOutcome, Recorded,
@@ -37,6 +38,12 @@ pub struct Timing {
 
 /// The observer of the calls.
 pub type Observer = Arc<dyn Fn(Timing) + Send + Sync>;
+
+/// The observer that measures the calls for the metrics.
+pub fn observer(metrics: &Metrics) -> Observer {
+    let metrics = metrics.clone();
+    Arc::new(move |call: Timing| metrics.observe_database(call.store, call.operation, call.is_ok, call.took))
+}
 
 /// A store with an observer of its calls.
 pub struct Timed<T: ?Sized> {
@@ -63,8 +70,8 @@ pub fn balance(inner: Arc<dyn BalanceStore>, observer: Observer) -> Arc<dyn Bala
     Arc::new(Timed { inner, store: "balance", observer })
 }
 
-/// The order directory and the pending returns with an observer.
-pub fn pending(inner: Arc<dyn PendingStore>, observer: Observer) -> Arc<dyn PendingStore> {
+/// The order directory and the early returns with an observer.
+pub fn cache(inner: Arc<dyn CacheStore>, observer: Observer) -> Arc<dyn CacheStore> {
     Arc::new(Timed { inner, store: "cache", observer })
 }
 
@@ -103,7 +110,7 @@ timed! {
     fn ping(&self) -> ();
     fn register(&self, file: &FileName, shards: &[ShardId]) -> Registered;
     fn ingest_done(&self, file: &FileName, output: Option<Output>) -> u64;
-    fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Status;
+    fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: StageReport) -> Status;
     fn claim(&self, claim: &Claim) -> Vec<Claimed>;
     fn queue(&self, stage: Stage, limit: u32, offset: u32) -> Vec<Queued>;
     fn find_file(&self, file: &FileName) -> Option<FileView>;
@@ -111,8 +118,8 @@ timed! {
     fn summary(&self) -> Summary;
     fn oldest_unfinished(&self, stage: Stage, besides: &FileName) -> Option<FileName>;
     fn oldest_open(&self) -> Option<Timestamp>;
-    fn tally(&self, mark: u64) -> Tally;
-    fn progress(&self) -> Progress;
+    fn tally(&self, mark: u64) -> TaskTally;
+    fn progress(&self) -> TaskProgress;
     fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> ();
 }
 
@@ -128,7 +135,7 @@ timed! {
 }
 
 timed! {
-    PendingStore {}
+    CacheStore {}
     fn ping(&self) -> ();
     fn record_orders(&self, by: &TaskKey, orders: &[NewOrder]) -> Vec<Recorded>;
     fn record_and_take(&self, by: &TaskKey, orders: &[NewOrder]) -> (Vec<Recorded>, Vec<Taken>);

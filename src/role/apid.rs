@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use crate::base::boot::{Context, Exit, Failure};
+use crate::base::boot::{Exit, Failure};
 use crate::pipeline::apid::Api;
 use crate::pipeline::ops::tracking;
-use crate::pipeline::{apid as api, timed};
+use crate::pipeline::settings::Context;
+use crate::pipeline::{apid as api, boot, timed};
 
 /// The port that the API listens on by default.
 pub const PORT: u16 = 8082;
@@ -30,7 +31,7 @@ pub struct Args {}
 /// [`Failure`] when the port or the database cannot be opened.
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, api::POLICY).await?;
-    let tracking = timed::tracking(tracking::open(&ctx).await?, ctx.metrics.database_observer());
+    let tracking = timed::tracking(tracking::open(&ctx).await?, timed::observer(&ctx.metrics));
     let api = Api::new(Arc::clone(&tracking), ctx.stop.clone(), &ctx.metrics);
     let gauges = api::register_metrics(&ctx.metrics, ctx.settings.pipeline.shards_count);
     let keep = api::keep_gauges(api.clone(), gauges, ctx.readiness.clone());
@@ -38,7 +39,7 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
         keep.await;
         Ok(())
     };
-    let served = ctx.serve(api::router(api), api::BODY_BYTES_MAX, work).await;
+    let served = boot::serve(ctx, api::router(api), api::BODY_BYTES_MAX, work).await;
     tracking.close().await;
     served
 }

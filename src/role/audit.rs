@@ -3,9 +3,10 @@
 //! Reads the databases, the workers' states and the rejects files; needs no running role. The work is in
 //! [`crate::pipeline::ops::audit`]. Run: `shopctl audit`, `shopctl audit --settled`, `shopctl audit --json`.
 
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
 use crate::pipeline::ops::audit;
+use crate::pipeline::settings::Context;
 
 /// Adds up the books of the whole pipeline and compares them with the databases and the rejects.
 #[derive(Debug, Clone, Default, clap::Args)]

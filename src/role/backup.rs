@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::db::Server;
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
 use crate::pipeline::ops::backup::take::{Backup, Extent};
 use crate::pipeline::ops::backup::{Database, Error, servers};
+use crate::pipeline::settings::Context;
 
 /// Makes a backup of the shared folder and of the embedded databases.
 #[derive(Debug, Clone, clap::Args)]

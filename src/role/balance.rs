@@ -4,9 +4,11 @@
 //! 8083.
 //! Run: `shopctl balance`.
 
-use crate::base::boot::{Context, Exit, Failure};
+use crate::base::boot::{Exit, Failure};
 use crate::pipeline::balance::store::open_balance;
 use crate::pipeline::balance::{self, Balance};
+use crate::pipeline::boot;
+use crate::pipeline::settings::Context;
 
 /// The port that the balance-daemon listens on by default.
 pub const PORT: u16 = 8083;
@@ -35,7 +37,7 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
         keep.await;
         Ok(())
     };
-    let served = ctx.serve(balance::router(api), balance::BODY_BYTES_MAX, work).await;
+    let served = boot::serve(ctx, balance::router(api), balance::BODY_BYTES_MAX, work).await;
     store.close().await;
     served
 }

@@ -3,9 +3,11 @@
 //! Reads and writes the database of the order directory and the pending returns, which it creates where needed; serves
 //! its API (docs/contracts.md, 5) on port 8084. Run: `shopctl cache`.
 
-use crate::base::boot::{Context, Exit, Failure};
-use crate::pipeline::cache::store::{PendingPolicy, open_pending};
+use crate::base::boot::{Exit, Failure};
+use crate::pipeline::boot;
+use crate::pipeline::cache::store::{CachePolicy, open_cache};
 use crate::pipeline::cache::{self, Cache};
+use crate::pipeline::settings::Context;
 
 /// The port that the cache-service listens on by default.
 pub const PORT: u16 = 8084;
@@ -26,14 +28,14 @@ pub struct Args {}
 /// [`Failure`] when the port or the database cannot be opened.
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, cache::POLICY).await?;
-    let store = open_pending(&ctx.settings.database.cache, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
+    let store = open_cache(&ctx.settings.database.cache, ctx.clock.clone(), CachePolicy::of(&ctx.settings)).await?;
     let api = Cache::new(store.clone(), &ctx.metrics);
     let keep = api.clone().keep_ready(ctx.readiness.clone(), ctx.stop.clone());
     let work = async move {
         keep.await;
         Ok(())
     };
-    let served = ctx.serve(cache::router(api), cache::BODY_BYTES_MAX, work).await;
+    let served = boot::serve(ctx, cache::router(api), cache::BODY_BYTES_MAX, work).await;
     store.close().await;
     served
 }

@@ -2,8 +2,9 @@
 //!
 //! Reads the settings as every role does. Run: `shopctl config show`.
 
+use super::settings::{Loaded, Settings};
 use crate::base::boot::{Exit, Failure, say, say_json};
-use crate::base::config::{Sources, load, schema};
+use crate::base::config::{Sections, Sources, load};
 use crate::base::output::OutputArgs;
 
 /// Shows and checks the settings.
@@ -41,18 +42,18 @@ pub fn run(sources: &Sources, args: &Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Default => {
             let profile = sources.find_profile().map_err(|faults| Failure::usage(faults.to_string()))?;
-            say(&schema::sample(profile, &super::up::Args::default().defaults()))?;
+            say(&Settings::schema().sample(profile, &super::up::Args::default().defaults()))?;
         }
-        Command::Show { origin, output } if output.is_json() => say_json(&load(sources)?.show_json(origin))?,
-        Command::Show { origin, .. } => say(&load(sources)?.show(origin))?,
+        Command::Show { origin, output } if output.is_json() => say_json(&loaded(sources)?.show_json(origin))?,
+        Command::Show { origin, .. } => say(&loaded(sources)?.show(origin))?,
         Command::Check => {
-            load(sources)?;
+            loaded(sources)?;
             say("the settings are right\n")?;
         }
     }
     Ok(Exit::Ok)
 }
 
-fn load(sources: &Sources) -> Result<crate::base::config::Loaded, Failure> {
-    load::load(sources).map_err(|faults| Failure::usage(faults.to_string()))
+fn loaded(sources: &Sources) -> Result<Loaded, Failure> {
+    load(sources).map_err(|faults| Failure::usage(faults.to_string()))
 }

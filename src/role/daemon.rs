@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::base::boot::{Context, Exit, Failure, say, worker_name};
+use crate::base::boot::{Exit, Failure, say};
 use crate::base::http::{Policy, Principal};
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
+use crate::pipeline::boot;
+use crate::pipeline::claim::cleanup::{Cleaner, clear_at_stop, clear_until_stop};
 use crate::pipeline::claim::driver::{Driver, Finished, Job, Tally};
 use crate::pipeline::event::ShardId;
-use crate::pipeline::files::cleanup::{Cleaner, clear_at_stop, clear_until_stop};
 use crate::pipeline::files::folder::{Artifact, resolve};
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::Stage;
 
 /// How a stage is run.
-pub(super) struct Plan {
+pub(super) struct StagePlan {
     /// The most tasks per claim.
     pub(super) limit: u32,
     /// Only this shard's tasks.
@@ -28,16 +30,15 @@ pub(super) struct Plan {
     /// Which principal may change what there.
     pub(super) policy: Policy,
     /// The principal as which it calls the API.
-    pub(super) party: Principal,
+    pub(super) principal: Principal,
 }
 
 /// Runs the jobs until the stop is requested, each in a loop of its own, with probes beside them.
 pub(super) async fn run_daemon<J: Job + Send + 'static>(
     mut ctx: Context,
-    plan: Plan,
+    plan: StagePlan,
     jobs: Vec<J>,
 ) -> Result<Exit, Failure> {
-    ctx.shard = plan.shard;
     ctx.bind(plan.port, plan.policy).await?;
     let cleaner = Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone());
     cleaner.at_start()?;
@@ -58,28 +59,33 @@ pub(super) async fn run_daemon<J: Job + Send + 'static>(
         clear_at_stop(ticker.await?, stop).await?;
         result
     };
-    ctx.serve_probes(work).await
+    boot::serve_probes(ctx, plan.shard, work).await
 }
 
-fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context, plan: &Plan, mut job: J) {
-    let client = Client::of(&ctx.settings, plan.party).observed(ctx.call_observer());
-    let (stop, watch) = (ctx.stop.clone(), ctx.watch());
+fn spawn_loop<J: Job + Send + 'static>(loops: &mut JoinSet<Tally>, ctx: &Context, plan: &StagePlan, mut job: J) {
+    let client = Client::of(&ctx.settings, plan.principal).observed(boot::call_observer(ctx));
+    let (stop, watch) = (ctx.stop.clone(), boot::watch(ctx));
     let (shard, limit, wait) = (plan.shard, plan.limit, ctx.settings.pipeline.claim_wait);
     loops.spawn_blocking(move || {
-        let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };
+        let driver =
+            Driver { client: &client, stop: &stop, worker: boot::worker_name(), shard, limit, wait, watch: &watch };
         driver.run(&mut job)
     });
 }
 
 /// Does what is ready, prints one line, and answers whether all of it went well.
-pub(super) async fn run_once<J: Job + Send + 'static>(ctx: Context, plan: Plan, mut job: J) -> Result<Exit, Failure> {
-    let (client, stop, watch) = (Client::of(&ctx.settings, plan.party), ctx.stop.clone(), ctx.watch());
+pub(super) async fn run_once<J: Job + Send + 'static>(
+    ctx: Context,
+    plan: StagePlan,
+    mut job: J,
+) -> Result<Exit, Failure> {
+    let (client, stop, watch) = (Client::of(&ctx.settings, plan.principal), ctx.stop.clone(), boot::watch(&ctx));
     let (stage, name) = (job.stage(), ctx.name);
     Cleaner::new(plan.own.clone(), &ctx.settings, ctx.clock.clone()).at_start()?;
     let tally = tokio::task::spawn_blocking(move || {
-        let (shard, limit) = (plan.shard, plan.limit);
-        let wait = Duration::ZERO;
-        let driver = Driver { client: &client, stop: &stop, worker: worker_name(), shard, limit, wait, watch: &watch };
+        let (shard, limit, wait) = (plan.shard, plan.limit, Duration::ZERO);
+        let driver =
+            Driver { client: &client, stop: &stop, worker: boot::worker_name(), shard, limit, wait, watch: &watch };
         driver.run_once(&mut job)
     })
     .await??;
@@ -135,11 +141,7 @@ fn summarize(name: &str, stage: Stage, tally: Tally) -> Result<Exit, Failure> {
 
 /// The artifact that a file given on the command line is, by its name.
 pub(super) fn artifact_of(path: &Path) -> Result<Artifact, Failure> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Artifact::from_file_name(&name).ok_or_else(|| {
-        let like = "20250101000000.event-ingest.txt, 20250101000000.shard-splitter.0.txt or 20250101000000.shard-worker.0.prepared.txt";
-        Failure::usage(format!("'{name}' is no name of a pipeline file; names are like {like}"))
-    })
+    Artifact::of_path(path).map_err(Failure::usage)
 }
 
 /// A refusal of a file that another stage reads.

@@ -7,12 +7,13 @@ use crate::pipeline::ops::tracking::open_tracking_read_only;
 use serde_json::json;
 
 use super::{apid, balance, cache, ingest, send, split, work};
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
-use crate::base::config::Settings;
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
 use crate::pipeline::addresses;
 use crate::pipeline::ops::doctor::facts::Facts;
-use crate::pipeline::ops::doctor::{Summary, checks, gather, table};
+use crate::pipeline::ops::doctor::{DoctorSummary, checks, gather, table};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
 
 /// Looks for what may be wrong around the roles, and says what to do.
 #[derive(Debug, Clone, clap::Args)]
@@ -64,7 +65,7 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         token_files: gather::token_files(settings),
     };
     let findings = checks::all(&facts, settings);
-    let summary = Summary::of(&findings);
+    let summary = DoctorSummary::of(&findings);
     if args.output.is_json() {
         say_json(&json!({"findings": findings, "summary": summary}))?;
     } else {
@@ -73,11 +74,11 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     Ok(exit(summary))
 }
 
-fn exit(summary: Summary) -> Exit {
+fn exit(summary: DoctorSummary) -> Exit {
     match summary {
-        Summary { fail: 0, .. } => Exit::Ok,
-        Summary { fail, temporary, .. } if fail == temporary => Exit::TryLater,
-        Summary { .. } => Exit::Failed,
+        DoctorSummary { fail: 0, .. } => Exit::Ok,
+        DoctorSummary { fail, temporary, .. } if fail == temporary => Exit::TryLater,
+        DoctorSummary { .. } => Exit::Failed,
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn only_silence_alone_is_for_later() {
-        let summary = |fail, temporary| exit(Summary { ok: 3, warn: 1, fail, temporary });
+        let summary = |fail, temporary| exit(DoctorSummary { ok: 3, warn: 1, fail, temporary });
         assert_eq!((summary(0, 0), summary(2, 2), summary(2, 1)), (Exit::Ok, Exit::TryLater, Exit::Failed));
     }
 }

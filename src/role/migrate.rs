@@ -3,12 +3,14 @@
 //! Every role brings the databases it opens up to date by itself; this does it beforehand, as a user who may, and
 //! creates databases that are missing. Run: `shopctl migrate up`, `shopctl migrate status`.
 
-use crate::base::db::{SchemaKind, SchemaState, StoreUrl, schema_state};
+use crate::base::db::{Schema, SchemaState, StoreUrl, schema_state};
+use crate::pipeline::schemas;
 use serde_json::json;
 
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
-use crate::base::config::Settings;
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
 
 /// Creates missing databases, applies what is missing in them, or shows how far they are.
 #[derive(Debug, Clone, clap::Args)]
@@ -46,11 +48,11 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         Action::Status(output) => (false, output),
     };
     let (mut exit, mut lines) = (Exit::Ok, Vec::new());
-    for (url, kind) in databases(&ctx.settings)? {
+    for (url, schema) in databases(&ctx.settings)? {
         if is_up {
-            crate::base::db::migrate(&url, kind).await?;
+            crate::base::db::migrate(&url, schema).await?;
         }
-        let state = schema_state(&url, kind).await?;
+        let state = schema_state(&url, schema).await?;
         let (is_current, text) = describe(state);
         if !is_current {
             exit = Exit::Failed;
@@ -83,14 +85,14 @@ fn describe(state: Option<SchemaState>) -> (bool, String) {
     }
 }
 
-fn databases(settings: &Settings) -> Result<Vec<(StoreUrl, SchemaKind)>, Failure> {
+fn databases(settings: &Settings) -> Result<Vec<(StoreUrl, &'static Schema)>, Failure> {
     let mut databases = vec![
-        (settings.database.tracking.clone(), SchemaKind::Tracking),
-        (settings.database.balance.clone(), SchemaKind::Balance),
-        (settings.database.cache.clone(), SchemaKind::Cache),
+        (settings.database.tracking.clone(), &schemas::TRACKING),
+        (settings.database.balance.clone(), &schemas::BALANCE),
+        (settings.database.cache.clone(), &schemas::CACHE),
     ];
     for shard in settings.pipeline.shards_count.shards() {
-        databases.push((settings.database.shard(shard).map_err(Failure::usage)?, SchemaKind::Shard));
+        databases.push((settings.database.shard(shard).map_err(Failure::usage)?, &schemas::SHARD));
     }
     Ok(databases)
 }

@@ -17,6 +17,7 @@ pub mod rejects;
 pub mod restore;
 pub mod retry;
 pub mod send;
+pub mod settings;
 pub mod split;
 pub mod status;
 pub mod trace;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
 use crate::pipeline::ops::backup::restore::Restore;
 use crate::pipeline::ops::backup::servers;
+use crate::pipeline::settings::Context;
 
 /// Puts a backup in the place of the shared folder.
 #[derive(Debug, Clone, clap::Args)]

@@ -4,12 +4,13 @@
 
 use serde_json::json;
 
-use crate::base::boot::{Context, Exit, Failure, say};
+use crate::base::boot::{Exit, Failure, say};
 use crate::base::config::Principal;
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::pipeline::apid::client::Client;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::wire::TaskRequest;
 use crate::pipeline::task::{FileName, Repair, Stage, TaskKey};
 
@@ -49,7 +50,7 @@ pub struct Args {
 /// # Errors
 /// [`Failure`] when the file is unknown or the API does not answer.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
-    tokio::task::spawn_blocking(move || retry(&Client::of(&ctx.settings, Principal::Operator), &args)).await?
+    tokio::task::spawn_blocking(move || retry(&Client::of(&ctx.settings, Principal::OPERATOR), &args)).await?
 }
 
 fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {

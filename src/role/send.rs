@@ -7,21 +7,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
-use crate::base::boot::{Context, Exit, Failure};
-use crate::base::http::{Policy, Principal, Readiness};
+use super::daemon::{StagePlan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
+use crate::base::boot::{Exit, Failure};
+use crate::base::http::{Policy, Readiness};
 use crate::pipeline::claim::driver::{FileTask, Finished};
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::send::{Sender, Shards};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::principal;
 use crate::pipeline::shard_db::Delivered;
 use crate::pipeline::task::{Class, Stage, TaskKey};
+use crate::pipeline::timed;
 
 /// The port that the sender's probes listen on by default.
 pub const PORT: u16 = 8086;
 /// Its probes need no token; one of its own lets it listen beyond loopback.
-pub const POLICY: Policy = Policy::probes(&[Principal::MysqlSender]);
+pub const POLICY: Policy = Policy::probes(&[principal::MYSQL_SENDER]);
 /// Deliveries at the same time, at the most; there is one per shard.
 const PARALLEL_MAX: u8 = 8;
 
@@ -57,7 +60,7 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be delivered.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let shards = Shards::new(ctx.settings.database.clone(), ctx.clock.clone());
-    let shards = Arc::new(shards.observed(ctx.metrics.database_observer()));
+    let shards = Arc::new(shards.observed(timed::observer(&ctx.metrics)));
     let result = deliver(ctx, args, &shards).await;
     shards.close().await;
     result
@@ -65,13 +68,13 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
 
 async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
-    let plan = Plan {
+    let plan = StagePlan {
         limit: 1,
         shard: args.shard,
         own: folder.sender(),
         port: PORT,
         policy: POLICY,
-        party: Principal::MysqlSender,
+        principal: principal::MYSQL_SENDER,
     };
     let line_bytes = ctx.settings.events.max_payload_size;
     let new_sender = || Sender::new(folder.clone(), Arc::clone(shards), line_bytes);
@@ -89,10 +92,22 @@ async fn deliver(ctx: Context, args: Args, shards: &Arc<Shards>) -> Result<Exit,
     let senders = (0..parallel).map(|_| new_sender()).collect();
     let watched = ctx.settings.pipeline.shards_count.shards();
     let watched = watched.filter(|shard| args.shard.is_none_or(|only| only == *shard)).collect();
-    let looking = tokio::spawn(keep_probing(Arc::clone(shards), watched, ctx.readiness.clone()));
-    let result = run_daemon(ctx, plan, senders).await;
-    looking.abort();
-    result
+    let mut probing = tokio::spawn(keep_probing(Arc::clone(shards), watched, ctx.readiness.clone()));
+    let stop = ctx.stop.clone();
+    let mut daemon = Box::pin(run_daemon(ctx, plan, senders));
+    tokio::select! {
+        result = &mut daemon => {
+            probing.abort();
+            result
+        }
+        // It ends by a panic only. Without it `/ready` would say of a database what was true once.
+        ended = &mut probing => {
+            stop.request();
+            let drained = daemon.await;
+            ended?;
+            drained
+        }
+    }
 }
 
 /// Says at `/ready` whether the shard databases take changes, also while there is nothing to deliver.

@@ -5,19 +5,21 @@
 
 use std::path::{Path, PathBuf};
 
-use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
-use crate::base::boot::{Context, Exit, Failure};
-use crate::base::http::{Policy, Principal};
+use super::daemon::{StagePlan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
+use crate::base::boot::{Exit, Failure};
+use crate::base::http::Policy;
 use crate::pipeline::claim::driver::Finished;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::principal;
 use crate::pipeline::split::{SplitTask, Splitter};
 use crate::pipeline::task::Stage;
 
 /// The port that the splitter's probes listen on by default.
 pub const PORT: u16 = 8085;
 /// Its probes need no token; one of its own lets it listen beyond loopback.
-pub const POLICY: Policy = Policy::probes(&[Principal::ShardSplitter]);
+pub const POLICY: Policy = Policy::probes(&[principal::SHARD_SPLITTER]);
 /// Tasks per claim: one file with all its ready shards. Files that wait in this process would wait without heartbeats.
 const LIMIT: u32 = 1;
 
@@ -46,13 +48,13 @@ pub struct Args {
 /// [`Failure`] when the port cannot be bound, the API does not answer a one-shot run, or a file cannot be split.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
-    let plan = Plan {
+    let plan = StagePlan {
         limit: LIMIT,
         shard: None,
         own: folder.splitter(),
         port: PORT,
         policy: POLICY,
-        party: Principal::ShardSplitter,
+        principal: principal::SHARD_SPLITTER,
     };
     let splitter = Splitter::new(folder, ctx.settings.events.max_payload_size);
     if !args.files.is_empty() {

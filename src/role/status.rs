@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
-use crate::base::config::Loaded;
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
 use crate::pipeline::addresses;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::calls::Service;
 use crate::pipeline::ops::probe::{self, Probed};
-use report::Report;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Loaded;
+use report::StatusReport;
 
 /// Puts the cursor into the first corner and clears the screen.
 const CLEAR: &str = "\x1b[H\x1b[2J";
@@ -100,7 +101,7 @@ fn show(loaded: &Loaded, json: bool) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
-    let report = Report::new(summary, progress, roles);
+    let report = StatusReport::new(summary, progress, roles);
     if json {
         say_json(&report)?;
     } else {

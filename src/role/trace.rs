@@ -3,9 +3,10 @@
 //! Reads the files between the stages, the tracking database and the shard databases; asks balance-daemon and
 //! cache-service if they are there. Changes nothing. Run: `shopctl trace 4711`, `shopctl trace 20250101000000`.
 
-use crate::base::boot::{Context, Exit, Failure};
+use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::output::OutputArgs;
-use crate::pipeline::ops::trace::{file_report, order_report};
+use crate::pipeline::ops::trace::{file_report, order_report, text};
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::FileName;
 
 /// Follows one order or one file on its way.
@@ -51,10 +52,18 @@ fn what(text: &str) -> Result<What, String> {
 /// # Errors
 /// [`Failure`] when something cannot be read, or was not found.
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+    let is_json = args.output.is_json();
     match args.what {
-        What::File(file, _) if !args.order => file_report::run(&ctx, file, args.output.is_json()).await,
-        What::File(_, order) | What::Order(order) => order_report::run(&ctx, order, args.output.is_json()).await,
+        What::File(file, _) if !args.order => {
+            let report = file_report::report(&ctx, file).await?;
+            if is_json { say_json(&report) } else { say(&text::file(&report)) }?;
+        }
+        What::File(_, order) | What::Order(order) => {
+            let report = order_report::report(&ctx, order).await?;
+            if is_json { say_json(&report) } else { say(&text::order(&report)) }?;
+        }
     }
+    Ok(Exit::Ok)
 }
 
 #[cfg(test)]

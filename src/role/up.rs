@@ -13,18 +13,20 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use self::closing::Closing;
+use self::closing::close;
 use self::follow::Follower;
 use self::roles::{Services, Stages, greeting};
 use self::through::Through;
 use self::watch::{join_all, until_stop};
 use super::ingest;
-use crate::base::boot::{Context, Exit, Failure, say};
-use crate::base::config::Settings;
+use crate::base::boot::{Exit, Failure, say};
+use crate::base::config::{Key, Logging};
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
 use crate::pipeline::ingest::import::Imported;
-use crate::pipeline::ops::audit;
+use crate::pipeline::ingest::whole;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::{Balance, Cache, Events, Settings};
 
 /// All roles in one process: event-ingest, pipeline-apid, balance-daemon, cache-service, shard-splitter, shard-workers,
 /// mysql-sender.
@@ -64,23 +66,23 @@ const PENDING_TTL_SECS: u64 = 30 * 86_400;
 
 impl Args {
     /// The defaults of the demonstration: more events, more often, and some that misbehave.
-    pub fn defaults(&self) -> Vec<(&'static str, String)> {
+    pub fn defaults(&self) -> Vec<(Key, String)> {
         // On a terminal a line per file is enough; everything else shows only when something is wrong.
         let level = if std::io::stdout().is_terminal() { "WARN" } else { "INFO" };
         let mut defaults = [
-            ("logging.level", level),
+            (Logging::KEYS.level, level),
             // Enough for a long demonstration: purchases of a user who runs out of money are rejected.
-            ("balance.opening_balance", "1000000"),
-            ("events.generation_interval", "2"),
-            ("events.events_per_batch", "500"),
-            ("events.duplicate_rate", "0.02"),
-            ("events.malformed_rate", "0.01"),
-            ("events.out_of_order_rate", "0.02"),
+            (Balance::KEYS.opening, "1000000"),
+            (Events::KEYS.generation_interval, "2"),
+            (Events::KEYS.events_per_batch, "500"),
+            (Events::KEYS.duplicate_rate, "0.02"),
+            (Events::KEYS.malformed_rate, "0.01"),
+            (Events::KEYS.out_of_order_rate, "0.02"),
         ]
         .map(|(key, value)| (key, value.to_owned()))
         .to_vec();
         if self.from.is_some() {
-            defaults.push(("cache.pending_ttl", PENDING_TTL_SECS.to_string()));
+            defaults.push((Cache::KEYS.pending_ttl, PENDING_TTL_SECS.to_string()));
         }
         defaults
     }
@@ -93,7 +95,7 @@ impl Args {
 pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     // Before anything is bound or started.
     let input = match args.from.clone() {
-        Some(from) => Some(ingest::open(&ctx.stop, from, args.map.clone()).await?),
+        Some(from) => Some(whole::open(&ctx.stop, from, args.map.clone()).await?),
         None => None,
     };
     let is_import = input.is_some();
@@ -139,27 +141,4 @@ fn own_settings(settings: &Settings, args: &Args) -> Result<Settings, Failure> {
     };
     settings.events.generate &= args.from.is_none();
     Ok(settings)
-}
-
-/// Audits, says what became of an import, and gives the verdict.
-async fn close(
-    ctx: &Context,
-    outcome: Result<Imported, Failure>,
-    ended: Result<(), Failure>,
-    is_import: bool,
-) -> Result<Exit, Failure> {
-    let audit = audit::audit(ctx, is_import).await;
-    if let Ok(audit) = &audit {
-        say(&format!("\n{}", audit::table(audit)))?;
-    }
-    let imported = outcome.and_then(|imported| ended.map(|()| imported))?;
-    let audit = audit?;
-    if is_import {
-        let closing = Closing::look(ctx, &imported).await?;
-        say(&closing.text(&imported))?;
-        if closing.is_total_rejection(&imported) {
-            return Err(Failure::new("nothing of the input was accepted; the lines above say why"));
-        }
-    }
-    Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
 }

@@ -4,31 +4,25 @@
 //! Run: `shopctl work --shard 0`, `shopctl work --shard 0 --once`, or with files, which needs no API.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::daemon::{Plan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
-use crate::base::boot::{Context, Exit, Failure};
-use crate::base::clock::Clock;
-use crate::base::config::Settings;
-use crate::base::http::{Policy, Principal};
-use crate::pipeline::apid::client::{Client, ClientError};
-use crate::pipeline::calls::CallObserver;
+use super::daemon::{StagePlan, artifact_of, run_daemon, run_files, run_once, wrong_artifact};
+use crate::base::boot::{Exit, Failure};
+use crate::base::http::Policy;
+use crate::pipeline::boot;
 use crate::pipeline::claim::driver::FileTask;
-use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::rebuild;
-use crate::pipeline::rules;
-use crate::pipeline::work::remote::{RemoteBank, RemoteDirectory};
-use crate::pipeline::work::{LazyWorker, Terms, WindowLimits, Worker, find_decided};
-
-use crate::pipeline::task::{Class, Stage, TaskKey};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::principal;
+use crate::pipeline::task::{Stage, TaskKey};
+use crate::pipeline::work::start;
 
 /// The port that the probes of shard 0's worker listen on by default; the shard is added.
 pub const PORT: u16 = 8100;
 /// Its probes need no token; one of its own lets it listen beyond loopback.
-pub const POLICY: Policy = Policy::probes(&[Principal::ShardWorker]);
+pub const POLICY: Policy = Policy::probes(&[principal::SHARD_WORKER]);
 
 /// Checks one shard's events against the rules and prepares them for the sender.
 #[derive(Debug, Clone, clap::Args)]
@@ -79,16 +73,17 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     }
     let folder = Folder::new(&ctx.settings.shared.dir);
     let port = PORT + u16::from(args.shard.get());
-    let plan = Plan {
+    let plan = StagePlan {
         limit: 1,
         shard: Some(args.shard),
         own: folder.worker(args.shard),
         port,
         policy: POLICY,
-        party: Principal::ShardWorker,
+        principal: principal::SHARD_WORKER,
     };
     if !args.files.is_empty() {
-        let mut worker = open(&ctx.settings, &ctx.clock, args.shard, None, &ctx.call_observer())?;
+        let observer = boot::call_observer(&ctx);
+        let mut worker = start::open(&ctx.settings, &ctx.clock, args.shard, None, &observer)?;
         return tokio::task::spawn_blocking(move || {
             let lease = Lease::unlimited(Stage::ShardWorker, ctx.stop.clone());
             run_files(ctx.name, Stage::ShardWorker, &args.files, |path| {
@@ -100,71 +95,8 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         })
         .await?;
     }
-    let worker = start(&ctx, args.shard, args.once).await?;
+    let worker = start::start(&ctx, args.shard, args.once).await?;
     if args.once { run_once(ctx, plan, worker).await } else { run_daemon(ctx, plan, vec![worker]).await }
-}
-
-/// Without `tracking` the progress of the other shards is unknown.
-fn open(
-    settings: &Settings,
-    clock: &Clock,
-    shard: ShardId,
-    tracking: Option<Client>,
-    observer: &CallObserver,
-) -> crate::base::db::Result<Worker> {
-    let terms = Terms {
-        line_bytes_max: settings.events.max_payload_size,
-        key_retention_days: settings.worker.key_retention_days,
-        policy: rules::Policy { untracked_is_none: settings.worker.untracked_is_none },
-        window: WindowLimits::default(),
-    };
-    let bank = RemoteBank::of(settings).observed(Arc::clone(observer));
-    let directory = RemoteDirectory::of(settings, tracking).observed(observer);
-    let folder = Folder::new(&settings.shared.dir);
-    Worker::open(folder, shard, terms, clock.clone(), Box::new(bank), Box::new(directory))
-}
-
-/// A worker that is opened now, or with its first task where the API does not say yet whether it may be.
-async fn start(ctx: &Context, shard: ShardId, once: bool) -> Result<LazyWorker, Failure> {
-    let (settings, clock, observer) = (Arc::clone(&ctx.settings), ctx.clock.clone(), ctx.call_observer());
-    let mut worker = LazyWorker::new(move || {
-        if let Some(why) = find_loss(&settings, shard)? {
-            return Err(Fault::Unavailable(Class::StateLost.tag(why)));
-        }
-        Ok(open(&settings, &clock, shard, Some(Client::of(&settings, Principal::ShardWorker)), &observer)?)
-    });
-    let settings = Arc::clone(&ctx.settings);
-    // What is wrong with the folder is said at once, also when the API does not answer.
-    Worker::own_state(&Folder::new(&settings.shared.dir), shard)?;
-    tokio::task::spawn_blocking(move || match find_loss(&settings, shard) {
-        Ok(Some(why)) => Err(Failure::new(why)),
-        Ok(None) => {
-            worker.worker()?;
-            Ok(worker)
-        }
-        Err(e) if once => Err(e.into()),
-        Err(e) => {
-            log::warn!(stage = Stage::ShardWorker.name(), shard = shard.get(); "the state is opened with the first task: {e}");
-            Ok(worker)
-        }
-    })
-    .await?
-}
-
-/// Why the worker must not begin with an empty state, if so. One that is there was begun when it might be.
-fn find_loss(settings: &Settings, shard: ShardId) -> Result<Option<String>, ClientError> {
-    let state = Folder::new(&settings.shared.dir).worker_state(shard);
-    if state.exists() {
-        return Ok(None);
-    }
-    let decided = find_decided(&Client::of(settings, Principal::ShardWorker), shard)?;
-    Ok(decided.map(|file| {
-        format!(
-            "{} is gone, but this worker has decided {file}: put it back from a backup, or make it again with \
-             'shopctl work --shard {shard} --rebuild'",
-            state.display()
-        )
-    }))
 }
 
 fn task_of(path: &Path, shard: ShardId) -> Result<FileTask, Failure> {

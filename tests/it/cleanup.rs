@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use shopctl::base::clock::Clock;
-use shopctl::base::config::Cleanup;
 use shopctl::base::shutdown::Stop;
 use shopctl::pipeline::apid::client::Client;
-use shopctl::pipeline::files::cleanup::{Cleaner, Cleared};
+use shopctl::pipeline::claim::cleanup::{Cleaner, Cleared};
 use shopctl::pipeline::ingest::announce::{Announcer, Compared};
+use shopctl::pipeline::settings::Cleanup;
 use shopctl::pipeline::task::FileName;
 
 use crate::support::events::{MISHAPS, generated};

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use shopctl::base::config::{Profile, schema};
+use shopctl::base::config::{Profile, Sections};
+use shopctl::role::settings::Settings;
 
 use crate::docs::is_blessed;
 
@@ -109,13 +110,13 @@ fn bad_usage_ends_with_64() {
 fn the_default_settings_are_a_settings_file() {
     let folder = tempfile::tempdir().unwrap();
     let text = stdout(&mut shopctl(folder.path(), &["config", "default"]));
-    let of_up = shopctl::role::up::Args::default().defaults();
-    assert_eq!(text, schema::sample(Profile::Local, &of_up));
+    let (schema, of_up) = (Settings::schema(), shopctl::role::up::Args::default().defaults());
+    assert_eq!(text, schema.sample(Profile::Local, &of_up));
     let container = stdout(shopctl(folder.path(), &["config", "default"]).env("SHOPCTL_PROFILE", "container"));
-    assert_eq!(container, schema::sample(Profile::Container, &of_up));
+    assert_eq!(container, schema.sample(Profile::Container, &of_up));
     std::fs::write(folder.path().join("shopctl.toml"), &text).unwrap();
     assert_eq!(stdout(&mut shopctl(folder.path(), &["config", "check"])), "the settings are right\n");
-    for key in schema::KEYS {
+    for key in schema.keys() {
         let name = key.path.split('.').nth(1).unwrap();
         assert!(text.contains(&format!("# {}\n", key.doc)), "{} is not explained", key.path);
         assert!(text.contains(&format!("\n#{name} =")), "{}", key.path);

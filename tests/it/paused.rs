@@ -3,11 +3,13 @@
 //! The proxy before the API holds one call back, so that the pause hits the same moment every time.
 
 use rustix::process::Signal;
-use shopctl::base::config::Principal;
+use shopctl::base::clock::Clock;
 use shopctl::pipeline::apid::client::Client;
+use shopctl::pipeline::settings::principal;
 use shopctl::pipeline::task::wire::{ClaimRequest, TaskRequest};
 use shopctl::pipeline::task::{Stage, TaskKey};
 
+use crate::support::database::Rows;
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role, SHARDS};
@@ -84,14 +86,34 @@ fn a_paused_sender_delivers_nothing_twice() {
     paused.terminate(PATIENCE).expect_code(0);
 }
 
+/// Until when the claimed tasks are leased.
+fn leases(pipeline: &Pipeline) -> Vec<String> {
+    let query = "SELECT lease_until FROM pipeline_tracking WHERE lease_until IS NOT NULL";
+    let rows = pipeline.database("pipeline_db").texts(query).into_iter();
+    rows.map(|row| row[0].clone().unwrap()).collect()
+}
+
+/// Pauses the API at a moment when somebody has a task.
+fn stop_while_leased(pipeline: &Pipeline) {
+    eventually("the API is paused while a task is claimed", PATIENCE, || {
+        pipeline.role(Role::Apid).signal(Signal::STOP);
+        let is_leased = !leases(pipeline).is_empty();
+        if !is_leased {
+            pipeline.role(Role::Apid).signal(Signal::CONT);
+        }
+        is_leased
+    });
+}
+
 #[test]
 fn a_paused_api_delays_everything_and_loses_nothing() {
     let mut pipeline = Pipeline::running(&[]);
     pipeline.import(&generated(5, MISHAPS, 2000), 100);
     eventually("the first file is delivered", PATIENCE, || pipeline.delivered().0 > 0);
-    pipeline.role(Role::Apid).signal(Signal::STOP);
+    stop_while_leased(&pipeline);
     // Everything that was leased runs out meanwhile, and the roles' calls are answered late.
-    crate::support::pause(std::time::Duration::from_secs(2));
+    let now = || Clock::System.now().to_string();
+    eventually("the leases are over", PATIENCE, || leases(&pipeline).iter().all(|until| *until < now()));
     pipeline.role(Role::Apid).signal(Signal::CONT);
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
@@ -104,7 +126,7 @@ fn who_had_a_task_comes_back_before_it_is_handed_to_others() {
     let mut pipeline = Pipeline::new(&["pipeline.lease_ms=60000"]);
     pipeline.start(Role::Apid);
     pipeline.import(&generated(13, MISHAPS, 100), 100);
-    let client = Client::of(&pipeline.settings(), Principal::ShardSplitter);
+    let client = Client::of(&pipeline.settings(), principal::SHARD_SPLITTER);
     let claim = |who: &str, wait_ms| {
         let (worker, claim_id) = (who.to_owned(), who.to_owned());
         let request = ClaimRequest { worker, limit: 2, shard: None, wait_ms: Some(wait_ms), claim_id };

@@ -1,6 +1,7 @@
 //! Events through separate processes: what arrives is what the oracle says, once, however often a stage runs.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use crate::support::events::{MISHAPS, event, generated, purchase};
 use crate::support::oracle::Known;
@@ -84,16 +85,26 @@ fn bad_usage_is_64_and_touches_nothing() {
         &["work"],
         &["work", "--shard", "128"],
         &["split", "nonsense.txt"],
-        &["work", "--shard", "0", "20250101000000.shard-splitter.1.txt"],
         &["retry", "2025"],
         &["ingest", "--from", "x", "--batch", "0"],
         &["up", "--set", "pipeline.shards_count=0"],
+        &["work", "--shard", "0", "20250101000000.shard-splitter.1.txt"],
     ];
     for args in wrong {
         let ended = pipeline.run(args, 64);
         assert!(!ended.log.is_empty(), "{args:?} says what is wrong");
+        // Neither in the shared folder nor where the program was started.
+        let made = files_below(&pipeline.beside(""));
+        // A worker opens its state before it looks at the files that it is given.
+        let is_state =
+            |path: &PathBuf| args.last() == wrong[8].last() && path.ends_with("shard-worker-0/state/worker.sqlite");
+        assert!(made.iter().all(is_state), "{args:?} made {made:?}");
     }
-    assert!(pipeline.event_files().is_empty());
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 #[test]

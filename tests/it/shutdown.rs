@@ -1,35 +1,45 @@
 //! Stopping: the first signal drains within the deadline, the second one ends at once, and neither loses anything.
 
-use std::time::{Duration, Instant};
-
 use rustix::process::Signal;
 
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
-use crate::support::pipeline::{Pipeline, Role, SHARDS, STAGES};
+use crate::support::pipeline::{Pipeline, Role, SERVICES, SHARDS, STAGES};
 use crate::support::proxy::{Held, HoldAt};
 use crate::support::{PATIENCE, eventually};
 
-/// The default of `[server] drain_timeout`.
-const DRAIN: Duration = Duration::from_secs(20);
-/// What "at once" is on a machine that does other things too.
-const AT_ONCE: Duration = Duration::from_secs(3);
+/// Times that a role may be through with everything before it is seen at work.
+const IMPORTS_MAX: u64 = 20;
 
-/// Waits until a stage's tasks are in work that were not before.
-fn wait_work(pipeline: &Pipeline, stage: &str) {
-    let query = format!("SELECT COUNT(*) FROM pipeline_tracking WHERE {stage}_status IN ('new', 'started')");
-    let is_done = || pipeline.database("pipeline_db").query_row(&query, [], |row| row.get::<_, u32>(0)).unwrap() == 0;
-    let started = query.replace("'new', ", "");
-    eventually("the stage works, or has nothing left", PATIENCE, || {
-        let working: u32 = pipeline.database("pipeline_db").query_row(&started, [], |row| row.get(0)).unwrap();
-        working > 0 || is_done()
-    });
+/// Waits until a stage has a task in work: this role's, or anybody's where it is a service that they call. Imports more
+/// whenever nothing is left.
+fn wait_work(pipeline: &Pipeline, role: Role, stage: &str, seed: &mut u64) {
+    let owner = if SERVICES.contains(&role) { "%".to_owned() } else { format!("%-{}-%", pipeline.role(role).id()) };
+    let database = pipeline.database("pipeline_db");
+    let count = |statuses: &str, owner: &str| {
+        let query = format!("SELECT COUNT(*) FROM pipeline_tracking WHERE {stage}_status IN ({statuses}) AND {owner}");
+        database.query_row(&query, [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    for _ in 0..IMPORTS_MAX {
+        let mut is_at_work = false;
+        eventually("the stage works, or has nothing left", PATIENCE, || {
+            is_at_work = count("'started'", &format!("owner LIKE '{owner}'")) > 0;
+            is_at_work || count("'new', 'started'", "TRUE") == 0
+        });
+        if is_at_work {
+            return;
+        }
+        *seed += 1;
+        pipeline.import(&generated(*seed, MISHAPS, 3000), 100);
+    }
+    panic!("{role:?} was never seen at work");
 }
 
 #[test]
 fn every_role_drains_in_mid_work_and_nothing_is_lost() {
     let mut pipeline = Pipeline::running(&[]);
-    pipeline.import(&generated(8, MISHAPS, 12_000), 200);
+    let mut seed = 800;
+    pipeline.import(&generated(seed, MISHAPS, 12_000), 200);
     let stages = [
         (Role::Split, "shard_splitter"),
         (Role::Work0, "shard_worker"),
@@ -41,10 +51,9 @@ fn every_role_drains_in_mid_work_and_nothing_is_lost() {
     ];
     for _ in 0..2 {
         for (role, stage) in stages {
-            wait_work(&pipeline, stage);
-            let began = Instant::now();
+            wait_work(&pipeline, role, stage, &mut seed);
+            // Had it not drained within its deadline, it would say "ending now" and exit with 1.
             let log = pipeline.terminate(role);
-            assert!(began.elapsed() < DRAIN, "{role:?} took {:?}", began.elapsed());
             assert!(log.contains("draining") && !log.contains("ending now"), "{log}");
             pipeline.start(role);
         }
@@ -76,15 +85,12 @@ fn all_roles_stopped_at_the_same_moment_end_in_time_and_go_on_later() {
     pipeline.import(&generated(9, MISHAPS, 6000), 100);
     eventually("the first file is delivered", PATIENCE, || pipeline.delivered().0 > 0);
     let stopping: Vec<_> = STAGES.into_iter().map(|role| (role, pipeline.take(role))).collect();
-    let began = Instant::now();
     stopping.iter().for_each(|(_, process)| process.signal(Signal::TERM));
     for (role, process) in stopping {
         // The API is the first to be gone: what the others cannot report any more comes back with its lease.
         let ended = process.wait_exit(PATIENCE).expect_code(0);
-        println!("{role:?} ended after {:?}", began.elapsed());
-        assert!(!ended.log.contains("ending now"), "{}", ended.log);
+        assert!(ended.log.contains("draining") && !ended.log.contains("ending now"), "{role:?}: {}", ended.log);
     }
-    assert!(began.elapsed() < DRAIN, "{:?}", began.elapsed());
     STAGES.into_iter().for_each(|role| pipeline.start(role));
     pipeline.wait_settled();
     pipeline.assert_all_is_well(&Known::new());
@@ -112,14 +118,13 @@ fn finish(mut pipeline: Pipeline, held: Held) {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    let (mut pipeline, held) = worker_that_cannot_report(&[]);
+    let (mut pipeline, held) = worker_that_cannot_report(&["server.drain_timeout=3600"]);
     let worker = pipeline.take(Role::Work0);
     worker.signal(Signal::TERM);
     worker.wait_log("draining", |_| Some(()));
-    let began = Instant::now();
     worker.signal(Signal::INT);
+    // The drain's own deadline is far away, and would give another reason.
     let ended = worker.wait_exit(PATIENCE).expect_code(1);
-    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     assert!(ended.log.contains("ending now: a second signal"), "{}", ended.log);
     finish(pipeline, held);
 }
@@ -128,9 +133,7 @@ fn a_second_signal_ends_at_once() {
 fn the_drain_deadline_ends_what_cannot_finish() {
     let (mut pipeline, held) = worker_that_cannot_report(&["server.drain_timeout=1"]);
     let worker = pipeline.take(Role::Work0);
-    let began = Instant::now();
     let ended = worker.terminate(PATIENCE).expect_code(1);
-    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     assert!(ended.log.contains("ending now: the drain deadline"), "{}", ended.log);
     finish(pipeline, held);
 }

@@ -1,5 +1,5 @@
 //! Hundreds of clients that are slow, half open or silent, each in its own way, at a real process: others are answered
-//! as if nothing were, and every slow one is dropped by a time-out.
+//! while all of these have their places, and every slow one is dropped by a time-out.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -18,17 +18,20 @@ use crate::support::{PATIENCE, eventually, pause};
 
 /// Seconds, in the settings of these tests.
 const READ_TIMEOUT: u64 = 2;
+/// Another host would be refused at once, and its body not be read.
+const HOST: &str = "127.0.0.1";
 /// One in six of each kind.
 const SLOW: usize = 504;
-/// Calls of the good client that ask for nothing, before and meanwhile, and calls that write and sync.
-const LOOKS: usize = 200;
-const WORKS: usize = 60;
-/// The median among slow clients is within so many times that without them, and this: machines are shared.
-const TIMES_MAX: u32 = 5;
-const MORE_MAX: Duration = Duration::from_millis(100);
-/// Answers that a client asks for and does not read: enough to fill all buffers where they are large, and few enough
-/// that making them is no work to speak of.
-const UNREAD: usize = 64;
+/// Longer time-outs, so that slow clients are still there when the good one was answered, however slow the machine.
+const LONG: [&str; 3] = ["server.read_timeout=15", "server.write_timeout=15", "server.idle_timeout=15"];
+/// Calls of the good client before, meanwhile and afterwards: pairs of one that writes and syncs and one that asks for
+/// nothing.
+const CALLS: usize = 60;
+/// Answers that a client asks for and does not read: some ask for enough to fill all buffers where they are large, the
+/// others for one, so that making them is no work to speak of.
+const UNREAD: usize = 128;
+/// Clients of the first so many, of all kinds, that ask for that much.
+const GREEDY: usize = 24;
 /// Bytes that so many connections may cost: their read buffers, mostly.
 const MEMORY_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
@@ -43,19 +46,6 @@ struct Server {
 
 /// A call that does work, by its number: path, body, status of the answer.
 type Work = dyn Fn(usize) -> (&'static str, String, u16);
-
-/// The median time that something takes.
-fn median(count: usize, call: impl Fn()) -> Duration {
-    let mut times: Vec<Duration> = (0..count)
-        .map(|_| {
-            let began = Instant::now();
-            call();
-            began.elapsed()
-        })
-        .collect();
-    times.sort();
-    times[count / 2]
-}
 
 impl Server {
     fn start(role: &str, more: &[&str]) -> Self {
@@ -86,19 +76,18 @@ impl Server {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// The median time of an answer; every one must be right.
-    fn median_look(&self) -> Duration {
-        median(LOOKS, || assert_eq!(call(self.addr, "GET", "/health", &[], "").status, 200))
-    }
-
-    /// The same of calls that do work, each of its own.
-    fn median_work(&self, work: &Work) -> Duration {
-        median(WORKS, || {
+    /// Calls that do work, each of its own, and calls that ask for nothing: all are answered rightly. Says how many
+    /// pairs were answered while at least so many files were open.
+    fn answered(&self, work: &Work, files: usize) -> usize {
+        let is_answered = |_: &usize| {
             let number = self.works.fetch_add(1, Ordering::Relaxed);
             let (path, body, status) = work(number);
             let answer = call(self.addr, "POST", path, &[("content-type", "application/json")], &body);
             assert_eq!(answer.status, status, "{answer:?}");
-        })
+            assert_eq!(call(self.addr, "GET", "/health", &[], "").status, 200);
+            self.open_files() >= files
+        };
+        (0..CALLS).filter(is_answered).count()
     }
 
     fn wait_files(&self, before: usize) {
@@ -155,7 +144,7 @@ impl Slow {
             match number % 6 {
                 0 => silent.push(stream),
                 1 => {
-                    send(&mut stream, b"GET /health HTTP/1.1\r\nhost: he");
+                    send(&mut stream, b"GET /health HTTP/1.1\r\nhost: 127");
                     silent.push(stream);
                 }
                 2 => {
@@ -163,17 +152,17 @@ impl Slow {
                     drips.push(stream);
                 }
                 3 => {
-                    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n{{");
+                    let head = format!("POST {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 100000\r\n\r\n{{");
                     send(&mut stream, head.as_bytes());
                     drips.push(stream);
                 }
                 4 => {
-                    let request = format!("GET {large} HTTP/1.1\r\nhost: x\r\n\r\n");
-                    send(&mut stream, request.repeat(UNREAD).as_bytes());
+                    let request = format!("GET {large} HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+                    send(&mut stream, request.repeat(if number < GREEDY { UNREAD } else { 1 }).as_bytes());
                     silent.push(stream);
                 }
                 _ => {
-                    send(&mut stream, b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n");
+                    send(&mut stream, format!("GET /health HTTP/1.1\r\nhost: {HOST}\r\n\r\n").as_bytes());
                     silent.push(stream);
                 }
             }
@@ -218,25 +207,24 @@ impl Drop for Slow {
 
 fn slow_clients_do_not_disturb(role: &str, path: &str, large: &str, work: &Work) {
     allow_many_files();
-    let server = Server::start(role, &[]);
-    let alone = [server.median_look(), server.median_work(work)];
+    let server = Server::start(role, &LONG);
+    server.answered(work, 0);
     let (files, memory) = (server.open_files(), server.memory_bytes());
 
     let mut slow = Slow::attach(&server, path, large);
-    // Before their time-outs are over: afterwards nobody is slow any more.
-    let began = Instant::now();
-    let among = [server.median_work(work), server.median_look()];
-    let (took, most) = (began.elapsed(), server.memory_bytes());
-    println!("{role}: {alone:?} alone, {among:?} among slow clients, within {took:?}");
-    for (among, alone) in among.into_iter().rev().zip(alone) {
-        assert!(among <= alone * TIMES_MAX + MORE_MAX, "{among:?} among slow clients, {alone:?} alone");
-    }
+    // Of the calls before, one or two may have been closed only now.
+    eventually("all slow clients have a place", PATIENCE, || server.open_files() + 2 >= files + SLOW);
+    // Were the good client kept waiting by the slow ones, it would be answered when their time-outs are over, and then
+    // some of them have lost their places.
+    let (among, most) = (server.answered(work, files + SLOW - 2), server.memory_bytes());
+    println!("{role}: {among} of {CALLS} pairs of calls were answered while all slow clients were there");
+    assert!(among > 0, "no call was answered before the slow ones were dropped");
 
     // None of them ever closes; the server has to.
     server.wait_files(files);
     eventually("all are dropped, none is forgotten", PATIENCE, || slow.dropped() == slow.silent.len());
     assert!(most.max(server.memory_bytes()) < memory + MEMORY_BYTES_MAX, "{memory} bytes before, {most} meanwhile");
-    server.median_look();
+    server.answered(work, 0);
     server.process.terminate(PATIENCE).expect_code(0);
 }
 
@@ -260,12 +248,9 @@ fn the_ingest_is_not_disturbed_by_500_slow_clients() {
 fn is_answered_when_all_places_are_taken(server: &Server, places: usize) {
     let before = server.open_files();
     let silent: Vec<TcpStream> = (0..places + 50).map(|_| server.connect()).collect();
-    let began = Instant::now();
-    let answer = call(server.addr, "GET", "/health", &[], "");
-    let waited = began.elapsed();
-    assert_eq!(answer.status, 200, "{answer:?}");
     // Its turn comes when the first ones are dropped.
-    assert!(waited < PATIENCE, "{waited:?}");
+    let answer = call(server.addr, "GET", "/health", &[], "");
+    assert_eq!(answer.status, 200, "{answer:?}");
     server.wait_files(before);
     drop(silent);
 }

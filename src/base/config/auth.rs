@@ -8,33 +8,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use sha2::{Digest, Sha256};
 
-use super::load::Values;
+use super::Key;
+use super::principal::{Listed, Principal};
 use super::secret::Secret;
+use super::section::{Reader, section};
+use super::spec::flag;
+use super::values::{Typed, Values};
 
 /// Characters of a token, at the least: shorter ones can be guessed.
 const TOKEN_CHARS_MIN: usize = 16;
 /// Characters of a token, at the most.
 const TOKEN_CHARS_MAX: usize = 256;
-/// Tokens per party: the new one and the old one while they are changed.
+/// Tokens per principal: the new one and the old one while they are changed.
 const TOKENS_MAX: usize = 2;
 /// Bytes of a token file.
 const FILE_BYTES_MAX: u64 = 4096;
 
-/// The party that has a token and makes calls with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Principal {
-    /// A client that posts events.
-    Producer,
-    /// The event-ingest.
-    EventIngest,
-    /// The shard-splitter.
-    ShardSplitter,
-    /// Every shard-worker.
-    ShardWorker,
-    /// The mysql-sender.
-    MysqlSender,
-    /// A person who looks after all of it.
-    Operator,
+section! {
+    /// What stands in the section beside the tokens.
+    struct Open in "auth" {
+        /// listen beyond loopback although there are no tokens
+        insecure: bool = flag(false),
+    }
 }
 
 /// The tokens of the principals. Clones share them: when tokens are replaced, all clones have the new ones.
@@ -46,14 +41,14 @@ pub struct Auth {
     files: Vec<(String, PathBuf)>,
 }
 
-/// The tokens at one moment; each party's first one first.
+/// The tokens at one moment; each principal's first one first.
 pub type Tokens = Arc<[Token]>;
 
-/// A token of a party.
+/// A token of a principal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     /// The principal that the token belongs to.
-    pub party: Principal,
+    pub principal: Principal,
     /// What is sent.
     pub secret: Secret,
     /// What presented tokens are compared with.
@@ -62,30 +57,15 @@ pub struct Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.party.name(), self.secret)
-    }
-}
-
-impl Principal {
-    /// All parties.
-    pub const ALL: [Self; 6] =
-        [Self::Producer, Self::EventIngest, Self::ShardSplitter, Self::ShardWorker, Self::MysqlSender, Self::Operator];
-
-    /// The party's name in the settings below `auth.`, in problems and in the OpenAPI document.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Producer => "producer",
-            Self::EventIngest => "event_ingest",
-            Self::ShardSplitter => "shard_splitter",
-            Self::ShardWorker => "shard_worker",
-            Self::MysqlSender => "mysql_sender",
-            Self::Operator => "operator",
-        }
+        write!(f, "{} {}", self.principal.name(), self.secret)
     }
 }
 
 impl Auth {
-    /// Tokens of parties, each party's first one first; for tests and for roles that make their own.
+    /// The setting of `[auth]` that is no token; those of the tokens are listed with the principals.
+    pub const SECTION: &'static [Key] = Open::SECTION;
+
+    /// Tokens of principals, each principal's first one first; for tests and for roles that make their own.
     pub fn new(insecure: bool, tokens: Vec<(Principal, Secret)>) -> Self {
         Self { insecure, tokens: Arc::new(RwLock::new(digested(tokens))), files: Vec::new() }
     }
@@ -101,9 +81,9 @@ impl Auth {
         Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The token that this party sends: the first of its own.
-    pub fn token(&self, party: Principal) -> Option<Secret> {
-        self.tokens().iter().find(|token| token.party == party).map(|token| token.secret.clone())
+    /// The token that this principal sends: the first of its own.
+    pub fn token(&self, principal: Principal) -> Option<Secret> {
+        self.tokens().iter().find(|token| token.principal == principal).map(|token| token.secret.clone())
     }
 
     /// Takes the tokens of others in place of its own, in this value and all its clones at once.
@@ -112,60 +92,79 @@ impl Auth {
         *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
     }
 
-    /// Whether there is a token of this party.
-    pub fn has(&self, party: Principal) -> bool {
-        self.token(party).is_some()
+    /// Whether there is a token of this principal.
+    pub fn has(&self, principal: Principal) -> bool {
+        self.token(principal).is_some()
     }
 
-    /// Reads the tokens from the settings and from the files that they name.
-    pub(super) fn from_values(values: &Values, faults: &mut Vec<String>) -> Self {
-        let mut tokens: Vec<(Principal, Secret)> = Vec::new();
-        let mut files = Vec::new();
-        for party in Principal::ALL {
-            let file_key = format!("auth.{}_file", party.name());
-            match values.text(&file_key) {
-                "" => {}
-                file => files.push((file_key, PathBuf::from(file))),
-            }
-            match read(values, party) {
-                Ok(read) => tokens.extend(read.into_iter().map(|token| (party, token))),
-                Err(fault) => faults.push(fault),
-            }
+    /// Reads the tokens from the settings and from the files that they name; once, for all systems. None if something is
+    /// wrong, which the reader notes.
+    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        if reader.auth.is_none() {
+            let open = Open::read(reader)?;
+            let (tokens, files, faults) = tokens(reader);
+            faults.into_iter().for_each(|fault| reader.fault(fault));
+            reader.auth = Some(Self { files, ..Self::new(open.insecure, tokens) });
         }
-        for (at, (party, token)) in tokens.iter().enumerate() {
-            let before = tokens[..at].iter().find(|(_, other)| other == token);
-            match before {
-                Some((other, _)) if other == party => {
-                    faults.push(format!("auth.{}: names one token twice", party.name()))
-                }
-                Some((other, _)) => faults.push(format!(
-                    "auth.{} and auth.{} share a token; every role needs tokens of its own",
-                    other.name(),
-                    party.name()
-                )),
-                None => {}
-            }
-        }
-        Self { files, ..Self::new(values.flag("auth.insecure"), tokens) }
+        reader.auth.clone()
     }
 }
 
-fn digested(tokens: Vec<(Principal, Secret)>) -> Tokens {
-    let digested = tokens.into_iter().map(|(party, secret)| {
+/// Tokens by principal, each principal's first one first.
+type ByPrincipal = Vec<(Principal, Secret)>;
+
+/// The tokens, the files that they were read from by their settings, and all faults.
+fn tokens(reader: &Reader<'_>) -> (ByPrincipal, Vec<(String, PathBuf)>, Vec<String>) {
+    let (mut tokens, mut files, mut faults) = (ByPrincipal::new(), Vec::new(), Vec::new());
+    for listed in reader.schema.listed() {
+        if let Some(file) = file_of(reader.values, listed) {
+            files.push((listed.file.path.to_owned(), PathBuf::from(file)));
+        }
+        match read(reader.values, listed) {
+            Ok(read) => tokens.extend(read.into_iter().map(|token| (listed.principal, token))),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    for (at, (principal, token)) in tokens.iter().enumerate() {
+        let before = tokens[..at].iter().find(|(_, other)| other == token);
+        match before {
+            Some((other, _)) if other == principal => {
+                faults.push(format!("auth.{}: names one token twice", principal.name()));
+            }
+            Some((other, _)) => faults.push(format!(
+                "auth.{} and auth.{} share a token; every role needs tokens of its own",
+                other.name(),
+                principal.name()
+            )),
+            None => {}
+        }
+    }
+    (tokens, files, faults)
+}
+
+fn digested(tokens: ByPrincipal) -> Tokens {
+    let digested = tokens.into_iter().map(|(principal, secret)| {
         let digest = Sha256::digest(secret.expose()).into();
-        Token { party, secret, digest }
+        Token { principal, secret, digest }
     });
     digested.collect()
 }
 
-fn read(values: &Values, party: Principal) -> Result<Vec<Secret>, String> {
-    let key = format!("auth.{}", party.name());
-    let file_key = format!("{key}_file");
-    match (values.secret(&key), values.text(&file_key)) {
-        (None, "") => Ok(Vec::new()),
-        (Some(_), file) if !file.is_empty() => Err(format!("{key} and {file_key} are both set; set one of them")),
-        (Some(secret), _) => parse(secret.expose().split(',')).map_err(|why| format!("{key}: {why}")),
-        (None, file) => {
+fn file_of<'a>(values: &'a Values, listed: &Listed) -> Option<&'a str> {
+    match values.get(listed.file.path) {
+        Some(Typed::Text(file)) => Some(file),
+        _ => None,
+    }
+}
+
+/// The tokens of one principal.
+fn read(values: &Values, listed: &Listed) -> Result<Vec<Secret>, String> {
+    let (key, file_key) = (listed.token.path, listed.file.path);
+    match (values.get(key), file_of(values, listed)) {
+        (Some(_), Some(_)) => Err(format!("{key} and {file_key} are both set; set one of them")),
+        (Some(Typed::Secret(secret)), None) => parse(secret.expose().split(',')).map_err(|why| format!("{key}: {why}")),
+        (_, None) => Ok(Vec::new()),
+        (None, Some(file)) => {
             let text = read_file(file).map_err(|why| format!("{file_key}: {why}"))?;
             let tokens = text.trim().split([',', '\n']).map(|token| token.trim_end_matches('\r'));
             parse(tokens).map_err(|why| format!("{file_key}: in {file}, {why}"))
@@ -202,20 +201,14 @@ fn parse<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Vec<Secret>, String
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Settings, Sources, load};
+    use super::super::test_system::{PRODUCER, WORKER, with_flags as load};
     use super::*;
 
     const NEW: &str = "new-token-0123456789";
     const OLD: &str = "old-token-0123456789";
 
-    fn load(flags: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
-        let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let sources = Sources { flags, folder: "/nonexistent".into(), ..Sources::default() };
-        load::load(&sources).map(|loaded| loaded.settings).map_err(|faults| faults.0)
-    }
-
     fn tokens(auth: &Auth) -> Vec<(Principal, String)> {
-        auth.tokens().iter().map(|token| (token.party, token.secret.expose().to_owned())).collect()
+        auth.tokens().iter().map(|token| (token.principal, token.secret.expose().to_owned())).collect()
     }
 
     #[test]
@@ -223,22 +216,22 @@ mod tests {
         let auth =
             load(&[("auth.operator", &format!("{NEW}, {OLD}")), ("auth.producer", &OLD.to_uppercase())]).unwrap().auth;
         let expected = [
-            (Principal::Producer, OLD.to_uppercase()),
-            (Principal::Operator, NEW.to_owned()),
-            (Principal::Operator, OLD.to_owned()),
+            (PRODUCER, OLD.to_uppercase()),
+            (Principal::OPERATOR, NEW.to_owned()),
+            (Principal::OPERATOR, OLD.to_owned()),
         ];
         assert_eq!(tokens(&auth), expected);
-        assert_eq!(auth.token(Principal::Operator), Some(Secret::new(NEW)));
-        assert!(auth.has(Principal::Producer) && !auth.has(Principal::ShardWorker));
+        assert_eq!(auth.token(Principal::OPERATOR), Some(Secret::new(NEW)));
+        assert!(auth.has(PRODUCER) && !auth.has(WORKER));
     }
 
     #[test]
     fn replaced_tokens_are_those_of_all_clones() {
-        let auth = |token: &str| Auth::new(false, vec![(Principal::Operator, Secret::new(token))]);
+        let auth = |token: &str| Auth::new(false, vec![(Principal::OPERATOR, Secret::new(token))]);
         let (first, other) = (auth(OLD), auth(NEW));
         let clone = first.clone();
         first.replace_tokens(&other);
-        assert_eq!(clone.token(Principal::Operator), Some(Secret::new(NEW)));
+        assert_eq!(clone.token(Principal::OPERATOR), Some(Secret::new(NEW)));
         assert_eq!(format!("{clone:?}").matches("***").count(), 1, "{clone:?}");
     }
 
@@ -248,24 +241,21 @@ mod tests {
         let path = folder.path().join("token");
         let read = |content: &str| {
             std::fs::write(&path, content).unwrap();
-            load(&[("auth.shard_worker_file", path.to_str().unwrap())])
+            load(&[("auth.worker_file", path.to_str().unwrap())])
         };
         for content in [format!("{NEW}\n{OLD}\n"), format!("{NEW},{OLD}"), format!("{NEW}\r\n{OLD}\r\n")] {
-            assert_eq!(
-                tokens(&read(&content).unwrap().auth),
-                [NEW, OLD].map(|text| (Principal::ShardWorker, text.to_owned()))
-            );
+            assert_eq!(tokens(&read(&content).unwrap().auth), [NEW, OLD].map(|text| (WORKER, text.to_owned())));
         }
         let long = "x".repeat(5000);
         for (content, part) in [("", "16 to 256"), ("\n\n", "16 to 256"), ("short", "16 to 256"), (&long, "too large")]
         {
             let faults = read(content).unwrap_err();
             assert!(
-                faults.len() == 1 && faults[0].starts_with("auth.shard_worker_file: ") && faults[0].contains(part),
+                faults.len() == 1 && faults[0].starts_with("auth.worker_file: ") && faults[0].contains(part),
                 "{faults:?}"
             );
         }
-        let gone = load(&[("auth.shard_worker_file", "/nonexistent/token")]).unwrap_err();
+        let gone = load(&[("auth.worker_file", "/nonexistent/token")]).unwrap_err();
         assert!(gone[0].contains("cannot read /nonexistent/token"), "{gone:?}");
     }
 

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::schema::{KEYS, Key};
+use super::key::Key;
+use super::schema::Schema;
 
 /// What all our own variables begin with.
-pub(super) const PREFIX: &str = "SHOPCTL_";
+const PREFIX: &str = "SHOPCTL_";
 /// Letters that a name may be off by for the one that was meant to be named.
 const TYPOS_MAX: usize = 3;
 
@@ -36,13 +37,8 @@ const OTHERS: &[&str] = &[
     "SHOPCTL_YEAR_CUTS",
 ];
 
-/// The variable of a setting.
-pub(super) fn variable(key: &Key) -> String {
-    format!("SHOPCTL__{}", key.path.replace('.', "__").to_uppercase())
-}
-
 /// A fault for each variable that looks like one of ours and is none. One that is empty says nothing, as everywhere.
-pub(super) fn faults(environment: &HashMap<String, String>) -> Vec<String> {
+pub(super) fn faults(environment: &HashMap<String, String>, schema: &Schema) -> Vec<String> {
     let is_strange = |(name, value): &(&String, &String)| {
         let rest = name.strip_prefix(PREFIX);
         let is_ours = rest.is_some_and(|rest| !rest.starts_with('_')) && !is_of_kubernetes(name, value);
@@ -50,7 +46,14 @@ pub(super) fn faults(environment: &HashMap<String, String>) -> Vec<String> {
     };
     let mut strangers: Vec<&String> = environment.iter().filter(is_strange).map(|(name, _)| name).collect();
     strangers.sort();
-    strangers.into_iter().map(|name| format!("{name} (environment) is no setting; {}", hint(name))).collect()
+    strangers.into_iter().map(|name| format!("{name} (environment) is no setting; {}", hint(name, schema))).collect()
+}
+
+/// A fault for each of these variables, which are no text, that a setting would be read from.
+pub(super) fn unreadable(names: &[String], schema: &Schema) -> Vec<String> {
+    let is_short = |name: &str| schema.keys().iter().any(|key| key.short == Some(name));
+    let ours = names.iter().filter(|name| name.starts_with(PREFIX) || is_short(name));
+    ours.map(|name| format!("{name} (environment): a text in UTF-8 is expected")).collect()
 }
 
 /// Whether Kubernetes made the variable: for every service in a namespace, such as `shopctl-apid`, it tells all containers
@@ -83,12 +86,12 @@ fn is_of_kubernetes(name: &str, value: &str) -> bool {
 }
 
 /// The spelling that was meant, or the form of all of them.
-pub(super) fn hint(name: &str) -> String {
+pub(super) fn hint(name: &str, schema: &Schema) -> String {
     let plain =
         |name: &str| name.to_uppercase().split('_').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_");
     let wanted = plain(name);
     let distance = |meant: &str| strsim::damerau_levenshtein(&plain(meant), &wanted);
-    let settings = KEYS.iter().map(variable);
+    let settings = schema.keys().iter().map(Key::variable);
     let all = settings.chain(OTHERS.iter().map(|name| (*name).to_owned()));
     match all.map(|meant| (distance(&meant), meant)).min() {
         Some((distance, meant)) if distance <= TYPOS_MAX => format!("did you mean {meant}?"),
@@ -98,10 +101,15 @@ pub(super) fn hint(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Sections;
+    use super::super::test_system::TestSystem;
     use super::*;
 
     fn of(pairs: &[(&str, &str)]) -> Vec<String> {
-        faults(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        faults(
+            &pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            &TestSystem::schema(),
+        )
     }
 
     #[test]
@@ -109,8 +117,8 @@ mod tests {
         for (name, meant) in [
             ("SHOPCTL_SERVER_PORT", "SHOPCTL__SERVER__PORT"),
             ("SHOPCTL_SERVER__PORT", "SHOPCTL__SERVER__PORT"),
-            ("SHOPCTL_PIPELINE_SHARD_COUNT", "SHOPCTL__PIPELINE__SHARDS_COUNT"),
-            ("SHOPCTL_shared_dir", "SHOPCTL__SHARED__DIR"),
+            ("SHOPCTL_SERVER_DRAIN_TIME", "SHOPCTL__SERVER__DRAIN_TIMEOUT"),
+            ("SHOPCTL_sample_count", "SHOPCTL__SAMPLE__COUNT"),
             ("SHOPCTL_AUTH_OPERATOR_FILE", "SHOPCTL__AUTH__OPERATOR_FILE"),
             ("SHOPCTL_PROFIL", "SHOPCTL_PROFILE"),
         ] {

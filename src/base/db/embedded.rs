@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Result, SchemaKind};
+use super::Result;
 
 /// Copies an embedded database as it is at one moment to a new file, while others may write it. `go_on` is asked now and
 /// then; false gives the copy up. The copy is not synced.
@@ -27,11 +27,4 @@ pub fn check_embedded(path: &Path) -> Result<usize> {
 /// [`Error`](super::Error) when it cannot be opened.
 pub fn is_embedded_in_use(path: &Path) -> Result<bool> {
     crate::base::db::sqlite::copy::is_in_use(path)
-}
-
-/// How many migrations this program knows for a kind of database; for a worker's state where none is named.
-pub fn known_schema(kind: Option<SchemaKind>) -> usize {
-    kind.map_or_else(crate::base::db::sqlite::migrate::worker_schema, crate::base::db::sqlite::migrate::schema_of)
-        .migrations
-        .len()
 }

@@ -11,56 +11,75 @@ pub(crate) struct Migration {
     pub(crate) sql: &'static str,
 }
 
-/// The migrations of one kind of database, in order; the first has number 1.
-pub(crate) struct Schema {
+/// The schema of one kind of database: what a system says of it. Made by `schema!`.
+#[derive(Debug)]
+pub struct Schema {
     /// What it is the schema of.
     pub(crate) name: &'static str,
-    /// The migrations.
-    pub(crate) migrations: &'static [Migration],
+    /// The longest row, in bytes, where one may be longer than [`PACKET_BYTES_MIN`].
+    pub(crate) row_bytes_max: usize,
+    /// The migrations of an embedded database, in order; the first has number 1.
+    pub(crate) sqlite: &'static [Migration],
+    /// Those of a database on a server, numbered alike; none where it is always embedded.
+    pub(crate) mysql: &'static [Migration],
 }
 
-/// The schemas that every dialect has, from its folder in `db/migrations`: `TRACKING`, `SHARD`, `BALANCE`, `CACHE`, and
-/// `schema_of`. That they are numbered alike is so by construction.
-macro_rules! schemas {
-    ($dialect:literal) => {
-        $crate::base::db::migration::schemas! { $dialect:
-            /// The schema of the tracking database.
-            TRACKING = "tracking": "0001_tracking", "0002_askers";
-            /// The schema of a shard's database.
-            SHARD = "shard": "0001_shard", "0002_books", "0003_row_digests";
-            /// The schema of the balance database.
-            BALANCE = "balance": "0001_balance";
-            /// The schema of the order directory and the pending returns.
-            CACHE = "cache": "0001_cache";
-        }
+/// The least that every server must take in one packet, in bytes: below it the shortest statements would be too long.
+pub(crate) const PACKET_BYTES_MIN: usize = 64 << 10;
 
-        /// The schema of a kind of database.
-        pub(crate) fn schema_of(
-            kind: $crate::base::db::SchemaKind,
-        ) -> &'static $crate::base::db::migration::Schema {
-            use $crate::base::db::SchemaKind;
-            match kind {
-                SchemaKind::Tracking => &TRACKING,
-                SchemaKind::Shard => &SHARD,
-                SchemaKind::Balance => &BALANCE,
-                SchemaKind::Cache => &CACHE,
-            }
+impl Schema {
+    /// How many migrations this program knows.
+    pub fn known(&self) -> usize {
+        self.sqlite.len()
+    }
+
+    /// Bytes that a server must take at once: the longest row with the rest of its statement.
+    pub fn packet_bytes_min(&self) -> usize {
+        self.row_bytes_max.saturating_add(PACKET_BYTES_MIN)
+    }
+}
+
+/// A [`Schema`] from its folders in `db/migrations`: its name, the longest row, and the names of its migrations. That both
+/// dialects are numbered alike is so by construction. `embedded` in front: there is no such database on a server.
+macro_rules! schema {
+    ($name:literal, $row_bytes_max:expr, $($migration:literal),+) => {
+        $crate::base::db::migration::Schema {
+            name: $name,
+            row_bytes_max: $row_bytes_max,
+            sqlite: &[$($crate::base::db::migration::migration!("sqlite", $name, $migration)),+],
+            mysql: &[$($crate::base::db::migration::migration!("mysql", $name, $migration)),+],
         }
     };
-    ($dialect:literal: $($(#[$doc:meta])* $schema:ident = $name:literal: $($migration:literal),+;)+) => {$(
-        $(#[$doc])*
-        pub(crate) static $schema: $crate::base::db::migration::Schema = $crate::base::db::migration::Schema {
+    (embedded $name:literal, $($migration:literal),+) => {
+        $crate::base::db::migration::Schema {
             name: $name,
-            migrations: &[$($crate::base::db::migration::Migration {
-                name: $migration,
-                sql: include_str!(concat!(
-                    env!("CARGO_MANIFEST_DIR"), "/db/migrations/", $dialect, "/", $name, "/", $migration, ".sql"
-                )),
-            }),+],
-        };
-    )+};
+            row_bytes_max: 0,
+            sqlite: &[$($crate::base::db::migration::migration!("sqlite", $name, $migration)),+],
+            mysql: &[],
+        }
+    };
 }
-pub(crate) use schemas;
+pub(crate) use schema;
+
+/// One migration from its file.
+macro_rules! migration {
+    ($dialect:literal, $schema:literal, $name:literal) => {
+        $crate::base::db::migration::Migration {
+            name: $name,
+            sql: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/db/migrations/",
+                $dialect,
+                "/",
+                $schema,
+                "/",
+                $name,
+                ".sql"
+            )),
+        }
+    };
+}
+pub(crate) use migration;
 
 /// How far a database's schema is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,19 +88,6 @@ pub struct SchemaState {
     pub applied: usize,
     /// Migrations that this program knows.
     pub known: usize,
-}
-
-/// A kind of database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SchemaKind {
-    /// The tracking database.
-    Tracking,
-    /// A shard's database.
-    Shard,
-    /// The balance database.
-    Balance,
-    /// The order directory and the pending returns.
-    Cache,
 }
 
 impl SchemaState {
@@ -95,14 +101,13 @@ impl SchemaState {
 ///
 /// # Errors
 /// [`Error`](super::Error) when the database cannot be read.
-pub async fn schema_state(url: &StoreUrl, kind: SchemaKind) -> Result<Option<SchemaState>> {
+pub async fn schema_state(url: &StoreUrl, schema: &'static Schema) -> Result<Option<SchemaState>> {
     match url {
-        StoreUrl::Sqlite(path) => {
-            crate::base::db::sqlite::migrate::state(path, crate::base::db::sqlite::migrate::schema_of(kind))
-        }
-        StoreUrl::Mysql(server) => {
-            crate::base::db::mysql::migrate::status(server, crate::base::db::mysql::migrate::schema_of(kind)).await
-        }
+        StoreUrl::Sqlite(path) => super::sqlite::migrate::state(path, schema),
+        #[cfg(feature = "mysql")]
+        StoreUrl::Mysql(server) => super::mysql::migrate::status(server, schema).await,
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => super::without_mysql(),
     }
 }
 
@@ -110,14 +115,13 @@ pub async fn schema_state(url: &StoreUrl, kind: SchemaKind) -> Result<Option<Sch
 ///
 /// # Errors
 /// [`Error`](super::Error) when it cannot be created or migrated.
-pub async fn migrate(url: &StoreUrl, kind: SchemaKind) -> Result<()> {
+pub async fn migrate(url: &StoreUrl, schema: &'static Schema) -> Result<()> {
     match url {
-        StoreUrl::Sqlite(path) => {
-            crate::base::db::sqlite::migrate::up(path, crate::base::db::sqlite::migrate::schema_of(kind))
-        }
-        StoreUrl::Mysql(server) => {
-            crate::base::db::mysql::migrate::up(server, crate::base::db::mysql::migrate::schema_of(kind)).await
-        }
+        StoreUrl::Sqlite(path) => super::sqlite::db::connect(path, schema).map(drop),
+        #[cfg(feature = "mysql")]
+        StoreUrl::Mysql(server) => super::mysql::migrate::up(server, schema).await,
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => super::without_mysql(),
     }
 }
 
@@ -128,6 +132,21 @@ impl Migration {
         self.sql.split(";\n").map(str::trim).filter(ends).collect()
     }
 }
+
+/// What the tests of this folder make databases of.
+#[cfg(test)]
+pub(crate) static THINGS: Schema = Schema {
+    name: "things",
+    row_bytes_max: 0,
+    sqlite: &[Migration {
+        name: "0001_things",
+        sql: "CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT) STRICT;\nCREATE TABLE seen (id INTEGER) STRICT;\n",
+    }],
+    mysql: &[Migration {
+        name: "0001_things",
+        sql: "CREATE TABLE thing (id BIGINT NOT NULL PRIMARY KEY, text TEXT NULL) ENGINE = InnoDB;\n",
+    }],
+};
 
 #[cfg(test)]
 mod tests {

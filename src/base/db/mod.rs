@@ -7,12 +7,15 @@ pub mod embedded;
 pub mod error;
 pub mod facts;
 pub mod migration;
+#[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 pub(crate) mod sqlite;
 pub mod url;
 
-pub use embedded::{check_embedded, copy_embedded, is_embedded_in_use, known_schema};
-pub use error::{Error, Result};
-pub use facts::{ServerFacts, packet_bytes_min, server_facts};
-pub use migration::{SchemaKind, SchemaState, migrate, schema_state};
+pub use embedded::{check_embedded, copy_embedded, is_embedded_in_use};
+#[cfg(not(feature = "mysql"))]
+pub(crate) use error::without_mysql;
+pub use error::{Error, Refusal, RefusalKind, Result};
+pub use facts::{ServerFacts, server_facts};
+pub use migration::{Schema, SchemaState, migrate, schema_state};
 pub use url::{Server, StoreUrl, Tls};

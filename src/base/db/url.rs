@@ -8,8 +8,6 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::pipeline::event::ShardId;
-
 /// What a URL must be, for a person who wrote another.
 const FORMS: &str = "use sqlite://PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE";
 /// The port of MySQL and MariaDB where none is named.
@@ -96,7 +94,7 @@ impl StoreUrl {
     ///
     /// # Errors
     /// A sentence that says what is wrong with the template.
-    pub fn of_shard(template: &str, shard: ShardId) -> std::result::Result<Self, String> {
+    pub fn of_shard(template: &str, shard: impl fmt::Display) -> std::result::Result<Self, String> {
         if !template.contains("{shard}") {
             return Err("the shard databases are named by a template with {shard} in it".to_owned());
         }
@@ -209,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_template_names_one_database_per_shard() {
-        let shard = ShardId::new(3).unwrap();
+        let shard = 3_u8;
         let url = StoreUrl::of_shard("sqlite:///d/shop_shard_{shard}.sqlite", shard).unwrap();
         assert_eq!(url, StoreUrl::Sqlite("/d/shop_shard_3.sqlite".into()));
         let url = StoreUrl::of_shard("mysql://u@mysql-shard-{shard}/shop_shard_{shard}", shard).unwrap();

@@ -1,4 +1,4 @@
-//! Extractors whose refusals are problems: JSON bodies, raw bodies, queries and paths.
+//! Extractors whose refusals are problems: JSON bodies, raw bodies, queries and paths; and the size of a page.
 
 use std::error::Error;
 
@@ -13,6 +13,11 @@ use serde_json::error::Category;
 use tower_http::timeout::TimeoutError;
 
 use super::problem::Problem;
+
+/// Items per page, if the client does not say.
+const PAGE: u32 = 100;
+/// Items per page at the most.
+const PAGE_MAX: u32 = 1000;
 
 /// A JSON body, whatever its content type says: clients of the seeds post without one.
 #[derive(Debug, Clone, Copy)]
@@ -86,4 +91,15 @@ pub fn body_problem(fault: &(dyn Error + 'static)) -> Problem {
         cause = error.source();
     }
     Problem::new(StatusCode::BAD_REQUEST, "bad_body", "the body could not be read to its end")
+}
+
+/// The items of a page: what the client asked for, 100 if it did not say.
+///
+/// # Errors
+/// `invalid`: none, or more than 1000.
+pub fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
+    match limit.unwrap_or(PAGE) {
+        limit if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
+        _ => Err(Problem::invalid(format!("limit must be from 1 to {PAGE_MAX}"))),
+    }
 }

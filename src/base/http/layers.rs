@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -16,9 +16,9 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 
 use super::auth::{Guard, guard};
-use super::probes::NOT_READY;
-use super::problem::Problem;
-use super::server::Limits;
+use super::limits::Limits;
+use super::problem::{NOT_READY, Problem};
+use super::upgrade;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -107,16 +107,18 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 
 /// Refuses what a page of another site makes the operator's browser send; without tokens nothing else would stop it.
 async fn same_origin(request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if reads || !is_foreign(request.headers()) {
+    // A page may open a WebSocket to anywhere, and what it sends there is no request that would be looked at again.
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD) && !upgrade::asks(&request);
+    if reads || !is_foreign(request.uri(), request.headers()) {
         return next.run(request).await;
     }
     let detail = "a browser sent this for a page of another origin";
     Problem::new(StatusCode::FORBIDDEN, "cross_origin", detail).into_response()
 }
 
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+fn is_foreign(uri: &Uri, headers: &HeaderMap) -> bool {
+    let in_header = || headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = uri.authority().map(|authority| authority.as_str()).or_else(in_header).unwrap_or_default();
     headers.get_all(ORIGIN).iter().any(|origin| {
         let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
         !authority.is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
@@ -151,9 +153,14 @@ mod tests {
 
     #[test]
     fn origin_is_compared_with_the_host() {
-        assert!(!is_foreign(&headers(&[("host", "shop:1")])));
-        assert!(!is_foreign(&headers(&[("host", "shop:1"), ("origin", "http://SHOP:1")])));
-        assert!(is_foreign(&headers(&[("host", "shop:1"), ("origin", "http://shop:2")])));
-        assert!(is_foreign(&headers(&[("host", "shop:1"), ("origin", "null")])));
+        let foreign = |pairs: &[(&'static str, &'static str)]| is_foreign(&Uri::from_static("/"), &headers(pairs));
+        assert!(!foreign(&[("host", "shop:1")]));
+        assert!(!foreign(&[("host", "shop:1"), ("origin", "http://SHOP:1")]));
+        assert!(foreign(&[("host", "shop:1"), ("origin", "http://shop:2")]));
+        assert!(foreign(&[("host", "shop:1"), ("origin", "null")]));
+        // HTTP/2 has no such header.
+        let uri = Uri::from_static("http://shop:1/");
+        assert!(!is_foreign(&uri, &headers(&[("origin", "http://shop:1")])));
+        assert!(is_foreign(&uri, &headers(&[("origin", "http://shop:2")])));
     }
 }

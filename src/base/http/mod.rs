@@ -1,18 +1,27 @@
-//! Serving HTTP/1: limits on whatever a client can hold, problems for whatever goes wrong, probes and metrics.
+//! Serving HTTP/1 and HTTP/2: limits on whatever a client can hold, problems for whatever goes wrong, probes and metrics.
 //!
 //! A role builds its router of [`extract`] and [`problem`], adds [`probes::routes`], wraps it with
 //! [`probes::with_fallbacks`] and [`metrics::Metrics::track`], and hands it to [`server::serve`]. What it binds knows
 //! by its [`auth::Policy`] who may change what.
 
 pub mod auth;
+mod bodies;
+mod connection;
+pub mod error_responses;
 pub mod extract;
+pub mod fault;
 mod layers;
+mod limits;
 pub mod metrics;
+pub mod openapi;
 pub mod probes;
 pub mod problem;
 mod process;
 pub(crate) mod resolver;
 pub mod server;
+mod streams;
+mod upgrade;
+mod version;
 mod watched;
 
 #[cfg(test)]
@@ -20,7 +29,8 @@ mod tests;
 
 pub use auth::{Guard, Permit, Policy, Principal};
 pub use layers::RequestId;
+pub use limits::Limits;
 pub use metrics::Metrics;
 pub use probes::Readiness;
 pub use problem::Problem;
-pub use server::{Bound, Limits, bind, serve};
+pub use server::{Bound, bind, serve};

@@ -12,19 +12,9 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::metrics::Metrics;
-use super::problem::Problem;
+use super::problem::{NOT_READY, Problem};
+use super::version::{COMMIT, VERSION};
 use crate::base::shutdown::Stop;
-
-/// The commit this was built from.
-pub(super) const COMMIT: &str = match option_env!("SHOPCTL_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
-/// The version this is.
-pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The code of a role that cannot do its work now.
-pub(super) const NOT_READY: &str = "not_ready";
 
 /// Whether the role can do its work, by named conditions; cloning shares it.
 #[derive(Debug, Clone, Default)]

@@ -11,6 +11,9 @@ use serde::Serialize;
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// The code of a role that cannot do its work now: expected for a while, so the log says nothing of it.
+pub(super) const NOT_READY: &str = "not_ready";
+
 /// An error as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -20,6 +23,8 @@ pub struct Problem {
     pub code: &'static str,
     /// One sentence about this occurrence, fit for strangers.
     pub detail: String,
+    /// The key that it is about, where it is about one of those that were sent.
+    pub key: Option<String>,
     /// What only the log is told, with the id of the request.
     pub cause: Option<String>,
 }
@@ -37,6 +42,9 @@ pub struct ProblemBody<'a> {
     pub code: &'a str,
     /// One sentence about this occurrence.
     pub detail: &'a str,
+    /// The key that it is about, where it is about one of those that were sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a str>,
     /// The id to look for in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<&'a str>,
@@ -45,7 +53,7 @@ pub struct ProblemBody<'a> {
 impl Problem {
     /// A problem of any status; the constructors below cover the usual ones.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), cause: None }
+        Self { status, code, detail: detail.into(), key: None, cause: None }
     }
 
     /// 400 `bad_json`: the body is not JSON.
@@ -60,8 +68,8 @@ impl Problem {
     }
 
     /// 403 `forbidden`: a known token that does not open this call.
-    pub fn forbidden(party: &str, needed: impl std::fmt::Display) -> Self {
-        let detail = format!("the token is that of {party}; this call needs that of {needed}");
+    pub fn forbidden(principal: &str, needed: impl std::fmt::Display) -> Self {
+        let detail = format!("the token is that of {principal}; this call needs that of {needed}");
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
@@ -138,6 +146,7 @@ impl Problem {
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
+            key: self.key.as_deref(),
             request_id,
         };
         *response.status_mut() = self.status;

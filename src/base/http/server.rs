@@ -1,76 +1,25 @@
-//! The listener and its connections: HTTP/1, each connection owned, bounded in number and in every wait.
+//! The listener and its connections: each one owned, bounded in number and in every wait.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::HttpBody;
-use axum::http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tower::ServiceExt;
+use tokio_util::sync::CancellationToken;
 
 use super::auth::Guard;
-use super::watched::{Activity, Patience, Watched};
-use super::{layers, process};
+use super::limits::Limits;
+use super::watched::Place;
+use super::{connection, layers, process};
 use crate::base::config;
 use crate::base::shutdown::Stop;
 
-/// Headers of one request, at the most.
-const HEADERS_MAX: usize = 64;
-/// Bytes of one request's head, at the most; also what is read ahead.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// How much longer than reading and writing a request may take: the longest a poll for work may wait.
-const LONG_POLL: Duration = Duration::from_secs(30);
 /// The pause when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// What a client may take from us.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// The longest a request's head, and then its body, may take to arrive.
-    pub read_timeout: Duration,
-    /// The longest a response may wait for a reader that takes nothing.
-    pub write_timeout: Duration,
-    /// The longest a kept connection may be silent between two requests.
-    pub idle_timeout: Duration,
-    /// Connections served at once; more wait in the kernel's queue.
-    pub max_connections: usize,
-    /// Bytes of one body.
-    pub body_bytes_max: usize,
-    /// The longest from a request's head to its response's head.
-    pub total_timeout: Duration,
-    /// The longest the drain may take.
-    pub drain_timeout: Duration,
-}
-
-impl Limits {
-    /// The limits of these settings; how large a body may be is the role's to know.
-    pub fn new(server: &config::Server, body_bytes_max: usize) -> Self {
-        Self {
-            read_timeout: server.read_timeout,
-            write_timeout: server.write_timeout,
-            idle_timeout: server.idle_timeout,
-            max_connections: server.max_connections,
-            body_bytes_max,
-            total_timeout: server.read_timeout + server.write_timeout + LONG_POLL,
-            drain_timeout: server.drain_timeout,
-        }
-    }
-
-    fn patience(&self) -> Patience {
-        Patience { read: self.read_timeout, write: self.write_timeout, idle: self.idle_timeout }
-    }
-}
 
 /// A port that is ours, before anything is served on it.
 #[derive(Debug)]
@@ -93,8 +42,8 @@ impl Bound {
 /// The address cannot be bound; the text names it and says what to change.
 pub async fn bind(server: &config::Server, guard: Guard, default_port: u16) -> io::Result<Bound> {
     let host = if guard.may_face_others() { server.host.as_str() } else { loopback(&server.host, &guard) };
-    for party in guard.locked_out() {
-        log::warn!(party; "auth.{party} is not set here while other tokens are, so its calls are refused");
+    for principal in guard.locked_out() {
+        log::warn!(principal; "auth.{principal} is not set here while other tokens are, so its calls are refused");
     }
     let port = server.port.unwrap_or(default_port);
     let listener = TcpListener::bind((host, port)).await.map_err(|cause| {
@@ -119,6 +68,8 @@ fn loopback(host: &str, guard: &Guard) -> &'static str {
 }
 
 /// Serves until stop is requested, then drains: no new connections, idle ones closed, requests in flight answered.
+/// HTTP/2 is told to open no more streams. A handler of an upgraded connection, or of a stream that has no end, has to
+/// ask its own [`Stop`].
 ///
 /// The drain takes at most `drain_timeout`, and ends with `stop.ended()`. A client that leaves cancels its handler.
 ///
@@ -127,12 +78,13 @@ fn loopback(host: &str, guard: &Guard) -> &'static str {
 pub async fn serve(bound: Bound, router: Router, limits: Limits, stop: Stop) -> io::Result<()> {
     let Bound { listener, addr, guard } = bound;
     let router = layers::protect(router, &limits, guard).with_state(());
-    let graceful = GracefulShutdown::new();
-    let places = process::connections_max(limits.max_connections).min(Semaphore::MAX_PERMITS);
-    let slots = Arc::new(Semaphore::new(places));
+    let cut = CancellationToken::new();
+    let shared = connection::Shared { router, patience: limits.patience(), stop: stop.clone(), cut: cut.clone() };
+    let count = u32::try_from(process::connections_max(limits.max_connections)).unwrap_or(u32::MAX);
+    let places = Arc::new(Semaphore::new(count as usize));
     let mut connections = JoinSet::new();
-    while let Some((stream, slot)) = next_connection(&listener, &slots, &stop).await {
-        connections.spawn(connection(stream, slot, router.clone(), limits.patience(), graceful.watcher()));
+    while let Some((stream, place)) = next_connection(&listener, &places, &stop).await {
+        connections.spawn(connection::serve(stream, place, shared.clone()));
         while let Some(ended) = connections.try_join_next() {
             if let Err(cause) = ended {
                 log::error!("a connection's task failed; this is a bug: {cause}");
@@ -141,27 +93,25 @@ pub async fn serve(bound: Bound, router: Router, limits: Limits, stop: Stop) -> 
     }
     drop(listener);
     let in_time = tokio::select! {
-        () = graceful.shutdown() => true,
+        // Upgraded connections hold their places, too.
+        _ = places.acquire_many(count) => true,
         () = tokio::time::sleep(limits.drain_timeout) => false,
         () = stop.ended() => false,
     };
     if !in_time {
         log::warn!(addr:% = addr; "closing connections whose requests were not answered in time");
     }
+    cut.cancel();
     connections.shutdown().await;
     Ok(())
 }
 
-/// The next connection with the slot it occupies; none once stop is requested.
-async fn next_connection(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    stop: &Stop,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+/// The next connection with the place it occupies; none once stop is requested.
+async fn next_connection(listener: &TcpListener, places: &Arc<Semaphore>, stop: &Stop) -> Option<(TcpStream, Place)> {
     let accepted = async {
-        // The slot comes first: beyond the limit, connections stay in the kernel's queue. It is never closed.
-        let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-        Some((accept(listener).await, slot))
+        // The place comes first: beyond the limit, connections stay in the kernel's queue. It is never closed.
+        let place = Arc::clone(places).acquire_owned().await.ok()?;
+        Some((accept(listener).await, place))
     };
     tokio::select! {
         biased;
@@ -191,48 +141,4 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 fn is_the_peers(cause: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(cause.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-async fn connection(
-    stream: TcpStream,
-    _slot: OwnedSemaphorePermit,
-    router: Router,
-    patience: Patience,
-    watcher: Watcher,
-) {
-    if let Err(cause) = stream.set_nodelay(true) {
-        log::debug!("a connection ended before it was served: {cause}");
-    }
-    let activity = Arc::new(Activity::default());
-    let service = {
-        let activity = Arc::clone(&activity);
-        service_fn(move |request| answer(request, router.clone(), Arc::clone(&activity)))
-    };
-    let io = TokioIo::new(Watched::new(stream, activity, patience));
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // The socket's own watch is stricter and is told apart; this one is the net below it.
-        .header_read_timeout(patience.idle + patience.read)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(io, service);
-    if let Err(cause) = watcher.watch(served).await {
-        log::debug!("a connection broke off: {cause}");
-    }
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    router: Router,
-    activity: Arc<Activity>,
-) -> Result<Response<axum::body::Body>, Infallible> {
-    let _in_flight = activity.begin();
-    let has_body = !request.body().is_end_stream();
-    let response = router.oneshot(request).await?;
-    // A conflict or a fault in a field is found after the whole body was read; other refusals may come before.
-    let was_read = matches!(response.status(), StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY);
-    if has_body && !response.status().is_success() && !was_read {
-        activity.refused();
-    }
-    Ok(response)
 }

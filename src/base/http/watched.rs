@@ -1,7 +1,8 @@
 //! A socket that gives up on a peer that keeps it waiting.
 //!
 //! Hyper has one timer for a request's head and the silence before it; here the silence between two requests may be
-//! long (`idle`), a head that has begun must be complete soon (`read`), and a write must make progress (`write`).
+//! long (`idle`), a head that has begun must be complete soon (`read`), and a write must make progress (`write`). Once
+//! the connection speaks another protocol than HTTP/1, silence is that protocol's business, and only writes are watched.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +12,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How long a refused client may go on sending: closing on unread bytes would reset the connection, and the reset
 /// would overtake the answer that says why.
@@ -34,6 +37,7 @@ pub(super) struct Activity {
     begun: AtomicU64,
     ended: AtomicU64,
     refused: AtomicBool,
+    upgraded: AtomicBool,
 }
 
 /// A request in flight; dropping it, answered or not, ends it.
@@ -51,6 +55,15 @@ impl Activity {
         self.refused.store(true, Ordering::Relaxed);
     }
 
+    /// Says that the connection speaks another protocol from here on.
+    pub(super) fn upgraded(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
+    }
+
+    fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Relaxed)
+    }
+
     fn is_busy(&self) -> bool {
         self.begun.load(Ordering::Relaxed) != self.ended.load(Ordering::Relaxed)
     }
@@ -62,9 +75,22 @@ impl Drop for InFlight {
     }
 }
 
+/// One of the connections that are served at once; dropping it lets another one in.
+pub(super) type Place = OwnedSemaphorePermit;
+
+/// What ends a connection from outside: after an upgrade no task of ours holds it.
+struct Cut {
+    token: CancellationToken,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
 /// A socket with patience.
 pub(super) struct Watched<T> {
     io: T,
+    /// What was read already, and is still to be handed out.
+    ahead: Vec<u8>,
+    cut: Option<Cut>,
+    _place: Option<Place>,
     activity: Arc<Activity>,
     patience: Patience,
     /// The requests already accounted for.
@@ -82,7 +108,43 @@ impl<T> Watched<T> {
     pub(super) fn new(io: T, activity: Arc<Activity>, patience: Patience) -> Self {
         let deadline = Instant::now() + patience.read;
         let timer = Box::pin(sleep_until(deadline));
-        Self { io, activity, patience, seen: 0, is_idle: false, deadline, timer, stalled: None, lingering: None }
+        Self {
+            io,
+            ahead: Vec::new(),
+            cut: None,
+            _place: None,
+            activity,
+            patience,
+            seen: 0,
+            is_idle: false,
+            deadline,
+            timer,
+            stalled: None,
+            lingering: None,
+        }
+    }
+
+    /// The same socket of which so much was read ahead; the first head must be complete at this time.
+    pub(super) fn begun(self, ahead: &[u8], deadline: Instant) -> Self {
+        Self { ahead: ahead.to_vec(), deadline, ..self }
+    }
+
+    /// The same socket, which holds a place until it is closed, and fails as soon as it is cut.
+    pub(super) fn kept(self, place: Place, token: CancellationToken) -> Self {
+        let cut = Box::pin(token.clone().cancelled_owned());
+        Self { _place: Some(place), cut: Some(Cut { token, cut }), ..self }
+    }
+
+    /// Whether a connection that has another protocol is cut; otherwise the task learns when it is.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.cut {
+            Some(Cut { cut, .. }) => cut.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
+            None => Poll::Pending,
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.activity.is_upgraded() && self.cut.as_ref().is_some_and(|cut| cut.token.is_cancelled())
     }
 
     /// Once a request has begun, whatever is awaited next is another request.
@@ -113,6 +175,9 @@ impl<T> Watched<T> {
 
     /// Nothing to read: fine while a request is in flight, and until the deadline otherwise.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.activity.is_upgraded() {
+            return self.poll_cut(cx);
+        }
         self.catch_up();
         if self.activity.is_busy() {
             return Poll::Pending;
@@ -131,6 +196,9 @@ impl<T> Watched<T> {
     }
 
     fn watch_write(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if self.is_cut() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if polled.is_ready() {
             self.sent();
             return polled;
@@ -145,6 +213,15 @@ impl<T> Watched<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_cut() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if !this.ahead.is_empty() {
+            let count = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead[..count]);
+            this.ahead.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Pending => this.poll_silence(cx),
@@ -235,6 +312,25 @@ mod tests {
         let written = tokio::time::timeout(FAILED, io.write_all(&[0; 1024])).await;
         let fault = written.expect("the limits must end this write").unwrap_err();
         assert_eq!(fault.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_upgraded_connection_may_be_silent_until_it_is_cut() {
+        let (io, _silent_peer) = tokio::io::duplex(64);
+        let activity = Arc::new(Activity::default());
+        let (token, places) = (CancellationToken::new(), Arc::new(tokio::sync::Semaphore::new(1)));
+        let place = Arc::clone(&places).acquire_owned().await.unwrap();
+        let mut io = watched(io, &activity).begun(b"ab", Instant::now()).kept(place, token.clone());
+        assert_eq!((next_byte(&mut io).await.unwrap(), next_byte(&mut io).await.unwrap()), (b'a', b'b'));
+        activity.upgraded();
+        let patient = tokio::time::timeout(Duration::from_millis(200), io.read_u8()).await;
+        assert!(patient.is_err(), "the read must still be waiting: {patient:?}");
+        token.cancel();
+        assert_eq!(next_byte(&mut io).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(io.write_u8(1).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(places.available_permits(), 0);
+        drop(io);
+        assert_eq!(places.available_permits(), 1);
     }
 
     #[tokio::test]

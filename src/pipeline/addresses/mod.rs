@@ -19,9 +19,9 @@ use super::calls::Service;
 use super::files::artifact::{self, Draft, Taken};
 use super::files::folder::Folder;
 use crate::base::clock::Clock;
-use crate::base::config::{Loaded, Settings};
 use crate::base::log_format::clean;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::{Balance, Cache, Loaded, Pipeline, Settings};
 
 /// The folder of the notes, below the shared folder.
 const FOLDER: &str = "run";
@@ -284,9 +284,9 @@ fn remove_gone(shared: &Path, role: &str) {
 pub fn fill(loaded: &mut Loaded, services: &[Service]) -> Result<(), String> {
     for service in services {
         let (role, key, path) = match service {
-            Service::Status => ("pipeline-apid", "pipeline.url", crate::pipeline::task::wire::BASE),
-            Service::Balance => ("balance-daemon", "balance.url", ""),
-            Service::Cache => ("cache-service", "cache.url", ""),
+            Service::Status => ("pipeline-apid", Pipeline::KEYS.url, crate::pipeline::task::wire::BASE),
+            Service::Balance => ("balance-daemon", Balance::KEYS.url, ""),
+            Service::Cache => ("cache-service", Cache::KEYS.url, ""),
         };
         if !loaded.is_default(key) {
             continue;
@@ -299,7 +299,7 @@ pub fn fill(loaded: &mut Loaded, services: &[Service]) -> Result<(), String> {
                 base
             }
             Found::Taken(why) => {
-                return Err(format!("{role} cannot be called: {why}; start {role}, or set {key}"));
+                return Err(format!("{role} cannot be called: {why}; start {role}, or set {}", key.path));
             }
         };
         log::debug!(role; "found at {base}");

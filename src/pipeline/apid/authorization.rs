@@ -1,30 +1,28 @@
 //! Which principal may make which call: every stage moves its own tasks, and the operator may do everything. The
 //! OpenAPI document says the same of every call, and a test compares the two.
 
-use utoipa::Modify;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-
 use super::BASE;
 use crate::base::http::auth::Call;
 use crate::base::http::{Permit, Policy, Principal};
+use crate::pipeline::settings::principal;
 use crate::pipeline::task::Stage;
 
 /// The policy of the API.
 pub const POLICY: Policy = Policy {
     serves: &[
-        Principal::EventIngest,
-        Principal::ShardSplitter,
-        Principal::ShardWorker,
-        Principal::MysqlSender,
-        Principal::Operator,
+        principal::EVENT_INGEST,
+        principal::SHARD_SPLITTER,
+        principal::SHARD_WORKER,
+        principal::MYSQL_SENDER,
+        Principal::OPERATOR,
     ],
     permit,
+    upgrade: Policy::NO_UPGRADE,
 };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
-        Some("/files/register" | "/stages/event-ingest/done") => Permit::to(Principal::EventIngest),
+        Some("/files/register" | "/stages/event-ingest/done") => Permit::to(principal::EVENT_INGEST),
         Some("/queues/{stage}/claim" | "/stages/{stage}/heartbeat") => of_stage(call),
         Some("/stages/{stage}/{transition}") => match call.parameter("transition") {
             "start" | "done" | "fail" | "release" => of_stage(call),
@@ -36,22 +34,10 @@ fn permit(call: &Call<'_>) -> Permit {
 
 fn of_stage(call: &Call<'_>) -> Permit {
     match call.parameter("stage").parse() {
-        Ok(Stage::EventIngest) => Permit::to(Principal::EventIngest),
-        Ok(Stage::ShardSplitter) => Permit::to(Principal::ShardSplitter),
-        Ok(Stage::ShardWorker) => Permit::to(Principal::ShardWorker),
-        Ok(Stage::MysqlSender) => Permit::to(Principal::MysqlSender),
+        Ok(Stage::EventIngest) => Permit::to(principal::EVENT_INGEST),
+        Ok(Stage::ShardSplitter) => Permit::to(principal::SHARD_SPLITTER),
+        Ok(Stage::ShardWorker) => Permit::to(principal::SHARD_WORKER),
+        Ok(Stage::MysqlSender) => Permit::to(principal::MYSQL_SENDER),
         Err(_) => Permit::OPERATOR,
-    }
-}
-
-/// Adds the scheme by which tokens are sent to the document.
-pub(crate) struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, document: &mut OpenApi) {
-        let what = "The token of the party that the call names, or of the operator. Asked for as soon as the server has any token.";
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(what)).build();
-        let components = document.components.get_or_insert_default();
-        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
 }

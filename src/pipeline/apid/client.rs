@@ -5,8 +5,9 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::super::calls::{CALL_TIMEOUT, CallObserver, Caller, Service};
-use crate::base::config::{Principal, Settings};
+use crate::base::config::Principal;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::wire::{
     ClaimRequest, ClaimResponse, FileResponse, FilesResponse, HeartbeatResponse, IngestDoneRequest, IngestDoneResponse,
     OldestResponse, ProgressResponse, RegisterRequest, RegisterResponse, SummaryResponse, TaskRequest, TaskResponse,
@@ -28,9 +29,9 @@ impl Client {
         Self(self.0.observed(observer))
     }
 
-    /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Principal) -> Self {
-        Self(Caller::of(Service::Status, &settings.pipeline.url, settings, party))
+    /// A client that speaks for a principal, with that principal's first token if there is one.
+    pub fn of(settings: &Settings, principal: Principal) -> Self {
+        Self(Caller::of(Service::Status, &settings.pipeline.url, settings, principal))
     }
 
     /// A client of the API at this base URL, for calls that change nothing: those need no token.

@@ -8,11 +8,11 @@ use axum::extract::State;
 use tokio::sync::Mutex;
 
 use super::Api;
-use super::error_responses::ErrorResponses;
-use super::fault::to_the_end;
 use super::stages::unknown_stage;
 use crate::base::http::Problem;
-use crate::base::http::extract::{Json, Path, Query};
+use crate::base::http::error_responses::ErrorResponses;
+use crate::base::http::extract::{Json, Path, Query, page_size};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
 use crate::pipeline::apid::store::{FileQuery, Tracking, for_each_file};
 use crate::pipeline::task::wire::{
@@ -21,10 +21,6 @@ use crate::pipeline::task::wire::{
 };
 use crate::pipeline::task::{FileName, Ledger, Stage};
 
-/// Items per page, if the client does not say.
-const PAGE: u32 = 100;
-/// Items per page at the most.
-const PAGE_MAX: u32 = 1000;
 /// Items to pass over at the most: more than any queue ever has.
 const OFFSET_MAX: u32 = 1_000_000_000;
 
@@ -183,13 +179,5 @@ impl BooksCache {
         for_each_file(tracking, |file| ledger.add(file)).await?;
         *last = Some((ledger.clone(), Instant::now() + began.elapsed() * 9));
         Ok(ledger)
-    }
-}
-
-/// The items of a page, if the client asked for a number that is allowed.
-pub(crate) fn page_size(limit: Option<u32>) -> Result<u32, Problem> {
-    match limit.unwrap_or(PAGE) {
-        limit if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
-        _ => Err(Problem::invalid(format!("limit must be from 1 to {PAGE_MAX}"))),
     }
 }

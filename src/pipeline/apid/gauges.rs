@@ -18,7 +18,7 @@ use super::Api;
 use crate::base::db::Result;
 use crate::base::http::{Metrics, Readiness};
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::apid::store::Tally;
+use crate::pipeline::apid::store::TaskTally;
 use crate::pipeline::event::{ShardCount, ShardId};
 use crate::pipeline::task::{Stage, Status};
 
@@ -56,7 +56,7 @@ struct Registered {
 
 impl Registered {
     /// Takes what was registered behind the mark; answers all tasks by shard.
-    fn take(&mut self, tally: &Tally) -> BTreeMap<ShardId, u64> {
+    fn take(&mut self, tally: &TaskTally) -> BTreeMap<ShardId, u64> {
         for new in tally.registered.iter().filter(|new| new.is_settled) {
             *self.settled.entry(new.shard).or_default() += new.tasks;
             self.mark = self.mark.max(new.last);
@@ -90,7 +90,7 @@ impl Gauges {
     }
 
     /// Shows a tally.
-    fn set(&self, tally: &Tally) {
+    fn set(&self, tally: &TaskTally) {
         let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner).take(tally);
         let mut open: BTreeMap<(Stage, ShardId), u64> = BTreeMap::new();
         let mut counts: BTreeMap<(Stage, ShardId, Status), u64> = BTreeMap::new();
@@ -112,7 +112,7 @@ impl Gauges {
         self.set_oldest(tally);
     }
 
-    fn set_oldest(&self, tally: &Tally) {
+    fn set_oldest(&self, tally: &TaskTally) {
         let mut oldest: BTreeMap<(Stage, ShardId), Timestamp> = BTreeMap::new();
         for tasks in &tally.open {
             if let Some(at) = tasks.oldest {
@@ -183,8 +183,10 @@ mod tests {
             tasks,
             oldest: oldest.map(Timestamp::from_unix_ms),
         };
-        let first =
-            Tally { open: vec![open(3, Some(7_500))], registered: vec![new(1, 10, true, 40), new(1, 2, false, 42)] };
+        let first = TaskTally {
+            open: vec![open(3, Some(7_500))],
+            registered: vec![new(1, 10, true, 40), new(1, 2, false, 42)],
+        };
         gauges.set(&first);
         let count = |stage: Stage, status: Status| {
             gauges.tasks.get_or_create(&TaskLabels { stage: stage.name(), shard: 1, status: status.name() }).get()
@@ -192,7 +194,7 @@ mod tests {
         assert_eq!((count(Stage::ShardWorker, Status::New), count(Stage::ShardWorker, Status::Done)), (3, 9));
         assert_eq!((count(Stage::EventIngest, Status::Done), gauges.mark(), gauges.oldest.get()), (12, 40, 7.5));
         // The next look counts from the mark on: the two young ones again, and one more.
-        gauges.set(&Tally { open: vec![], registered: vec![new(1, 2, true, 42), new(1, 1, false, 43)] });
+        gauges.set(&TaskTally { open: vec![], registered: vec![new(1, 2, true, 42), new(1, 1, false, 43)] });
         assert_eq!((count(Stage::ShardWorker, Status::New), count(Stage::ShardWorker, Status::Done)), (0, 13));
         assert_eq!((gauges.mark(), gauges.oldest.get()), (42, 0.0));
         let lane = LaneLabels { stage: Stage::ShardWorker.name(), shard: 1 };

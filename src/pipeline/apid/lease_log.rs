@@ -5,7 +5,7 @@
 use super::Api;
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::lease_end::LeaseEnd;
-use crate::pipeline::task::{Call, Refusal, Repair, ShardView, Stage, Status, TaskKey};
+use crate::pipeline::task::{Call, MoveRefusal, Repair, ShardView, Stage, Status, TaskKey};
 
 /// Says which leases claims of this stage found run out.
 pub(super) fn lease_ends(ends: &[LeaseEnd]) {
@@ -79,9 +79,10 @@ impl Before {
 
 /// Says so where a report that did not add up failed its task.
 pub(super) async fn tell_loss(api: &Api, key: &TaskKey, stage: Stage, result: &Result<Status>) {
-    let Err(Error::Refused(Refusal::Conservation(_))) = result else {
+    let refusal = result.as_ref().err().and_then(Error::refusal);
+    if !matches!(refusal, Some(MoveRefusal::Conservation(_))) {
         return;
-    };
+    }
     if let Some(view) = find(api, key).await.filter(|view| view.status(stage) == Status::Failed) {
         let reason = view.last_error.clone().unwrap_or_default();
         tell_failure(key, stage, &view, &reason);

@@ -5,15 +5,15 @@
 //! [`routes`](router) is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
 mod askers;
-pub(super) mod authorization;
+mod authorization;
 pub mod client;
 mod counters;
-pub(super) mod error_responses;
-pub(super) mod fault;
-pub(super) mod files;
+mod decisions;
+mod files;
 mod gauges;
 pub mod lease_end;
 mod lease_log;
+#[cfg(feature = "mysql")]
 mod mysql;
 mod page;
 mod progress;
@@ -28,13 +28,14 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::routing::get;
-use axum::{Json, Router};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::base::http::Metrics;
+use crate::base::http::openapi::{Bearer, with_document};
 use crate::base::http::problem::ProblemBody;
 use crate::base::shutdown::Stop;
 use crate::pipeline::apid::store::Tracking;
@@ -43,7 +44,6 @@ use crate::pipeline::task::TaskKey;
 
 pub use crate::pipeline::task::wire::BASE;
 use askers::Askers;
-use authorization::Bearer;
 pub use authorization::POLICY;
 use counters::Counters;
 pub use gauges::keep_gauges;
@@ -107,13 +107,6 @@ pub fn router(api: Api) -> Router {
         .route("/", get(page::page))
         .route("/page.js", get(page::script))
         .route("/page.css", get(page::style))
-}
-
-/// The routes with the document that is made of their declarations, at `/openapi.json`.
-pub(super) fn with_document<S: Clone + Send + Sync + 'static>(documented: OpenApiRouter<S>, state: S) -> Router {
-    let (router, document) = documented.split_for_parts();
-    let document = Arc::new(document);
-    router.with_state(state).route("/openapi.json", get(move || async move { Json(document.as_ref().clone()) }))
 }
 
 /// The OpenAPI document.

@@ -7,9 +7,9 @@ use axum::extract::State;
 use tokio::sync::Mutex;
 
 use super::Api;
-use super::fault::to_the_end;
 use crate::base::db::Result;
 use crate::base::http::Problem;
+use crate::base::http::fault::to_the_end;
 use crate::pipeline::apid::store::{FileQuery, Tracking};
 use crate::pipeline::task::wire::{FailedItem, ProgressResponse};
 use crate::pipeline::task::{Stage, Status};

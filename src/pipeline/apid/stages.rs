@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 
-use super::error_responses::ErrorResponses;
-use super::fault::to_the_end;
 use super::lease_log::{self, Before};
 use super::{Api, task_key};
 use crate::base::http::Problem;
+use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
-use crate::pipeline::apid::store::Report;
+use crate::pipeline::apid::store::StageReport;
 use crate::pipeline::task::counts::COUNT_MAX;
 use crate::pipeline::task::stage::UnknownName;
 use crate::pipeline::task::wire::{IngestDoneRequest, IngestDoneResponse, TaskRequest, TaskResponse};
@@ -72,14 +72,20 @@ pub(super) async fn transition(
         return Err(Problem::invalid(format!("reason has more than {REASON_CHARS_MAX} characters")));
     }
     let key = task_key(&request);
-    let report = Report { counts: request.counts, output: request.output, reason: request.reason };
+    let report = StageReport { counts: request.counts, output: request.output, reason: request.reason };
     let status = to_the_end(async move { api.apply(&key, stage, call, report).await }).await?;
     Ok(axum::Json(TaskResponse { filename: request.filename, shard: request.shard, stage, status }))
 }
 
 impl Api {
     /// Moves one task, and says in the log what is worth a line.
-    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> crate::base::db::Result<Status> {
+    async fn apply(
+        &self,
+        key: &TaskKey,
+        stage: Stage,
+        call: Call,
+        report: StageReport,
+    ) -> crate::base::db::Result<Status> {
         let before = Before::look(self, key, stage, call).await;
         let reason = report.reason.clone();
         let result = self.tracking.apply(key, stage, call, report).await;

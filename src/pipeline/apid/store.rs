@@ -1,9 +1,23 @@
 //! The tracking store: tasks, leases, results (docs/contracts.md, 4 and 6; docs/semantics.md, 2).
+//!
+//! To add a backend, for this store and alike for the others:
+//!
+//! 1. Connection, transaction, values and migrations of the engine go to `base/db/ENGINE/`, beside `sqlite/` and `mysql/`.
+//!    What its driver says becomes [`db::Error`] there: gone, busy, unavailable, broken.
+//! 2. A variant of [`StoreUrl`] names its databases; `migrate`, `schema_state` and `server_facts` of `base/db` get an arm each.
+//! 3. `db/migrations/ENGINE/` gets the same numbers as the others; `Schema` in `base/db/migration.rs` gets a list for them.
+//! 4. `pipeline/columns/ENGINE.rs` reads columns as what they stand for.
+//! 5. A folder `ENGINE/` here implements [`Tracking`]. The statements that are rules are in `sql/`, with places for what a
+//!    dialect says in its own words; what is decided without a statement is in `decisions.rs`. Every move stays one
+//!    conditional UPDATE whose WHERE is the rule of [`crate::pipeline::task::TaskRow::decide`].
+//! 6. [`open_tracking`] gets an arm.
+//! 7. `tests/it/store/mod.rs` gets a `Backend`: all cases of `on_every_backend!` then run on it.
 
+#[cfg(feature = "mysql")]
 use super::mysql::MysqlTracking;
 use super::sqlite::SqliteTracking;
 use crate::base::clock::Clock;
-use crate::base::db::{Result, StoreUrl};
+use crate::base::db::{self, Result, StoreUrl};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,11 +26,12 @@ use async_trait::async_trait;
 use super::lease_end::LeaseEnd;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::task::moves::Policy;
+use crate::pipeline::task::moves::RetryPolicy;
 use crate::pipeline::task::progress::Asked;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
-    Call, Claim, Claimed, Counts, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+    Call, Claim, Claimed, Counts, FileName, FileView, MoveRefusal, Output, Stage, Status, Summary, TaskKey,
+    TaskProgress,
 };
 
 /// Files per page when all are read.
@@ -26,7 +41,7 @@ const PAGE: u32 = 500;
 #[derive(Debug, Clone, Copy)]
 pub struct TrackingPolicy {
     /// Lease, backoff and attempts. The backoff is the first one; it doubles with every attempt.
-    pub moves: Policy,
+    pub moves: RetryPolicy,
     /// The longest backoff, in milliseconds.
     pub backoff_max_ms: i64,
     /// Whether a failed task blocks the files after it.
@@ -66,7 +81,7 @@ pub struct FilePage {
 
 /// What a finished stage reports beside its token.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
+pub struct StageReport {
     /// The conservation counts.
     pub counts: Option<Counts>,
     /// The output's digest.
@@ -105,11 +120,17 @@ pub struct NewTasks {
 
 /// How many tasks there are, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct TaskTally {
     /// What is not done, of every stage.
     pub open: Vec<OpenTasks>,
     /// What was registered after the row that was asked for.
     pub registered: Vec<NewTasks>,
+}
+
+impl db::Refusal for MoveRefusal {
+    fn code(&self) -> &'static str {
+        self.code()
+    }
 }
 
 /// Hands every file with its reports to `visit`, page by page.
@@ -130,6 +151,40 @@ pub async fn for_each_file(tracking: &dyn Tracking, mut visit: impl FnMut(&FileV
 
 /// The table `pipeline_tracking` and what belongs to it. Every move is one conditional UPDATE: two callers never
 /// both succeed, on whatever number of API instances. A method that is added here is added in `timed` as well.
+///
+/// ```
+/// use shopctl::base::clock::Clock;
+/// use shopctl::base::db::StoreUrl;
+/// use shopctl::pipeline::apid::store::{TrackingPolicy, open_tracking};
+/// use shopctl::pipeline::event::ShardId;
+/// use shopctl::pipeline::task::moves::RetryPolicy;
+/// use shopctl::pipeline::task::{Claim, FileName, Stage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> shopctl::base::db::Result<()> {
+/// let folder = tempfile::tempdir().unwrap();
+/// let moves = RetryPolicy { lease_ms: 60_000, backoff_ms: 1000, attempts_max: 5 };
+/// let policy = TrackingPolicy { moves, backoff_max_ms: 60_000, strict_order: false };
+/// let url = StoreUrl::Sqlite(folder.path().join("pipeline_db.sqlite"));
+/// let tracking = open_tracking(&url, Clock::System, policy).await?;
+///
+/// let (file, shard) = ("20250101080000".parse::<FileName>().unwrap(), ShardId::new(0).unwrap());
+/// tracking.register(&file, &[shard]).await?;
+/// tracking.ingest_done(&file, None).await?;
+/// let claim = Claim {
+///     stage: Stage::ShardSplitter,
+///     worker: "host-4711-a1b2".to_owned(),
+///     limit: 1,
+///     shard: None,
+///     claim_id: "c-1".to_owned(),
+///     takes_over: true,
+/// };
+/// let claimed = tracking.claim(&claim).await?;
+/// assert_eq!((&claimed[0].key.file, claimed[0].token), (&file, 1));
+/// tracking.close().await;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Tracking: Send + Sync {
     /// The length of a lease, in milliseconds.
@@ -147,8 +202,8 @@ pub trait Tracking: Send + Sync {
     async fn ingest_done(&self, file: &FileName, output: Option<Output>) -> Result<u64>;
 
     /// Moves one task by any call but [`Call::Claim`]; answers the stage's status after it.
-    /// Gone if the task does not exist; refused as [`crate::pipeline::task::Row::decide`] says.
-    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status>;
+    /// Gone if the task does not exist; refused as [`crate::pipeline::task::TaskRow::decide`] says.
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: StageReport) -> Result<Status>;
 
     /// Hands out ready and expired tasks, each to one caller only. The same claim id again gets what it got before,
     /// as far as it is still held.
@@ -178,11 +233,11 @@ pub trait Tracking: Send + Sync {
 
     /// What is not done, and what was registered after the row of this number: what that costs does not grow with the
     /// history.
-    async fn tally(&self, mark: u64) -> Result<Tally>;
+    async fn tally(&self, mark: u64) -> Result<TaskTally>;
 
     /// How the stages get on, by stage and shard, at one moment of the store's clock. What this costs grows with what is
     /// open, not with what ever was.
-    async fn progress(&self) -> Result<Progress>;
+    async fn progress(&self) -> Result<TaskProgress>;
 
     /// Notes the worker that asks for tasks of a stage, of one shard or of any.
     async fn note_asker(&self, stage: Stage, shard: Option<ShardId>, worker: &str) -> Result<()>;
@@ -216,7 +271,10 @@ impl Askers {
 pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::open(path, clock, policy).await?)),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlTracking::new(server, clock, policy))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
     }
 }
 
@@ -233,5 +291,20 @@ pub async fn open_tracking_read_only(
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::look(path, clock, policy).await?)),
         StoreUrl::Mysql(_) => open_tracking(url, clock, policy).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::base::db::Error;
+    use crate::base::http::Problem;
+
+    #[test]
+    fn a_refusal_is_a_conflict() {
+        let problem = Problem::from(Error::from(MoveRefusal::OtherShards(2)));
+        assert_eq!(problem.status, StatusCode::CONFLICT);
     }
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use axum::extract::State;
 use tokio::time::{Instant, sleep_until};
 
-use super::error_responses::ErrorResponses;
-use super::fault::to_the_end;
 use super::stages::stage_of;
 use super::wake::LOOK_AGAIN;
 use super::{Api, lease_log};
 use crate::base::http::Problem;
+use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
-use crate::pipeline::apid::store::Report;
+use crate::pipeline::apid::store::StageReport;
 use crate::pipeline::task::wire::{ClaimRequest, ClaimResponse, ClaimedItem, HeartbeatRequest, HeartbeatResponse};
 use crate::pipeline::task::{Call, Claim, Claimed, Stage, TaskKey};
 
@@ -74,7 +74,8 @@ pub(super) async fn heartbeat(
     let stage = stage_of(&stage)?;
     let HeartbeatRequest { filename, shard, token } = request;
     let (tracking, key) = (api.tracking.clone(), TaskKey { file: filename.clone(), shard });
-    to_the_end(async move { tracking.apply(&key, stage, Call::Heartbeat(token), Report::default()).await }).await?;
+    to_the_end(async move { tracking.apply(&key, stage, Call::Heartbeat(token), StageReport::default()).await })
+        .await?;
     let lease_ms = api.tracking.lease_ms();
     Ok(axum::Json(HeartbeatResponse { filename, shard, stage, lease_ms }))
 }

@@ -4,11 +4,10 @@
 //! outcomes are those of the first call.
 
 use super::super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
-use crate::base::config::{Principal, Settings};
-use crate::pipeline::trade::wire::balance::{
-    BalanceResponse, OperationItem, OperationsRequest, OperationsResponse, StatementResponse,
-};
-use crate::pipeline::trade::{Operation, Outcome, UserId};
+use crate::base::config::Principal;
+use crate::pipeline::settings::Settings;
+use crate::pipeline::trade::wire::balance::{OperationsRequest, OperationsResponse, StatementResponse};
+use crate::pipeline::trade::{Account, Operation, Outcome, UserId};
 
 /// Operations per call. More than these go in several calls, in their order: a shorter transaction holds the accounts
 /// of other workers up for a shorter time.
@@ -27,9 +26,9 @@ impl BalanceClient {
         Self(self.0.observed(observer))
     }
 
-    /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Principal) -> Self {
-        Self(Caller::of(Service::Balance, &settings.balance.url, settings, party))
+    /// A client that speaks for a principal, with that principal's first token if there is one.
+    pub fn of(settings: &Settings, principal: Principal) -> Self {
+        Self(Caller::of(Service::Balance, &settings.balance.url, settings, principal))
     }
 
     /// Takes any number of operations in their order; answers one outcome for each.
@@ -39,7 +38,7 @@ impl BalanceClient {
     pub fn apply(&self, operations: &[Operation]) -> Result<Vec<Outcome>, ClientError> {
         let mut outcomes = Vec::with_capacity(operations.len());
         for chunk in operations.chunks(OPERATIONS_PER_CALL) {
-            let body = OperationsRequest { operations: chunk.iter().map(OperationItem::from).collect() };
+            let body = OperationsRequest { operations: chunk.to_vec() };
             let answer: OperationsResponse = self.0.post("/api/v1/operations", &body, BATCH_TIMEOUT)?;
             let keys = answer.outcomes.iter().map(|item| &item.key);
             if !keys.eq(chunk.iter().map(|operation| &operation.key)) {
@@ -67,7 +66,7 @@ impl BalanceClient {
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
-    pub fn find_balance(&self, user: UserId) -> Result<Option<BalanceResponse>, ClientError> {
+    pub fn find_balance(&self, user: UserId) -> Result<Option<Account>, ClientError> {
         match self.0.get(&format!("/api/v1/balances/{user}")) {
             Ok(account) => Ok(Some(account)),
             Err(e) if e.is_not_found() => Ok(None),

@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod client;
+#[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 mod operations;
 mod sql;
@@ -22,15 +23,15 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::apid::authorization::Bearer;
-use super::apid::with_document;
 use super::health::{HealthProbe, keep_probing};
 use crate::base::db::Result;
 use crate::base::http::auth::Call;
+use crate::base::http::openapi::{Bearer, with_document};
 use crate::base::http::problem::ProblemBody;
 use crate::base::http::{Metrics, Permit, Policy, Principal, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::balance::store::BalanceStore;
+use crate::pipeline::settings::principal;
 use crate::pipeline::timed;
 use crate::pipeline::trade::Answer;
 
@@ -40,11 +41,12 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const BASE: &str = "/api/v1";
 
 /// Workers move money by operations; a credit by hand is the operator's.
-pub const POLICY: Policy = Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit };
+pub const POLICY: Policy =
+    Policy { serves: &[principal::SHARD_WORKER, Principal::OPERATOR], permit, upgrade: Policy::NO_UPGRADE };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
-        Some("/operations") => Permit::to(Principal::ShardWorker),
+        Some("/operations") => Permit::to(principal::SHARD_WORKER),
         _ => Permit::OPERATOR,
     }
 }
@@ -83,7 +85,7 @@ impl Balance {
         let operations = Family::<OutcomeLabels, Counter>::default();
         let help = "Operations by what came of them; repeated: that was decided before";
         metrics.with_registry(|registry| registry.register("operations", help, operations.clone()));
-        Self { store: timed::balance(store, metrics.database_observer()), operations }
+        Self { store: timed::balance(store, timed::observer(metrics)), operations }
     }
 
     fn count(&self, answers: &[Answer]) {

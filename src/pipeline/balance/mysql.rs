@@ -9,13 +9,14 @@ use mysql_async::{Row, Value, params};
 use crate::base::clock::Clock;
 use crate::base::db::mysql::bulk;
 use crate::base::db::mysql::database::{Database, Tx, Work};
-use crate::base::db::mysql::migrate::BALANCE;
-use crate::base::db::mysql::value::{count, get, minor_units, moment, money, money_value};
+use crate::base::db::mysql::value::{count, get, minor_units, moment};
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
 use crate::pipeline::balance::sql::move_money;
-use crate::pipeline::balance::store::{BalanceStore, Batch, Known, outcome_of};
+use crate::pipeline::balance::store::{BalanceStore, KnownOperation, OperationBatch, outcome_of};
+use crate::pipeline::columns::mysql::{money, money_value};
 use crate::pipeline::event::Money;
+use crate::pipeline::schemas::BALANCE;
 use crate::pipeline::trade::{
     Account, Amount, Answer, Booked, Operation, OperationKind, Outcome, Statement, Totals, Transaction, UserId,
 };
@@ -48,7 +49,7 @@ impl BalanceStore for MysqlBalance {
     }
 
     async fn apply(&self, operations: &[Operation]) -> Result<Vec<Answer>> {
-        self.database.write(&Apply { batch: Batch::new(operations)?, opening: self.opening }).await
+        self.database.write(&Apply { batch: OperationBatch::new(operations)?, opening: self.opening }).await
     }
 
     async fn find_account(&self, user: UserId) -> Result<Option<Account>> {
@@ -78,7 +79,7 @@ impl BalanceStore for MysqlBalance {
 
 /// Takes a batch. After a commit whose answer was lost, every operation of it is a repeated one.
 struct Apply<'a> {
-    batch: Batch<'a>,
+    batch: OperationBatch<'a>,
     opening: Money,
 }
 
@@ -130,7 +131,7 @@ impl<'a> Apply<'a> {
             let key: Vec<u8> = get(row, "idempotency_key")?;
             let operation = wanted.get(key.as_slice());
             let operation =
-                operation.ok_or_else(|| Error::Broken("a key was found that was not asked for".to_owned()))?;
+                operation.ok_or_else(|| Error::broken("a key was found that was not asked for".to_owned()))?;
             answers.insert(&operation.key, known(row, operation)?.answer(operation)?);
         }
         Ok(answers)
@@ -138,11 +139,11 @@ impl<'a> Apply<'a> {
 }
 
 /// The operation that stands under a key.
-fn known(row: &Row, asked: &Operation) -> Result<Known> {
+fn known(row: &Row, asked: &Operation) -> Result<KnownOperation> {
     let minor = money(row, "amount")?.minor();
     let outcome: String = get(row, "outcome")?;
-    let bad = |column: &str, value: &dyn std::fmt::Display| Error::Broken(format!("column {column} holds {value}"));
-    Ok(Known {
+    let bad = |column: &str, value: &dyn std::fmt::Display| Error::broken(format!("column {column} holds {value}"));
+    Ok(KnownOperation {
         operation: Operation {
             key: asked.key.clone(),
             user: user_column(row, "user_id")?,
@@ -187,7 +188,7 @@ async fn write_down(tx: &mut Tx<'_>, new: &[(&Operation, Outcome)]) -> Result<()
         return Ok(());
     }
     // Another batch used one of the keys for another user meanwhile. Run again, this one finds it and says so.
-    Err(Error::Busy("a key was used by another batch at the same moment".to_owned()))
+    Err(Error::busy("a key was used by another batch at the same moment".to_owned()))
 }
 
 /// One user's account.
@@ -330,10 +331,43 @@ impl Work for NetUnder<'_> {
 
 fn user_column(row: &Row, column: &str) -> Result<UserId> {
     let number: i64 = get(row, column)?;
-    UserId::new(number).ok_or_else(|| Error::Broken(format!("column {column} holds {number}")))
+    UserId::new(number).ok_or_else(|| Error::broken(format!("column {column} holds {number}")))
 }
 
 fn kind_column(row: &Row) -> Result<OperationKind> {
     let name: String = get(row, "type")?;
-    OperationKind::from_name(&name).ok_or_else(|| Error::Broken(format!("column type holds '{name}'")))
+    OperationKind::from_name(&name).ok_or_else(|| Error::broken(format!("column type holds '{name}'")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::db::mysql::testing::{TestDatabase, on_every_server};
+    use crate::pipeline::trade::OperationKey;
+
+    /// A server that takes so little.
+    const PACKET_BYTES: usize = 64 << 10;
+
+    on_every_server! {
+        statements_about_money_stay_under_a_quarter_of_what_the_server_takes
+    }
+
+    async fn statements_about_money_stay_under_a_quarter_of_what_the_server_takes(variable: &str) {
+        let place = TestDatabase::made(variable, "small_packets", &BALANCE).await;
+        let store = MysqlBalance::of(Database::of_small_packets(&place.server, &BALANCE, PACKET_BYTES));
+        let operations = (1..=700).map(|number| Operation {
+            key: OperationKey::new(format!("{number:0>200}")).unwrap(),
+            user: UserId::new(number).unwrap(),
+            kind: OperationKind::Credit,
+            amount: Amount::from_minor(999).unwrap(),
+            reason: "x".repeat(200),
+        });
+        let operations: Vec<Operation> = operations.collect();
+        for is_repeated in [false, true] {
+            let answers = store.apply(&operations).await.unwrap();
+            assert!(answers.len() == 700 && answers.iter().all(|answer| answer.is_repeated == is_repeated));
+        }
+        store.close().await;
+        place.drop().await;
+    }
 }

@@ -2,13 +2,13 @@
 
 use axum::extract::State;
 
-use super::super::apid::error_responses::ErrorResponses;
-use super::super::apid::fault::to_the_end;
 use super::Balance;
 use super::accounts::user_of;
 use crate::base::db::Error;
 use crate::base::http::Problem;
+use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
 use crate::pipeline::trade::wire::balance::{
     CreditRequest, CreditResponse, OperationsRequest, OperationsResponse, OutcomeItem,
@@ -33,9 +33,8 @@ pub(super) async fn apply(
     State(balance): State<Balance>,
     Json(request): Json<OperationsRequest>,
 ) -> Result<axum::Json<OperationsResponse>, Problem> {
-    let operations: Vec<Operation> = request.operations.into_iter().map(Operation::from).collect();
-    let keys: Vec<_> = operations.iter().map(|operation| operation.key.clone()).collect();
-    let answers = take(&balance, operations).await?;
+    let keys: Vec<_> = request.operations.iter().map(|operation| operation.key.clone()).collect();
+    let answers = take(&balance, request.operations).await?;
     let outcomes = keys.into_iter().zip(answers).map(|(key, answer)| OutcomeItem { key, outcome: answer.outcome });
     Ok(axum::Json(OperationsResponse { outcomes: outcomes.collect() }))
 }
@@ -68,7 +67,7 @@ pub(super) async fn credit(
     let answers = take(&balance, vec![operation]).await?;
     let account = balance.store.find_account(user).await?;
     let (Some(answer), Some(account)) = (answers.first(), account) else {
-        return Err(Error::Broken(format!("a credit of user {user} has no answer")).into());
+        return Err(Error::broken(format!("a credit of user {user} has no answer")).into());
     };
     Ok(axum::Json(CreditResponse { user_id: user, outcome: answer.outcome, balance: account.balance.to_string() }))
 }

@@ -8,11 +8,11 @@ use rusqlite::{Connection, Row, Transaction as Tx, TransactionBehavior, named_pa
 
 use crate::base::clock::Clock;
 use crate::base::db::sqlite::db::{Db, count_column, timestamp_column, timestamp_text};
-use crate::base::db::sqlite::migrate::BALANCE;
 use crate::base::db::{Error, Result};
 use crate::pipeline::balance::sql::move_money;
-use crate::pipeline::balance::store::{BalanceStore, Batch, Known, outcome_of};
+use crate::pipeline::balance::store::{BalanceStore, KnownOperation, OperationBatch, outcome_of};
 use crate::pipeline::event::Money;
+use crate::pipeline::schemas::BALANCE;
 use crate::pipeline::trade::{
     Account, Amount, Answer, Booked, Operation, OperationKind, Outcome, Statement, Totals, Transaction, UserId,
 };
@@ -42,7 +42,7 @@ impl BalanceStore for SqliteBalance {
 
     async fn apply(&self, operations: &[Operation]) -> Result<Vec<Answer>> {
         let (operations, now, opening) = (operations.to_vec(), timestamp_text(self.clock.now()), self.opening);
-        self.db.call(move |connection| apply(connection, &Batch::new(&operations)?, opening, &now)).await
+        self.db.call(move |connection| apply(connection, &OperationBatch::new(&operations)?, opening, &now)).await
     }
 
     async fn find_account(&self, user: UserId) -> Result<Option<Account>> {
@@ -73,7 +73,7 @@ impl BalanceStore for SqliteBalance {
     }
 }
 
-fn apply(connection: &mut Connection, batch: &Batch<'_>, opening: Money, now: &str) -> Result<Vec<Answer>> {
+fn apply(connection: &mut Connection, batch: &OperationBatch<'_>, opening: Money, now: &str) -> Result<Vec<Answer>> {
     // Dropped without a commit, on whatever error, the transaction rolls back.
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for user in batch.users() {
@@ -98,17 +98,17 @@ fn apply(connection: &mut Connection, batch: &Batch<'_>, opening: Money, now: &s
 }
 
 /// The operation that a key stands for that was used before.
-fn known(tx: &Tx<'_>, operation: &Operation) -> Result<Known> {
+fn known(tx: &Tx<'_>, operation: &Operation) -> Result<KnownOperation> {
     let mut select =
         tx.prepare_cached("SELECT user_id, type, amount, outcome FROM account_operation WHERE idempotency_key = ?1")?;
     let mut rows = select.query([operation.key.as_str().as_bytes()])?;
     let Some(row) = rows.next()? else {
-        return Err(Error::Broken(format!("the key '{}' was there and is gone", operation.key.as_str())));
+        return Err(Error::broken(format!("the key '{}' was there and is gone", operation.key.as_str())));
     };
     let amount: i64 = row.get("amount")?;
     let outcome: String = row.get("outcome")?;
-    let bad = |column: &str, value: &dyn std::fmt::Display| Error::Broken(format!("column {column} holds {value}"));
-    Ok(Known {
+    let bad = |column: &str, value: &dyn std::fmt::Display| Error::broken(format!("column {column} holds {value}"));
+    Ok(KnownOperation {
         operation: Operation {
             key: operation.key.clone(),
             user: user_column(row, "user_id")?,
@@ -284,10 +284,10 @@ fn sum_of(row: &Row<'_>, name: &str) -> Result<i128> {
 
 fn user_column(row: &Row<'_>, column: &str) -> Result<UserId> {
     let number: i64 = row.get(column)?;
-    UserId::new(number).ok_or_else(|| Error::Broken(format!("column {column} holds {number}")))
+    UserId::new(number).ok_or_else(|| Error::broken(format!("column {column} holds {number}")))
 }
 
 fn kind_column(row: &Row<'_>) -> Result<OperationKind> {
     let name: String = row.get("type")?;
-    OperationKind::from_name(&name).ok_or_else(|| Error::Broken(format!("column type holds '{name}'")))
+    OperationKind::from_name(&name).ok_or_else(|| Error::broken(format!("column type holds '{name}'")))
 }

@@ -7,10 +7,11 @@
 //! itself decides whether there is enough; and write every outcome down. A key that was seen, in the database or
 //! earlier in the batch, is answered with what was decided then.
 
+#[cfg(feature = "mysql")]
 use super::mysql::MysqlBalance;
 use super::sqlite::SqliteBalance;
 use crate::base::clock::Clock;
-use crate::base::db::{Error, Result, StoreUrl};
+use crate::base::db::{self, Error, Result, StoreUrl};
 use crate::pipeline::event::Money;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 
 use crate::pipeline::trade::account::OPERATIONS_MAX;
 use crate::pipeline::trade::{
-    Account, Answer, Booked, Operation, OperationKey, Outcome, Refusal, Statement, Totals, UserId,
+    Account, Answer, Booked, Operation, OperationKey, Outcome, Statement, Totals, TradeRefusal, UserId,
 };
 
 /// The accounts.
@@ -30,7 +31,7 @@ pub trait BalanceStore: Send + Sync {
 
     /// Takes a batch of operations in their order, all in one transaction; answers one outcome per operation.
     ///
-    /// Declined if a key was used before for another operation, or a balance would become too large; Invalid if the
+    /// Refused if a key was used before for another operation, or a balance would become too large; Invalid if the
     /// batch is too long. Nothing is changed then.
     async fn apply(&self, operations: &[Operation]) -> Result<Vec<Answer>>;
 
@@ -55,21 +56,21 @@ pub trait BalanceStore: Send + Sync {
 }
 
 /// A batch that was looked through: which operations are new in it, and which repeat an earlier one of it.
-pub(crate) struct Batch<'a> {
+pub(crate) struct OperationBatch<'a> {
     operations: &'a [Operation],
     /// For every operation the first one with its key.
     firsts: Vec<usize>,
 }
 
 /// An operation that the database knows.
-pub(crate) struct Known {
+pub(crate) struct KnownOperation {
     /// What its key stands for.
     pub(crate) operation: Operation,
     /// What was decided then.
     pub(crate) outcome: Outcome,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> OperationBatch<'a> {
     /// Looks through a batch.
     pub(crate) fn new(operations: &'a [Operation]) -> Result<Self> {
         if operations.len() > OPERATIONS_MAX {
@@ -80,7 +81,7 @@ impl<'a> Batch<'a> {
         for (index, operation) in operations.iter().enumerate() {
             let first = *seen.entry(&operation.key).or_insert(index);
             if !operations[first].is_same(operation) {
-                return Err(Refusal::KeyConflict(operation.key.clone()).into());
+                return Err(TradeRefusal::KeyConflict(operation.key.clone()).into());
             }
             firsts.push(first);
         }
@@ -103,20 +104,20 @@ impl<'a> Batch<'a> {
         let answers = self.operations.iter().zip(&self.firsts).enumerate().map(|(index, (operation, first))| {
             let answer = distinct.get(&operation.key);
             let answer =
-                answer.ok_or_else(|| Error::Broken(format!("the operation {} has no answer", operation.key)))?;
+                answer.ok_or_else(|| Error::broken(format!("the operation {} has no answer", operation.key)))?;
             Ok(Answer { is_repeated: answer.is_repeated || index != *first, ..*answer })
         });
         answers.collect()
     }
 }
 
-impl Known {
+impl KnownOperation {
     /// The stored answer, if the key stands for this operation.
     pub(crate) fn answer(&self, operation: &Operation) -> Result<Answer> {
         if self.operation.is_same(operation) {
             return Ok(Answer { outcome: self.outcome, is_repeated: true });
         }
-        Err(Refusal::KeyConflict(operation.key.clone()).into())
+        Err(TradeRefusal::KeyConflict(operation.key.clone()).into())
     }
 }
 
@@ -126,7 +127,22 @@ pub(crate) fn outcome_of(operation: &Operation, was_changed: bool) -> Result<Out
     match (operation.kind, was_changed) {
         (_, true) => Ok(Outcome::Applied),
         (Debit, false) => Ok(Outcome::InsufficientFunds),
-        (Credit, false) => Err(Refusal::BalanceLimit { key: operation.key.clone(), user: operation.user }.into()),
+        (Credit, false) => Err(TradeRefusal::BalanceLimit { key: operation.key.clone(), user: operation.user }.into()),
+    }
+}
+
+/// Of the accounts, and of the early returns.
+impl db::Refusal for TradeRefusal {
+    fn code(&self) -> &'static str {
+        self.code()
+    }
+
+    fn kind(&self) -> db::RefusalKind {
+        if self.is_temporary() { db::RefusalKind::Later } else { db::RefusalKind::Invalid }
+    }
+
+    fn key(&self) -> Option<String> {
+        self.key().map(|key| key.as_str().to_owned())
     }
 }
 
@@ -137,6 +153,26 @@ pub(crate) fn outcome_of(operation: &Operation, was_changed: bool) -> Result<Out
 pub async fn open_balance(url: &StoreUrl, clock: Clock, opening: Money) -> Result<Arc<dyn BalanceStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteBalance::open(path, clock, opening).await?)),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlBalance::new(server, clock, opening))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::base::db::Error;
+    use crate::base::http::Problem;
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        let status = |refusal: TradeRefusal| Problem::from(Error::from(refusal)).status;
+        assert_eq!(status(TradeRefusal::PendingFull { max: 1 }), StatusCode::SERVICE_UNAVAILABLE);
+        let file = "20250101000000".parse().unwrap();
+        assert_eq!(status(TradeRefusal::LineConflict { file, line: 1 }), StatusCode::UNPROCESSABLE_ENTITY);
     }
 }

@@ -4,13 +4,14 @@
 //! not know what came of a call repeats it. A task is confirmed when it is done, and not before.
 
 use super::super::calls::{BATCH_TIMEOUT, CallObserver, Caller, ClientError, Service};
-use crate::base::config::{Principal, Settings};
+use crate::base::config::Principal;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::wire::cache::{
-    BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldResponse, NewOrderItem, OrdersRequest,
-    OrdersResponse, PutAs, PutRequest, PutResponse, ReturnItem, TakeRequest, TakenItem, TakenResponse,
+    ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldResponse, OrdersRequest, OrdersResponse, PutRequest,
+    PutResponse, TakeRequest, TakenResponse,
 };
-use crate::pipeline::trade::{EarlyReturn, NewOrder, OrderId, PutOutcome, Recorded, Taken};
+use crate::pipeline::trade::{Backlog, EarlyReturn, NewOrder, OrderId, PutOutcome, Recorded, Taken};
 
 /// Orders or returns per call; more than these go in several calls.
 const ENTRIES_PER_CALL: usize = 1_000;
@@ -27,9 +28,9 @@ impl CacheClient {
         Self(self.0.observed(observer))
     }
 
-    /// A client that speaks for a party, with that party's first token if there is one.
-    pub fn of(settings: &Settings, party: Principal) -> Self {
-        Self(Caller::of(Service::Cache, &settings.cache.url, settings, party))
+    /// A client that speaks for a principal, with that principal's first token if there is one.
+    pub fn of(settings: &Settings, principal: Principal) -> Self {
+        Self(Caller::of(Service::Cache, &settings.cache.url, settings, principal))
     }
 
     /// Writes any number of orders of the task's shard, and takes the returns that waited for them.
@@ -43,15 +44,15 @@ impl CacheClient {
     ) -> Result<(Vec<Recorded>, Vec<Taken>), ClientError> {
         let (mut recorded, mut taken) = (Vec::with_capacity(orders.len()), Vec::new());
         for chunk in orders.chunks(ENTRIES_PER_CALL) {
-            let orders = chunk.iter().map(NewOrderItem::from).collect();
+            let orders = chunk.to_vec();
             let body = OrdersRequest { filename: by.file.clone(), shard: by.shard, orders, take: true };
             let answer: OrdersResponse = self.post("/orders", &body)?;
-            let answered = answer.outcomes.iter().map(|item| item.order.order_id);
+            let answered = answer.outcomes.iter().map(|item| item.order.order);
             if !answered.eq(chunk.iter().map(|order| order.order)) {
                 return Err(self.0.unavailable("its answer is not about the orders that were asked"));
             }
-            recorded.extend(answer.outcomes.into_iter().map(Recorded::from));
-            taken.extend(answer.taken.into_iter().map(Taken::from));
+            recorded.extend(answer.outcomes);
+            taken.extend(answer.taken);
         }
         Ok((recorded, taken))
     }
@@ -73,19 +74,13 @@ impl CacheClient {
         let (mut outcomes, mut rest) = (Vec::with_capacity(returns.len()), returns);
         while !rest.is_empty() {
             let (chunk, later) = rest.split_at(fitting(rest));
-            let returns = chunk.iter().map(ReturnItem::from).collect();
+            let returns = chunk.to_vec();
             let body = PutRequest { filename: by.file.clone(), shard: by.shard, returns };
             let answer: PutResponse = self.post("/pending/put", &body)?;
             if !answer.outcomes.iter().map(|item| item.line).eq(chunk.iter().map(|entry| entry.line)) {
                 return Err(self.0.unavailable("its answer is not about the returns that were handed in"));
             }
-            for item in answer.outcomes {
-                outcomes.push(match (item.outcome, item.order) {
-                    (PutAs::Held, _) => PutOutcome::Held,
-                    (PutAs::Known, Some(order)) => PutOutcome::Known(order.into()),
-                    (PutAs::Known, None) => return Err(self.0.unavailable("it knows an order and does not name it")),
-                });
-            }
+            outcomes.extend(answer.outcomes.into_iter().map(|item| item.outcome));
             rest = later;
         }
         Ok(outcomes)
@@ -97,7 +92,7 @@ impl CacheClient {
     /// [`ClientError`], as for all calls.
     pub fn take(&self, by: &TaskKey, limit: u32) -> Result<Vec<Taken>, ClientError> {
         let body = TakeRequest { filename: by.file.clone(), shard: by.shard, order_ids: None, limit: Some(limit) };
-        self.post("/pending/take", &body).map(returns_of)
+        self.post("/pending/take", &body).map(|answer: TakenResponse| answer.taken)
     }
 
     /// Takes returns of the task's shard whose time is up, and was up before `undecided`, the oldest other event file
@@ -107,7 +102,7 @@ impl CacheClient {
     /// [`ClientError`], as for all calls.
     pub fn expired(&self, by: &TaskKey, undecided: Option<FileName>, limit: u32) -> Result<Vec<Taken>, ClientError> {
         let body = ExpiredRequest { filename: by.file.clone(), shard: by.shard, undecided, limit: Some(limit) };
-        self.post("/pending/expired", &body).map(returns_of)
+        self.post("/pending/expired", &body).map(|answer: TakenResponse| answer.taken)
     }
 
     /// Says that the task is done; answers how many returns are pending no more.
@@ -123,17 +118,13 @@ impl CacheClient {
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
-    pub fn backlog(&self) -> Result<BacklogResponse, ClientError> {
+    pub fn backlog(&self) -> Result<Backlog, ClientError> {
         self.0.get("/api/v1/pending")
     }
 
     fn post<T: serde::de::DeserializeOwned>(&self, path: &str, body: &impl serde::Serialize) -> Result<T, ClientError> {
         self.0.post(&format!("/api/v1{path}"), body, BATCH_TIMEOUT)
     }
-}
-
-fn returns_of(answer: TakenResponse) -> Vec<Taken> {
-    answer.taken.into_iter().map(|item: TakenItem| item.into()).collect()
 }
 
 /// How many of the returns go into one call, at least one.

@@ -1,4 +1,4 @@
-//! Measures the pending returns, and sweeps those that no task can ask for any more.
+//! Measures the early returns, and sweeps those that no task can ask for any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -8,14 +8,14 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::base::db::Result;
 use crate::base::http::Metrics;
-use crate::pipeline::cache::store::PendingStore;
+use crate::pipeline::cache::store::CacheStore;
 
 /// Looks between two sweeps: some ten minutes.
 const SWEEP_EVERY: u32 = 120;
 /// Returns, and notes of tasks, per sweep; one that finds as many is followed by another at the next look.
 const SWEEP_MAX: u32 = 5_000;
 
-/// The gauges of the returns that wait.
+/// The gauges of the early returns.
 #[derive(Clone, Default)]
 pub(super) struct Gauges {
     pending: Gauge,
@@ -51,7 +51,7 @@ impl Gauges {
     }
 
     /// Looks how much waits; every some looks it sweeps.
-    pub(super) async fn look(&self, store: &dyn PendingStore) -> Result<()> {
+    pub(super) async fn look(&self, store: &dyn CacheStore) -> Result<()> {
         let backlog = store.backlog().await?;
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.pending.set(number(backlog.pending));
@@ -75,16 +75,16 @@ mod tests {
     use crate::base::clock::Clock;
     use crate::base::db::StoreUrl;
     use crate::base::timestamp::Timestamp;
-    use crate::pipeline::cache::store::{PendingPolicy, open_pending};
+    use crate::pipeline::cache::store::{CachePolicy, open_cache};
 
     /// Every task leaves two notes and hardly any a return: the notes alone must keep the sweep going.
     #[tokio::test]
     async fn the_sweep_goes_on_at_the_next_look_while_there_is_more_of_anything() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache.sqlite");
-        let policy = PendingPolicy { ttl_ms: 1000, pending_max: 9, retention_ms: 1000 };
+        let policy = CachePolicy { ttl_ms: 1000, pending_max: 9, retention_ms: 1000 };
         let clock = Clock::manual(Timestamp::from_unix_ms(1_735_689_600_000));
-        let store = open_pending(&StoreUrl::Sqlite(path.clone()), clock, policy).await.unwrap();
+        let store = open_cache(&StoreUrl::Sqlite(path.clone()), clock, policy).await.unwrap();
         let other = rusqlite::Connection::open(path).unwrap();
         let fill = format!(
             "INSERT INTO pending_claim (filename, shard, kind, claimed_at, done_at)

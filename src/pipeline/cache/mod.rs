@@ -1,13 +1,14 @@
-//! The API of cache-service (docs/contracts.md, 5): the order directory, and returns that wait for their order. It is stateless:
-//! all state is in the store, so that any number of instances may serve the same database.
+//! The API of cache-service (docs/contracts.md, 5): the order directory, and early returns. It is stateless: all state is in
+//! the store, so that any number of instances may serve the same database.
 //!
 //! [`router`] is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
 pub mod client;
+mod directory;
+mod early;
 mod gauges;
+#[cfg(feature = "mysql")]
 mod mysql;
-mod orders;
-mod pending;
 mod sql;
 mod sqlite;
 pub mod store;
@@ -20,16 +21,16 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::apid::authorization::Bearer;
-use super::apid::with_document;
 use super::health::{HealthProbe, keep_probing};
 use crate::base::http::auth::Call;
+use crate::base::http::openapi::{Bearer, with_document};
 use crate::base::http::problem::ProblemBody;
 use crate::base::http::{Metrics, Permit, Policy, Principal, Problem, Readiness};
 use crate::base::shutdown::Stop;
-use crate::pipeline::cache::store::PendingStore;
+use crate::pipeline::cache::store::CacheStore;
+use crate::pipeline::settings::principal;
 use crate::pipeline::timed;
-use crate::pipeline::trade::orders::ENTRIES_MAX;
+use crate::pipeline::trade::ENTRIES_MAX;
 use gauges::Gauges;
 
 /// Bytes of a request's body: whole lines come in it.
@@ -40,13 +41,14 @@ pub const BASE: &str = "/api/v1";
 const TAKE: u32 = 1000;
 
 /// All of it is for the workers.
-pub const POLICY: Policy = Policy { serves: &[Principal::ShardWorker, Principal::Operator], permit };
+pub const POLICY: Policy =
+    Policy { serves: &[principal::SHARD_WORKER, Principal::OPERATOR], permit, upgrade: Policy::NO_UPGRADE };
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {
         Some(
             "/orders" | "/orders/lookup" | "/pending/put" | "/pending/take" | "/pending/expired" | "/pending/confirm",
-        ) => Permit::to(Principal::ShardWorker),
+        ) => Permit::to(principal::SHARD_WORKER),
         _ => Permit::OPERATOR,
     }
 }
@@ -54,7 +56,7 @@ fn permit(call: &Call<'_>) -> Permit {
 /// What the handlers share.
 #[derive(Clone)]
 pub struct Cache {
-    store: Arc<dyn PendingStore>,
+    store: Arc<dyn CacheStore>,
     gauges: Gauges,
 }
 
@@ -76,8 +78,8 @@ struct Document;
 
 impl Cache {
     /// The API over a store.
-    pub fn new(store: Arc<dyn PendingStore>, metrics: &Metrics) -> Self {
-        Self { store: timed::pending(store, metrics.database_observer()), gauges: Gauges::register(metrics) }
+    pub fn new(store: Arc<dyn CacheStore>, metrics: &Metrics) -> Self {
+        Self { store: timed::cache(store, timed::observer(metrics)), gauges: Gauges::register(metrics) }
     }
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.
@@ -104,15 +106,15 @@ pub fn router(cache: Cache) -> Router {
 
 fn documented() -> OpenApiRouter<Cache> {
     let calls = OpenApiRouter::new()
-        .routes(routes!(orders::record))
-        .routes(routes!(orders::look_up))
-        .routes(routes!(orders::get_order))
-        .routes(routes!(pending::put))
-        .routes(routes!(pending::take))
-        .routes(routes!(pending::expired))
-        .routes(routes!(pending::confirm))
-        .routes(routes!(pending::backlog))
-        .routes(routes!(pending::list_held));
+        .routes(routes!(directory::record))
+        .routes(routes!(directory::look_up))
+        .routes(routes!(directory::get_order))
+        .routes(routes!(early::put))
+        .routes(routes!(early::take))
+        .routes(routes!(early::expired))
+        .routes(routes!(early::confirm))
+        .routes(routes!(early::backlog))
+        .routes(routes!(early::list_held));
     OpenApiRouter::with_openapi(Document::openapi()).nest(BASE, calls)
 }
 

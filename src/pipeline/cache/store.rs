@@ -1,4 +1,4 @@
-//! The order directory and the returns that wait for their order (docs/contracts.md, 5; docs/semantics.md, 4).
+//! The cache store: the order directory and the early returns (docs/contracts.md, 5; docs/semantics.md, 4).
 //!
 //! Two kinds of tasks meet here: one records an order, the other hands in a return of it. Both **write, then look,
 //! under one lock per order**. The lock is the order's row in the directory. The first of the two creates the row, as
@@ -10,23 +10,24 @@
 //! and a task is handed what it was handed before and no more. Therefore the returns that a finished task handed in or
 //! took stay in the tables for a while, marked as done, although no task waits for them any more.
 
-use super::mysql::MysqlPending;
-use super::sqlite::SqlitePending;
+#[cfg(feature = "mysql")]
+use super::mysql::MysqlCache;
+use super::sqlite::SqliteCache;
 use crate::base::boot::millis;
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::db::{Result, StoreUrl};
+use crate::pipeline::settings::Settings;
 use async_trait::async_trait;
 use std::sync::Arc;
 
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::orders::TAKEN_BYTES_MAX;
+use crate::pipeline::trade::early::TAKEN_BYTES_MAX;
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
 /// What the store needs to know beside the database.
 #[derive(Debug, Clone, Copy)]
-pub struct PendingPolicy {
+pub struct CachePolicy {
     /// How long a return waits for its order, in milliseconds.
     pub ttl_ms: i64,
     /// How many returns may be pending.
@@ -35,7 +36,7 @@ pub struct PendingPolicy {
     pub retention_ms: i64,
 }
 
-impl PendingPolicy {
+impl CachePolicy {
     /// The policy of these settings.
     pub fn of(settings: &Settings) -> Self {
         Self {
@@ -69,16 +70,16 @@ pub struct Forgotten {
     pub claims: u64,
 }
 
-/// The order directory and the returns that wait.
+/// The order directory and the early returns.
 #[async_trait]
-pub trait PendingStore: Send + Sync {
+pub trait CacheStore: Send + Sync {
     /// Whether the database takes changes.
     async fn ping(&self) -> Result<()>;
 
     /// Writes orders of the task's shard. What stands there stays; the answer says what it is, one per order.
     async fn record_orders(&self, by: &TaskKey, orders: &[NewOrder]) -> Result<Vec<Recorded>>;
 
-    /// Writes orders as [`PendingStore::record_orders`] does, and hands the task the returns that waited for them: both
+    /// Writes orders as [`CacheStore::record_orders`] does, and hands the task the returns that waited for them: both
     /// or neither, so that no return is left behind.
     async fn record_and_take(&self, by: &TaskKey, orders: &[NewOrder]) -> Result<(Vec<Recorded>, Vec<Taken>)>;
 
@@ -90,7 +91,7 @@ pub trait PendingStore: Send + Sync {
 
     /// Keeps returns whose order is not known, or belongs to another shard; one outcome per return.
     ///
-    /// Declined if a line was handed in before with other content, or if more would be pending than is allowed. Nothing
+    /// Refused if a line was handed in before with other content, or if more would be pending than is allowed. Nothing
     /// is kept then.
     async fn put(&self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<PutOutcome>>;
 
@@ -164,14 +165,17 @@ pub(crate) fn within_bytes<T>(returns: Vec<T>, bytes_of: impl Fn(&T) -> usize) -
     returns.into_iter().take_while(fits).collect()
 }
 
-/// Opens the database of the order directory and the pending returns, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does.
+/// Opens the database of the order directory and the early returns, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does.
 ///
 /// # Errors
 /// When an embedded database cannot be opened.
-pub async fn open_pending(url: &StoreUrl, clock: Clock, policy: PendingPolicy) -> Result<Arc<dyn PendingStore>> {
+pub async fn open_cache(url: &StoreUrl, clock: Clock, policy: CachePolicy) -> Result<Arc<dyn CacheStore>> {
     match url {
-        StoreUrl::Sqlite(path) => Ok(Arc::new(SqlitePending::open(path, clock, policy).await?)),
-        StoreUrl::Mysql(server) => Ok(Arc::new(MysqlPending::new(server, clock, policy))),
+        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteCache::open(path, clock, policy).await?)),
+        #[cfg(feature = "mysql")]
+        StoreUrl::Mysql(server) => Ok(Arc::new(MysqlCache::new(server, clock, policy))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
     }
 }
 

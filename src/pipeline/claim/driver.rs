@@ -13,7 +13,7 @@ use super::pauses::{Ask, Pauses};
 use crate::base::shutdown::Stop;
 use crate::pipeline::event::{Reasons, ShardId};
 use crate::pipeline::task::wire::{ClaimRequest, ClaimResponse, TaskRequest};
-use crate::pipeline::task::{Claimed, Counts, Output, Stage, TaskKey};
+use crate::pipeline::task::{Claimed, Class, Counts, Output, Stage, TaskKey};
 
 /// The first and the longest wait after the API did not answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -134,16 +134,18 @@ impl Driver<'_> {
                     continue;
                 }
             };
-            match self.claim(job.stage(), shard, wait, true) {
-                Ok((claimed, _)) if claimed.is_empty() => {
-                    if let Some(shard) = shard {
-                        run.pauses.nothing(shard);
-                    }
-                    self.watch.idle();
+            // Without an answer the process stops.
+            let Some((claimed, granted)) = self.claim_patiently(job.stage(), shard, wait) else {
+                break;
+            };
+            if claimed.is_empty() {
+                if let Some(shard) = shard {
+                    run.pauses.nothing(shard);
                 }
-                Ok((claimed, sent)) => self.work_all(job, claimed, sent, &mut run),
-                Err(e) => log::error!(stage = job.stage().name(); "{e}"),
+                self.watch.idle();
+                continue;
             }
+            self.work_all(job, claimed, granted, &mut run);
         }
         run.tally
     }
@@ -155,52 +157,54 @@ impl Driver<'_> {
     pub fn run_once(&self, job: &mut dyn Job) -> Result<Tally, ClientError> {
         let mut run = Run::default();
         while !self.stop.is_requested() {
-            let (claimed, sent) = self.claim(job.stage(), self.shard, Duration::ZERO, false)?;
+            let request = self.claim_request(self.shard, Duration::ZERO);
+            let (claimed, granted) = self.claim(job.stage(), &request)?;
             if claimed.is_empty() {
                 break;
             }
-            self.work_all(job, claimed, sent, &mut run);
+            self.work_all(job, claimed, granted, &mut run);
         }
         Ok(run.tally)
     }
 
-    /// Asks for work until there is an answer. The same claim id is used until then: a lost reply costs nothing.
-    fn claim(
-        &self,
-        stage: Stage,
-        shard: Option<ShardId>,
-        wait: Duration,
-        patient: bool,
-    ) -> Result<(Vec<Claimed>, Instant), ClientError> {
-        let request = ClaimRequest {
+    fn claim_request(&self, shard: Option<ShardId>, wait: Duration) -> ClaimRequest {
+        ClaimRequest {
             worker: self.worker.clone(),
             limit: self.limit,
             shard,
             wait_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(0)),
             claim_id: random_id(),
-        };
+        }
+    }
+
+    /// Asks for work until there is an answer; none when the stop was requested meanwhile. The same claim id is used
+    /// until then: a lost reply costs nothing.
+    fn claim_patiently(&self, stage: Stage, shard: Option<ShardId>, wait: Duration) -> Option<(Vec<Claimed>, Instant)> {
+        let request = self.claim_request(shard, wait);
         let mut backoff = BACKOFF.0;
         loop {
-            let sent = Instant::now();
-            let answer = self.client.claim(stage, &request);
-            match answer.and_then(|response| Ok((response.waited_ms, self.handed_out(stage, shard, response)?))) {
-                Ok((waited_ms, claimed)) => {
-                    self.watch.api_answers(None);
-                    // The leases began when the tasks were handed out, which was not before this moment.
-                    let granted = sent + Duration::from_millis(waited_ms).min(sent.elapsed());
-                    return Ok((claimed, granted));
-                }
-                Err(e) if !patient => return Err(e),
-                Err(e) => {
-                    self.watch.api_answers(Some(Fault::from(e.clone()).to_string()));
-                    log::warn!(stage = stage.name(), retry_ms = millis(backoff); "{e}");
-                    if self.stop.wait(jittered(backoff)) {
-                        return Ok((Vec::new(), sent));
-                    }
-                    backoff = (backoff * 2).min(BACKOFF.1);
-                }
+            let e = match self.claim(stage, &request) {
+                Ok(answer) => return Some(answer),
+                Err(e) => e,
+            };
+            self.watch.api_answers(Some(Fault::from(e.clone()).to_string()));
+            log::warn!(stage = stage.name(), retry_ms = millis(backoff); "{e}");
+            if self.stop.wait(jittered(backoff)) {
+                return None;
             }
+            backoff = (backoff * 2).min(BACKOFF.1);
         }
+    }
+
+    /// Asks for work once; answers the tasks, and the moment from which their leases count here.
+    fn claim(&self, stage: Stage, request: &ClaimRequest) -> Result<(Vec<Claimed>, Instant), ClientError> {
+        let sent = Instant::now();
+        let response = self.client.claim(stage, request)?;
+        let waited_ms = response.waited_ms;
+        let claimed = self.handed_out(stage, request.shard, response)?;
+        self.watch.api_answers(None);
+        // The leases began when the tasks were handed out, which was not before this moment.
+        Ok((claimed, sent + Duration::from_millis(waited_ms).min(sent.elapsed())))
     }
 
     /// The tasks of an answer, if they are what was asked for. They become paths here, so the API is not trusted: the
@@ -231,20 +235,20 @@ impl Driver<'_> {
     }
 
     /// Works on what one claim brought, file by file.
-    fn work_all(&self, job: &mut dyn Job, claimed: Vec<Claimed>, sent: Instant, run: &mut Run) {
+    fn work_all(&self, job: &mut dyn Job, claimed: Vec<Claimed>, granted: Instant, run: &mut Run) {
         let stage = job.stage();
         for group in claimed.chunk_by(|a, b| stage == Stage::ShardSplitter && a.key.file == b.key.file) {
             if self.stop.is_requested() {
                 self.give_up(stage, group, &Fault::Stopped, Instant::now(), run);
                 continue;
             }
-            self.work(job, group, sent, run);
+            self.work(job, group, granted, run);
         }
     }
 
-    fn work(&self, job: &mut dyn Job, group: &[Claimed], sent: Instant, run: &mut Run) {
+    fn work(&self, job: &mut dyn Job, group: &[Claimed], granted: Instant, run: &mut Run) {
         let (stage, began) = (job.stage(), Instant::now());
-        let lease = Lease::new(stage, group, sent, self.stop.clone());
+        let lease = Lease::new(stage, group, granted, self.stop.clone());
         let heart = match Heart::start(&lease, self.client) {
             Ok(heart) => heart,
             Err(fault) => return self.give_up(stage, group, &fault, began, run),
@@ -252,7 +256,7 @@ impl Driver<'_> {
         // A panic over one file must not end the worker of all others; the attempt is counted and reported.
         let result = catch_unwind(AssertUnwindSafe(|| job.work(group, &lease)))
             .unwrap_or_else(|panic| Err(Fault::panicked(&*panic)));
-        match result {
+        match result.and_then(|finished| check_is_whole(group, finished)) {
             Ok(finished) => {
                 for (claimed, finished) in group.iter().zip(&finished) {
                     if self.report_done(stage, claimed, finished, began.elapsed(), run) {
@@ -381,6 +385,19 @@ impl Driver<'_> {
     }
 }
 
+/// What a stage finished, if it is what was claimed, task by task: a task that is left out would not be reported, and one in
+/// another's place would be reported with the counts of the other.
+fn check_is_whole(claimed: &[Claimed], finished: Vec<Finished>) -> Result<Vec<Finished>, Fault> {
+    if claimed.iter().map(|claimed| &claimed.key).eq(finished.iter().map(|finished| &finished.key)) {
+        return Ok(finished);
+    }
+    let list = |keys: &mut dyn Iterator<Item = &TaskKey>| keys.map(TaskKey::to_string).collect::<Vec<_>>().join(", ");
+    let claimed = list(&mut claimed.iter().map(|claimed| &claimed.key));
+    let finished = list(&mut finished.iter().map(|finished| &finished.key));
+    let why = format!("the stage was given {claimed} and finished {finished}");
+    Err(Fault::Retryable(Class::Internal.tag(why)))
+}
+
 /// Half of the wait, and a random part of the other half.
 fn jittered(backoff: Duration) -> Duration {
     backoff / 2 + backoff.mul_f64(rand::random_range(0.0..0.5))
@@ -393,4 +410,40 @@ fn millis(duration: Duration) -> u64 {
 /// 64 random bits as text.
 pub fn random_id() -> String {
     format!("{:016x}", rand::random::<u64>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::event::ShardCount;
+
+    fn key(shard: u64) -> TaskKey {
+        TaskKey { file: "20250101000000".parse().unwrap(), shard: ShardId::new(shard).unwrap() }
+    }
+
+    fn claimed(shard: u64) -> Claimed {
+        Claimed {
+            key: key(shard),
+            token: 1,
+            lease_ms: 1000,
+            attempt: 1,
+            shards_count: ShardCount::new(2).unwrap(),
+            input: None,
+            is_replay: false,
+        }
+    }
+
+    fn finished(shard: u64) -> Finished {
+        Finished { key: key(shard), counts: Counts::default(), output: None, reasons: Reasons::default() }
+    }
+
+    #[test]
+    fn a_stage_that_finishes_other_tasks_than_it_was_given_is_at_fault() {
+        let both = [claimed(0), claimed(1)];
+        assert_eq!(check_is_whole(&both, vec![finished(0), finished(1)]).unwrap().len(), 2);
+        for wrong in [vec![], vec![finished(0)], vec![finished(1), finished(0)], [0, 1, 1].map(finished).to_vec()] {
+            let fault = check_is_whole(&both, wrong).unwrap_err();
+            assert!(matches!(&fault, Fault::Retryable(why) if why.contains("the stage was given")), "{fault}");
+        }
+    }
 }

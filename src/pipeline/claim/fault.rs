@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io;
 use std::path::Path;
 
+use crate::base::boot::{Exit, Failure};
 use crate::pipeline::apid::client::ClientError;
 use crate::pipeline::files::artifact;
 use crate::pipeline::task::Class;
@@ -95,6 +96,13 @@ impl From<ClientError> for Fault {
             e if e.is_temporary() => Self::Unavailable(Class::ServiceAway.tag(e)),
             e => Self::Retryable(Class::ServiceRefused.tag(e)),
         }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let exit = if matches!(fault, Fault::Unavailable(_)) { Exit::TryLater } else { Exit::Failed };
+        Self { exit, message: fault.to_string() }
     }
 }
 

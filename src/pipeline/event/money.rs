@@ -40,6 +40,14 @@ impl Money {
 
     /// Reads the text of a JSON number, rounding half away from zero to two decimals.
     ///
+    /// ```
+    /// use shopctl::pipeline::event::Money;
+    ///
+    /// let price = Money::parse("19.995").unwrap();
+    /// assert_eq!((price.minor(), price.to_string()), (2000, "20.00".to_owned()));
+    /// assert!(Money::parse("twenty").is_err());
+    /// ```
+    ///
     /// # Errors
     /// [`MoneyError`] when the text is no JSON number or does not fit DECIMAL(18,2).
     pub fn parse(text: &str) -> Result<Self, MoneyError> {

@@ -235,12 +235,14 @@ fn refuse_twins<N: AsRef<str> + Ord, E: de::Error>(mut names: Vec<N>) -> Result<
 }
 
 impl RawPayload<'_> {
-    /// A fingerprint of what the payload says: the same for another order of keys, other spaces or `2.5` for `2.50`,
-    /// another one for any other content. The idempotency key itself is left out.
-    pub fn fingerprint(&self, event_type: u8) -> [u8; 16] {
-        let mut hash = Sha256::new();
-        hash.update([event_type]);
-        let scalars = [
+    /// Whether a field that the contract names is a list or an object, which none is.
+    pub fn is_nested(&self) -> bool {
+        self.scalars().into_iter().any(|value| matches!(value, Scalar::Other("a list" | "an object")))
+            || matches!(self.idempotency_key, Scalar::Other("a list" | "an object"))
+    }
+
+    fn scalars(&self) -> [&Scalar<'_>; 9] {
+        [
             &self.shop_id,
             &self.order_id,
             &self.user_id,
@@ -250,8 +252,15 @@ impl RawPayload<'_> {
             &self.active,
             &self.reason,
             &self.sub_event_type,
-        ];
-        for value in scalars {
+        ]
+    }
+
+    /// A fingerprint of what the payload says: the same for another order of keys, other spaces or `2.5` for `2.50`,
+    /// another one for any other content. The idempotency key itself is left out.
+    pub fn fingerprint(&self, event_type: u8) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        hash.update([event_type]);
+        for value in self.scalars() {
             hash_scalar(&mut hash, value);
         }
         for text in [self.price_at_order, self.new_price, self.old_price, self.refund_amount] {

@@ -124,6 +124,17 @@ impl Artifact {
         }
     }
 
+    /// The artifact at a path, by its name.
+    ///
+    /// # Errors
+    /// A sentence for a person when the name is that of no artifact.
+    pub fn of_path(path: &Path) -> Result<Self, String> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let like = "20250101000000.event-ingest.txt, 20250101000000.shard-splitter.0.txt or 20250101000000.shard-worker.0.prepared.txt";
+        Self::from_file_name(&name)
+            .ok_or_else(|| format!("'{name}' is no name of a pipeline file; names are like {like}"))
+    }
+
     /// The artifact that has this file name; `None` for temporary files and everything else.
     pub fn from_file_name(name: &str) -> Option<Self> {
         let mut parts = name.splitn(3, '.');

@@ -18,16 +18,16 @@ const LOOKS_MAX: u32 = 300;
 
 /// A lock that is held until this is dropped; on a file system without locks it holds nothing.
 #[derive(Debug)]
-pub struct Held {
+pub struct FolderHold {
     _lock: Option<File>,
 }
 
 /// Notes that a role runs on the shared folder; nothing while a restore holds it. A role that may not read the folder
 /// runs without the note.
-pub fn while_running(shared: &Path) -> Option<Held> {
+pub fn while_running(shared: &Path) -> Option<FolderHold> {
     lock(Folder::new(shared).path(), false).unwrap_or_else(|e| {
         log::warn!("'shopctl restore' cannot tell that this role runs: {e}");
-        Some(Held { _lock: None })
+        Some(FolderHold { _lock: None })
     })
 }
 
@@ -35,12 +35,12 @@ pub fn while_running(shared: &Path) -> Option<Held> {
 ///
 /// # Errors
 /// When the folder is there and cannot be opened.
-pub fn against_roles(shared: &Path) -> io::Result<Option<Held>> {
+pub fn against_roles(shared: &Path) -> io::Result<Option<FolderHold>> {
     lock(shared, true)
 }
 
 /// Notes that a role clears its own folder; nothing while a backup is made.
-pub(crate) fn while_clearing(own: &Path) -> io::Result<Option<Held>> {
+pub(crate) fn while_clearing(own: &Path) -> io::Result<Option<FolderHold>> {
     lock(own, false)
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn while_clearing(own: &Path) -> io::Result<Option<Held>> {
 /// # Errors
 /// [`io::ErrorKind::WouldBlock`] when a clearing or another backup does not end; [`io::ErrorKind::Interrupted`] when
 /// this process is to stop.
-pub(crate) fn against_clearing(folder: &Folder, stop: &Stop) -> io::Result<Vec<(String, Held)>> {
+pub(crate) fn against_clearing(folder: &Folder, stop: &Stop) -> io::Result<Vec<(String, FolderHold)>> {
     let mut held = Vec::new();
     for name in own_folders(folder)? {
         let mut looks = 0;
@@ -79,15 +79,15 @@ pub(crate) fn own_folders(folder: &Folder) -> io::Result<Vec<String>> {
     Ok(names.into_iter().filter(|name| own.contains(&folder.path().join(name))).collect())
 }
 
-fn lock(folder: &Path, alone: bool) -> io::Result<Option<Held>> {
+fn lock(folder: &Path, alone: bool) -> io::Result<Option<FolderHold>> {
     match artifact::lock_folder(folder, alone) {
-        Ok(Some(lock)) => Ok(Some(Held { _lock: Some(lock) })),
+        Ok(Some(lock)) => Ok(Some(FolderHold { _lock: Some(lock) })),
         Ok(None) => Ok(None),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Some(Held { _lock: None })),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Some(FolderHold { _lock: None })),
         // Without locks, as on some network file systems, there is no way to tell.
         Err(e) if matches!(e.kind(), io::ErrorKind::Unsupported) || e.raw_os_error() == Some(BAD_DESCRIPTOR) => {
             log::warn!(folder:% = folder.display(); "cannot be locked, so that a backup and a clearing may meet: {e}");
-            Ok(Some(Held { _lock: None }))
+            Ok(Some(FolderHold { _lock: None }))
         }
         Err(e) => Err(e),
     }

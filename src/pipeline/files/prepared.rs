@@ -12,19 +12,24 @@ use serde_json::value::RawValue;
 
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Kind, Money, ShardId};
-use crate::pipeline::rules::{Effect, Place};
+use crate::pipeline::rules::{Effect, LinePlace};
 use crate::pipeline::shard_db::{Entry, EventRow};
 use crate::pipeline::task::FileName;
 
+/// What stands before the payload, which goes in between byte for byte.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Head {
     event_type: u8,
     shop_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<i64>,
     timestamp: String,
     shard: u8,
-    payload: &'a RawValue,
+}
+
+/// What stands behind the payload.
+#[derive(Serialize)]
+struct Tail<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     effect: Option<EffectText>,
     source_file: &'a str,
@@ -44,9 +49,11 @@ struct EffectText {
     shop: Option<i64>,
 }
 
-/// What the sender needs of a prepared line. Others may write prepared files too: the place is optional then.
+/// What the sender needs of a prepared line. Others may write prepared files too: the place is optional then. `P` is
+/// [`PreparedTerms`] to read the payload in the same pass, or [`RawValue`] to keep its text.
 #[derive(Deserialize)]
-struct Minimal<'a> {
+#[serde(bound(deserialize = "P: Deserialize<'de>"))]
+struct Minimal<'a, P> {
     event_type: u8,
     #[serde(default)]
     shop_id: Option<i64>,
@@ -54,8 +61,8 @@ struct Minimal<'a> {
     user_id: Option<i64>,
     timestamp: &'a str,
     shard: u8,
-    #[serde(borrow, default)]
-    payload: Option<&'a RawValue>,
+    #[serde(default)]
+    payload: Option<P>,
     #[serde(default)]
     effect: EffectText,
     #[serde(default)]
@@ -66,7 +73,7 @@ struct Minimal<'a> {
 
 /// What the books need of a payload.
 #[derive(Deserialize)]
-struct Terms<'a> {
+struct PreparedTerms<'a> {
     order_id: Option<i64>,
     good_id: Option<i64>,
     qty: Option<i64>,
@@ -84,7 +91,7 @@ pub fn write(
     event: &Event<'_>,
     effect: &Effect,
     shard: ShardId,
-    place: Place<'_>,
+    place: LinePlace<'_>,
 ) -> io::Result<()> {
     let text = |money: Money| money.to_string();
     let effect = (*effect != Effect::default()).then(|| EffectText {
@@ -93,18 +100,21 @@ pub fn write(
         refund: effect.refund.map(text),
         shop: effect.shop,
     });
-    let line = Line {
+    let head = Head {
         event_type: event.payload.kind().number(),
         shop_id: event.payload.shop_id(),
         user_id: event.payload.user_id(),
         timestamp: event.at.to_string(),
         shard: shard.get(),
-        payload: event.raw_payload,
-        effect,
-        source_file: place.file.as_str(),
-        source_line: place.line,
     };
-    serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
+    let tail = Tail { effect, source_file: place.file.as_str(), source_line: place.line };
+    let (head, tail) = (serde_json::to_vec(&head)?, serde_json::to_vec(&tail)?);
+    // Two objects become one: the brace of the first that closes it, and that of the second that opens it, go.
+    out.write_all(head.strip_suffix(b"}").unwrap_or(&head))?;
+    out.write_all(b",\"payload\":")?;
+    out.write_all(event.raw_payload.as_bytes())?;
+    out.write_all(b",")?;
+    out.write_all(tail.strip_prefix(b"{").unwrap_or(&tail))?;
     out.write_all(b"\n")
 }
 
@@ -114,7 +124,8 @@ pub fn write(
 /// A sentence that says what is wrong.
 pub fn read(line: &[u8], file: &FileName, shard: ShardId, position: u64) -> Result<EventRow, String> {
     let text = std::str::from_utf8(line).map_err(|e| format!("line {position} is no UTF-8: {e}"))?;
-    let line: Minimal<'_> = serde_json::from_str(text).map_err(|e| format!("line {position}: {e}"))?;
+    let line: Minimal<'_, PreparedTerms<'_>> =
+        serde_json::from_str(text).map_err(|e| format!("line {position}: {e}"))?;
     if line.event_type > 4 || line.shard != shard.get() {
         return Err(format!("line {position}: event_type {} for shard {}", line.event_type, line.shard));
     }
@@ -136,15 +147,15 @@ pub fn read(line: &[u8], file: &FileName, shard: ShardId, position: u64) -> Resu
 /// A sentence that says what is wrong.
 pub fn original(line: &[u8]) -> Result<Vec<u8>, String> {
     let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
-    let Minimal { event_type, timestamp, payload, .. } = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let line: Minimal<'_, &RawValue> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let Minimal { event_type, timestamp, payload, .. } = line;
     let payload = payload.ok_or_else(|| "there is no payload".to_owned())?.get();
     Ok(format!(r#"{{"event_type":{event_type},"payload":{payload},"timestamp":"{timestamp}"}}"#).into_bytes())
 }
 
 /// What a line does to the books; nothing for one whose writer did not say what it comes to.
-fn entry(line: &Minimal<'_>, at: Timestamp) -> Result<Option<Entry>, String> {
-    let Some(payload) = line.payload else { return Ok(None) };
-    let terms: Terms<'_> = serde_json::from_str(payload.get()).map_err(|e| format!("the payload: {e}"))?;
+fn entry(line: &Minimal<'_, PreparedTerms<'_>>, at: Timestamp) -> Result<Option<Entry>, String> {
+    let Some(terms) = &line.payload else { return Ok(None) };
     let lacks = |name: &str| format!("the books need its {name}");
     let good_id = || terms.good_id.ok_or_else(|| lacks("good_id"));
     let shop_id = || line.effect.shop.or(line.shop_id).ok_or_else(|| lacks("shop_id"));
@@ -190,7 +201,7 @@ mod tests {
         let event = Event::parse(text.as_bytes()).unwrap();
         let (file, shard): (FileName, _) = ("20250101000000".parse().unwrap(), ShardId::new(1).unwrap());
         let mut out = Vec::new();
-        write(&mut out, &event, &Effect::default(), shard, Place { file: &file, line: 17 }).unwrap();
+        write(&mut out, &event, &Effect::default(), shard, LinePlace { file: &file, line: 17 }).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert_eq!(
             line,
@@ -201,7 +212,7 @@ mod tests {
         assert!(read(line.trim_end().as_bytes(), &file, ShardId::new(0).unwrap(), 3).is_err());
         let effect = Effect { price: Some(Money::from_minor(1250)), stock: Some(-1), ..Effect::default() };
         let mut out = Vec::new();
-        write(&mut out, &event, &effect, shard, Place { file: &file, line: 17 }).unwrap();
+        write(&mut out, &event, &effect, shard, LinePlace { file: &file, line: 17 }).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert!(line.contains(r#"},"effect":{"price":"12.50","stock":-1},"source_file":"#), "{line}");
         let (user_id, price, at) = (None, Money::from_minor(1250), event.at);

@@ -8,15 +8,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::pipeline::event::raw::{RawEvent, RawPayload};
-use crate::pipeline::event::{Event, Reason, Reasons, Reject, ShardCount};
-use crate::pipeline::split::route;
+use crate::pipeline::event::{Event, Reason, Reasons, Reject, shape};
 
 /// Refused lines that are answered one by one; more are only counted.
 const REFUSED_MAX: usize = 1000;
 
 /// What of a body was taken.
 #[derive(Debug, Default)]
-pub struct Checked {
+pub struct CheckedPost {
     /// The accepted lines, each with its line feed, byte for byte as posted; in the memory of the body.
     pub lines: Vec<u8>,
     /// How many they are.
@@ -55,7 +54,7 @@ pub struct Limits {
 
 /// Why a whole body was refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum PostRefusal {
     /// It is too large once it is unpacked.
     #[error("the body has more than {0} bytes after unpacking; send it in parts")]
     TooLarge(usize),
@@ -70,22 +69,22 @@ pub enum Refusal {
 /// Unpacks a gzip body within the limit; both of them are held meanwhile.
 ///
 /// # Errors
-/// [`Refusal`] if it is no gzip or too large.
-pub fn unpack(body: &[u8], limits: Limits) -> Result<Vec<u8>, Refusal> {
+/// [`PostRefusal`] if it is no gzip or too large.
+pub fn unpack(body: &[u8], limits: Limits) -> Result<Vec<u8>, PostRefusal> {
     let mut plain = Vec::new();
     let limit = limits.body_bytes_max as u64;
-    MultiGzDecoder::new(body).take(limit + 1).read_to_end(&mut plain).map_err(Refusal::BadGzip)?;
-    if plain.len() > limits.body_bytes_max { Err(Refusal::TooLarge(limits.body_bytes_max)) } else { Ok(plain) }
+    MultiGzDecoder::new(body).take(limit + 1).read_to_end(&mut plain).map_err(PostRefusal::BadGzip)?;
+    if plain.len() > limits.body_bytes_max { Err(PostRefusal::TooLarge(limits.body_bytes_max)) } else { Ok(plain) }
 }
 
 /// Checks a body of many events, one a line. Empty lines are passed over; the last line needs no line feed. What is
 /// accepted stays in the memory of the body.
 ///
 /// # Errors
-/// [`Refusal`] if checking takes too long.
-pub fn check_lines(mut body: Vec<u8>, limits: Limits) -> Result<Checked, Refusal> {
+/// [`PostRefusal`] if checking takes too long.
+pub fn check_lines(mut body: Vec<u8>, limits: Limits) -> Result<CheckedPost, PostRefusal> {
     let began = Instant::now();
-    let mut checked = Checked::default();
+    let mut checked = CheckedPost::default();
     // The accepted lines move to the front, over those that are not: the first so many bytes are accepted.
     let (mut kept, mut next, mut number) = (0, 0, 0);
     while next < body.len() {
@@ -108,7 +107,7 @@ pub fn check_lines(mut body: Vec<u8>, limits: Limits) -> Result<Checked, Refusal
             }
         }
         if began.elapsed() > limits.time_max {
-            return Err(Refusal::TooSlow(limits.time_max));
+            return Err(PostRefusal::TooSlow(limits.time_max));
         }
     }
     body.truncate(kept);
@@ -122,17 +121,17 @@ pub fn check_lines(mut body: Vec<u8>, limits: Limits) -> Result<Checked, Refusal
 /// The [`Reject`] of the event.
 pub fn check_one(mut body: Vec<u8>, limits: Limits) -> Result<Vec<u8>, Reject> {
     // As it was posted, before any white space is taken out: `1 0` must not become 10.
-    RawEvent::<RawPayload<'_>>::parse(body.trim_ascii())?;
-    make_one_line(&mut body);
-    if body.len() > limits.line_bytes_max {
+    let posted = RawEvent::<RawPayload<'_>>::parse(body.trim_ascii())?;
+    if Tokens::default().count(&body) > limits.line_bytes_max {
         return Err(too_long(limits));
     }
-    check(&body)?;
+    shape::check(posted)?;
+    make_one_line(&mut body);
     body.push(b'\n');
     Ok(body)
 }
 
-impl Checked {
+impl CheckedPost {
     /// Counts a line; answers whether it is accepted.
     fn note(&mut self, number: u64, result: Result<(), Reject>) -> bool {
         match result {
@@ -152,14 +151,12 @@ impl Checked {
     }
 }
 
-/// What splitter and worker would refuse for its shape is refused here already.
+/// What splitter and worker would refuse for its shape is refused here already: an event whose shape is right has a shard.
 ///
 /// # Errors
 /// The [`Reject`] of the line.
 pub fn check(line: &[u8]) -> Result<(), Reject> {
-    Event::parse(line)?;
-    let any = ShardCount::new(1).ok_or_else(|| Reject::new(Reason::NoShardKey, "no shards"))?;
-    route(line, true, any).map(|_| ())
+    Event::parse(line).map(drop)
 }
 
 fn too_long(limits: Limits) -> Reject {
@@ -168,21 +165,39 @@ fn too_long(limits: Limits) -> Reject {
 
 /// The same JSON without white space between its tokens.
 fn make_one_line(body: &mut Vec<u8>) {
-    let (mut in_string, mut escaped) = (false, false);
-    body.retain(|byte| {
-        if in_string {
-            in_string = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
+    let mut tokens = Tokens::default();
+    body.retain(|byte| tokens.keep(*byte));
+}
+
+/// Tells the bytes of tokens from the white space between them.
+#[derive(Default)]
+struct Tokens {
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Tokens {
+    /// Whether the next byte belongs to a token.
+    fn keep(&mut self, byte: u8) -> bool {
+        if self.in_string {
+            self.in_string = self.escaped || byte != b'"';
+            self.escaped = !self.escaped && byte == b'\\';
             return true;
         }
-        in_string = *byte == b'"';
+        self.in_string = byte == b'"';
         !matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
-    });
+    }
+
+    /// How many bytes of a text belong to tokens.
+    fn count(mut self, text: &[u8]) -> usize {
+        text.iter().filter(|byte| self.keep(**byte)).count()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::event::ShardCount;
 
     const LIMITS: Limits = Limits { line_bytes_max: 200, body_bytes_max: 1000, time_max: Duration::from_secs(5) };
     const GOOD: &str =
@@ -233,13 +248,33 @@ mod tests {
         assert!(refuses(":1,", ":1\x0c,"), "a form feed is no white space");
     }
 
+    /// A line with fields that its kind does not use, nested more or less deep.
+    fn nested(depth: usize) -> String {
+        let more = format!(r#""active":true,"qty":{}{}"#, "[".repeat(depth), "]".repeat(depth));
+        GOOD.replace(r#""active":true"#, &more)
+    }
+
+    #[test]
+    fn what_is_taken_has_a_shard() {
+        let route = |line: &str| crate::pipeline::split::route(line.as_bytes(), true, ShardCount::new(2).unwrap());
+        for depth in 1..140 {
+            let line = nested(depth);
+            assert_eq!(check(line.as_bytes()).is_ok(), route(&line).is_ok(), "{depth}");
+        }
+        assert!(check(nested(1).as_bytes()).is_ok() && check(nested(126).as_bytes()).is_err());
+        assert_eq!(
+            check_one(nested(126).into_bytes(), Limits { line_bytes_max: 9000, ..LIMITS }).unwrap_err().reason,
+            Reason::BadJson
+        );
+    }
+
     #[test]
     fn a_gzip_bomb_stops_at_the_limit() {
         use std::io::Write;
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         packed.write_all(&vec![b' '; 10_000_000]).unwrap();
         let packed = packed.finish().unwrap();
-        assert!(matches!(unpack(&packed, LIMITS), Err(Refusal::TooLarge(1000))));
-        assert!(matches!(unpack(b"no gzip", LIMITS), Err(Refusal::BadGzip(_))));
+        assert!(matches!(unpack(&packed, LIMITS), Err(PostRefusal::TooLarge(1000))));
+        assert!(matches!(unpack(b"no gzip", LIMITS), Err(PostRefusal::BadGzip(_))));
     }
 }

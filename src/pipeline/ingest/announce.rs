@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::publish_at_free_name;
-use crate::base::config::{Principal, Settings};
+use crate::base::config::Principal;
 use crate::base::shutdown::Stop;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::calls::CallObserver;
 use crate::pipeline::event::ShardCount;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::settings::{Settings, principal};
 use crate::pipeline::task::wire::FileResponse;
 use crate::pipeline::task::{Digest, FileName, Output, Stage, Status};
 
@@ -60,13 +61,13 @@ impl From<ClientError> for AnnounceError {
 impl Announcer {
     /// An announcer for the folder and the API of these settings.
     pub fn new(settings: &Settings) -> Self {
-        Self::of(settings, Principal::EventIngest)
+        Self::of(settings, principal::EVENT_INGEST)
     }
 
     /// The same for another principal than the event-ingest.
-    pub fn of(settings: &Settings, party: Principal) -> Self {
+    pub fn of(settings: &Settings, principal: Principal) -> Self {
         Self {
-            client: Client::of(settings, party),
+            client: Client::of(settings, principal),
             folder: Folder::new(&settings.shared.dir),
             count: settings.pipeline.shards_count,
             pending: BTreeSet::new(),

@@ -16,7 +16,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::arrivals::Arrivals;
 use super::tick::Ingest;
-use crate::base::boot::Context;
 use crate::base::http::extract::body_problem;
 use crate::base::http::{Permit, Policy, Principal, Problem};
 use crate::base::shutdown::Stop;
@@ -24,8 +23,10 @@ use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Reason;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
-use crate::pipeline::ingest::accept::{self, Checked, Limits, Refusal, Refused};
+use crate::pipeline::ingest::accept::{self, CheckedPost, Limits, PostRefusal, Refused};
 use crate::pipeline::ingest::writer::Writer;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::principal;
 use crate::pipeline::task::FileName;
 
 /// Bytes of all bodies that are being taken at the same time; a further body waits.
@@ -39,8 +40,9 @@ const EVENTS: &str = "/api/v1/events";
 
 /// Who may post events.
 pub(crate) const POLICY: Policy = Policy {
-    serves: &[Principal::Producer, Principal::Operator],
-    permit: |call| if call.route() == EVENTS { Permit::to(Principal::Producer) } else { Permit::OPERATOR },
+    serves: &[principal::PRODUCER, Principal::OPERATOR],
+    permit: |call| if call.route() == EVENTS { Permit::to(principal::PRODUCER) } else { Permit::OPERATOR },
+    upgrade: Policy::NO_UPGRADE,
 };
 
 #[derive(Clone)]
@@ -181,7 +183,12 @@ async fn read_body(request: Request) -> Result<Vec<u8>, Problem> {
 }
 
 /// Unpacks a body if need be and checks what is in it, in the memory that it has.
-fn check_body(body: Vec<u8>, headers: &HeaderMap, limits: Limits, unpacking: &Mutex<()>) -> Result<Checked, Problem> {
+fn check_body(
+    body: Vec<u8>,
+    headers: &HeaderMap,
+    limits: Limits,
+    unpacking: &Mutex<()>,
+) -> Result<CheckedPost, Problem> {
     let packed = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
     let plain = match packed.as_deref() {
         None | Some(b"identity" | b"") => body,
@@ -197,7 +204,7 @@ fn check_body(body: Vec<u8>, headers: &HeaderMap, limits: Limits, unpacking: &Mu
         return accept::check_lines(plain, limits).map_err(refused);
     }
     accept::check_one(plain, limits)
-        .map(|line| Checked { lines: line, accepted: 1, ..Checked::default() })
+        .map(|line| CheckedPost { lines: line, accepted: 1, ..CheckedPost::default() })
         .map_err(|reject| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reject.reason.code(), reject.detail))
 }
 
@@ -222,11 +229,11 @@ fn unsupported() -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail)
 }
 
-fn refused(refusal: Refusal) -> Problem {
+fn refused(refusal: PostRefusal) -> Problem {
     match refusal {
-        Refusal::TooLarge(_) => Problem { detail: refusal.to_string(), ..Problem::too_large() },
-        Refusal::BadGzip(_) => Problem::new(StatusCode::BAD_REQUEST, "bad_gzip", refusal.to_string()),
-        Refusal::TooSlow(_) => Problem::unavailable(refusal.to_string()),
+        PostRefusal::TooLarge(_) => Problem { detail: refusal.to_string(), ..Problem::too_large() },
+        PostRefusal::BadGzip(_) => Problem::new(StatusCode::BAD_REQUEST, "bad_gzip", refusal.to_string()),
+        PostRefusal::TooSlow(_) => Problem::unavailable(refusal.to_string()),
     }
 }
 

@@ -5,7 +5,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use crate::base::http::Metrics;
-use crate::pipeline::ingest::accept::Checked;
+use crate::pipeline::ingest::accept::CheckedPost;
+use crate::pipeline::stage_metrics::StageMetrics;
 use crate::pipeline::task::Stage;
 
 /// Where an event comes from.
@@ -22,13 +23,14 @@ const GENERATOR: SourceLabels = SourceLabels { source: "generator" };
 pub(crate) struct Arrivals {
     received: Family<SourceLabels, Counter>,
     accepted: Family<SourceLabels, Counter>,
-    metrics: Metrics,
+    stages: StageMetrics,
 }
 
 impl Arrivals {
     /// Registers the counters.
     pub(crate) fn register(metrics: &Metrics) -> Self {
-        let arrivals = Self { received: Family::default(), accepted: Family::default(), metrics: metrics.clone() };
+        let arrivals =
+            Self { received: Family::default(), accepted: Family::default(), stages: StageMetrics::of(metrics) };
         metrics.with_registry(|registry| {
             registry.register("events_received", "Events that came in", arrivals.received.clone());
             registry.register("events_accepted", "Events that came in and were taken", arrivals.accepted.clone());
@@ -37,19 +39,19 @@ impl Arrivals {
     }
 
     /// Counts a body whose accepted lines are durable.
-    pub(crate) fn posted(&self, checked: &Checked, bytes: u64) {
+    pub(crate) fn posted(&self, checked: &CheckedPost, bytes: u64) {
         self.received.get_or_create(&POST).inc_by(checked.accepted + checked.rejected_count);
         self.accepted.get_or_create(&POST).inc_by(checked.accepted);
-        self.metrics.add_bytes(Stage::EventIngest.name(), bytes);
+        self.stages.add_bytes(Stage::EventIngest.name(), bytes);
         for (reason, lines) in checked.reasons.iter() {
-            self.metrics.add_rejected(Stage::EventIngest.name(), reason, lines);
+            self.stages.add_rejected(Stage::EventIngest.name(), reason, lines);
         }
     }
 
     /// Counts a single posted event that was refused.
     pub(crate) fn refused(&self, reason: &'static str) {
         self.received.get_or_create(&POST).inc();
-        self.metrics.add_rejected(Stage::EventIngest.name(), reason, 1);
+        self.stages.add_rejected(Stage::EventIngest.name(), reason, 1);
     }
 
     /// Counts generated lines.
@@ -57,6 +59,6 @@ impl Arrivals {
         let events = memchr::memchr_iter(b'\n', lines).count() as u64;
         self.received.get_or_create(&GENERATOR).inc_by(events);
         self.accepted.get_or_create(&GENERATOR).inc_by(events);
-        self.metrics.add_bytes(Stage::EventIngest.name(), lines.len() as u64);
+        self.stages.add_bytes(Stage::EventIngest.name(), lines.len() as u64);
     }
 }

@@ -37,7 +37,7 @@ pub struct Importer {
 
 /// A batch that is an event file now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub struct ImportBatch {
     /// The event file.
     pub file: FileName,
     /// Its lines.
@@ -59,7 +59,7 @@ pub struct Imported {
 
 impl Imported {
     /// Counts a batch.
-    pub fn add(&mut self, batch: &Batch) {
+    pub fn add(&mut self, batch: &ImportBatch) {
         self.lines += batch.lines;
         self.before += u64::from(batch.before);
         self.files.insert(batch.file.clone());
@@ -86,7 +86,7 @@ impl Importer {
     /// # Errors
     /// When the input cannot be read or a file cannot be written. What is published stays; a further run over the
     /// same input goes on behind it.
-    pub fn import(&self, input: impl BufRead, mut published: impl FnMut(&Batch)) -> io::Result<()> {
+    pub fn import(&self, input: impl BufRead, mut published: impl FnMut(&ImportBatch)) -> io::Result<()> {
         let _lock = self.lock()?;
         let mut lines = LineReader::new(input, LINE_BUFFER_BYTES);
         // The number of lines per batch is part of the chain: another cut is another import.
@@ -145,10 +145,10 @@ impl Importer {
         Ok(Some((draft, output)))
     }
 
-    fn publish(&self, draft: &mut Draft, output: &Output, chain: &Digest, name: &FileName) -> io::Result<Batch> {
+    fn publish(&self, draft: &mut Draft, output: &Output, chain: &Digest, name: &FileName) -> io::Result<ImportBatch> {
         let noted = self.read_note(chain)?;
         if let Some(note) = &noted {
-            let batch = Batch { file: note.file.clone(), lines: note.lines, before: true };
+            let batch = ImportBatch { file: note.file.clone(), lines: note.lines, before: true };
             if note.published {
                 return Ok(batch);
             }
@@ -165,7 +165,7 @@ impl Importer {
                 Ok(_) => {
                     note.published = true;
                     self.write_note(chain, &note)?;
-                    return Ok(Batch { file: name, lines: output.lines, before: false });
+                    return Ok(ImportBatch { file: name, lines: output.lines, before: false });
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => name = name.next_second(),
                 Err(e) => return Err(e),
@@ -297,7 +297,7 @@ mod tests {
         Importer::new(folder.clone(), Client::new("http://127.0.0.1:9"), clock, Stop::new(), batch_lines)
     }
 
-    fn import(folder: &Folder, input: &[u8], batch_lines: u64) -> Vec<Batch> {
+    fn import(folder: &Folder, input: &[u8], batch_lines: u64) -> Vec<ImportBatch> {
         let mut batches = Vec::new();
         importer(folder, batch_lines).import(input, |batch| batches.push(batch.clone())).unwrap();
         batches
@@ -326,7 +326,7 @@ mod tests {
         let note = imports.join(&artifact::list(&imports).unwrap()[0]);
         let unpublished = std::fs::read_to_string(&note).unwrap().replace("true", "false");
         std::fs::write(&note, &unpublished).unwrap();
-        assert_eq!(import(&folder, b"a\n", 5), [Batch { file: file.clone(), lines: 1, before: true }]);
+        assert_eq!(import(&folder, b"a\n", 5), [ImportBatch { file: file.clone(), lines: 1, before: true }]);
         std::fs::write(&note, &unpublished).unwrap();
         std::fs::remove_file(folder.path_of(&Artifact::Events(file))).unwrap();
         let error = importer(&folder, 5).import(&b"a\n"[..], |_| {}).unwrap_err();

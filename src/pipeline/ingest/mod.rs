@@ -2,8 +2,9 @@
 //!
 //! [`generator`] makes events up, and [`accept`] checks posted ones. [`journal`] makes lines durable until [`writer`]
 //! turns them into the tick's file. [`import`] cuts a file of events into event files, and [`mod@csv`] reads a table as
-//! one. [`announce`] tells the API. [`flush`] says when a flush file is made for returns that are due. [`once`] makes
-//! one pass and ends; [`settle`] brings a whole run to its end.
+//! one; [`whole`] does that from the first line to the last, and says what became of it. [`announce`] tells the API.
+//! [`flush`] says when a flush file is made for returns that are due. [`once`] makes one pass and ends; [`settle`]
+//! brings a whole run to its end.
 
 pub mod accept;
 pub mod announce;
@@ -17,6 +18,7 @@ pub mod journal;
 pub mod once;
 pub mod settle;
 pub mod tick;
+pub mod whole;
 pub mod writer;
 
 use std::fs::File;

@@ -7,15 +7,16 @@ use std::io;
 
 use super::announce::{AnnounceError, Announcer};
 use super::journal::{Journal, Published};
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::{Principal, Settings};
 use crate::base::shutdown::Stop;
 use crate::base::text::count;
 use crate::pipeline::apid::client::{Client, ClientError};
 use crate::pipeline::cache::client::CacheClient;
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::settings::{Settings, principal};
 use crate::pipeline::task::FileName;
-use crate::pipeline::trade::wire::cache::BacklogResponse;
+use crate::pipeline::trade::Backlog;
 
 /// One pass of the ingest. Blocking: call it from blocking threads only.
 pub struct Once {
@@ -91,7 +92,7 @@ impl Once {
         Self {
             folder: Folder::new(&settings.shared.dir),
             client: Client::new(&settings.pipeline.url),
-            cache: CacheClient::of(settings, Principal::EventIngest),
+            cache: CacheClient::of(settings, principal::EVENT_INGEST),
             announcer: Announcer::new(settings),
             clock,
             stop,
@@ -128,7 +129,7 @@ impl Once {
     ///
     /// # Errors
     /// [`ClientError`] when the cache-service does not answer.
-    pub fn backlog(&self) -> Result<BacklogResponse, ClientError> {
+    pub fn backlog(&self) -> Result<Backlog, ClientError> {
         self.cache.backlog()
     }
 
@@ -151,6 +152,15 @@ impl Once {
         match self.announcer.pending() {
             0 => Ok(count),
             pending => Err(OnceError::Unannounced(pending)),
+        }
+    }
+}
+
+impl From<OnceError> for Failure {
+    fn from(error: OnceError) -> Self {
+        match error {
+            OnceError::Call(e) => e.into(),
+            other => Self::new(other.to_string()),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::flush::{Next, Settling};
 use super::once::{Once, OnceError};
+use crate::base::boot::Failure;
 use crate::base::shutdown::Stop;
 use crate::pipeline::apid::client::ClientError;
 
@@ -85,6 +86,15 @@ impl Settler<'_> {
                 return Ok(());
             }
             pause = (pause * 2).min(LOOK_AGAIN.1);
+        }
+    }
+}
+
+impl From<SettleError> for Failure {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::Once(e) => e.into(),
+            other => Self::new(other.to_string()),
         }
     }
 }

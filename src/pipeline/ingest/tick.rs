@@ -6,24 +6,26 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::files::cleanup::{clear_at_stop, clear_until_stop};
+use super::super::claim::cleanup::{clear_at_stop, clear_until_stop};
 use super::arrivals::Arrivals;
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::{Principal, Settings};
 use crate::base::http::Readiness;
 use crate::base::shutdown::Stop;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::client::ClientError;
+use crate::pipeline::boot;
 use crate::pipeline::cache::client::CacheClient;
+use crate::pipeline::claim::cleanup::Cleaner;
 use crate::pipeline::claim::fault::class_of_disk;
-use crate::pipeline::files::cleanup::Cleaner;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::flush::FlushTimer;
 use crate::pipeline::ingest::generator::{Generator, Rates};
 use crate::pipeline::ingest::journal::Published;
 use crate::pipeline::ingest::writer::Writer;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::{Settings, principal};
 use crate::pipeline::task::FileName;
 
 /// Files that wait to be announced; more are found by the next comparison with the API.
@@ -83,7 +85,7 @@ impl Ingest {
     pub(crate) fn start(ctx: &Context, folder: Folder, is_flushing: bool) -> Result<Self, Failure> {
         let writer = Writer::start(folder)?;
         let (announce, files) = mpsc::channel(ANNOUNCE_QUEUE);
-        let announcer = Announcer::new(&ctx.settings).observed(ctx.call_observer());
+        let announcer = Announcer::new(&ctx.settings).observed(boot::call_observer(ctx));
         let (readiness, stop) = (ctx.readiness.clone(), ctx.stop.clone());
         let interval = ctx.settings.events.generation_interval;
         let announcer_ended =
@@ -93,7 +95,7 @@ impl Ingest {
             announce,
             announcer_ended,
             last_tick: Arc::default(),
-            cache: CacheClient::of(&ctx.settings, Principal::EventIngest).observed(ctx.call_observer()),
+            cache: CacheClient::of(&ctx.settings, principal::EVENT_INGEST).observed(boot::call_observer(ctx)),
             arrivals: Arrivals::register(&ctx.metrics),
             is_flushing,
             settings: Arc::clone(&ctx.settings),

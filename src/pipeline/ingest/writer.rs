@@ -17,15 +17,16 @@ const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What stands for the memory of lines; given back when they are written.
 pub type Room = Option<OwnedSemaphorePermit>;
 
-enum Order {
+/// What the writer is told to do.
+enum WriterCommand {
     Append { lines: Vec<u8>, room: Room, done: oneshot::Sender<io::Result<()>> },
     Publish { name: FileName, more: Vec<u8>, done: oneshot::Sender<io::Result<Published>> },
     PublishFlush { name: FileName, done: oneshot::Sender<io::Result<Published>> },
 }
 
-/// Gives orders to the writer; cloning shares it. The writer ends when the last of them is dropped.
+/// Gives commands to the writer; cloning shares it. The writer ends when the last of them is dropped.
 #[derive(Clone)]
-pub struct Writer(mpsc::Sender<Order>);
+pub struct Writer(mpsc::Sender<WriterCommand>);
 
 impl Writer {
     /// Starts the writer of a folder.
@@ -34,10 +35,10 @@ impl Writer {
     /// When the spool cannot be opened.
     pub fn start(folder: Folder) -> io::Result<Self> {
         let spool = Journal::open(folder)?;
-        let (orders, inbox) = mpsc::channel(QUEUE);
-        // Owned by its orders: it ends when the last sender of them is gone.
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        // Owned by its commands: it ends when the last sender of them is gone.
         drop(tokio::task::spawn_blocking(move || run(spool, inbox)));
-        Ok(Self(orders))
+        Ok(Self(commands))
     }
 
     /// Makes complete lines durable; answers when they are. They keep their room until then, also when the caller
@@ -47,7 +48,7 @@ impl Writer {
     /// When they could not be made durable; none of them counts then.
     pub async fn append(&self, lines: Vec<u8>, room: Room) -> io::Result<()> {
         let (done, answer) = oneshot::channel();
-        self.0.send(Order::Append { lines, room, done }).await.map_err(|_| ended())?;
+        self.0.send(WriterCommand::Append { lines, room, done }).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -57,7 +58,7 @@ impl Writer {
     /// When something cannot be written; what was appended is kept for the next call.
     pub async fn publish(&self, name: FileName, more: Vec<u8>) -> io::Result<Published> {
         let (done, answer) = oneshot::channel();
-        self.0.send(Order::Publish { name, more, done }).await.map_err(|_| ended())?;
+        self.0.send(WriterCommand::Publish { name, more, done }).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -67,7 +68,7 @@ impl Writer {
     /// When it cannot be written.
     pub async fn publish_flush(&self, name: FileName) -> io::Result<Published> {
         let (done, answer) = oneshot::channel();
-        self.0.send(Order::PublishFlush { name, done }).await.map_err(|_| ended())?;
+        self.0.send(WriterCommand::PublishFlush { name, done }).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 }
@@ -76,16 +77,16 @@ fn ended() -> io::Error {
     io::Error::other("the writer has ended")
 }
 
-fn run(mut spool: Journal, mut inbox: mpsc::Receiver<Order>) {
+fn run(mut spool: Journal, mut inbox: mpsc::Receiver<WriterCommand>) {
     let mut next = inbox.blocking_recv();
-    while let Some(order) = next.take() {
-        match order {
-            Order::Append { lines, room, done } => {
+    while let Some(command) = next.take() {
+        match command {
+            WriterCommand::Append { lines, room, done } => {
                 next = append_group(&mut spool, &mut inbox, lines, (done, room));
             }
             // A caller that went away does not need the answer; the effect is there.
-            Order::Publish { name, more, done } => drop(done.send(spool.publish(&name, &more))),
-            Order::PublishFlush { name, done } => drop(done.send(spool.publish_flush(&name))),
+            WriterCommand::Publish { name, more, done } => drop(done.send(spool.publish(&name, &more))),
+            WriterCommand::PublishFlush { name, done } => drop(done.send(spool.publish_flush(&name))),
         }
         if next.is_none() {
             next = inbox.blocking_recv();
@@ -96,18 +97,18 @@ fn run(mut spool: Journal, mut inbox: mpsc::Receiver<Order>) {
 /// The caller that waits for an answer, and the room that its lines take in memory.
 type Waiting = (oneshot::Sender<io::Result<()>>, Room);
 
-/// Appends the lines of all posts that wait by now with one fsync; answers the order that ended the group, if any.
+/// Appends the lines of all posts that wait by now with one fsync; answers the command that ended the group, if any.
 fn append_group(
     spool: &mut Journal,
-    inbox: &mut mpsc::Receiver<Order>,
+    inbox: &mut mpsc::Receiver<WriterCommand>,
     mut lines: Vec<u8>,
     first: Waiting,
-) -> Option<Order> {
+) -> Option<WriterCommand> {
     let mut waiting = vec![first];
     let mut next = None;
     while next.is_none() {
         match inbox.try_recv() {
-            Ok(Order::Append { lines: more, room, done }) if lines.len() + more.len() <= GROUP_BYTES_MAX => {
+            Ok(WriterCommand::Append { lines: more, room, done }) if lines.len() + more.len() <= GROUP_BYTES_MAX => {
                 lines.extend_from_slice(&more);
                 waiting.push((done, room));
             }

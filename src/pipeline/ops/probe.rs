@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use ureq::unversioned::transport::DefaultConnector;
 
-use super::super::addresses::{self, Noted};
 use crate::base::http::resolver::AddressesFirst;
 use crate::base::log_format::clean;
+use crate::pipeline::addresses::{self, Noted};
 use crate::pipeline::task::Repair;
 
 /// The longest that an answer may take.
@@ -33,7 +33,7 @@ pub struct Place {
 /// How a role is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum RoleState {
     /// It can do its work.
     Ready,
     /// It answers that it cannot do its work.
@@ -52,7 +52,7 @@ pub struct Probed {
     /// Where it was asked.
     pub url: String,
     /// How it is.
-    pub state: State,
+    pub state: RoleState,
     /// What it says, or why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -64,10 +64,41 @@ pub struct Probed {
     pub is_named: bool,
 }
 
+/// What a role is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether it lives.
+    Health,
+    /// Whether it can do its work.
+    Ready,
+}
+
+impl Probe {
+    /// Where a role answers that.
+    pub fn url(self, base: &str) -> String {
+        let path = match self {
+            Self::Health => "health",
+            Self::Ready => "ready",
+        };
+        format!("{base}/{path}")
+    }
+}
+
+/// What came back from a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeAnswer {
+    /// How the role is; ready stands for well where that was asked.
+    pub state: RoleState,
+    /// The status of the response, if there was one.
+    pub status: Option<u16>,
+    /// What it says, or why there is no answer; safe for a terminal.
+    pub detail: Option<String>,
+}
+
 /// An RFC 9457 document, as far as it is used.
 #[derive(serde::Deserialize, Default)]
 #[serde(default)]
-struct Problem {
+struct ProbeProblem {
     detail: String,
 }
 
@@ -77,10 +108,10 @@ impl Probed {
         let Self { role, url, detail, .. } = self;
         let detail = detail.as_deref().unwrap_or("it says no more");
         match self.state {
-            State::Ready => None,
-            State::NotReady => Some(format!("{role} at {url} is not ready: {detail}")),
-            State::Silent => Some(format!("{role} at {url} accepts connections and does not answer: {detail}")),
-            State::Absent => Some(format!("{role} at {url} does not answer: {detail}")),
+            RoleState::Ready => None,
+            RoleState::NotReady => Some(format!("{role} at {url} is not ready: {detail}")),
+            RoleState::Silent => Some(format!("{role} at {url} accepts connections and does not answer: {detail}")),
+            RoleState::Absent => Some(format!("{role} at {url} does not answer: {detail}")),
         }
     }
 }
@@ -93,7 +124,7 @@ pub fn ask_all(places: &[Place]) -> Vec<Probed> {
             let asking: Vec<_> = places.iter().map(|place| scope.spawn(move || ask(place))).collect();
             for (asked, place) in asking.into_iter().zip(places) {
                 // A thread that panicked has told so.
-                probed.extend(asked.join().ok().filter(|found| place.is_named || found.state != State::Absent));
+                probed.extend(asked.join().ok().filter(|found| place.is_named || found.state != RoleState::Absent));
             }
         });
     }
@@ -106,7 +137,7 @@ fn ask(place: &Place) -> Probed {
         Some(Err(why)) => Probed {
             role: place.role.clone(),
             url: place.base.clone(),
-            state: State::Absent,
+            state: RoleState::Absent,
             detail: Some(why),
             repair: None,
             is_named: place.is_named,
@@ -116,35 +147,43 @@ fn ask(place: &Place) -> Probed {
 }
 
 fn ask_ready(place: &Place) -> Probed {
+    let ProbeAnswer { state, status, detail } = ask_at(&place.base, Probe::Ready, TIMEOUT);
+    let no_detail = || status.filter(|_| state == RoleState::NotReady).map(|status| format!("status {status}"));
+    let detail = detail.or_else(no_detail);
+    let repair = detail.as_deref().filter(|_| state == RoleState::NotReady).and_then(Repair::of_condition);
+    Probed { role: place.role.clone(), url: place.base.clone(), state, detail, repair, is_named: place.is_named }
+}
+
+/// Asks the role at this base URL, and waits so long at the most.
+pub fn ask_at(base: &str, probe: Probe, timeout: Duration) -> ProbeAnswer {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(timeout))
         .max_redirects(0)
         .proxy(None)
         .build();
     let agent = ureq::Agent::with_parts(config, DefaultConnector::default(), AddressesFirst::default());
-    let (state, detail) = match agent.get(format!("{}/ready", place.base)).call() {
-        Ok(response) if response.status().is_success() => (State::Ready, None),
-        Ok(mut response) => {
-            let status = response.status().as_u16();
-            let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
-            let problem: Problem = body.read_json().unwrap_or_default();
-            let detail = if problem.detail.is_empty() { format!("status {status}") } else { problem.detail };
-            (State::NotReady, Some(detail))
+    let mut response = match agent.get(probe.url(base)).call() {
+        Ok(response) => response,
+        Err(e) => {
+            return ProbeAnswer { state: state_of(&e), status: None, detail: Some(clean(&e.to_string())) };
         }
-        Err(e) => (state_of(&e), Some(e.to_string())),
     };
-    let detail = detail.map(|detail| clean(&detail));
-    let repair = detail.as_deref().filter(|_| state == State::NotReady).and_then(Repair::of_condition);
-    Probed { role: place.role.clone(), url: place.base.clone(), state, detail, repair, is_named: place.is_named }
+    let status = Some(response.status().as_u16());
+    if response.status().is_success() {
+        return ProbeAnswer { state: RoleState::Ready, status, detail: None };
+    }
+    let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+    let ProbeProblem { detail } = body.read_json().unwrap_or_default();
+    ProbeAnswer { state: RoleState::NotReady, status, detail: Some(clean(&detail)).filter(|detail| !detail.is_empty()) }
 }
 
 /// A process that stands still has its connections accepted by the system.
-fn state_of(error: &ureq::Error) -> State {
+fn state_of(error: &ureq::Error) -> RoleState {
     match error {
-        ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => State::Absent,
-        ureq::Error::Timeout(_) => State::Silent,
-        _ => State::Absent,
+        ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => RoleState::Absent,
+        ureq::Error::Timeout(_) => RoleState::Silent,
+        _ => RoleState::Absent,
     }
 }
 
@@ -165,7 +204,7 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let still = still.local_addr().map(|addr| (still, addr.port())).unwrap();
         let probed = ask_all(&[place(still.1, false), place(free, false), place(free, true)]);
-        let states: Vec<State> = probed.iter().map(|probed| probed.state).collect();
-        assert_eq!(states, [State::Silent, State::Absent], "{probed:?}");
+        let states: Vec<RoleState> = probed.iter().map(|probed| probed.state).collect();
+        assert_eq!(states, [RoleState::Silent, RoleState::Absent], "{probed:?}");
     }
 }

@@ -3,9 +3,10 @@
 use crate::pipeline::apid::store::{Tracking, TrackingPolicy, open_tracking};
 use std::sync::Arc;
 
-use crate::base::boot::{Context, Failure, millis};
-use crate::base::config::Settings;
-use crate::pipeline::task::moves::Policy;
+use crate::base::boot::{Failure, millis};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
+use crate::pipeline::task::moves::RetryPolicy;
 
 /// The tracking database, if it is there: looking at it makes none.
 pub async fn find_tracking(ctx: &Context) -> Result<Option<Arc<dyn Tracking>>, Failure> {
@@ -46,7 +47,7 @@ pub async fn open_tracking_read_only(ctx: &Context) -> crate::base::db::Result<A
 /// What the tracking store needs to know of the settings.
 fn policy(settings: &Settings) -> TrackingPolicy {
     TrackingPolicy {
-        moves: Policy {
+        moves: RetryPolicy {
             lease_ms: millis(settings.pipeline.lease),
             backoff_ms: millis(settings.pipeline.backoff),
             attempts_max: settings.pipeline.attempts_max,

@@ -1,11 +1,9 @@
 //! Rule 2: an event that was seen before, by its key (docs/rules.md#2-key).
 
-use super::{Decision, Place, State};
-use crate::base::db::Result;
+use super::{Decision, LinePlace, Remembered, Result, TradeState};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Kind, Reason, Reject};
 use crate::pipeline::task::FileName;
-use crate::pipeline::work::state::Remembered;
 
 /// The key by which an event is known: its idempotency key, else for purchases and returns type, order and timestamp.
 /// Other events have no business key.
@@ -25,9 +23,9 @@ pub fn order_key(kind: Kind, order_id: i64, at: Timestamp) -> Vec<u8> {
 ///
 /// # Errors
 /// Whatever the state fails with.
-pub fn look(event: &Event<'_>, place: Place<'_>, state: &mut impl State) -> Result<Remembered> {
+pub fn look(event: &Event<'_>, place: LinePlace<'_>, state: &mut impl TradeState) -> Result<Remembered> {
     match key_of(event) {
-        Some(key) => state.remember(&key, place, &event.fingerprint),
+        Some(key) => Ok(state.remember(&key, place, &event.fingerprint)?),
         None => Ok(Remembered::New),
     }
 }
@@ -36,8 +34,8 @@ pub fn look(event: &Event<'_>, place: Place<'_>, state: &mut impl State) -> Resu
 ///
 /// # Errors
 /// Whatever the state fails with.
-pub fn give_back(event: &Event<'_>, state: &mut impl State) -> Result<()> {
-    key_of(event).map_or(Ok(()), |key| state.forget(&key))
+pub fn give_back(event: &Event<'_>, state: &mut impl TradeState) -> Result<()> {
+    key_of(event).map_or(Ok(()), |key| Ok(state.forget(&key)?))
 }
 
 /// The decision about an event whose key stands for other content.

@@ -2,7 +2,8 @@
 //!
 //! The rules stand in the order in which they are asked; the first that fails decides. Shape comes before all of them
 //! and is [`crate::pipeline::event::shape`]. Each further rule is a file of its own here: [`duplicate`], [`purchase`],
-//! [`returned`], [`stock`] (counts and prices); [`money`] says what is asked of the bank, and under which keys.
+//! [`returned`], [`stock`] (counts and prices); [`money`] says what is asked of the bank, and under which keys; [`state`] is
+//! what the rules ask of those before.
 //!
 //! An event is decided in two steps, because money is asked for many purchases at once. [`plan`] is what needs neither
 //! money nor stock: keys, shops, prices, and with them the debit. [`settle`] is the rest: the bank's answer, stock,
@@ -17,6 +18,7 @@ pub mod duplicate;
 pub mod money;
 pub mod purchase;
 pub mod returned;
+pub mod state;
 pub mod stock;
 #[cfg(test)]
 mod tests;
@@ -24,58 +26,40 @@ mod tests;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::base::db::Result;
+use crate::base::db;
 use crate::pipeline::event::{Event, Money, Payload, Reject};
 use crate::pipeline::task::FileName;
-use crate::pipeline::work::state::{Remembered, TradeOrder};
-use money::{Funds, Operation};
-use purchase::{Purchase, Terms};
+use crate::pipeline::trade::Operation;
+use money::Funds;
+use purchase::{Purchase, PurchaseTerms};
+pub use state::{OrderStatus, Remembered, TradeOrder, TradeState};
+
+/// The answer of a rule, or why there is none.
+pub type Result<T> = std::result::Result<T, RuleError>;
+
+/// Why an event was not decided. It is not refused then: nothing is wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleError {
+    /// The state did not answer.
+    #[error(transparent)]
+    State(#[from] db::Error),
+    /// The rules contradict themselves: the program is wrong, and neither the event nor a database.
+    #[error("the rules contradict themselves, which is a fault of this program: {0}")]
+    Logic(String),
+}
 
 /// Where a line stood in an event file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct LinePlace<'a> {
     /// The event file.
     pub file: &'a FileName,
     /// The line's number there, from 1.
     pub line: u64,
 }
 
-/// What the rules know of the events before this one.
-pub trait State {
-    /// Notes a key with the content's fingerprint unless it is known; says what is known of it.
-    fn remember(&mut self, key: &[u8], place: Place<'_>, fingerprint: &[u8; 16]) -> Result<Remembered>;
-
-    /// Gives a key back.
-    fn forget(&mut self, key: &[u8]) -> Result<()>;
-
-    /// An order, if its purchase ever came.
-    fn order(&mut self, order_id: i64) -> Result<Option<TradeOrder>>;
-
-    /// Writes an order.
-    fn set_order(&mut self, order_id: i64, order: TradeOrder);
-
-    /// How many of a good a shop has; none where they are not counted.
-    fn stock(&mut self, shop_id: i64, good_id: i64) -> Result<Option<i64>>;
-
-    /// Writes how many of a good a shop has.
-    fn set_stock(&mut self, shop_id: i64, good_id: i64, count: i64);
-
-    /// What a good costs in a shop, if that was ever said.
-    fn price(&mut self, shop_id: i64, good_id: i64) -> Result<Option<Money>>;
-
-    /// Writes what a good costs in a shop.
-    fn set_price(&mut self, shop_id: i64, good_id: i64, price: Money);
-
-    /// Whether a shop is open; one that nothing was said of is.
-    fn is_open(&mut self, shop_id: i64) -> Result<bool>;
-
-    /// Opens or closes a shop.
-    fn set_open(&mut self, shop_id: i64, open: bool);
-}
-
 /// What the rules leave to the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Policy {
+pub struct TradePolicy {
     /// Whether goods that are not counted cannot be bought.
     pub untracked_is_none: bool,
 }
@@ -113,7 +97,7 @@ pub enum Decision {
 
 /// What becomes of an event, and what has to be paid out for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct LineVerdict {
     /// What becomes of it.
     pub decision: Decision,
     /// A credit, to be asked once all debits of the file were.
@@ -122,11 +106,11 @@ pub struct Verdict {
 
 /// An event that is planned and has to be settled, in its turn.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct LinePlan {
     /// What has to be asked of the bank first.
     pub debit: Option<Operation>,
     /// For purchases: on which terms, or why not.
-    purchase: Option<(Purchase, std::result::Result<Terms, Reject>)>,
+    purchase: Option<(Purchase, std::result::Result<PurchaseTerms, Reject>)>,
     /// It says the same as an event that is planned and not settled.
     is_copy: bool,
 }
@@ -137,7 +121,7 @@ pub enum Planned {
     /// There is nothing to settle.
     Decided(Decision),
     /// It has to be settled after all events before it.
-    Open(Plan),
+    Open(LinePlan),
     /// It cannot be planned before the events before it are settled. Nothing was noted.
     Blocked,
 }
@@ -155,7 +139,7 @@ pub struct LinesInFlight {
 
 impl LinesInFlight {
     /// Notes an event that was planned.
-    pub fn note(&mut self, event: &Event<'_>, line: u64, plan: &Plan) {
+    pub fn note(&mut self, event: &Event<'_>, line: u64, plan: &LinePlan) {
         self.lines.insert(line, plan.debit.is_some());
         if let (Some(_), Some(order_id)) = (&plan.purchase, event.payload.order_id()) {
             *self.orders.entry(order_id).or_default() += 1;
@@ -168,7 +152,7 @@ impl LinesInFlight {
     }
 
     /// The event is settled: it is ahead no more.
-    pub fn settled(&mut self, event: &Event<'_>, line: u64, plan: &Plan) {
+    pub fn settled(&mut self, event: &Event<'_>, line: u64, plan: &LinePlan) {
         self.lines.remove(&line);
         if let (Some(_), Some(order_id)) = (&plan.purchase, event.payload.order_id()) {
             take_one(&mut self.orders, &order_id);
@@ -197,8 +181,13 @@ fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
 /// The first step: what needs neither money nor stock. All events of `ahead` are of the file of this one.
 ///
 /// # Errors
-/// Whatever the state fails with: an event is never refused because something around us does not work.
-pub fn plan(event: &Event<'_>, place: Place<'_>, ahead: &LinesInFlight, state: &mut impl State) -> Result<Planned> {
+/// [`RuleError`]: an event is never refused because something around us does not work.
+pub fn plan(
+    event: &Event<'_>,
+    place: LinePlace<'_>,
+    ahead: &LinesInFlight,
+    state: &mut impl TradeState,
+) -> Result<Planned> {
     let mut original = None;
     match duplicate::look(event, place, state)? {
         Remembered::New | Remembered::Here => {}
@@ -225,7 +214,7 @@ pub fn plan(event: &Event<'_>, place: Place<'_>, ahead: &LinesInFlight, state: &
     Ok(planned)
 }
 
-fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl State) -> Result<Planned> {
+fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl TradeState) -> Result<Planned> {
     let Some(purchase) = Purchase::of(&event.payload) else {
         return Ok(match event.payload {
             Payload::PriceChange { shop_id, good_id, new_price, .. } => {
@@ -235,7 +224,7 @@ fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl State) ->
                 state.set_open(shop_id, active);
                 Planned::Decided(Decision::Accept(Effect::default()))
             }
-            _ => Planned::Open(Plan { debit: None, purchase: None, is_copy: false }),
+            _ => Planned::Open(LinePlan { debit: None, purchase: None, is_copy: false }),
         });
     };
     if ahead.orders.contains_key(&purchase.order_id()) {
@@ -245,21 +234,27 @@ fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl State) ->
         return Ok(Planned::Decided(Decision::Reject(reject)));
     }
     let terms = purchase.terms(state)?;
-    let debit = terms.as_ref().ok().and_then(|terms| purchase.debit(terms));
-    Ok(Planned::Open(Plan { debit, purchase: Some((purchase, terms)), is_copy: false }))
+    let debit = match &terms {
+        Ok(terms) => purchase.debit(terms)?,
+        Err(_) => None,
+    };
+    Ok(Planned::Open(LinePlan { debit, purchase: Some((purchase, terms)), is_copy: false }))
 }
 
 /// An event that says what one before it says. Should that one be rejected, this one is decided on its own; if money
 /// was asked for that one, the answer is for good, and this one needs none.
-fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl State) -> Result<Planned> {
+fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl TradeState) -> Result<Planned> {
     let Some(purchase) = Purchase::of(&event.payload) else {
-        return Ok(Planned::Open(Plan { debit: None, purchase: None, is_copy: true }));
+        return Ok(Planned::Open(LinePlan { debit: None, purchase: None, is_copy: true }));
     };
     let terms = purchase.terms(state)?;
-    if !has_debit && terms.as_ref().is_ok_and(|terms| purchase.debit(terms).is_some()) {
+    if let Ok(terms) = &terms
+        && !has_debit
+        && purchase.debit(terms)?.is_some()
+    {
         return Ok(Planned::Blocked);
     }
-    Ok(Planned::Open(Plan { debit: None, purchase: Some((purchase, terms)), is_copy: true }))
+    Ok(Planned::Open(LinePlan { debit: None, purchase: Some((purchase, terms)), is_copy: true }))
 }
 
 /// The second step, once all events before this one are settled. `funds` is the answer to the plan's debit.
@@ -268,12 +263,12 @@ fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl State) -> Resu
 /// As [`plan`].
 pub fn settle(
     event: &Event<'_>,
-    place: Place<'_>,
-    plan: &Plan,
+    place: LinePlace<'_>,
+    plan: &LinePlan,
     funds: Funds,
-    policy: Policy,
-    state: &mut impl State,
-) -> Result<Verdict> {
+    policy: TradePolicy,
+    state: &mut impl TradeState,
+) -> Result<LineVerdict> {
     if plan.is_copy {
         match duplicate::look(event, place, state)? {
             Remembered::New | Remembered::Here => {}
@@ -298,16 +293,23 @@ pub fn settle(
 ///
 /// # Errors
 /// As [`plan`].
-pub fn decide(event: &Event<'_>, place: Place<'_>, policy: Policy, state: &mut impl State) -> Result<Verdict> {
+pub fn decide(
+    event: &Event<'_>,
+    place: LinePlace<'_>,
+    policy: TradePolicy,
+    state: &mut impl TradeState,
+) -> Result<LineVerdict> {
     match plan(event, place, &LinesInFlight::default(), state)? {
         Planned::Decided(decision) => Ok(decision.into()),
         Planned::Open(plan) => settle(event, place, &plan, Funds::NotAsked, policy, state),
         // Nothing is ahead of it.
-        Planned::Blocked => Err(crate::base::db::Error::Broken(format!("line {} could not be planned", place.line))),
+        Planned::Blocked => {
+            Err(RuleError::Logic(format!("line {} waits for lines before it, and there are none", place.line)))
+        }
     }
 }
 
-impl From<Decision> for Verdict {
+impl From<Decision> for LineVerdict {
     fn from(decision: Decision) -> Self {
         Self { decision, credit: None }
     }

@@ -8,77 +8,60 @@
 //! - `return:<order_id>:<timestamp>:<file>:<line>`: a refund. With the line's place, because two returns of one order
 //!   may happen at the same moment under keys of their own, and each has to be paid.
 
+use super::{LinePlace, Result, RuleError};
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::event::Money;
-
-use super::Place;
+use crate::pipeline::event::{Money, Payload};
+use crate::pipeline::trade::{Amount, Operation, OperationKey, OperationKind, Outcome, UserId};
 
 /// How the keys of debits for purchases begin.
 pub const PURCHASE: &str = "purchase:";
 /// How the keys of credits begin that give such a debit back.
 pub const REVERSAL: &str = "reversal:";
 
-/// Which way money goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Out of the account, if there is enough.
-    Debit,
-    /// Into the account.
-    Credit,
-}
-
-/// One movement of money.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
-    /// Its name, for ever.
-    pub key: String,
-    /// Whose account.
-    pub user_id: i64,
-    /// Which way.
-    pub direction: Direction,
-    /// How much, above zero.
-    pub amount: Money,
-    /// Why, for people.
-    pub reason: String,
-}
-
 /// What the bank said to the debit of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Funds {
     /// There was no debit.
     NotAsked,
-    /// It is paid.
-    Applied,
-    /// There is not enough in the account.
-    Insufficient,
+    /// What came of it.
+    Answered(Outcome),
     /// The key stands for something else already.
     Conflict,
 }
 
 /// The debit of a purchase; none where nothing is to be paid.
-pub fn debit(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money) -> Option<Operation> {
-    operation(user_id, Direction::Debit, amount, || {
+///
+/// # Errors
+/// [`RuleError::Logic`] for what no bank can be asked, as for all of these: the shape of events leaves no room for it.
+pub fn debit(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money) -> Result<Option<Operation>> {
+    operation(user_id, OperationKind::Debit, amount, || {
         (format!("{PURCHASE}{order_id}:{shop_id}"), format!("order {order_id} in shop {shop_id}"))
     })
 }
 
 /// Gives back the debit of a purchase.
-pub fn reversal(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money) -> Option<Operation> {
-    operation(user_id, Direction::Credit, amount, || {
+///
+/// # Errors
+/// As for [`debit`].
+pub fn reversal(order_id: i64, shop_id: i64, user_id: Option<i64>, amount: Money) -> Result<Option<Operation>> {
+    operation(user_id, OperationKind::Credit, amount, || {
         (format!("{REVERSAL}{order_id}:{shop_id}"), format!("order {order_id} in shop {shop_id} was out of stock"))
     })
 }
 
 /// The refund of a return that stood at this place; none where nothing is given back.
+///
+/// # Errors
+/// As for [`debit`].
 pub fn refund(
     order_id: i64,
     at: Timestamp,
-    place: Place<'_>,
+    place: LinePlace<'_>,
     user_id: Option<i64>,
     amount: Money,
-) -> Option<Operation> {
-    let Place { file, line } = place;
-    operation(user_id, Direction::Credit, amount, || {
+) -> Result<Option<Operation>> {
+    let LinePlace { file, line } = place;
+    operation(user_id, OperationKind::Credit, amount, || {
         (format!("return:{order_id}:{at}:{file}:{line}"), format!("return of order {order_id}"))
     })
 }
@@ -86,13 +69,30 @@ pub fn refund(
 /// The bank moves amounts above zero only. Key and reason are made only for a user who pays.
 fn operation(
     user_id: Option<i64>,
-    direction: Direction,
+    kind: OperationKind,
     amount: Money,
     name: impl FnOnce() -> (String, String),
-) -> Option<Operation> {
-    let user_id = user_id.filter(|_| amount.minor() > 0)?;
+) -> Result<Option<Operation>> {
+    let Some(user_id) = user_id.filter(|_| amount.minor() > 0) else {
+        return Ok(None);
+    };
     let (key, reason) = name();
-    Some(Operation { key, user_id, direction, amount, reason })
+    let cannot = || RuleError::Logic(format!("no bank can be asked for '{key}': user {user_id}, {amount}"));
+    let user = UserId::new(user_id).ok_or_else(cannot)?;
+    let amount = Amount::from_minor(amount.minor()).ok_or_else(cannot)?;
+    let key = OperationKey::new(key.as_str()).ok_or_else(cannot)?;
+    Ok(Some(Operation { key, user, kind, amount, reason }))
+}
+
+/// Whether an account is asked for this purchase: for a user, and not for nothing. Where the price is the shop's, it is
+/// taken for one above zero.
+pub fn is_paid(payload: &Payload<'_>) -> bool {
+    match payload {
+        Payload::Purchase { user_id, price_at_order, .. } => {
+            user_id.is_some() && price_at_order.is_none_or(|price| price.minor() > 0)
+        }
+        _ => false,
+    }
 }
 
 /// So many times this price, if an account can hold that.

@@ -1,11 +1,12 @@
 //! Rule 3: purchases. The order is new, the shop open, the price known, the money there, and then the stock
 //! (docs/rules.md#3-purchase).
 
-use super::money::{self, Funds, Operation};
-use super::{Decision, Effect, Plan, Policy, State, Verdict};
-use crate::base::db::{Error, Result};
+use super::money::{self, Funds};
+use super::{
+    Decision, Effect, LinePlan, LineVerdict, OrderStatus, Result, RuleError, TradeOrder, TradePolicy, TradeState,
+};
 use crate::pipeline::event::{Money, Payload, Reason, Reject};
-use crate::pipeline::work::state::{OrderStatus, TradeOrder};
+use crate::pipeline::trade::{Operation, Outcome};
 
 /// What a purchase says.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,7 @@ pub struct Purchase {
 
 /// What is to be paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terms {
+pub struct PurchaseTerms {
     /// Apiece.
     price: Money,
     /// For all.
@@ -45,7 +46,7 @@ impl Purchase {
     ///
     /// # Errors
     /// Whatever the state fails with.
-    pub fn refused_before(&self, state: &mut impl State) -> Result<Option<Reject>> {
+    pub fn refused_before(&self, state: &mut impl TradeState) -> Result<Option<Reject>> {
         let order_id = self.order_id;
         Ok(match state.order(order_id)?.map(|order| order.standing) {
             None | Some(OrderStatus::Rejected) => None,
@@ -65,7 +66,7 @@ impl Purchase {
     ///
     /// # Errors
     /// Whatever the state fails with.
-    pub fn terms(&self, state: &mut impl State) -> Result<std::result::Result<Terms, Reject>> {
+    pub fn terms(&self, state: &mut impl TradeState) -> Result<std::result::Result<PurchaseTerms, Reject>> {
         let Self { shop_id, good_id, qty, .. } = *self;
         if !state.is_open(shop_id)? {
             return Ok(Err(Reject::new(Reason::ShopClosed, format!("shop {shop_id} is closed"))));
@@ -88,26 +89,29 @@ impl Purchase {
             let detail = format!("{qty} times {price} is more than an account can hold");
             return Ok(Err(Reject::new(Reason::InvalidPrice, detail)));
         };
-        Ok(Ok(Terms { price, total }))
+        Ok(Ok(PurchaseTerms { price, total }))
     }
 
     /// What is asked of the bank; nothing for a cash sale or a gift.
-    pub fn debit(&self, terms: &Terms) -> Option<Operation> {
+    ///
+    /// # Errors
+    /// As for all of [`money`].
+    pub fn debit(&self, terms: &PurchaseTerms) -> Result<Option<Operation>> {
         money::debit(self.order_id, self.shop_id, self.user_id, terms.total)
     }
 
     /// Decides it, with the bank's answer.
     ///
     /// # Errors
-    /// Whatever the state fails with; [`Error::Broken`] if the bank had to be asked and was not.
+    /// Whatever the state fails with; [`RuleError::Logic`] if the bank had to be asked and was not.
     pub fn settle(
         &self,
-        terms: &std::result::Result<Terms, Reject>,
-        plan: &Plan,
+        terms: &std::result::Result<PurchaseTerms, Reject>,
+        plan: &LinePlan,
         funds: Funds,
-        policy: Policy,
-        state: &mut impl State,
-    ) -> Result<Verdict> {
+        policy: TradePolicy,
+        state: &mut impl TradeState,
+    ) -> Result<LineVerdict> {
         if plan.is_copy
             && let Some(reject) = self.refused_before(state)?
         {
@@ -118,12 +122,12 @@ impl Purchase {
             Err(reject) => return Ok(self.reject(reject.clone(), Money::from_minor(0), false, state)),
         };
         let is_paid = match funds {
-            Funds::NotAsked if self.debit(&terms).is_some() => {
-                return Err(Error::Broken(format!("order {} was to be settled before it was paid", self.order_id)));
+            Funds::NotAsked if self.debit(&terms)?.is_some() => {
+                return Err(RuleError::Logic(format!("order {} was to be settled before it was paid", self.order_id)));
             }
             Funds::NotAsked => false,
-            Funds::Applied => true,
-            Funds::Insufficient => {
+            Funds::Answered(Outcome::Applied) => true,
+            Funds::Answered(Outcome::InsufficientFunds) => {
                 let user = self.user_id.unwrap_or_default();
                 let detail = format!("user {user} has not the {} that order {} costs", terms.total, self.order_id);
                 let reject = Reject::new(Reason::InsufficientFunds, detail);
@@ -139,7 +143,7 @@ impl Purchase {
             Err(reject) => {
                 let mut verdict = self.reject(reject, terms.price, is_paid, state);
                 if is_paid {
-                    verdict.credit = money::reversal(self.order_id, self.shop_id, self.user_id, terms.total);
+                    verdict.credit = money::reversal(self.order_id, self.shop_id, self.user_id, terms.total)?;
                 }
                 return Ok(verdict);
             }
@@ -153,7 +157,11 @@ impl Purchase {
     }
 
     /// What is left on the shelf, where that is counted.
-    fn take_off(&self, policy: Policy, state: &mut impl State) -> Result<std::result::Result<Option<i64>, Reject>> {
+    fn take_off(
+        &self,
+        policy: TradePolicy,
+        state: &mut impl TradeState,
+    ) -> Result<std::result::Result<Option<i64>, Reject>> {
         let Self { shop_id, good_id, qty, .. } = *self;
         let detail = match state.stock(shop_id, good_id)? {
             None if !policy.untracked_is_none => return Ok(Ok(None)),
@@ -165,7 +173,7 @@ impl Purchase {
     }
 
     /// Refuses it: for good if money was asked for.
-    fn reject(&self, reject: Reject, price: Money, for_good: bool, state: &mut impl State) -> Verdict {
+    fn reject(&self, reject: Reject, price: Money, for_good: bool, state: &mut impl TradeState) -> LineVerdict {
         let standing = if for_good { OrderStatus::Refused(reject.reason) } else { OrderStatus::Rejected };
         state.set_order(self.order_id, self.order(price, standing));
         Decision::Reject(reject).into()

@@ -3,16 +3,14 @@
 //! The goods go back to the shelf that they were bought from, whatever shop the return names: that shelf is this
 //! shard's. The money goes back to who paid; for a cash sale to the user that the return names, if it names one.
 
-use super::{Decision, Effect, Place, State, Verdict, money};
-use crate::base::db::Result;
+use super::{Decision, Effect, LinePlace, LineVerdict, OrderStatus, Result, TradeOrder, TradeState, money};
 use crate::pipeline::event::{Event, Money, Payload, Reason, Reject};
-use crate::pipeline::work::state::{OrderStatus, TradeOrder};
 
 /// Decides a return; everything else is none and is held.
 ///
 /// # Errors
 /// Whatever the state fails with.
-pub fn settle(event: &Event<'_>, place: Place<'_>, state: &mut impl State) -> Result<Verdict> {
+pub fn settle(event: &Event<'_>, place: LinePlace<'_>, state: &mut impl TradeState) -> Result<LineVerdict> {
     let Payload::Return { order_id, user_id, good_id, qty, refund_amount, .. } = event.payload else {
         return Ok(Decision::Hold.into());
     };
@@ -39,8 +37,8 @@ pub fn settle(event: &Event<'_>, place: Place<'_>, state: &mut impl State) -> Re
     // The sum is at most what was bought: that was checked.
     state.set_order(order_id, TradeOrder { returned: order.returned + qty, ..order });
     let effect = Effect { price: None, stock: count.map(|_| qty), refund: Some(refund), shop: Some(order.shop_id) };
-    let credit = money::refund(order_id, event.at, place, order.user_id.or(user_id), refund);
-    Ok(Verdict { decision: Decision::Accept(effect), credit })
+    let credit = money::refund(order_id, event.at, place, order.user_id.or(user_id), refund)?;
+    Ok(LineVerdict { decision: Decision::Accept(effect), credit })
 }
 
 /// How much is given back, or why nothing is.

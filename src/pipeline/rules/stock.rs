@@ -1,14 +1,13 @@
 //! Rule 5: stock and prices (docs/rules.md#5-stock-prices-shops).
 
-use super::{Decision, Effect, State};
-use crate::base::db::Result;
+use super::{Decision, Effect, Result, TradeState};
 use crate::pipeline::event::{Money, Reason, Reject};
 
 /// Changes the count of a good. The first time begins with none of it: from then on the good is counted.
 ///
 /// # Errors
 /// Whatever the state fails with.
-pub fn restock(shop_id: i64, good_id: i64, delta: i64, state: &mut impl State) -> Result<Decision> {
+pub fn restock(shop_id: i64, good_id: i64, delta: i64, state: &mut impl TradeState) -> Result<Decision> {
     let before = state.stock(shop_id, good_id)?.unwrap_or(0);
     let reject = match before.checked_add(delta) {
         Some(count) if count >= 0 => {
@@ -26,7 +25,7 @@ pub fn restock(shop_id: i64, good_id: i64, delta: i64, state: &mut impl State) -
 }
 
 /// Changes the price of a good.
-pub fn change_price(shop_id: i64, good_id: i64, price: Money, state: &mut impl State) -> Decision {
+pub fn change_price(shop_id: i64, good_id: i64, price: Money, state: &mut impl TradeState) -> Decision {
     if price.minor() < 0 {
         let detail = format!("new_price is {price}, the least is 0");
         return Decision::Reject(Reject::new(Reason::InvalidPrice, detail));

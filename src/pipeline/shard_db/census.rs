@@ -64,7 +64,7 @@ pub(crate) struct StoredRow<'a> {
 
 /// Rows while they are counted.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct CensusTally {
     rows: u64,
     by_delivery: BTreeMap<String, Present>,
     by_source: BTreeMap<String, u64>,
@@ -77,7 +77,7 @@ struct Present {
     digest: RowsDigest,
 }
 
-impl Tally {
+impl CensusTally {
     /// Counts a row.
     pub(crate) fn add(&mut self, row: &StoredRow<'_>) {
         self.rows += 1;
@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn census(rows: &[StoredRow<'_>], markers: Vec<Marker>) -> Census {
-        let mut tally = Tally::default();
+        let mut tally = CensusTally::default();
         rows.iter().for_each(|row| tally.add(row));
         tally.census(markers)
     }

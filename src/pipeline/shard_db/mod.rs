@@ -4,9 +4,10 @@
 
 mod books;
 mod census;
+#[cfg(feature = "mysql")]
 pub(crate) mod mysql;
 mod rows_digest;
-mod sqlite;
+pub(crate) mod sqlite;
 pub mod stock;
 pub mod store;
 pub mod trace;

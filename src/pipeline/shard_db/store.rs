@@ -1,16 +1,19 @@
 //! A shard's database: the rows of `events` and the marker of every delivered file (docs/contracts.md, 6;
 //! docs/semantics.md, 5).
 
+#[cfg(feature = "mysql")]
 use super::mysql::MysqlShard;
 use super::sqlite::SqliteShard;
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
 use crate::base::db::{Result, StoreUrl};
+use crate::pipeline::settings::Settings;
 use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::trace::{Answer, Question};
+use super::trace::{Question, TraceAnswer};
 use super::{BookedOrder, Census, Dated, Entry, StockItem};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
@@ -75,7 +78,7 @@ pub trait ShardStore: Send + Sync {
     async fn census(&self, shard: ShardId) -> Result<Census>;
 
     /// What is there about some lines, an order or a file, all of one moment.
-    async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer>;
+    async fn ask(&self, shard: ShardId, question: Question) -> Result<TraceAnswer>;
 
     /// How many files are delivered.
     async fn count_sent(&self, shard: ShardId) -> Result<u64>;
@@ -99,6 +102,20 @@ pub trait ShardStore: Send + Sync {
     async fn close(&self) {}
 }
 
+/// The URL of a shard's database, if it is there. On a server those of the settings are, and those that are named.
+///
+/// # Errors
+/// [`Failure`] when the settings have no place for it.
+pub fn find_shard_database(
+    settings: &Settings,
+    shard: ShardId,
+    is_named: bool,
+) -> std::result::Result<Option<StoreUrl>, Failure> {
+    let url = settings.database.shard(shard).map_err(Failure::usage)?;
+    let is_expected = is_named || shard.get() < settings.pipeline.shards_count.get();
+    Ok(url.embedded_exists().unwrap_or(is_expected).then_some(url))
+}
+
 /// Opens one shard's database, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does.
 ///
 /// # Errors
@@ -106,6 +123,9 @@ pub trait ShardStore: Send + Sync {
 pub async fn open_shard(url: &StoreUrl, clock: Clock) -> Result<Arc<dyn ShardStore>> {
     match url {
         StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteShard::open(path, clock).await?)),
+        #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlShard::new(server, clock))),
+        #[cfg(not(feature = "mysql"))]
+        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
     }
 }

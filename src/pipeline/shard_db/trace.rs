@@ -80,7 +80,7 @@ pub struct Marker {
 
 /// What is there, all of one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct TraceAnswer {
     /// The rows of the lines that were asked for. Where that of the order's purchase is not among them, the row of its
     /// moment, shop and user, if there is but one.
     pub rows: Vec<FoundRow>,
@@ -92,7 +92,7 @@ pub struct Answer {
     pub marker: Option<Marker>,
 }
 
-impl Answer {
+impl TraceAnswer {
     /// Adds the row of the purchase, of all rows of its moment and shop, unless it is there. Two customers' purchases
     /// of one moment cannot be told apart by it: then none is added.
     pub(crate) fn add_row_of_purchase(&mut self, candidates: Vec<FoundRow>) {
@@ -134,7 +134,8 @@ mod tests {
         let (price, at) = (Money::from_minor(1), Timestamp::from_unix_ms(7));
         let purchase = BookedPurchase { user_id: Some(5), shop_id: 3, good_id: 1, qty: 1, price, at };
         let ids = |rows: &[FoundRow], candidates: Vec<FoundRow>| {
-            let mut answer = Answer { rows: rows.to_vec(), purchase: Some(purchase.clone()), ..Answer::default() };
+            let mut answer =
+                TraceAnswer { rows: rows.to_vec(), purchase: Some(purchase.clone()), ..TraceAnswer::default() };
             answer.add_row_of_purchase(candidates);
             answer.rows.iter().map(|row| row.id).collect::<Vec<_>>()
         };

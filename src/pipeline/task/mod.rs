@@ -14,17 +14,14 @@ pub mod wire;
 
 pub use counts::{Counts, Digest, Output};
 pub use ledger::Ledger;
-pub use moves::{Call, Refusal, Row, Verdict};
+pub use moves::{Call, MoveRefusal, MoveVerdict, TaskRow};
 pub use name::FileName;
-pub use progress::Progress;
+pub use progress::TaskProgress;
 pub use repair::{Class, Repair};
 pub use stage::{Stage, Status};
 pub use view::{Claim, Claimed, FileView, ShardView, StageResult, Summary};
 
 use crate::pipeline::event::ShardId;
-
-/// Attempts at one task, the first included, before it is marked failed (docs/semantics.md, 2).
-pub const ATTEMPTS_MAX: u32 = 5;
 
 /// Names one task.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,7 +11,7 @@ use crate::base::timestamp::Timestamp;
 
 /// The state of one task as far as moves depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Row {
+pub struct TaskRow {
     /// The statuses, by [`Stage::index`].
     pub statuses: [Status; 4],
     /// The last fencing token that was handed out.
@@ -53,18 +53,18 @@ pub enum Call {
 
 /// What becomes of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MoveVerdict {
     /// The row changes to this.
-    Change(Row),
+    Change(TaskRow),
     /// Everything is so already: answered as if it had just been done.
     Same,
     /// Not now.
-    Refuse(Refusal),
+    Refuse(MoveRefusal),
 }
 
 /// Why a call was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum MoveRefusal {
     /// The status does not allow it.
     #[error("{stage} is {status}: {call} is not possible from there")]
     IllegalMove {
@@ -124,7 +124,7 @@ pub enum Refusal {
     Conservation(String),
 }
 
-impl Refusal {
+impl MoveRefusal {
     /// The stable code of this refusal, for problem documents.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -160,7 +160,7 @@ impl fmt::Display for Call {
     }
 }
 
-impl Row {
+impl TaskRow {
     /// The row of a file that was just registered: its event file is in work, nothing else has begun.
     pub fn registered() -> Self {
         Self {
@@ -180,41 +180,69 @@ impl Row {
 
     /// Decides a call about a stage after event-ingest. `lease_ms` is the length of a new lease, `backoff_ms` the
     /// wait before another attempt, `attempts_max` the attempts allowed.
-    pub fn decide(&self, stage: Stage, call: Call, now: Timestamp, policy: Policy) -> Verdict {
+    ///
+    /// The life of a lease: a claim hands out a token; when the lease is over another claim gets a newer one, and the
+    /// older one moves nothing any more.
+    ///
+    /// ```
+    /// use shopctl::base::timestamp::Timestamp;
+    /// use shopctl::pipeline::task::moves::RetryPolicy;
+    /// use shopctl::pipeline::task::{Call, TaskRow, Stage, Status, MoveVerdict};
+    ///
+    /// let stage = Stage::ShardSplitter;
+    /// let policy = RetryPolicy { lease_ms: 60_000, backoff_ms: 1000, attempts_max: 5 };
+    /// let now = Timestamp::parse("2025-01-01 08:00:00.000").unwrap();
+    /// let mut row = TaskRow::registered();
+    /// row.statuses[Stage::EventIngest.index()] = Status::Done;
+    ///
+    /// let MoveVerdict::Change(first) = row.decide(stage, Call::Claim, now, policy) else { panic!() };
+    /// assert_eq!((first.status(stage), first.token), (Status::Started, 1));
+    /// assert!(matches!(first.decide(stage, Call::Claim, now, policy), MoveVerdict::Refuse(_)), "the lease lasts");
+    ///
+    /// let later = now.plus_ms(60_001);
+    /// let MoveVerdict::Change(second) = first.decide(stage, Call::Claim, later, policy) else { panic!() };
+    /// let MoveVerdict::Refuse(refusal) = second.decide(stage, Call::Done(Some(1)), later, policy) else { panic!() };
+    /// assert_eq!(refusal.code(), "stale_lease");
+    /// let MoveVerdict::Change(done) = second.decide(stage, Call::Done(Some(2)), later, policy) else { panic!() };
+    /// assert_eq!(done.status(stage), Status::Done);
+    /// ```
+    pub fn decide(&self, stage: Stage, call: Call, now: Timestamp, policy: RetryPolicy) -> MoveVerdict {
         let status = self.status(stage);
-        let refuse = Verdict::Refuse;
-        let illegal = || refuse(Refusal::IllegalMove { stage, status, call: call.verb() });
+        let refuse = MoveVerdict::Refuse;
+        let illegal = || refuse(MoveRefusal::IllegalMove { stage, status, call: call.verb() });
         match (call, status) {
             (Call::Start | Call::Claim, Status::New) => self.begin(stage, call, now, policy),
-            (Call::Start, Status::Started) if self.lease_until.is_none() => Verdict::Same,
-            (Call::Start, Status::Started) => refuse(Refusal::TokenRequired { stage, status }),
+            (Call::Start, Status::Started) if self.lease_until.is_none() => MoveVerdict::Same,
+            (Call::Start, Status::Started) => refuse(MoveRefusal::TokenRequired { stage, status }),
             (Call::Claim, Status::Started) if self.expired(now) => {
                 if self.attempts >= policy.attempts_max {
-                    Verdict::Change(self.ended(stage, Status::Failed))
+                    MoveVerdict::Change(self.ended(stage, Status::Failed))
                 } else {
                     self.begin(stage, call, now, policy)
                 }
             }
             (Call::Done(None), Status::Started) if self.lease_until.is_none() => self.finish(stage, 0),
             (Call::Fail(None), Status::Started | Status::New) if self.lease_until.is_none() => {
-                Verdict::Change(self.ended(stage, Status::Failed))
+                MoveVerdict::Change(self.ended(stage, Status::Failed))
             }
-            (Call::Done(None) | Call::Fail(None), Status::Started) => refuse(Refusal::TokenRequired { stage, status }),
-            (Call::Done(None), Status::Done) | (Call::Fail(None), Status::Failed) => Verdict::Same,
-            (Call::Done(Some(token)), Status::Done) if self.done_by[stage.index()] == Some(token) => Verdict::Same,
+            (Call::Done(None) | Call::Fail(None), Status::Started) => {
+                refuse(MoveRefusal::TokenRequired { stage, status })
+            }
+            (Call::Done(None), Status::Done) | (Call::Fail(None), Status::Failed) => MoveVerdict::Same,
+            (Call::Done(Some(token)), Status::Done) if self.done_by[stage.index()] == Some(token) => MoveVerdict::Same,
             // The repeat of a call whose answer was lost; no attempt has begun since.
             (Call::Fail(Some(token)), Status::Failed) if self.token == token && self.lease_until.is_none() => {
-                Verdict::Same
+                MoveVerdict::Same
             }
             (Call::FailAttempt(token), Status::New | Status::Failed)
             | (Call::Release(token) | Call::ReleaseLater(token), Status::New)
                 if self.token == token && self.lease_until.is_none() =>
             {
-                Verdict::Same
+                MoveVerdict::Same
             }
-            (Call::Retry, Status::New) => Verdict::Same,
+            (Call::Retry, Status::New) => MoveVerdict::Same,
             (Call::RetryCascade, Status::New) if !stage.later().iter().any(|s| self.status(*s) == Status::Failed) => {
-                Verdict::Same
+                MoveVerdict::Same
             }
             (Call::Retry, Status::Failed) | (Call::RetryCascade, Status::Failed | Status::Done) => {
                 self.again(stage, call == Call::RetryCascade)
@@ -236,13 +264,17 @@ impl Row {
         self.lease_until.is_some_and(|until| until < now)
     }
 
-    fn begin(&self, stage: Stage, call: Call, now: Timestamp, policy: Policy) -> Verdict {
+    fn begin(&self, stage: Stage, call: Call, now: Timestamp, policy: RetryPolicy) -> MoveVerdict {
         if let Some(previous) = stage.previous().filter(|previous| self.status(*previous) != Status::Done) {
-            return Verdict::Refuse(Refusal::NotReady { stage, previous, status: self.status(previous) });
+            return MoveVerdict::Refuse(MoveRefusal::NotReady { stage, previous, status: self.status(previous) });
         }
         let too_early = call == Call::Claim && self.next_at.is_some_and(|at| at > now);
         if too_early {
-            return Verdict::Refuse(Refusal::IllegalMove { stage, status: self.status(stage), call: call.verb() });
+            return MoveVerdict::Refuse(MoveRefusal::IllegalMove {
+                stage,
+                status: self.status(stage),
+                call: call.verb(),
+            });
         }
         let mut row = self.clone();
         row.statuses[stage.index()] = Status::Started;
@@ -250,13 +282,13 @@ impl Row {
         row.attempts += 1;
         row.next_at = None;
         row.lease_until = (call == Call::Claim).then(|| now.plus_ms(policy.lease_ms));
-        Verdict::Change(row)
+        MoveVerdict::Change(row)
     }
 
-    fn finish(&self, stage: Stage, token: u64) -> Verdict {
+    fn finish(&self, stage: Stage, token: u64) -> MoveVerdict {
         let mut row = self.ended(stage, Status::Done);
         row.done_by[stage.index()] = Some(token);
-        Verdict::Change(row)
+        MoveVerdict::Change(row)
     }
 
     /// The row after the present stage's work is over.
@@ -269,16 +301,16 @@ impl Row {
         row
     }
 
-    fn fenced(&self, stage: Stage, call: Call, token: u64, now: Timestamp, policy: Policy) -> Verdict {
+    fn fenced(&self, stage: Stage, call: Call, token: u64, now: Timestamp, policy: RetryPolicy) -> MoveVerdict {
         let status = self.status(stage);
         if status != Status::Started || self.lease_until.is_none() || self.token != token {
-            return Verdict::Refuse(Refusal::StaleLease { stage, status, token });
+            return MoveVerdict::Refuse(MoveRefusal::StaleLease { stage, status, token });
         }
         let back = |attempts: u32, next_at: Option<Timestamp>| {
             let mut row = self.ended(stage, Status::New);
             row.attempts = attempts;
             row.next_at = next_at;
-            Verdict::Change(row)
+            MoveVerdict::Change(row)
         };
         match call {
             Call::Done(_) => self.finish(stage, token),
@@ -290,18 +322,18 @@ impl Row {
             Call::Heartbeat(_) => {
                 let mut row = self.clone();
                 row.lease_until = Some(now.plus_ms(policy.lease_ms));
-                Verdict::Change(row)
+                MoveVerdict::Change(row)
             }
-            _ => Verdict::Change(self.ended(stage, Status::Failed)),
+            _ => MoveVerdict::Change(self.ended(stage, Status::Failed)),
         }
     }
 
-    fn again(&self, stage: Stage, cascade: bool) -> Verdict {
+    fn again(&self, stage: Stage, cascade: bool) -> MoveVerdict {
         let blocking = |status: Status| status != Status::New && !(cascade && status == Status::Failed);
         for later in stage.later() {
             let status = self.status(*later);
             if blocking(status) {
-                return Verdict::Refuse(Refusal::LaterBegun { stage, later: *later, status });
+                return MoveVerdict::Refuse(MoveRefusal::LaterBegun { stage, later: *later, status });
             }
         }
         let mut row = self.clone();
@@ -317,13 +349,13 @@ impl Row {
             row.statuses[later.index()] = Status::New;
             row.done_by[later.index()] = None;
         }
-        Verdict::Change(row)
+        MoveVerdict::Change(row)
     }
 }
 
 /// The numbers that moves depend on, all times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
+pub struct RetryPolicy {
     /// The length of a lease.
     pub lease_ms: i64,
     /// The wait before the next attempt.
@@ -338,28 +370,28 @@ mod tests {
 
     use super::*;
 
-    const POLICY: Policy = Policy { lease_ms: 1000, backoff_ms: 10, attempts_max: 3 };
+    const POLICY: RetryPolicy = RetryPolicy { lease_ms: 1000, backoff_ms: 10, attempts_max: 3 };
 
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_unix_ms(ms)
     }
 
-    fn ready() -> Row {
-        let mut row = Row::registered();
+    fn ready() -> TaskRow {
+        let mut row = TaskRow::registered();
         row.statuses[0] = Status::Done;
         row
     }
 
-    fn change(verdict: Verdict) -> Row {
+    fn change(verdict: MoveVerdict) -> TaskRow {
         match verdict {
-            Verdict::Change(row) => row,
+            MoveVerdict::Change(row) => row,
             other => panic!("expected a change, got {other:?}"),
         }
     }
 
-    fn code(verdict: Verdict) -> &'static str {
+    fn code(verdict: MoveVerdict) -> &'static str {
         match verdict {
-            Verdict::Refuse(refusal) => refusal.code(),
+            MoveVerdict::Refuse(refusal) => refusal.code(),
             other => panic!("expected a refusal, got {other:?}"),
         }
     }
@@ -374,7 +406,7 @@ mod tests {
         assert_eq!((first.token, second.token), (1, 2));
         assert_eq!(code(second.decide(S, Call::Done(Some(1)), at(1002), POLICY)), "stale_lease");
         let done = change(second.decide(S, Call::Done(Some(2)), at(1002), POLICY));
-        assert_eq!(done.decide(S, Call::Done(Some(2)), at(9), POLICY), Verdict::Same);
+        assert_eq!(done.decide(S, Call::Done(Some(2)), at(9), POLICY), MoveVerdict::Same);
         assert_eq!(code(done.decide(S, Call::Fail(Some(2)), at(9), POLICY)), "stale_lease");
     }
 
@@ -382,7 +414,7 @@ mod tests {
     fn a_repeated_fail_is_answered_like_the_first() {
         let claimed = change(ready().decide(S, Call::Claim, at(0), POLICY));
         let failed = change(claimed.decide(S, Call::Fail(Some(1)), at(1), POLICY));
-        assert_eq!(failed.decide(S, Call::Fail(Some(1)), at(2), POLICY), Verdict::Same);
+        assert_eq!(failed.decide(S, Call::Fail(Some(1)), at(2), POLICY), MoveVerdict::Same);
         assert_eq!(code(failed.decide(S, Call::Fail(Some(0)), at(2), POLICY)), "stale_lease");
         let again = change(failed.decide(S, Call::Retry, at(3), POLICY));
         assert_eq!(code(again.decide(S, Call::Fail(Some(1)), at(4), POLICY)), "stale_lease");
@@ -448,7 +480,7 @@ mod tests {
             for (stage, call, pause) in calls {
                 now += pause;
                 let before = row.clone();
-                if let Verdict::Change(next) = row.decide(Stage::ALL[stage], call, at(now), POLICY) {
+                if let MoveVerdict::Change(next) = row.decide(Stage::ALL[stage], call, at(now), POLICY) {
                     row = next;
                 }
                 for pair in row.statuses.windows(2) {

@@ -1,7 +1,7 @@
 //! The progress of each stage in each shard: what waits, which worker holds it, and why nothing moves. Pure.
 //!
 //! A stage of a shard is **stuck** when its next task could be worked on and nothing moved for two leases. What moves is
-//! told by `Head::moved_at`; why nothing does, by [`Reason`].
+//! told by `Head::moved_at`; why nothing does, by [`WaitReason`].
 
 mod reason;
 
@@ -10,14 +10,14 @@ use std::collections::BTreeSet;
 use super::{Class, FileName, ShardView, Stage, Status};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
-pub use reason::{Reason, span};
+pub use reason::{WaitReason, span};
 
 /// Leases without a movement after which a stage counts as stuck.
 const LEASES_STILL: i64 = 2;
 
 /// The stages of all shards at one moment, by the clock of the tracking store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct TaskProgress {
     /// The moment.
     pub now: Timestamp,
     /// The length of a lease, in milliseconds.
@@ -81,7 +81,7 @@ pub enum Health {
     Stuck,
 }
 
-impl Progress {
+impl TaskProgress {
     /// How the whole is: a stage that stands still is worse than a task that failed.
     pub fn health(&self) -> Health {
         if self.lanes.iter().any(|lane| self.is_stuck(lane)) {
@@ -109,7 +109,7 @@ impl Progress {
     }
 
     /// Why the lane's next task is not finished.
-    pub fn reason(&self, lane: &Lane) -> Option<Reason> {
+    pub fn reason(&self, lane: &Lane) -> Option<WaitReason> {
         reason::of(self, lane)
     }
 

@@ -1,11 +1,14 @@
-//! Accounts: what an operation on money is, and what comes of it.
+//! Accounts: what an operation on money is, and what comes of it. As they stand here, they are written into the bodies of
+//! the API too: a doc comment is the description in its document.
 
 use std::fmt;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
-use super::UserId;
+use super::{UserId, text};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Money;
 
@@ -31,7 +34,7 @@ pub struct Amount(Money);
 pub struct BadAmount;
 
 /// Which way money goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationKind {
     /// Out of the account, if there is enough.
@@ -40,23 +43,32 @@ pub enum OperationKind {
     Credit,
 }
 
-/// One movement of money that is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One movement of money.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = OperationItem)]
 pub struct Operation {
-    /// Its name, made by the caller: the same key is never done twice.
+    /// Names it for ever: the same key again is answered with what came of it the first time.
+    #[schema(value_type = String, min_length = 1, max_length = 255, example = "purchase:4711")]
     pub key: OperationKey,
     /// Whose account.
+    #[serde(rename = "user_id")]
+    #[schema(value_type = i64, minimum = 1, example = 7)]
     pub user: UserId,
     /// Which way.
+    #[serde(rename = "type")]
     pub kind: OperationKind,
-    /// How much.
+    /// How much: above 0, at most two decimals; a string, or a number whose digits are taken as they are.
+    #[schema(value_type = String, pattern = "^[0-9]{1,16}(\\.[0-9]{1,2})?$", example = "199.98")]
     pub amount: Amount,
-    /// Why, for people; no part of what the key stands for.
+    /// Why, for people.
+    #[serde(deserialize_with = "reason")]
+    #[schema(max_length = 255, example = "purchase 4711")]
     pub reason: String,
 }
 
 /// What came of an operation, for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The balance was changed.
@@ -74,37 +86,58 @@ pub struct Answer {
     pub is_repeated: bool,
 }
 
-/// A user's account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BalanceResponse)]
 pub struct Account {
     /// Whose.
+    #[serde(rename = "user_id")]
+    #[schema(value_type = i64, minimum = 1, example = 7)]
     pub user: UserId,
-    /// The user's name, where an operator has entered one.
-    pub name: Option<String>,
-    /// What the user is: `customer`, unless an operator has entered something else.
-    pub role: String,
     /// What is in it.
+    #[serde(with = "text::money")]
+    #[schema(value_type = String, example = "112.50")]
     pub balance: Money,
     /// What was in it when it came about.
+    #[serde(rename = "opening_balance", with = "text::money")]
+    #[schema(value_type = String, example = "0.00")]
     pub opening: Money,
+    /// The user's name, where an operator has entered one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the user is.
+    #[schema(example = "customer")]
+    pub role: String,
     /// When it came about.
+    #[serde(with = "text::moment")]
+    #[schema(value_type = String, example = "2025-01-01 00:00:05.000")]
     pub created_at: Timestamp,
 }
 
-/// One applied operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An operation that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = TransactionItem)]
 pub struct Transaction {
     /// Its number; those of one user rise with time.
+    #[schema(example = 13)]
     pub id: u64,
-    /// The operation's key.
-    pub key: String,
     /// Which way.
+    #[serde(rename = "type")]
     pub kind: OperationKind,
     /// How much.
+    #[serde(with = "text::money")]
+    #[schema(value_type = String, example = "12.50")]
     pub amount: Money,
     /// Why.
+    #[schema(example = "purchase 4711")]
     pub reason: String,
+    /// The operation's key.
+    #[serde(rename = "idempotency_key")]
+    #[schema(example = "purchase:4711")]
+    pub key: String,
     /// When.
+    #[serde(with = "text::moment")]
+    #[schema(value_type = String, example = "2025-01-01 00:00:05.000")]
     pub created_at: Timestamp,
 }
 
@@ -216,6 +249,15 @@ impl<'de> Deserialize<'de> for Amount {
         };
         Self::parse(&text).map_err(serde::de::Error::custom)
     }
+}
+
+/// Reads a reason of bounded length.
+pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.chars().count() > REASON_CHARS_MAX {
+        return Err(D::Error::custom(format!("a reason has {REASON_CHARS_MAX} characters at the most")));
+    }
+    Ok(text)
 }
 
 impl OperationKind {

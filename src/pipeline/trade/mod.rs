@@ -1,32 +1,37 @@
-//! What the services of trade deal with: money in accounts, the order directory, returns that came too early. Pure.
+//! What the services of trade deal with: money in accounts, the order directory, early returns. Pure.
 //!
 //! **Money** ([`account`]). An [`Operation`] debits or credits one user. It has a key that the caller makes, and its
 //! first [`Outcome`], refusals included, is the outcome for ever: a caller that lost the answer repeats the call.
 //!
-//! **Orders and pending returns** ([`orders`]). The directory says which shard an order belongs to. A return whose order
-//! is not in it yet is *held*: it waits for the order, is then handed to one task of the order's shard, or expires and
-//! is handed to one task of the shard that brought it. A [`TaskKey`](crate::pipeline::task::TaskKey) names who asks; the same
-//! task always gets the same answer, so that a task which is done again does the same.
+//! **The order directory** ([`directory`]) says which shard an order belongs to. **Early returns** ([`early`]) are those
+//! whose order is not in it yet: one is *held*: it waits for the order, is then handed to one task of the order's shard,
+//! or expires and is handed to one task of the shard that brought it. A [`TaskKey`](crate::pipeline::task::TaskKey) names
+//! who asks; the same task always gets the same answer, so that a task which is done again does the same.
 //!
-//! The stores, the APIs ([`wire`] has their bodies) and the clients all speak in these types.
+//! There is one type for each thing: the rules and the worker, the clients, the bodies of the APIs ([`wire`] has what is
+//! around the things) and the stores all speak in these.
 
 pub mod account;
-pub mod orders;
+pub mod directory;
+pub mod early;
 pub mod refusal;
+mod text;
 pub mod wire;
 
 pub use account::{
     Account, Amount, Answer, Booked, Operation, OperationKey, OperationKind, Outcome, Statement, Totals, Transaction,
 };
-pub use orders::{
-    Backlog, EarlyReturn, Held, HeldState, NewOrder, Order, OrderState, PutOutcome, Recorded, RecordedAs, Taken,
-};
-pub use refusal::Refusal;
+pub use directory::{NewOrder, Order, OrderState, Recorded, RecordedAs};
+pub use early::{Backlog, EarlyReturn, Held, HeldState, PutOutcome, Taken};
+pub use refusal::TradeRefusal;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
+
+/// Orders or returns of one call: it is one transaction, and holds the rows of its orders until it ends.
+pub const ENTRIES_MAX: usize = 10_000;
 
 /// An id is no whole number above zero.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use crate::pipeline::task::FileName;
 
 /// Why a call was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TradeRefusal {
     /// A key stands for another operation already.
     #[error("the key {0} was used before for another user, type or amount; nothing of this call was done")]
     KeyConflict(OperationKey),
@@ -37,7 +37,7 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
+impl TradeRefusal {
     /// The stable short name of the refusal.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -45,6 +45,14 @@ impl Refusal {
             Self::BalanceLimit { .. } => "balance_limit",
             Self::LineConflict { .. } => "line_conflict",
             Self::PendingFull { .. } => "pending_full",
+        }
+    }
+
+    /// The operation's key that it is about, where it is about one.
+    pub const fn key(&self) -> Option<&OperationKey> {
+        match self {
+            Self::KeyConflict(key) | Self::BalanceLimit { key, .. } => Some(key),
+            Self::LineConflict { .. } | Self::PendingFull { .. } => None,
         }
     }
 

@@ -1,65 +1,66 @@
-//! Decides the events of one file, chunk by chunk. A chunk is read and planned, the bank is asked for its debits, and
-//! its lines are settled in their order. The bank is called in the background: while it works on one chunk, the next
-//! chunks are planned and the chunk before is settled. The order directory is told of every decided order, in the
-//! background too.
+//! Decides the events of one file, window by window.
+//!
+//! ```text
+//!                     the worker's thread
+//!  ┌────────┐ Item  ┌──────┐ Chunk  ┌────────┐ Chunk, funds ┌────────┐ accepted, rejected  ┌─────────┐
+//!  │ Window ├──────►│ plan ├───────►│ chunks ├─────────────►│ settle ├────────────────────►│ FileOutcome │
+//!  └────────┘       └──┬───┘        └───▲────┘              └─┬────┬─┘                     └─────────┘
+//!                      │ ask            │ funds               │    │ held, credits         ┌─────────┐
+//!                      │    ┌───────────┴─┐              add  │    └──────────────────────►│  Lists  │
+//!                      └───►│   Debits    │                   │                            └─────────┘
+//!                           │ thread bank │            ┌──────▼───────┐ recorded, taken     ┌──────────┐
+//!                           └─────────────┘            │    Orders    ├────────────────────►│ Gathered │
+//!                                                      │ thread cache │                     └──────────┘
+//!                                                      └──────────────┘
+//! ```
+//!
+//! [`Deciding`] is `plan` and `settle`, and what both know: the state and the lines in flight. A chunk is planned, the
+//! bank is asked for its debits, and its lines are settled in their order. While the bank works on one chunk, the next
+//! ones are planned and the one before is settled. The cache-service is told of every decided order, a thousand at a
+//! time, and answers beside all this.
 //!
 //! No credit is paid before every debit of the file was asked. Money that is given back can therefore be spent from the
 //! next file on only, so that the decisions depend neither on the chunks nor on how often the file is worked on.
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::Scope;
 
-use super::background::BackgroundCaller;
-use super::bank::{Bank, OPERATIONS_MAX, Outcome as Answer, Refusal};
-use super::directory::{DecidedOrder, Directory, Written};
-use super::early::Gathered;
-use super::outcome::Outcome;
+use super::gathered::Gathered;
+use super::outcome::FileOutcome;
+use super::services::{Debits, Orders, Services};
 use super::spill::SpillBuffer;
 use super::state_cache::StateCache;
 use super::window::{Item, Window};
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;
-use crate::pipeline::event::{Money, Payload};
-use crate::pipeline::rules::money::{Direction, Funds, Operation};
-use crate::pipeline::rules::{self, Decision, LinesInFlight, Place, Plan, Planned, Policy, Verdict};
-use crate::pipeline::task::{Class, FileName, TaskKey};
+use crate::pipeline::event::{Event, Payload};
+use crate::pipeline::rules::money::Funds;
+use crate::pipeline::rules::{
+    self, Decision, LinePlace, LinePlan, LineVerdict, LinesInFlight, Planned, RuleError, TradePolicy,
+};
+use crate::pipeline::task::{Class, FileName};
+use crate::pipeline::trade::{EarlyReturn, NewOrder, Operation, OrderId, OrderState};
 
-/// Bytes of the operations or returns of one call.
-pub(super) const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Chunks that are planned and not settled: one that the bank works on, and those that wait for it.
-const AHEAD_MAX: usize = 3;
-/// Orders that the directory is told of at once.
-const ORDERS_PER_CALL: usize = 1_000;
-/// Calls to the directory that have no answer yet: what came of them is held until it is looked at.
-const TOLD_MAX: usize = 4;
+const CHUNKS_MAX: usize = 3;
 
 /// A file in the middle of being decided.
 pub(super) struct Deciding<'a> {
     pub(super) file: &'a FileName,
     pub(super) books: StateCache<'a>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: FileOutcome,
     pub(super) lists: Lists,
-    pub(super) policy: Policy,
-    pub(super) lease: &'a Lease,
-    ahead: LinesInFlight,
+    pub(super) policy: TradePolicy,
+    lease: &'a Lease,
+    in_flight: LinesInFlight,
 }
 
 /// What is dealt with once the events of the file are decided.
 pub(super) struct Lists {
-    /// Returns of unknown purchases: line, moment, order, the line's text.
-    pub(super) held: SpillBuffer<(u64, i64, i64, String)>,
-    /// Credits: key, user, amount, reason.
-    pub(super) credits: SpillBuffer<(String, i64, i64, String)>,
-}
-
-/// The services while events are decided: asked aside, one question after another.
-pub(super) struct Services {
-    bank: BackgroundCaller<Vec<Operation>, Vec<Funds>>,
-    directory: BackgroundCaller<Vec<DecidedOrder>, Written>,
-    /// Orders that the directory is told of with the next call.
-    orders: Vec<DecidedOrder>,
+    /// Returns of unknown purchases.
+    pub(super) held: SpillBuffer<EarlyReturn>,
+    /// What is to be paid.
+    pub(super) credits: SpillBuffer<Operation>,
 }
 
 /// Events that are planned, and wait for the bank if it was asked.
@@ -67,61 +68,6 @@ struct Chunk<'w> {
     planned: Vec<(Item<'w>, Planned)>,
     /// Which of them it was asked for.
     asked: Vec<usize>,
-}
-
-impl Services {
-    /// Begins to ask, for one task.
-    ///
-    /// # Errors
-    /// [`Fault::Unavailable`] when the system has no threads to give.
-    pub(super) fn start<'scope>(
-        scope: &'scope Scope<'scope, '_>,
-        bank: &'scope mut dyn Bank,
-        directory: &'scope mut dyn Directory,
-        by: &'scope TaskKey,
-        lease: &'scope Lease,
-    ) -> Result<Self, Fault> {
-        let ask = move |debits: Vec<Operation>| ask(bank, debits, lease);
-        let tell = move |orders: Vec<DecidedOrder>| {
-            lease.check()?;
-            directory.record_and_take(by, &orders)
-        };
-        Ok(Self {
-            bank: BackgroundCaller::start(scope, "bank", ask)?,
-            directory: BackgroundCaller::start(scope, "directory", tell)?,
-            orders: Vec::new(),
-        })
-    }
-
-    /// Tells the directory of the orders that it was not told of, and takes up what waited for all of them.
-    pub(super) fn finish(mut self, gathered: &mut Gathered<'_>) -> Result<(), Fault> {
-        self.tell();
-        self.hear(0, gathered)
-    }
-
-    fn tell(&mut self) {
-        if !self.orders.is_empty() {
-            self.directory.ask(std::mem::take(&mut self.orders));
-        }
-    }
-
-    /// Tells the directory of the orders that have come together, if they are worth a call.
-    fn tell_if_many(&mut self, gathered: &mut Gathered<'_>) -> Result<(), Fault> {
-        if self.orders.len() < ORDERS_PER_CALL {
-            return Ok(());
-        }
-        self.hear(TOLD_MAX, gathered)?;
-        self.tell();
-        Ok(())
-    }
-
-    /// Waits until no more than so many calls to the directory are open.
-    fn hear(&mut self, open: usize, gathered: &mut Gathered<'_>) -> Result<(), Fault> {
-        while self.directory.open() > open {
-            gathered.recorded(self.directory.next_answer()?)?;
-        }
-        Ok(())
-    }
 }
 
 impl Lists {
@@ -137,76 +83,55 @@ impl<'a> Deciding<'a> {
     pub(super) fn new(
         file: &'a FileName,
         books: StateCache<'a>,
-        outcome: Outcome,
+        outcome: FileOutcome,
         lists: Lists,
-        policy: Policy,
+        policy: TradePolicy,
         lease: &'a Lease,
     ) -> Self {
-        Self { file, books, outcome, lists, policy, lease, ahead: LinesInFlight::default() }
+        Self { file, books, outcome, lists, policy, lease, in_flight: LinesInFlight::default() }
     }
 
-    /// Decides the lines of a window; the directory is told of their orders, and what waited for these is gathered.
+    /// Decides the lines of a window; the cache-service is told of their orders, and what waited for these is gathered.
     pub(super) fn decide(
         &mut self,
         window: &Window,
         services: &mut Services,
         gathered: &mut Gathered<'_>,
     ) -> Result<(), Fault> {
-        std::thread::scope(|scope| {
-            let read = |lines| {
-                window.items(lines).map_err(|reject| {
-                    let why = reject.detail;
-                    Fault::Retryable(
-                        Class::Internal.tag(format!("a line that was well-formed a moment ago is not any more: {why}")),
-                    )
-                })
-            };
-            let (mut read, mut unread) = (BackgroundCaller::start(scope, "lines", read)?, window.chunks());
-            let (mut unplanned, mut chunks) = (VecDeque::new(), VecDeque::new());
-            loop {
-                while chunks.len() < AHEAD_MAX {
-                    while read.open() < AHEAD_MAX
-                        && let Some(lines) = unread.next()
-                    {
-                        read.ask(lines);
-                    }
-                    if unplanned.is_empty() && read.open() > 0 {
-                        unplanned.extend(read.next_answer()?);
-                    }
-                    let planned = self.plan(&mut unplanned)?;
-                    if planned.is_empty() {
-                        break;
-                    }
-                    chunks.push_back(Chunk::ask(planned, services));
-                }
-                match (chunks.pop_front(), unplanned.front()) {
-                    (Some(chunk), _) => self.settle_chunk(chunk, services)?,
-                    (None, None) => break,
-                    (None, Some(item)) => {
-                        return Err(Fault::Retryable(
-                            Class::Internal.tag(format!("line {} can never be decided", item.line)),
-                        ));
-                    }
-                }
-                self.lease.check()?;
-                services.tell_if_many(gathered)?;
-            }
-            Ok(self.books.write_back()?)
-        })
-    }
-
-    /// Plans as many events as can be planned before those ahead of them are settled.
-    fn plan<'w>(&mut self, unplanned: &mut VecDeque<Item<'w>>) -> Result<Vec<(Item<'w>, Planned)>, Fault> {
-        let mut all = Vec::with_capacity(unplanned.len());
-        while let Some(item) = unplanned.pop_front() {
-            let place = Place { file: self.file, line: item.line };
-            let planned = rules::plan(&item.event, place, &self.ahead, &mut self.books)?;
-            match &planned {
-                Planned::Blocked => {
-                    unplanned.push_front(item);
+        let (mut next, mut chunks) = (0, VecDeque::new());
+        loop {
+            while chunks.len() < CHUNKS_MAX {
+                let planned = self.plan(window, next)?;
+                if planned.is_empty() {
                     break;
                 }
-                Planned::Open(plan) => self.ahead.note(&item.event, item.line, plan),
+                next += planned.len();
+                chunks.push_back(Chunk::ask(planned, &mut services.debits));
+            }
+            match chunks.pop_front() {
+                Some(chunk) => self.settle_chunk(&chunk, services)?,
+                None => break,
+            }
+            self.lease.check()?;
+            services.orders.tell_if_many(gathered)?;
+        }
+        if let Some(item) = window.item(next)? {
+            return Err(Fault::Retryable(Class::Internal.tag(format!("line {} can never be decided", item.line))));
+        }
+        Ok(self.books.write_back()?)
+    }
+
+    /// Plans as many events as can be planned before those ahead of them are settled, a chunk of them at the most.
+    fn plan<'w>(&mut self, window: &'w Window, first: usize) -> Result<Vec<(Item<'w>, Planned)>, Fault> {
+        let mut all = Vec::new();
+        while all.len() < window.chunk()
+            && let Some(item) = window.item(first + all.len())?
+        {
+            let place = LinePlace { file: self.file, line: item.line };
+            let planned = rules::plan(&item.event, place, &self.in_flight, &mut self.books)?;
+            match &planned {
+                Planned::Blocked => break,
+                Planned::Open(plan) => self.in_flight.note(&item.event, item.line, plan),
                 Planned::Decided(_) => {}
             }
             all.push((item, planned));
@@ -214,28 +139,24 @@ impl<'a> Deciding<'a> {
         Ok(all)
     }
 
-    fn settle_chunk(&mut self, chunk: Chunk<'_>, services: &mut Services) -> Result<(), Fault> {
-        let funds = chunk.answer(services)?;
+    fn settle_chunk(&mut self, chunk: &Chunk<'_>, services: &mut Services) -> Result<(), Fault> {
+        let funds = chunk.funds(&mut services.debits)?;
         for ((item, planned), funds) in chunk.planned.iter().zip(funds) {
-            self.settle(item, planned, funds, services)?;
+            self.settle(item, planned, funds, &mut services.orders)?;
         }
         Ok(self.books.write_orders()?)
     }
 
-    fn settle(
-        &mut self,
-        item: &Item<'_>,
-        planned: &Planned,
-        funds: Funds,
-        services: &mut Services,
-    ) -> Result<(), Fault> {
-        let place = Place { file: self.file, line: item.line };
+    fn settle(&mut self, item: &Item<'_>, planned: &Planned, funds: Funds, orders: &mut Orders) -> Result<(), Fault> {
+        let place = LinePlace { file: self.file, line: item.line };
         let verdict = match planned {
-            Planned::Decided(decision) => Verdict::from(decision.clone()),
+            Planned::Decided(decision) => LineVerdict::from(decision.clone()),
             Planned::Open(plan) => {
                 let verdict = rules::settle(&item.event, place, plan, funds, self.policy, &mut self.books)?;
-                self.ahead.settled(&item.event, item.line, plan);
-                services.orders.extend(order_of(item, &verdict.decision));
+                self.in_flight.settled(&item.event, item.line, plan);
+                if let Some(order) = order_of(item, &verdict.decision)? {
+                    orders.add(order);
+                }
                 verdict
             }
             Planned::Blocked => {
@@ -257,38 +178,36 @@ impl<'a> Deciding<'a> {
     }
 
     fn hold(&mut self, item: &Item<'_>) -> Result<(), Fault> {
-        let raw = String::from_utf8_lossy(item.raw).into_owned();
-        let order_id = item.event.payload.order_id().unwrap_or_default();
-        Ok(self.lists.held.push(&(item.line, item.event.at.unix_ms(), order_id, raw))?)
+        let (raw, order) = (String::from_utf8_lossy(item.raw).into_owned(), order_id(&item.event)?);
+        Ok(self.lists.held.push(&EarlyReturn { line: item.line, order, happened_at: item.event.at, raw })?)
     }
 
     /// Notes a credit, to be paid when no debit of the file is left.
     pub(super) fn owe(&mut self, credit: &Operation) -> Result<(), Fault> {
-        let Operation { key, user_id, amount, reason, .. } = credit;
-        Ok(self.lists.credits.push(&(key.clone(), *user_id, amount.minor(), reason.clone()))?)
+        Ok(self.lists.credits.push(credit)?)
     }
 }
 
 impl<'w> Chunk<'w> {
     /// Asks the bank for the debits of the plans, in their order.
-    fn ask(planned: Vec<(Item<'w>, Planned)>, services: &mut Services) -> Self {
+    fn ask(planned: Vec<(Item<'w>, Planned)>, debits: &mut Debits) -> Self {
         let debit_of = |planned: &Planned| match planned {
-            Planned::Open(Plan { debit, .. }) => debit.clone(),
+            Planned::Open(LinePlan { debit, .. }) => debit.clone(),
             _ => None,
         };
-        let debits = planned.iter().enumerate().filter_map(|(index, (_, planned))| Some((index, debit_of(planned)?)));
-        let (asked, debits): (Vec<_>, Vec<_>) = debits.unzip();
-        if !debits.is_empty() {
-            services.bank.ask(debits);
+        let all = planned.iter().enumerate().filter_map(|(index, (_, planned))| Some((index, debit_of(planned)?)));
+        let (asked, operations): (Vec<_>, Vec<_>) = all.unzip();
+        if !operations.is_empty() {
+            debits.ask(operations);
         }
         Self { planned, asked }
     }
 
     /// What the bank says to each of the events.
-    fn answer(&self, services: &mut Services) -> Result<Vec<Funds>, Fault> {
+    fn funds(&self, debits: &mut Debits) -> Result<Vec<Funds>, Fault> {
         let mut funds = vec![Funds::NotAsked; self.planned.len()];
         if !self.asked.is_empty() {
-            for (index, answer) in self.asked.iter().zip(services.bank.next_answer()?) {
+            for (index, answer) in self.asked.iter().zip(debits.funds()?) {
                 funds[*index] = answer;
             }
         }
@@ -296,93 +215,23 @@ impl<'w> Chunk<'w> {
     }
 }
 
-/// The directory has to know of every purchase that was made or refused.
-fn order_of(item: &Item<'_>, decision: &Decision) -> Option<DecidedOrder> {
-    let accepted = match decision {
-        Decision::Accept(_) => true,
-        Decision::Reject(_) => false,
-        _ => return None,
+/// The cache-service has to know of every purchase that was made or refused.
+fn order_of(item: &Item<'_>, decision: &Decision) -> Result<Option<NewOrder>, Fault> {
+    let state = match decision {
+        Decision::Accept(_) => OrderState::Accepted,
+        Decision::Reject(_) => OrderState::Rejected,
+        _ => return Ok(None),
     };
     match item.event.payload {
-        Payload::Purchase { order_id, shop_id, .. } => Some(DecidedOrder { order_id, shop_id, accepted }),
-        _ => None,
+        Payload::Purchase { shop_id, .. } => Ok(Some(NewOrder { order: order_id(&item.event)?, shop_id, state })),
+        _ => Ok(None),
     }
 }
 
-/// Asks the bank for debits; one answer each.
-fn ask(bank: &mut dyn Bank, mut debits: Vec<Operation>, lease: &Lease) -> Result<Vec<Funds>, Fault> {
-    let mut funds = vec![Funds::Conflict; debits.len()];
-    let mut asked: Vec<usize> = (0..debits.len()).collect();
-    while !debits.is_empty() {
-        lease.check()?;
-        match bank.apply(&debits) {
-            Ok(answers) if answers.len() == debits.len() => {
-                for (index, answer) in asked.into_iter().zip(answers) {
-                    funds[index] = match answer {
-                        Answer::Applied => Funds::Applied,
-                        Answer::InsufficientFunds => Funds::Insufficient,
-                    };
-                }
-                break;
-            }
-            Ok(answers) => return Err(wrong_count("bank", answers.len(), debits.len())),
-            // Nothing was done: again without this one, which can never be paid.
-            Err(Refusal::Conflict(key)) => {
-                let Some(at) = debits.iter().position(|debit| debit.key == key) else {
-                    return Err(Fault::Retryable(
-                        Class::Internal.tag(format!("the bank refuses the key '{key}', which was not asked")),
-                    ));
-                };
-                asked.remove(at);
-                debits.remove(at);
-            }
-            Err(Refusal::Fault(fault)) => return Err(fault),
-        }
-    }
-    Ok(funds)
-}
-
-/// Pays what is owed, unless it is over before.
-pub(super) fn pay(
-    credits: SpillBuffer<(String, i64, i64, String)>,
-    bank: &mut dyn Bank,
-    lease: &Lease,
-    is_over: &AtomicBool,
-) -> Result<(), Fault> {
-    credits.drain(OPERATIONS_MAX, CALL_BYTES_MAX, |batch| {
-        lease.check()?;
-        if is_over.load(Ordering::Relaxed) {
-            return Err(Fault::Stopped);
-        }
-        let operation = |(key, user_id, amount, reason)| Operation {
-            key,
-            user_id,
-            direction: Direction::Credit,
-            amount: Money::from_minor(amount),
-            reason,
-        };
-        let operations: Vec<_> = batch.into_iter().map(operation).collect();
-        match bank.apply(&operations) {
-            Ok(answers) if answers.len() != operations.len() => {
-                Err(wrong_count("bank", answers.len(), operations.len()))
-            }
-            Ok(answers) => match answers.iter().position(|answer| *answer != Answer::Applied) {
-                None => Ok(()),
-                Some(at) => {
-                    let why = format!("the bank refuses the credit '{}'", operations[at].key);
-                    Err(Fault::Retryable(Class::ServiceRefused.tag(why)))
-                }
-            },
-            Err(Refusal::Conflict(key)) => {
-                let why = format!("the bank knows the credit '{key}' with another amount or user");
-                Err(Fault::Retryable(Class::KeyConflict.tag(why)))
-            }
-            Err(Refusal::Fault(fault)) => Err(fault),
-        }
+/// The order of a purchase or a return. Their shape leaves no room for another.
+fn order_id(event: &Event<'_>) -> Result<OrderId, Fault> {
+    let number = event.payload.order_id();
+    number.and_then(OrderId::new).ok_or_else(|| {
+        RuleError::Logic(format!("an event of type {} has the order {number:?}", event.payload.kind().number())).into()
     })
-}
-
-/// The fault when a service answered something else than was asked.
-pub(super) fn wrong_count(who: &str, answers: usize, asked: usize) -> Fault {
-    Fault::Unavailable(Class::ServiceAway.tag(format!("the {who} gave {answers} answers to {asked} questions")))
 }

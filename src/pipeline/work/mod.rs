@@ -4,29 +4,32 @@
 //! and the rejects. What it has to remember is durable before the task is reported.
 //!
 //! The steps for a file:
-//! 1. sort its lines;
-//! 2. decide them window by window, asking the [`bank`] for the debits (`deciding.rs`);
-//! 3. tell the [`directory`] which orders were decided, hand in the early returns, take up those that are due
-//!    (`early.rs`);
+//! 1. read its lines, put what they say beside them, and sort them;
+//! 2. decide them window by window (`deciding.rs` has the picture): the [`bank`] is asked for the debits, and the
+//!    [cache-service](cache_service) is told which orders were decided (`services.rs`);
+//! 3. hand in the early returns, take up those that are due (`gathered.rs`), and decide these (`early.rs`);
 //! 4. publish the files and pay the credits;
 //! 5. commit the state together with the report.
 //!
 //! Calls that can run beside other work run in the background (`background.rs`), in the order of these steps. A crash
-//! before the commit repeats all steps from the same state: bank and directory answer the same task as before, so that
+//! before the commit repeats all steps from the same state: bank and cache-service answer the same task as before, so that
 //! the same is decided. After the commit the report is answered from the state.
 
 mod archive;
 mod background;
 pub mod bank;
+pub mod cache_service;
 mod deciding;
-pub mod directory;
 mod early;
+mod gathered;
 mod input;
 mod lazy;
 mod outcome;
 pub mod rebuild;
 pub mod remote;
+mod services;
 mod spill;
+pub mod start;
 pub mod state;
 mod state_cache;
 #[cfg(test)]
@@ -40,12 +43,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use self::archive::Archive;
 use self::background::BackgroundCaller;
 use self::bank::Bank;
-use self::deciding::{Deciding, Lists, Services};
-use self::directory::Directory;
-use self::early::Gathered;
+use self::cache_service::CacheService;
+use self::deciding::{Deciding, Lists};
+use self::gathered::Gathered;
 use self::input::Input;
 pub use self::lazy::{LazyWorker, find_decided};
-use self::outcome::Outcome;
+use self::outcome::FileOutcome;
+use self::services::Services;
 use self::state_cache::StateCache;
 use self::window::Window;
 pub use self::window::WindowLimits;
@@ -54,26 +58,26 @@ use super::claim::fault::Fault;
 use super::claim::lease::Lease;
 use super::files::artifact;
 use super::files::folder::{Artifact, Folder};
-use super::files::order::{Sorter, Spot};
+use super::files::sort::{Sorter, Spot};
 use super::split::LINES_PER_CHECK;
 use crate::base::clock::Clock;
 use crate::pipeline::event::reject::require_line_feed;
 use crate::pipeline::event::{Event, Next, Reason, Reasons, Reject, ShardId};
-use crate::pipeline::rules::Policy;
+use crate::pipeline::rules::{RuleError, TradePolicy};
 use crate::pipeline::task::{Claimed, Class, Digest, Output, Stage, TaskKey};
 use crate::pipeline::work::state::{FinishedFile, WorkerState};
 
-/// Earlier tasks that are confirmed to the directory before the next one begins.
+/// Earlier tasks that are confirmed to the cache-service before the next one begins.
 const CONFIRM_MAX: u32 = 64;
 
 /// The worker of one shard.
 pub struct Worker {
     folder: Folder,
     shard: ShardId,
-    terms: Terms,
+    terms: WorkTerms,
     state: Box<dyn WorkerState>,
     bank: Box<dyn Bank>,
-    directory: Box<dyn Directory>,
+    cache: Box<dyn CacheService>,
     clock: Clock,
     /// The day on which keys were last forgotten.
     swept: Option<i64>,
@@ -83,13 +87,13 @@ pub struct Worker {
 
 /// How a worker works.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub struct WorkTerms {
     /// Bytes of a line, at the most.
     pub line_bytes_max: usize,
     /// Days that keys are remembered.
     pub key_retention_days: u32,
     /// What the rules leave open.
-    pub policy: Policy,
+    pub policy: TradePolicy,
     /// How much is decided together.
     pub window: WindowLimits,
 }
@@ -102,20 +106,20 @@ impl Worker {
     pub fn open(
         folder: Folder,
         shard: ShardId,
-        terms: Terms,
+        terms: WorkTerms,
         clock: Clock,
         bank: Box<dyn Bank>,
-        directory: Box<dyn Directory>,
+        cache: Box<dyn CacheService>,
     ) -> crate::base::db::Result<Self> {
         let path = Self::own_state(&folder, shard).map_err(crate::base::db::Error::Input)?;
         let held = Self::hold_state(&path, false).map_err(crate::base::db::Error::Input)?.ok_or_else(|| {
-            crate::base::db::Error::Unavailable(format!(
+            crate::base::db::Error::unavailable(format!(
                 "{} is being made again by 'work --rebuild'; wait for it",
                 path.display()
             ))
         })?;
         let state = crate::pipeline::work::state::open_worker_state(&path)?;
-        Ok(Self { folder, shard, terms, state, bank, directory, clock, swept: None, _held: held })
+        Ok(Self { folder, shard, terms, state, bank, cache, clock, swept: None, _held: held })
     }
 
     /// Keeps other processes off a state until the file that is returned is dropped. Workers share the lock, as one may
@@ -167,13 +171,13 @@ impl Worker {
         result
     }
 
-    /// The task is reported done: what it took from the directory is pending no more. If the directory does not answer
+    /// The task is reported done: what it took from the cache-service is pending no more. If that does not answer
     /// now, the next task says it again.
     pub fn reported(&mut self, key: &TaskKey) {
-        let confirmed = self.directory.confirm(key).and_then(|()| Ok(self.state.confirm(&key.file)?));
+        let confirmed = self.cache.confirm(key).and_then(|()| Ok(self.state.confirm(&key.file)?));
         if let Err(fault) = confirmed {
             log::warn!(stage = Stage::ShardWorker.name(), file = key.file.as_str(), shard = key.shard.get();
-                "the order directory is told later that this is done: {fault}");
+                "the cache-service is told later that this is done: {fault}");
         }
     }
 
@@ -186,29 +190,29 @@ impl Worker {
     ) -> Result<Finished, Fault> {
         let own = self.folder.worker(self.shard);
         let (key, found) = (&task.key, input.found);
-        let mut outcome = Outcome::begin(&self.folder, task)?;
+        let mut outcome = FileOutcome::begin(&self.folder, task)?;
         let sorted = read_shapes(input, key, &own, &mut outcome, lease)?;
         let (books, lists) = (StateCache::new(self.state.as_mut(), day), Lists::new(&own));
-        let (bank, directory) = (self.bank.as_mut(), self.directory.as_mut());
+        let (bank, cache) = (self.bank.as_mut(), self.cache.as_mut());
         let mut deciding = Deciding::new(&key.file, books, outcome, lists, self.terms.policy, lease);
-        let mut gathered = Gathered::new(&own);
+        let mut gathered = Gathered::new(key, &own);
         std::thread::scope(|scope| {
-            let mut services = Services::start(scope, bank, directory, key, lease)?;
+            let mut services = Services::start(scope, bank, cache, key, lease)?;
             let mut window = Window::new(self.terms.window);
-            sorted.for_each(|spot, raw| {
-                if window.is_full_for(raw) {
+            sorted.for_each(|spot, record| {
+                if window.is_full_for(record) {
                     deciding.decide(&window, &mut services, &mut gathered)?;
                     window.clear();
                 }
-                window.push(spot.line, raw);
+                window.push(spot.line, record);
                 Ok::<_, Fault>(())
             })?;
             deciding.decide(&window, &mut services, &mut gathered)?;
-            services.finish(&mut gathered)
+            services.orders.finish(&mut gathered)
         })?;
-        gathered.warn_of_strangers(key);
-        gathered.hold(deciding.lists.held.take(), directory, key, lease)?;
-        gathered.take(directory, key)?;
+        gathered.warn_of_strangers();
+        gathered.hold(deciding.lists.held.take(), cache, lease)?;
+        gathered.take(cache)?;
         deciding.decide_gathered(gathered)?;
         let Deciding { outcome, lists, .. } = deciding;
         lease.check()?;
@@ -216,7 +220,7 @@ impl Worker {
         let is_over = AtomicBool::new(false);
         let mut reasons = Reasons::default();
         let finished = std::thread::scope(|scope| {
-            let pay = |credits| deciding::pay(credits, bank, lease, &is_over);
+            let pay = |credits| services::pay(credits, bank, lease, &is_over);
             let mut paying = BackgroundCaller::start(scope, "bank", pay)?;
             paying.ask(lists.credits);
             reasons = outcome.reasons().clone();
@@ -290,7 +294,7 @@ impl Worker {
 }
 
 /// Gives the files of a task their names, and keeps a copy of each.
-fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Archive) -> Result<FinishedFile, Fault> {
+fn publish(key: &TaskKey, outcome: FileOutcome, input: Digest, kept: &Archive) -> Result<FinishedFile, Fault> {
     let counts = outcome.counts;
     if !counts.balanced() {
         return Err(Fault::Retryable(Class::Conservation.tag(format!("lines were lost or made in {key}: {counts:?}"))));
@@ -303,16 +307,16 @@ fn publish(key: &TaskKey, outcome: Outcome, input: Digest, kept: &Archive) -> Re
     Ok(FinishedFile { input, counts, output, rejects })
 }
 
-/// The first rule, and the order for all others.
+/// The first rule, and the order for all others. Each line is read as JSON here, and not again.
 fn read_shapes<'a>(
     input: Input,
     key: &TaskKey,
     own: &'a Path,
-    outcome: &mut Outcome,
+    outcome: &mut FileOutcome,
     lease: &Lease,
 ) -> Result<Sorter<'a>, Fault> {
     let Input { mut lines, mut numbers, .. } = input;
-    let (mut sorter, spot) = (Sorter::new(own), Spot::new(&key.file, 0));
+    let (mut sorter, spot, mut record) = (Sorter::new(own), Spot::new(&key.file, 0), Vec::new());
     loop {
         if lines.lines().is_multiple_of(LINES_PER_CHECK) {
             lease.check()?;
@@ -325,9 +329,12 @@ fn read_shapes<'a>(
             Next::Line { number, bytes, terminated } => {
                 let line = numbers.number_of(number)?;
                 match require_line_feed(terminated).and_then(|()| Event::parse(bytes)) {
-                    Ok(event) => sorter.push(event.at, spot.at_line(line), bytes)?,
+                    Ok(event) => {
+                        window::pack(&event, bytes, &mut record);
+                        sorter.push(event.at, spot.at_line(line), &record)?;
+                    }
                     Err(reject) => {
-                        outcome.reject(crate::pipeline::rules::Place { file: &key.file, line }, &reject, bytes)?
+                        outcome.reject(crate::pipeline::rules::LinePlace { file: &key.file, line }, &reject, bytes)?
                     }
                 }
             }
@@ -337,6 +344,16 @@ fn read_shapes<'a>(
                 outcome.counts.rejected += 1;
                 outcome.rejects.write_streamed(line, &reject, |sink| lines.rest_of_line(sink).map(|_| ()))?;
             }
+        }
+    }
+}
+
+impl From<RuleError> for Fault {
+    fn from(error: RuleError) -> Self {
+        match error {
+            RuleError::State(error) => Self::from(error),
+            // The same program decides the same again.
+            RuleError::Logic(_) => Self::Permanent(Class::Internal.tag(error)),
         }
     }
 }

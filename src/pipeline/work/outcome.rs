@@ -7,11 +7,11 @@ use crate::pipeline::files::artifact::{Draft, Taken};
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::files::prepared;
 use crate::pipeline::files::rejects::RejectsDraft;
-use crate::pipeline::rules::{Effect, Place};
+use crate::pipeline::rules::{Effect, LinePlace};
 use crate::pipeline::task::{Counts, Digest, Output, Stage};
 
 /// Prepared lines, rejected lines, counts.
-pub(super) struct Outcome {
+pub(super) struct FileOutcome {
     shard: ShardId,
     prepared: Draft,
     /// Also written to while lines are read.
@@ -20,7 +20,7 @@ pub(super) struct Outcome {
     pub(super) counts: Counts,
 }
 
-impl Outcome {
+impl FileOutcome {
     /// Begins the files of a task.
     pub(super) fn begin(folder: &Folder, task: &FileTask) -> Result<Self, Fault> {
         let (file, shard) = (task.key.file.clone(), task.key.shard);
@@ -31,13 +31,13 @@ impl Outcome {
     }
 
     /// Passes an event on.
-    pub(super) fn accept(&mut self, event: &Event<'_>, effect: &Effect, place: Place<'_>) -> Result<(), Fault> {
+    pub(super) fn accept(&mut self, event: &Event<'_>, effect: &Effect, place: LinePlace<'_>) -> Result<(), Fault> {
         self.counts.written += 1;
         Ok(prepared::write(&mut self.prepared, event, effect, self.shard, place)?)
     }
 
     /// Keeps a rejected line.
-    pub(super) fn reject(&mut self, place: Place<'_>, reject: &Reject, raw: &[u8]) -> Result<(), Fault> {
+    pub(super) fn reject(&mut self, place: LinePlace<'_>, reject: &Reject, raw: &[u8]) -> Result<(), Fault> {
         self.counts.rejected += 1;
         Ok(self.rejects.write_of(place.file, place.line, reject, raw)?)
     }

@@ -4,20 +4,18 @@
 //! then the prepared files that are not in the books yet, in the order in which they were decided. A key that is known
 //! with its content comes before one that only the books tell.
 
-use crate::pipeline::work::state::{
-    FinishedFile, OrderStatus, TradeOrder, UNKNOWN_CONTENT, WorkerState, open_worker_state,
-};
 use std::path::Path;
 
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Event, Kind, Money, Payload, Reason, ShardId};
 use crate::pipeline::files::prepared;
-use crate::pipeline::ops::dead_letters::prediction::is_paid;
-use crate::pipeline::ops::dead_letters::{Raw, Rejected};
-use crate::pipeline::rules::{Place, duplicate};
+use crate::pipeline::files::rejected::{Raw, Rejected};
+use crate::pipeline::rules::money::is_paid;
+use crate::pipeline::rules::{LinePlace, OrderStatus, Remembered, TradeOrder, duplicate};
 use crate::pipeline::shard_db::{BookedOrder, Dated, Entry, StockItem};
 use crate::pipeline::task::FileName;
+use crate::pipeline::work::state::{FinishedFile, UNKNOWN_CONTENT, WorkerState, open_worker_state};
 
 /// The state in the making.
 pub struct Rebuild {
@@ -96,7 +94,7 @@ impl Rebuild {
     pub fn order(&mut self, order: &BookedOrder) -> Result<()> {
         let BookedOrder { order_id, bought, returned } = *order;
         let Some(bought) = bought.filter(|bought| returned <= bought.qty) else {
-            return Err(Error::Broken(format!(
+            return Err(Error::broken(format!(
                 "{returned} of order {order_id} came back by order_return, which is more than purchase_history has of it; put the books back from a backup"
             )));
         };
@@ -110,9 +108,9 @@ impl Rebuild {
     ///
     /// # Errors
     /// As for [`Rebuild::rejected`]; [`Error::Broken`] if it is no event.
-    pub fn accepted(&mut self, line: &[u8], place: Place<'_>) -> Result<()> {
+    pub fn accepted(&mut self, line: &[u8], place: LinePlace<'_>) -> Result<()> {
         let event = Event::parse(line).map_err(|reject| {
-            Error::Broken(format!(
+            Error::broken(format!(
                 "line {} of {} was accepted and is no event: {}",
                 place.line, place.file, reject.detail
             ))
@@ -129,10 +127,10 @@ impl Rebuild {
     /// # Errors
     /// As for [`Rebuild::accepted`].
     pub fn prepared(&mut self, line: &[u8], file: &FileName, position: u64, is_delivered: bool) -> Result<()> {
-        let broken = |why: String| Error::Broken(format!("the prepared file of {file}: {why}"));
+        let broken = |why: String| Error::broken(format!("the prepared file of {file}: {why}"));
         let row = prepared::read(line, file, self.shard, position).map_err(broken)?;
         let original = prepared::original(line).map_err(broken)?;
-        self.accepted(&original, Place { file: &row.source_file, line: row.source_line })?;
+        self.accepted(&original, LinePlace { file: &row.source_file, line: row.source_line })?;
         match row.entry {
             Some(entry) if !is_delivered => self.enter(entry),
             _ => Ok(()),
@@ -147,9 +145,7 @@ impl Rebuild {
         let key = duplicate::order_key(kind, dated.order_id, dated.at);
         // No line of any file: where it stood is not known.
         let nowhere = FileName::of(Timestamp::from_unix_ms(0));
-        if self.state.remember(&key, &nowhere, 0, &UNKNOWN_CONTENT, self.today)?
-            == crate::pipeline::work::state::Remembered::New
-        {
+        if self.state.remember(&key, &nowhere, 0, &UNKNOWN_CONTENT, self.today)? == Remembered::New {
             self.rebuilt.keys_without_content += 1;
         }
         Ok(())
@@ -190,7 +186,7 @@ impl Rebuild {
                 let order =
                     order.filter(|order| order.standing == OrderStatus::Accepted && qty <= order.qty - order.returned);
                 let order = order.ok_or_else(|| {
-                    Error::Broken(format!(
+                    Error::broken(format!(
                         "a prepared file has {qty} of order {order_id} come back, which was never sold so"
                     ))
                 })?;
@@ -300,10 +296,7 @@ mod tests {
             let key = duplicate::order_key(kind, order_id, at);
             rebuild.state.remember(&key, &file, 1, &[9; 16], 20_000).unwrap()
         };
-        assert!(matches!(ask(Kind::Return, 4), crate::pipeline::work::state::Remembered::Elsewhere { line: 0, .. }));
-        assert_eq!(
-            (ask(Kind::Purchase, 4), ask(Kind::Return, 5)),
-            (crate::pipeline::work::state::Remembered::New, crate::pipeline::work::state::Remembered::New)
-        );
+        assert!(matches!(ask(Kind::Return, 4), Remembered::Elsewhere { line: 0, .. }));
+        assert_eq!((ask(Kind::Purchase, 4), ask(Kind::Return, 5)), (Remembered::New, Remembered::New));
     }
 }

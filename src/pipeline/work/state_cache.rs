@@ -6,8 +6,8 @@ use std::hash::Hash;
 
 use crate::base::db::Result;
 use crate::pipeline::event::Money;
-use crate::pipeline::rules::{Place, State};
-use crate::pipeline::work::state::{Remembered, TradeOrder, WorkerState};
+use crate::pipeline::rules::{LinePlace, Remembered, TradeOrder, TradeState};
+use crate::pipeline::work::state::WorkerState;
 
 /// Rows kept of each kind. They are written back and dropped when there are more: memory must not grow with the file.
 const ROWS_MAX: usize = 50_000;
@@ -91,8 +91,8 @@ impl<'a> StateCache<'a> {
     }
 }
 
-impl State for StateCache<'_> {
-    fn remember(&mut self, key: &[u8], place: Place<'_>, fingerprint: &[u8; 16]) -> Result<Remembered> {
+impl TradeState for StateCache<'_> {
+    fn remember(&mut self, key: &[u8], place: LinePlace<'_>, fingerprint: &[u8; 16]) -> Result<Remembered> {
         self.state.remember(key, place.file, place.line, fingerprint, self.day)
     }
 

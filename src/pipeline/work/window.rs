@@ -1,10 +1,13 @@
 //! The window: lines that are held and decided together. They are enough to keep the bank busy, and few enough for
 //! memory.
+//!
+//! A line is put aside as a record: its facts and its bytes, so that it is not read as JSON again.
 
 use std::ops::Range;
-use std::slice::Chunks;
 
-use crate::pipeline::event::{Event, Reject};
+use crate::pipeline::claim::fault::Fault;
+use crate::pipeline::event::{Event, facts};
+use crate::pipeline::task::Class;
 
 /// How much is decided together. What is decided does not depend on it.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +30,9 @@ impl Default for WindowLimits {
 pub(super) struct Window {
     limits: WindowLimits,
     bytes: Vec<u8>,
-    lines: Vec<Line>,
+    /// Each line's number in the event file, and where its record is.
+    lines: Vec<(u64, Range<usize>)>,
 }
-
-/// A line's number in the event file, and where its bytes are.
-pub(super) type Line = (u64, Range<usize>);
 
 /// A line of a window.
 pub(super) struct Item<'a> {
@@ -43,37 +44,59 @@ pub(super) struct Item<'a> {
     pub(super) event: Event<'a>,
 }
 
+/// Writes the record of a line over what is in `record`.
+pub(super) fn pack(event: &Event<'_>, raw: &[u8], record: &mut Vec<u8>) {
+    record.clear();
+    record.extend_from_slice(&[0; 8]);
+    facts::write(event, raw, record);
+    let len = record.len() as u64 - 8;
+    record[..8].copy_from_slice(&len.to_le_bytes());
+    record.extend_from_slice(raw);
+}
+
+/// A record's line and what it says.
+fn unpack(record: &[u8]) -> Option<(&[u8], Event<'_>)> {
+    let (len, rest) = record.split_first_chunk::<8>()?;
+    let (facts, raw) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+    Some((raw, facts::read(facts, raw)?))
+}
+
 impl Window {
     /// An empty window.
     pub(super) fn new(limits: WindowLimits) -> Self {
         Self { limits, bytes: Vec::new(), lines: Vec::new() }
     }
 
-    /// Whether there is no room for this line: then the window has to be decided and cleared first.
-    pub(super) fn is_full_for(&self, raw: &[u8]) -> bool {
+    /// Whether there is no room for this record: then the window has to be decided and cleared first.
+    pub(super) fn is_full_for(&self, record: &[u8]) -> bool {
         let limits = self.limits;
-        !self.lines.is_empty() && (self.lines.len() >= limits.lines || self.bytes.len() + raw.len() > limits.bytes)
+        !self.lines.is_empty() && (self.lines.len() >= limits.lines || self.bytes.len() + record.len() > limits.bytes)
     }
 
-    /// Adds a line.
-    pub(super) fn push(&mut self, line: u64, raw: &[u8]) {
+    /// Adds the record of a line.
+    pub(super) fn push(&mut self, line: u64, record: &[u8]) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(raw);
+        self.bytes.extend_from_slice(record);
         self.lines.push((line, start..self.bytes.len()));
     }
 
-    /// Its lines, as many at a time as are planned at once.
-    pub(super) fn chunks(&self) -> Chunks<'_, Line> {
-        self.lines.chunks(self.limits.chunk)
+    /// How many lines are planned at once.
+    pub(super) fn chunk(&self) -> usize {
+        self.limits.chunk
     }
 
-    /// Lines of it, read again: they had a right shape.
-    pub(super) fn items(&self, lines: &[Line]) -> Result<Vec<Item<'_>>, Reject> {
-        let read = |(line, range): &Line| {
-            let raw = &self.bytes[range.clone()];
-            Ok(Item { line: *line, raw, event: Event::parse(raw)? })
+    /// The line at this position; nothing behind the last one.
+    ///
+    /// # Errors
+    /// [`Fault::Retryable`] if its record is not what [`pack`] wrote.
+    pub(super) fn item(&self, position: usize) -> Result<Option<Item<'_>>, Fault> {
+        let Some((line, range)) = self.lines.get(position) else {
+            return Ok(None);
         };
-        lines.iter().map(read).collect()
+        let (raw, event) = unpack(&self.bytes[range.clone()]).ok_or_else(|| {
+            Fault::Retryable(Class::Internal.tag(format!("the facts of line {line} are not those that were put aside")))
+        })?;
+        Ok(Some(Item { line: *line, raw, event }))
     }
 
     /// Empties it.

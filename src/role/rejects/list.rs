@@ -4,16 +4,19 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::{FilterArgs, text};
-use crate::base::boot::{Context, Exit, Failure, say_much};
+use super::filter::FilterArgs;
+use super::text;
+use crate::base::boot::{Exit, Failure, say_much};
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
 use crate::pipeline::files::folder::{Artifact, Folder};
-use crate::pipeline::ops::dead_letters::groups::{By, Groups};
+use crate::pipeline::ops::dead_letters::counted::Counted;
+use crate::pipeline::ops::dead_letters::groups::By;
 use crate::pipeline::ops::dead_letters::redrive_log::Redriven;
-use crate::pipeline::ops::dead_letters::scan::{Extent, Go, RejectsFiles};
+use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
 use crate::pipeline::ops::dead_letters::{Filter, Raw, RedriveLog, Rejected};
+use crate::pipeline::settings::Context;
 
 /// Counts rejected lines by stage and reason, or by what is wrong with them, or lists them.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,23 +41,13 @@ pub(super) struct Args {
     output: OutputArgs,
 }
 
-/// What was seen.
-struct Seen {
-    groups: Groups,
-    by: By,
-    lines: u64,
-    extent: Extent,
-    unreadable: u64,
-    first: Option<String>,
-}
-
 pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let files = RejectsFiles::new(folder.clone(), ctx.settings.events.max_payload_size);
     let redriven = RedriveLog::new(folder).redriven()?;
-    let mut seen = Seen::new(args.by);
+    let mut counted = Counted::new(args.by);
     say_much(|out| {
-        seen.read(
+        counted.read(
             &files,
             &Filter::from(&args.filter),
             &mut |artifact, line| match (args.lines, args.output.is_json()) {
@@ -66,90 +59,53 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
         )?;
         match (args.output.is_json(), args.lines) {
             (true, true) => Ok(()),
-            (true, false) => seen.write_counts_json(out),
-            (false, lines) => seen.write_table(out, lines),
+            (true, false) => write_counts_json(&counted, out),
+            (false, lines) => write_table(&counted, out, lines),
         }
     })?;
-    match seen.first {
+    match &counted.first_unreadable {
         None => Ok(Exit::Ok),
         Some(first) => {
-            Err(Failure::new(format!("{} of rejects files cannot be read: {first}", count(seen.unreadable, "line"))))
+            Err(Failure::new(format!("{} of rejects files cannot be read: {first}", count(counted.unreadable, "line"))))
         }
     }
 }
 
-impl Seen {
-    fn new(by: By) -> Self {
-        Self { groups: Groups::new(by), by, lines: 0, extent: Extent::default(), unreadable: 0, first: None }
-    }
-
-    fn read(
-        &mut self,
-        files: &RejectsFiles,
-        filter: &Filter,
-        each: &mut dyn FnMut(&Artifact, &Rejected) -> io::Result<()>,
-        redriven: &Redriven,
-    ) -> io::Result<()> {
-        for artifact in files.list()?.iter().filter(|artifact| filter.may_take(artifact)) {
-            let (extent, _) = files.read(artifact, &mut |found| {
-                match &found.line {
-                    Ok(line) if filter.takes(artifact, line) => {
-                        self.lines += 1;
-                        let is_redriven = redriven.holds(&line.at);
-                        self.groups.add(line.stage, line.reason, &line.detail, &line.at, is_redriven);
-                        each(artifact, line)?;
-                    }
-                    Ok(_) => {}
-                    Err(why) => {
-                        self.unreadable += 1;
-                        let path = files.path_of(artifact);
-                        self.first
-                            .get_or_insert_with(|| format!("{}:{}: {}", path.display(), found.number, clean(why)));
-                    }
-                }
-                Ok(Go::On)
-            })?;
-            self.extent = self.extent.plus(extent);
+fn write_counts_json(counted: &Counted, out: &mut dyn Write) -> io::Result<()> {
+    for group in counted.groups.sorted() {
+        let (reason, lines, redriven) = (group.reason.code(), group.lines, group.redriven);
+        let mut count = json!({"stage": group.stage, "reason": reason, "lines": lines, "redriven": redriven});
+        if counted.by == By::Detail {
+            count["detail"] = group.detail.into();
+            count["example"] = group.example.to_string().into();
         }
-        Ok(())
+        writeln!(out, "{count}")?;
     }
+    Ok(())
+}
 
-    fn write_counts_json(&self, out: &mut dyn Write) -> io::Result<()> {
-        for group in self.groups.sorted() {
-            let (reason, lines, redriven) = (group.reason.code(), group.lines, group.redriven);
-            let mut count = json!({"stage": group.stage, "reason": reason, "lines": lines, "redriven": redriven});
-            if self.by == By::Detail {
-                count["detail"] = group.detail.into();
-                count["example"] = group.example.to_string().into();
-            }
-            writeln!(out, "{count}")?;
-        }
-        Ok(())
+fn write_table(counted: &Counted, out: &mut dyn Write, after_lines: bool) -> io::Result<()> {
+    let (lines, files) = (counted.lines, counted.extent.files);
+    if !after_lines && lines > 0 {
+        write_groups(counted, out)?;
+        writeln!(out)?;
     }
+    let (lines, files) = (count(lines, "rejected line"), count(files, "rejects file"));
+    writeln!(out, "{lines}; {files}, {} read", count(counted.extent.bytes, "byte"))
+}
 
-    fn write_table(&self, out: &mut dyn Write, after_lines: bool) -> io::Result<()> {
-        let (lines, files) = (self.lines, self.extent.files);
-        if !after_lines && lines > 0 {
-            self.write_groups(out)?;
-            writeln!(out)?;
+fn write_groups(counted: &Counted, out: &mut dyn Write) -> io::Result<()> {
+    let more = if counted.by == By::Detail { "  the first, and what is wrong with it" } else { "" };
+    writeln!(out, "{:<16}{:<26}{:>10}{:>10}{more}", "stage", "reason", "lines", "redriven")?;
+    for group in counted.groups.sorted() {
+        let (stage, reason) = (group.stage.name(), group.reason.code());
+        write!(out, "{stage:<16}{reason:<26}{:>10}{:>10}", group.lines, group.redriven)?;
+        if counted.by == By::Detail {
+            write!(out, "  {}  {}", group.example, clean(&group.detail))?;
         }
-        let (lines, files) = (count(lines, "rejected line"), count(files, "rejects file"));
-        writeln!(out, "{lines}; {files}, {} read", count(self.extent.bytes, "byte"))
+        writeln!(out)?;
     }
-
-    fn write_groups(&self, out: &mut dyn Write) -> io::Result<()> {
-        let more = if self.by == By::Detail { "  the first, and what is wrong with it" } else { "" };
-        writeln!(out, "{:<16}{:<26}{:>10}{:>10}{more}", "stage", "reason", "lines", "redriven")?;
-        for group in self.groups.sorted() {
-            let (stage, reason) = (group.stage.name(), group.reason.code());
-            write!(out, "{stage:<16}{reason:<26}{:>10}{:>10}", group.lines, group.redriven)?;
-            if self.by == By::Detail {
-                write!(out, "  {}  {}", group.example, clean(&group.detail))?;
-            }
-            writeln!(out)?;
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn write_text(out: &mut dyn Write, line: &Rejected, redriven: &Redriven) -> io::Result<()> {

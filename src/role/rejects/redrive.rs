@@ -1,19 +1,21 @@
 //! `shopctl rejects redrive`: puts rejected lines into new event files, and tells the API of them.
 
-use serde_json::json;
-
-use super::FilterArgs;
-use crate::base::boot::{Context, Exit, Failure, say};
+use super::filter::FilterArgs;
+use super::redrive_text;
+use crate::base::boot::{Exit, Failure, say};
 use crate::base::config::Principal;
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
 use crate::pipeline::apid::client::Client;
+use crate::pipeline::boot;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::announce::Announcer;
 use crate::pipeline::ingest::once::OnceError;
 use crate::pipeline::ops::dead_letters::Filter;
-use crate::pipeline::ops::dead_letters::redrive::{Plan, RedriveError, RedriveRequest, Redriver, Sent};
+use crate::pipeline::ops::dead_letters::redrive::{RedriveError, RedrivePlan, RedriveRequest, Redriver};
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::principal;
 
 /// Puts rejected lines into new event files, so that they are decided anew.
 #[derive(Debug, Clone, clap::Args)]
@@ -64,9 +66,9 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run(&redriver, &request, args);
     }
-    let _held = ctx.hold_shared()?;
+    let _held = boot::hold_shared(ctx)?;
     let _lock = redriver.lock().map_err(RedriveError::from).map_err(failure)?;
-    let mut announcer = Announcer::of(settings, party(ctx));
+    let mut announcer = Announcer::of(settings, principal(ctx));
     let mut sent = redriver.recover().map_err(failure)?;
     let recovered = sent.iter().map(|sent| sent.lines).sum::<u64>();
     if recovered > 0 && !args.output.is_json() {
@@ -78,13 +80,14 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     }
     let plan = redriver.plan(&request).map_err(failure)?;
     if !args.output.is_json() {
-        say(&table(&plan, args))?;
+        say(&redrive_text::table(&plan, args.dry_run))?;
     }
     let done = redriver.send(&request, &plan, &mut |file| sent.push(file));
     // Their names were free here and at the API: they keep them, so that the notes stay right.
     sent.iter().for_each(|sent| announcer.add_known(sent.file.clone()));
     let announced = announcer.announce_all();
-    say(&report(&plan, &sent, args))?;
+    let is_json = args.output.is_json();
+    say(&if is_json { redrive_text::json(&plan, &sent, false) } else { redrive_text::files(&sent) })?;
     done.map_err(failure)?;
     let waiting = announcer.pending();
     match announced {
@@ -101,7 +104,11 @@ pub(super) fn run(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
 fn dry_run(redriver: &Redriver, request: &RedriveRequest, args: &Args) -> Result<Exit, Failure> {
     let waiting = redriver.interrupted()?;
     let plan = redriver.plan(request).map_err(failure)?;
-    let mut text = if args.output.is_json() { report(&plan, &[], args) } else { table(&plan, args) };
+    let mut text = if args.output.is_json() {
+        redrive_text::json(&plan, &[], true)
+    } else {
+        redrive_text::table(&plan, args.dry_run)
+    };
     if waiting > 0 && !args.output.is_json() {
         text.push_str(&format!(
             "the next redrive also publishes {} of one that was interrupted\n",
@@ -113,8 +120,8 @@ fn dry_run(redriver: &Redriver, request: &RedriveRequest, args: &Args) -> Result
 }
 
 /// The operator announces with the operator's own token, and with that of event-ingest where there is only that.
-fn party(ctx: &Context) -> Principal {
-    if ctx.settings.auth.has(Principal::Operator) { Principal::Operator } else { Principal::EventIngest }
+fn principal(ctx: &Context) -> Principal {
+    if ctx.settings.auth.has(Principal::OPERATOR) { Principal::OPERATOR } else { principal::EVENT_INGEST }
 }
 
 fn failure(error: RedriveError) -> Failure {
@@ -127,67 +134,11 @@ fn failure(error: RedriveError) -> Failure {
     }
 }
 
-fn verdict(plan: &Plan) -> Result<Exit, Failure> {
+fn verdict(plan: &RedrivePlan) -> Result<Exit, Failure> {
     match &plan.unreadable {
         (0, _) | (_, None) => Ok(Exit::Ok),
         (lines, Some(first)) => {
             Err(Failure::new(format!("{} of rejects files cannot be read: {}", count(*lines, "line"), clean(first))))
         }
     }
-}
-
-/// What would go, and what stays and why.
-fn table(plan: &Plan, args: &Args) -> String {
-    let sum = plan.sum();
-    if sum.lines == 0 {
-        return format!("no rejected line is meant by that; {} rejects files read\n", plan.extent.files);
-    }
-    let mut text = format!(
-        "{:<16}{:<26}{:>8}{:>10}{:>11}{:>15}{:>8}\n",
-        "stage", "reason", "lines", "redriven", "undecided", "unrecoverable", "to go"
-    );
-    for ((stage, reason), t) in &plan.tallies {
-        text.push_str(&format!(
-            "{:<16}{:<26}{:>8}{:>10}{:>11}{:>15}{:>8}\n",
-            stage.name(),
-            reason.code(),
-            t.lines,
-            t.before,
-            t.undecided,
-            t.unrecoverable,
-            t.goes
-        ));
-    }
-    text.push('\n');
-    for ((_, reason), tally) in &plan.tallies {
-        for (why, lines) in &tally.again {
-            text.push_str(&format!("{reason}: {lines} will be refused again: {why}\n"));
-        }
-    }
-    let verb = if args.dry_run { "would go" } else { "go" };
-    text.push_str(&format!("{} of {} lines {verb} into new event files\n", sum.goes, sum.lines));
-    for (lines, why) in [
-        (sum.unrecoverable, "will be refused again; --include-unrecoverable takes what can be sent at all"),
-        (sum.before, "were redriven before; --again takes them once more"),
-        (sum.undecided, "are not decided yet: their stage is not done with their file"),
-    ] {
-        if lines > 0 {
-            text.push_str(&format!("{lines} stay: they {why}\n"));
-        }
-    }
-    text
-}
-
-fn report(plan: &Plan, sent: &[Sent], args: &Args) -> String {
-    if !args.output.is_json() {
-        return sent.iter().map(|sent| format!("{}: {}\n", sent.file, count(sent.lines, "line"))).collect();
-    }
-    let groups = plan.tallies.iter().map(|((stage, reason), t)| {
-        json!({"stage": stage, "reason": reason.code(), "lines": t.lines, "goes": t.goes, "redriven": t.before,
-            "undecided": t.undecided, "unrecoverable": t.unrecoverable, "refused_again": t.again})
-    });
-    let files = sent.iter().map(|sent| json!({"file": sent.file, "lines": sent.lines}));
-    let groups: Vec<_> = groups.collect();
-    let files: Vec<_> = files.collect();
-    format!("{}\n", json!({"dry_run": args.dry_run, "groups": groups, "files": files}))
 }

@@ -1,9 +1,9 @@
 //! Where the roles may be asked.
 
 use super::super::{apid, balance, cache, ingest, send, split, work};
-use crate::base::config::Settings;
 use crate::pipeline::addresses;
 use crate::pipeline::ops::probe::Place;
+use crate::pipeline::settings::Settings;
 
 /// The services where the settings name them, and the other roles where they have noted that they listen, else at their
 /// own ports on this machine.
@@ -66,7 +66,7 @@ fn origin(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::config::load::{Sources, load};
+    use crate::base::config::{Sources, load};
 
     #[test]
     fn services_are_asked_where_the_settings_say_and_workers_of_all_shards_at_their_ports() {
@@ -84,7 +84,8 @@ mod tests {
     fn a_role_is_asked_where_it_has_noted_that_it_listens() {
         let shared = tempfile::tempdir().unwrap();
         let flags = vec![("shared.dir".to_owned(), shared.path().display().to_string())];
-        let settings = load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings;
+        let settings: Settings =
+            load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings;
         let shard = crate::pipeline::event::ShardId::new(1);
         let notes = [("shard-worker", shard, 4001), ("mysql-sender", shard, 4002), ("cache-service", None, 4003)];
         let noted = notes.map(|(role, shard, port)| {

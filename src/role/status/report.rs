@@ -10,7 +10,7 @@ use crate::pipeline::task::wire::{ByStage, FailedItem, LaneItem, ProgressRespons
 
 /// The document of `status --json`. What the API's summary has stands first and means the same.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct StatusReport {
     /// All tasks.
     pub(super) total: u64,
     /// Tasks by stage and status.
@@ -46,7 +46,7 @@ pub(super) struct ShardReport {
     pub(super) stuck: bool,
 }
 
-impl Report {
+impl StatusReport {
     /// Puts together what was asked.
     pub(super) fn new(summary: SummaryResponse, progress: ProgressResponse, roles: Vec<Probed>) -> Self {
         let of_shard = |totals: ShardTotals| {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::report::Report;
+use super::report::StatusReport;
 use crate::base::log_format::clean;
 use crate::pipeline::ops::probe::Probed;
 use crate::pipeline::task::Stage;
@@ -15,7 +15,7 @@ const FAILED_SHOWN: usize = 10;
 const LANES_SHOWN: usize = 48;
 
 /// The whole report.
-pub(super) fn screen(report: &Report) -> String {
+pub(super) fn screen(report: &StatusReport) -> String {
     let mut text = of_roles(&report.roles);
     for lane in report.lanes.iter().filter(|lane| lane.stuck) {
         stuck(&mut text, lane);
@@ -70,7 +70,7 @@ fn stuck(text: &mut String, lane: &LaneItem) {
     }
 }
 
-fn sums(text: &mut String, report: &Report) {
+fn sums(text: &mut String, report: &StatusReport) {
     line(text, format_args!("{:<16}{:>10}{:>10}{:>10}{:>10}", "stage", "new", "started", "done", "failed"));
     for stage in Stage::ALL {
         let n = report.by_stage.of(stage);

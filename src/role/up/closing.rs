@@ -1,17 +1,20 @@
 //! What `up --from` says at its end: what was rejected, and what waits for a purchase that never came.
 
-use crate::base::db::{SchemaKind, schema_state};
-use crate::pipeline::cache::store::{PendingPolicy, open_pending};
 use std::collections::BTreeSet;
 
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::{Exit, Failure, say};
+use crate::base::db::schema_state;
 use crate::base::log_format::clean;
 use crate::base::text::count;
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::cache::store::{CachePolicy, open_cache};
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::import::Imported;
+use crate::pipeline::ops::audit;
 use crate::pipeline::ops::dead_letters::scan::RejectsFiles;
-use crate::pipeline::ops::dead_letters::summary::Summary;
+use crate::pipeline::ops::dead_letters::summary::RejectSummary;
+use crate::pipeline::schemas;
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::FileName;
 
 /// Returns per page.
@@ -19,8 +22,8 @@ const PAGE: u32 = 1000;
 
 /// What became of an import, beside its rows.
 #[derive(Debug, Default)]
-pub(super) struct Closing {
-    rejected: Summary,
+struct Closing {
+    rejected: RejectSummary,
     waiting: Waiting,
 }
 
@@ -35,21 +38,44 @@ struct Waiting {
     until: Option<Timestamp>,
 }
 
+/// Audits, says what became of an import, and gives the verdict.
+pub(super) async fn close(
+    ctx: &Context,
+    outcome: Result<Imported, Failure>,
+    ended: Result<(), Failure>,
+    is_import: bool,
+) -> Result<Exit, Failure> {
+    let audit = audit::audit(ctx, is_import).await;
+    if let Ok(audit) = &audit {
+        say(&format!("\n{}", audit::table(audit)))?;
+    }
+    let imported = outcome.and_then(|imported| ended.map(|()| imported))?;
+    let audit = audit?;
+    if is_import {
+        let closing = Closing::look(ctx, &imported).await?;
+        say(&closing.text(&imported))?;
+        if closing.is_total_rejection(&imported) {
+            return Err(Failure::new("nothing of the input was accepted; the lines above say why"));
+        }
+    }
+    Ok(if audit.is_clean() { Exit::Ok } else { Exit::Failed })
+}
+
 impl Closing {
     /// Looks at the rejects files and at the pending returns; no role is needed.
     ///
     /// # Errors
     /// [`Failure`] when they cannot be read.
-    pub(super) async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
+    async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
         let settings = &ctx.settings;
         let rejects = RejectsFiles::new(Folder::new(&settings.shared.dir), settings.events.max_payload_size);
         let files = imported.files.clone();
-        let rejected = tokio::task::spawn_blocking(move || Summary::of(&rejects, &files)).await??;
+        let rejected = tokio::task::spawn_blocking(move || RejectSummary::of(&rejects, &files)).await??;
         Ok(Self { rejected, waiting: Waiting::look(ctx, imported).await? })
     }
 
     /// The closing lines; none if there is nothing to say.
-    pub(super) fn text(&self, imported: &Imported) -> String {
+    fn text(&self, imported: &Imported) -> String {
         let mut text = rejected(&self.rejected, &imported.files);
         let Waiting { all, until, .. } = self.waiting;
         if let Some(until) = until {
@@ -63,14 +89,14 @@ impl Closing {
     }
 
     /// Whether nothing of the import was accepted, though something was rejected: whatever else there is of it waits.
-    pub(super) fn is_total_rejection(&self, imported: &Imported) -> bool {
+    fn is_total_rejection(&self, imported: &Imported) -> bool {
         let rejected = self.rejected.lines();
         rejected > 0 && rejected + self.waiting.own >= imported.lines
     }
 }
 
 /// What was rejected, with the commands that go on from here; empty if nothing was.
-fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
+fn rejected(summary: &RejectSummary, files: &BTreeSet<FileName>) -> String {
     let (Some(first), Some(last), true) = (files.first(), files.last(), summary.lines() > 0) else {
         return String::new();
     };
@@ -92,10 +118,10 @@ fn rejected(summary: &Summary, files: &BTreeSet<FileName>) -> String {
 impl Waiting {
     async fn look(ctx: &Context, imported: &Imported) -> Result<Self, Failure> {
         let (url, mut waiting) = (&ctx.settings.database.cache, Self::default());
-        if schema_state(url, SchemaKind::Cache).await?.is_none_or(|state| state.applied == 0) {
+        if schema_state(url, &schemas::CACHE).await?.is_none_or(|state| state.applied == 0) {
             return Ok(waiting);
         }
-        let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
+        let store = open_cache(url, ctx.clock.clone(), CachePolicy::of(&ctx.settings)).await?;
         let mut after = None;
         let looked = loop {
             let page = match store.list_pending(after, PAGE).await {
@@ -103,10 +129,10 @@ impl Waiting {
                 Err(e) => break Err(e),
             };
             let Some(last) = page.last() else { break Ok(waiting) };
-            after = Some((last.by.file.clone(), last.line));
+            after = Some((last.file.clone(), last.line));
             for held in page.iter().filter(|held| held.taken_by().is_none()) {
                 waiting.all += 1;
-                waiting.own += u64::from(imported.files.contains(&held.by.file));
+                waiting.own += u64::from(imported.files.contains(&held.file));
                 waiting.until = waiting.until.max(Some(held.expires_at));
             }
         };

@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::base::boot::say;
-use crate::base::config::Settings;
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::client::{Client, ClientError};
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::wire::{FileResponse, ShardItem};
 use crate::pipeline::task::{Counts, FileName, Stage};
 

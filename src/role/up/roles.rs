@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use super::super::{apid, balance, cache, ingest, send, split, work};
-use super::watch::Roles;
-use crate::base::boot::{Context, Failure};
-use crate::base::config::Settings;
+use super::watch::{INGEST, Roles};
+use crate::base::boot::Failure;
 use crate::base::http::Policy;
 use crate::base::shutdown::Stop;
 use crate::pipeline::event::ShardId;
-
-/// The role that makes files.
-pub(super) const INGEST: &str = "event-ingest";
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
 
 /// The roles that others call.
 pub(super) struct Services {

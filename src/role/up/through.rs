@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use super::super::ingest;
-use super::watch::{Roles, until_ended_early, until_ingest_ended};
-use crate::base::boot::{Context, Failure};
+use super::watch::{INGEST, Roles, until_ended_early, until_ingest_ended};
+use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
 use crate::pipeline::ingest::csv::Opened;
 use crate::pipeline::ingest::import::Imported;
 use crate::pipeline::ingest::once::Once;
 use crate::pipeline::ingest::settle::Settler;
+use crate::pipeline::ingest::whole;
+use crate::pipeline::settings::Context;
+use crate::pipeline::settings::Settings;
 
 /// The roles and what runs beside them.
 pub(super) struct Through<'a> {
@@ -29,16 +30,16 @@ impl Through<'_> {
     /// meanwhile. Returns whose purchase did not come are left waiting.
     pub(super) async fn run(self, input: Opened, batch: u64) -> Result<Imported, Failure> {
         let Self { settings, stop, ingest_stop, progress, roles, apis } = self;
-        let context = Context::new(super::roles::INGEST, Arc::clone(settings), stop.clone());
-        let whole = async {
-            let imported = ingest::import(context, input, batch, progress.clone()).await?;
+        let context = Context::new(INGEST, Arc::clone(settings), stop.clone());
+        let import = async {
+            let imported = whole::import(context, input, batch, progress.clone()).await?;
             settle(settings, stop, progress).await?;
             Ok::<_, Failure>(imported)
         };
         let imported = tokio::select! {
             // First: an import that was stopped says so.
             biased;
-            result = whole => result?,
+            result = import => result?,
             result = until_ended_early(stop, roles, apis) => return result.map(|()| Imported::default()),
         };
         // What was posted meanwhile becomes a file now, and no more can come.

@@ -2,9 +2,11 @@
 
 use tokio::task::{JoinError, JoinSet};
 
-use super::roles::INGEST;
 use crate::base::boot::{Exit, Failure};
 use crate::base::shutdown::Stop;
+
+/// The role that makes files.
+pub(super) const INGEST: &str = "event-ingest";
 
 /// Running roles; each answers with its name.
 pub(super) type Roles = JoinSet<(&'static str, Result<Exit, Failure>)>;

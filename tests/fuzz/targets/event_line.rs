@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use shopctl::pipeline::event::reject::{Origin, write_rejected};
 use shopctl::pipeline::event::{Event, LineReader, Next, Reason, Reject, ShardCount};
 use shopctl::pipeline::files::prepared;
-use shopctl::pipeline::rules::{Effect, Place};
+use shopctl::pipeline::rules::{Effect, LinePlace};
 use shopctl::pipeline::split;
 use shopctl::pipeline::task::FileName;
 
@@ -69,7 +69,7 @@ fn accepted(event: &Event<'_>) {
     let shard = ShardCount::new(1).expect("1 is a count of shards").shard_of(0);
     let file: FileName = "20250101000000".parse().expect("this is a file name");
     let mut out = Vec::new();
-    prepared::write(&mut out, event, &Effect::default(), shard, Place { file: &file, line: 17 })
+    prepared::write(&mut out, event, &Effect::default(), shard, LinePlace { file: &file, line: 17 })
         .expect("an accepted event can be written");
     assert_eq!(out.pop(), Some(b'\n'));
     assert!(!out.contains(&b'\n'), "a prepared line is one line");
@@ -81,7 +81,7 @@ fn accepted(event: &Event<'_>) {
     let again = Event::parse(&out).expect("a prepared line is an event");
     assert_eq!(again.payload, event.payload);
     assert_eq!((again.at, again.fingerprint), (event.at, event.fingerprint));
-    assert_eq!(again.raw_payload.get(), event.raw_payload.get());
+    assert_eq!(again.raw_payload, event.raw_payload);
     assert_eq!(again.idempotency_key, event.idempotency_key);
     assert_eq!(shopctl::pipeline::rules::duplicate::key_of(&again), shopctl::pipeline::rules::duplicate::key_of(event));
 }

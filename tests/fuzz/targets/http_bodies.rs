@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shopctl::pipeline::event::{Event, Reason, ShardCount};
-use shopctl::pipeline::ingest::accept::{self, Checked, Limits};
+use shopctl::pipeline::ingest::accept::{self, CheckedPost, Limits};
 use shopctl::pipeline::split;
 use shopctl::pipeline::task::Ledger;
 use shopctl::pipeline::task::wire::{
@@ -80,7 +80,7 @@ fn lines(body: &[u8]) {
 }
 
 /// Every line that was taken would pass splitter and worker; every refused one has a reason of the closed list.
-fn sound(checked: &Checked) {
+fn sound(checked: &CheckedPost) {
     let taken: Vec<&[u8]> = checked.lines.split_inclusive(|byte| *byte == b'\n').collect();
     assert_eq!(taken.len() as u64, checked.accepted);
     for line in taken {

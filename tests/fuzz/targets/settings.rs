@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use shopctl::base::config::Sources;
 use shopctl::base::config::load::load;
+use shopctl::role::settings::Settings;
 
 const BYTES_MAX: usize = 64 * 1024;
 
@@ -26,7 +27,7 @@ pub(super) fn run(data: &[u8]) {
         folder: folder().to_owned(),
         ..Sources::default()
     };
-    match load(&sources) {
+    match load::<Settings>(&sources) {
         Ok(loaded) => {
             let shown = loaded.show(false);
             assert!(loaded.show(true).lines().count() == shown.lines().count(), "an origin is no line of its own");
@@ -51,7 +52,7 @@ fn shown_is_a_file(shown: &str, sources: &Sources) {
     write(shown);
     let profile = sources.environment.get("SHOPCTL_PROFILE").map(|name| ("SHOPCTL_PROFILE".to_owned(), name.clone()));
     let again = Sources { environment: profile.into_iter().collect(), flags: Vec::new(), ..sources.clone() };
-    match load(&again) {
+    match load::<Settings>(&again) {
         Ok(again) => assert_eq!(again.show(false), shown),
         Err(faults) => panic!("what is shown cannot be read: {faults}\n{shown}"),
     }

@@ -12,12 +12,12 @@ use shopctl::base::http::Metrics;
 use shopctl::base::shutdown::Stop;
 use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::apid::lease_end::LeaseEnd;
-use shopctl::pipeline::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking};
+use shopctl::pipeline::apid::store::{FilePage, FileQuery, Registered, StageReport, TaskTally, Tracking};
 use shopctl::pipeline::apid::{Api, router};
 use shopctl::pipeline::event::{ShardCount, ShardId};
 use shopctl::pipeline::task::view::Queued;
 use shopctl::pipeline::task::{
-    Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+    Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey, TaskProgress,
 };
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -47,7 +47,7 @@ impl Counting {
 }
 
 fn not_asked<T>() -> Result<T> {
-    Err(Error::Broken("this store is not asked for that".to_owned()))
+    Err(Error::broken("this store is not asked for that".to_owned()))
 }
 
 fn key() -> TaskKey {
@@ -73,7 +73,7 @@ impl Tracking for Counting {
         Ok(1)
     }
 
-    async fn apply(&self, _: &TaskKey, stage: Stage, call: Call, _: Report) -> Result<Status> {
+    async fn apply(&self, _: &TaskKey, stage: Stage, call: Call, _: StageReport) -> Result<Status> {
         let (ready, status) = match call {
             Call::Done(_) => (stage.next(), Status::Done),
             _ => (Some(stage), Status::New),
@@ -115,7 +115,7 @@ impl Tracking for Counting {
         not_asked()
     }
 
-    async fn tally(&self, _: u64) -> Result<Tally> {
+    async fn tally(&self, _: u64) -> Result<TaskTally> {
         not_asked()
     }
 
@@ -123,7 +123,7 @@ impl Tracking for Counting {
         Vec::new()
     }
 
-    async fn progress(&self) -> Result<Progress> {
+    async fn progress(&self) -> Result<TaskProgress> {
         not_asked()
     }
 

@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use shopctl::base::boot::Context;
 use shopctl::base::clock::Clock;
-use shopctl::base::config::Settings;
-use shopctl::base::db::{SchemaKind, migrate};
+use shopctl::base::db::migrate;
 use shopctl::base::shutdown::Stop;
 use shopctl::base::timestamp::Timestamp;
-use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, for_each_file, open_tracking};
+use shopctl::pipeline::apid::store::{StageReport, Tracking, TrackingPolicy, for_each_file, open_tracking};
 use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
-use shopctl::pipeline::cache::store::{PendingPolicy, PendingStore, open_pending};
+use shopctl::pipeline::cache::store::{CachePolicy, CacheStore, open_cache};
 use shopctl::pipeline::claim::driver::{Finished, Job};
 use shopctl::pipeline::claim::fault::Fault;
 use shopctl::pipeline::claim::lease::Lease;
@@ -22,14 +20,17 @@ use shopctl::pipeline::event::ShardId;
 use shopctl::pipeline::files::artifact;
 use shopctl::pipeline::files::folder::{Artifact, Folder};
 use shopctl::pipeline::ops::audit::{Audit, audit};
-use shopctl::pipeline::rules::Policy;
+use shopctl::pipeline::rules::TradePolicy;
+use shopctl::pipeline::schemas;
 use shopctl::pipeline::send::{Sender, Shards};
+use shopctl::pipeline::settings::Context;
+use shopctl::pipeline::settings::Settings;
 use shopctl::pipeline::split::Splitter;
 use shopctl::pipeline::task::moves;
 use shopctl::pipeline::task::{Call, Claim, Claimed, FileName, Stage, Status, TaskKey};
-use shopctl::pipeline::work::{Terms, WindowLimits, Worker};
+use shopctl::pipeline::work::{WindowLimits, WorkTerms, Worker};
 
-use super::services::{StoredBank, StoredDirectory};
+use super::services::{StoredBank, StoredCache};
 use crate::support::database::{Databases, Served};
 use crate::support::pipeline::settings_of;
 
@@ -71,7 +72,7 @@ pub(super) struct Chain {
     folder: Folder,
     tracking: Arc<dyn Tracking>,
     balance: Arc<dyn BalanceStore>,
-    pending: Arc<dyn PendingStore>,
+    pending: Arc<dyn CacheStore>,
     trouble: Arc<Trouble>,
     claims: u32,
     files: i64,
@@ -95,18 +96,18 @@ impl Chain {
         let settings = settings_of(flags);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
-        let moves = moves::Policy { lease_ms: LEASE_MS, backoff_ms: 0, attempts_max: 1000 };
+        let moves = moves::RetryPolicy { lease_ms: LEASE_MS, backoff_ms: 0, attempts_max: 1000 };
         let policy = TrackingPolicy { moves, backoff_max_ms: 0, strict_order: false };
-        let kept = PendingPolicy { ttl_ms: 3_600_000, pending_max: 1_000_000, retention_ms: 86_400_000 };
+        let kept = CachePolicy { ttl_ms: 3_600_000, pending_max: 1_000_000, retention_ms: 86_400_000 };
         let (tracking, balance, pending) = runtime.block_on(async {
             let database = &settings.database;
             let mut all = vec![
-                (database.tracking.clone(), SchemaKind::Tracking),
-                (database.balance.clone(), SchemaKind::Balance),
-                (database.cache.clone(), SchemaKind::Cache),
+                (database.tracking.clone(), &schemas::TRACKING),
+                (database.balance.clone(), &schemas::BALANCE),
+                (database.cache.clone(), &schemas::CACHE),
             ];
             let of_shards = settings.pipeline.shards_count.shards();
-            all.extend(of_shards.map(|shard| (database.shard(shard).unwrap(), SchemaKind::Shard)));
+            all.extend(of_shards.map(|shard| (database.shard(shard).unwrap(), &schemas::SHARD)));
             for (url, kind) in all {
                 migrate(&url, kind).await.unwrap();
             }
@@ -115,7 +116,7 @@ impl Chain {
                 open_balance(&database.balance, clock.clone(), shopctl::pipeline::event::Money::from_minor(100_000))
                     .await
                     .unwrap(),
-                open_pending(&database.cache, clock.clone(), kept).await.unwrap(),
+                open_cache(&database.cache, clock.clone(), kept).await.unwrap(),
             )
         });
         let folder = Folder::new(temp.path());
@@ -175,9 +176,9 @@ impl Chain {
         let Some(first) = claimed.first() else { return false };
         // A task that asked for money and is given up is a difference of its own, and a known one: not here.
         if mishap == Mishap::Fails && !self.tried.contains(&first.key) {
-            self.apply(&first.key, stage, Call::Fail(Some(first.token)), Report::default());
+            self.apply(&first.key, stage, Call::Fail(Some(first.token)), StageReport::default());
             for other in &claimed[1..] {
-                self.apply(&other.key, stage, Call::Release(other.token), Report::default());
+                self.apply(&other.key, stage, Call::Release(other.token), StageReport::default());
             }
             return true;
         }
@@ -196,7 +197,7 @@ impl Chain {
             Err(Fault::Unavailable(_)) => {
                 for task in &claimed {
                     self.tried.insert(task.key.clone());
-                    self.apply(&task.key, stage, Call::ReleaseLater(task.token), Report::default());
+                    self.apply(&task.key, stage, Call::ReleaseLater(task.token), StageReport::default());
                 }
             }
             Err(other) => panic!("{stage}: {other}"),
@@ -221,29 +222,29 @@ impl Chain {
     }
 
     fn worker(&self, shard: ShardId) -> Worker {
-        let terms = Terms {
+        let terms = WorkTerms {
             line_bytes_max: LINE_BYTES_MAX,
             key_retention_days: 90,
-            policy: Policy::default(),
+            policy: TradePolicy::default(),
             window: WindowLimits::default(),
         };
         let handle = self.runtime.handle();
         let bank = StoredBank::new(handle, &self.balance, &self.trouble);
-        let directory = StoredDirectory::new(handle, &self.pending, &self.trouble);
+        let directory = StoredCache::new(handle, &self.pending, &self.trouble);
         let (bank, directory) = (Box::new(bank), Box::new(directory));
         Worker::open(self.folder.clone(), shard, terms, self.clock.clone(), bank, directory).unwrap()
     }
 
     fn report(&self, stage: Stage, claimed: &[Claimed], finished: &Finished) {
         let token = claimed.iter().find(|task| task.key == finished.key).map(|task| task.token);
-        let report = Report { counts: Some(finished.counts), output: finished.output, reason: None };
+        let report = StageReport { counts: Some(finished.counts), output: finished.output, reason: None };
         self.apply(&finished.key, stage, Call::Done(token), report);
         if stage == Stage::ShardWorker {
             self.worker(finished.key.shard).reported(&finished.key);
         }
     }
 
-    fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) {
+    fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: StageReport) {
         self.runtime.block_on(self.tracking.apply(key, stage, call, report)).unwrap();
     }
 
@@ -259,7 +260,7 @@ impl Chain {
         };
         self.runtime.block_on(for_each_file(self.tracking.as_ref(), visit)).unwrap();
         for (key, stage) in &failed {
-            self.apply(key, *stage, Call::Retry, Report::default());
+            self.apply(key, *stage, Call::Retry, StageReport::default());
         }
         failed.len()
     }

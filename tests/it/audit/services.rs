@@ -1,19 +1,16 @@
-//! Bank and order directory of the stages in this process: the real stores, asked without a network in between.
+//! Bank and cache-service of the stages in this process: the real stores, asked without a network in between.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use shopctl::base::db::{Error, Result};
+use shopctl::base::db::Result;
 use shopctl::pipeline::balance::store::BalanceStore;
-use shopctl::pipeline::cache::store::{PendingStore, Take};
+use shopctl::pipeline::cache::store::{CacheStore, Take};
 use shopctl::pipeline::claim::fault::Fault;
-use shopctl::pipeline::rules::money::{Direction, Operation};
 use shopctl::pipeline::task::TaskKey;
-use shopctl::pipeline::trade::{
-    self, Amount, NewOrder, OperationKey, OperationKind, OrderId, OrderState, PutOutcome, UserId,
-};
-use shopctl::pipeline::work::bank::{Bank, Outcome, Refusal};
-use shopctl::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn, Written};
+use shopctl::pipeline::trade::{EarlyReturn, NewOrder, Operation, Outcome, PutOutcome, Recorded, Taken, TradeRefusal};
+use shopctl::pipeline::work::bank::{Bank, BankError};
+use shopctl::pipeline::work::cache_service::CacheService;
 use tokio::runtime::Handle;
 
 use super::chain::Trouble;
@@ -52,40 +49,25 @@ impl StoredBank {
 }
 
 impl Bank for StoredBank {
-    fn apply(&mut self, operations: &[Operation]) -> std::result::Result<Vec<Outcome>, Refusal> {
-        let asked = operations.iter().map(|operation| trade::Operation {
-            key: OperationKey::new(operation.key.as_str()).unwrap(),
-            user: UserId::new(operation.user_id).unwrap(),
-            kind: match operation.direction {
-                Direction::Debit => OperationKind::Debit,
-                Direction::Credit => OperationKind::Credit,
+    fn apply(&mut self, operations: &[Operation]) -> std::result::Result<Vec<Outcome>, BankError> {
+        match call(&self.handle, &self.trouble, self.store.apply(operations))? {
+            Ok(answers) => Ok(answers.into_iter().map(|answer| answer.outcome).collect()),
+            Err(error) => match error.refusal() {
+                Some(TradeRefusal::KeyConflict(key)) => Err(BankError::KeyConflict(key.clone())),
+                _ => panic!("the bank: {error}"),
             },
-            amount: Amount::from_minor(operation.amount.minor()).unwrap(),
-            reason: operation.reason.clone(),
-        });
-        let asked: Vec<_> = asked.collect();
-        match call(&self.handle, &self.trouble, self.store.apply(&asked))? {
-            Ok(answers) => Ok(answers
-                .into_iter()
-                .map(|answer| match answer.outcome {
-                    trade::Outcome::Applied => Outcome::Applied,
-                    trade::Outcome::InsufficientFunds => Outcome::InsufficientFunds,
-                })
-                .collect()),
-            Err(Error::Declined(trade::Refusal::KeyConflict(key))) => Err(Refusal::Conflict(key.as_str().to_owned())),
-            Err(other) => panic!("the bank: {other}"),
         }
     }
 }
 
-pub(super) struct StoredDirectory {
+pub(super) struct StoredCache {
     handle: Handle,
-    store: Arc<dyn PendingStore>,
+    store: Arc<dyn CacheStore>,
     trouble: Arc<Trouble>,
 }
 
-impl StoredDirectory {
-    pub(super) fn new(handle: &Handle, store: &Arc<dyn PendingStore>, trouble: &Arc<Trouble>) -> Self {
+impl StoredCache {
+    pub(super) fn new(handle: &Handle, store: &Arc<dyn CacheStore>, trouble: &Arc<Trouble>) -> Self {
         Self { handle: handle.clone(), store: Arc::clone(store), trouble: Arc::clone(trouble) }
     }
 
@@ -94,44 +76,28 @@ impl StoredDirectory {
     }
 }
 
-impl Directory for StoredDirectory {
-    fn record_and_take(&mut self, by: &TaskKey, orders: &[DecidedOrder]) -> std::result::Result<Written, Fault> {
-        let order = |decided: &DecidedOrder| {
-            let state = if decided.accepted { OrderState::Accepted } else { OrderState::Rejected };
-            NewOrder { order: OrderId::new(decided.order_id).unwrap(), shop_id: decided.shop_id, state }
-        };
-        let orders: Vec<_> = orders.iter().map(order).collect();
-        let (recorded, taken) = self.call(self.store.record_and_take(by, &orders))?;
-        let elsewhere = recorded.iter().filter(|recorded| recorded.order.shard != by.shard).count();
-        Ok(Written { elsewhere: elsewhere as u64, taken: taken.into_iter().map(taken_return).collect() })
+impl CacheService for StoredCache {
+    fn record_and_take(
+        &mut self,
+        by: &TaskKey,
+        orders: &[NewOrder],
+    ) -> std::result::Result<(Vec<Recorded>, Vec<Taken>), Fault> {
+        self.call(self.store.record_and_take(by, orders))
     }
 
-    fn put(&mut self, by: &TaskKey, returns: &[EarlyReturn]) -> std::result::Result<Vec<Kept>, Fault> {
-        let entry = |early: &EarlyReturn| {
-            let EarlyReturn { line, order_id, at, raw } = early.clone();
-            trade::EarlyReturn { line, order: OrderId::new(order_id).unwrap(), happened_at: at, raw }
-        };
-        let entries: Vec<_> = returns.iter().map(entry).collect();
-        let outcomes = self.call(self.store.put(by, &entries))?;
-        let kept = |outcome| if matches!(outcome, PutOutcome::Held) { Kept::Held } else { Kept::Ours };
-        Ok(outcomes.into_iter().map(kept).collect())
+    fn put(&mut self, by: &TaskKey, returns: &[EarlyReturn]) -> std::result::Result<Vec<PutOutcome>, Fault> {
+        self.call(self.store.put(by, returns))
     }
 
-    fn take(&mut self, by: &TaskKey, due: Due) -> std::result::Result<Vec<TakenReturn>, Fault> {
-        let what = match due {
-            Due::Ours => Take::Shard,
-            Due::Expired => Take::Expired(None),
-        };
-        Ok(self.call(self.store.take(by, what, TAKEN_MAX))?.into_iter().map(taken_return).collect())
+    fn take(&mut self, by: &TaskKey) -> std::result::Result<Vec<Taken>, Fault> {
+        self.call(self.store.take(by, Take::Shard, TAKEN_MAX))
+    }
+
+    fn expired(&mut self, by: &TaskKey) -> std::result::Result<Vec<Taken>, Fault> {
+        self.call(self.store.take(by, Take::Expired(None), TAKEN_MAX))
     }
 
     fn confirm(&mut self, by: &TaskKey) -> std::result::Result<(), Fault> {
         self.call(self.store.confirm(by)).map(drop)
     }
-}
-
-fn taken_return(taken: trade::Taken) -> TakenReturn {
-    let trade::Taken { file, entry } = taken;
-    let entry = EarlyReturn { line: entry.line, order_id: entry.order.get(), at: entry.happened_at, raw: entry.raw };
-    TakenReturn { file, entry }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Map, Value};
-use shopctl::base::config::{Settings, Sources, load};
+use shopctl::base::config::{Sources, load};
+use shopctl::pipeline::settings::Settings;
 
 use super::{file, variables};
 

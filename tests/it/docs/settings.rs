@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use shopctl::base::config::schema::{KEYS, Key, Kind};
+use shopctl::base::config::key::{Default, Key, KeyKind};
+use shopctl::base::config::{Schema, Sections};
+use shopctl::role::settings::Settings;
 
 use super::{is_blessed, read, root};
 
@@ -11,7 +13,7 @@ const PAGE: &str = "docs/settings.md";
 /// What stands above the tables.
 const INTRODUCTION: &str = "# Settings
 
-<!-- Made from src/base/config/schema.rs: SHOPCTL_BLESS=1 cargo test --test it docs::settings -->
+<!-- Made from the sections in src/base/config and src/pipeline/settings: SHOPCTL_BLESS=1 cargo test --test it docs::settings -->
 
 A flag (`--set section.key=value`) beats the environment, the environment beats the file (`--config FILE`, else `./shopctl.toml` if there is
 one), and the file beats the default. Unknown keys, wrong types and values out of range stop the start with exit code 64 and one message that
@@ -43,16 +45,20 @@ fn the_page_of_settings_is_that_of_the_schema() {
 
 #[test]
 fn every_number_has_a_unit() {
-    for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::Int(..) | Kind::Rate)) {
-        assert!(!unit(key).is_empty(), "{} has no unit", key.path);
+    for key in schema().keys().iter().filter(|key| matches!(key.kind, KeyKind::Int(..) | KeyKind::Rate)) {
+        assert!(!key.unit.is_empty(), "{} has no unit", key.path);
     }
+}
+
+fn schema() -> Schema {
+    Settings::schema()
 }
 
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     let mut section = "";
-    for key in KEYS {
-        let (own, _) = key.path.split_once('.').unwrap();
+    for key in schema().keys() {
+        let (own, _) = key.parts();
         if own != section {
             section = own;
             write!(page, "\n## {section}\n\n{HEAD}").unwrap();
@@ -66,71 +72,38 @@ const HEAD: &str = "| setting | type | range | unit | local | container | enviro
 
 fn row(key: &Key) -> String {
     let (kind, range) = kind_and_range(key.kind);
-    let shown = |value: &str| match value {
-        "" if key.path == "server.port" => "per role".to_owned(),
-        "" => "none".to_owned(),
-        value => format!("`{value}`"),
+    let shown = |value: Default| match value {
+        Default::None if matches!(key.kind, KeyKind::Int(..)) => "per role".to_owned(),
+        Default::None => "none".to_owned(),
+        value => format!("`{}`", value.toml()),
     };
     let local = shown(key.local.unwrap_or(key.default));
     let cells = [
         format!("`{}`", key.path),
         kind.to_owned(),
         range,
-        unit(key).to_owned(),
+        key.unit.to_owned(),
         local,
         shown(key.default),
-        environment(key.path),
+        environment(key),
         key.doc.replace('|', "\\|"),
     ];
     format!("| {} |\n", cells.join(" | "))
 }
 
-fn kind_and_range(kind: Kind) -> (&'static str, String) {
+fn kind_and_range(kind: KeyKind) -> (&'static str, String) {
     match kind {
-        Kind::Text => ("text", "not empty".to_owned()),
-        Kind::Secret => ("secret", "16 to 256 visible ASCII characters".to_owned()),
-        Kind::Choice(words) => ("word", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
-        Kind::Int(least, most) => ("whole number", format!("{least} to {most}")),
-        Kind::Rate => ("number", "0 to 1".to_owned()),
-        Kind::Bool => ("boolean", "`true`, `false`".to_owned()),
-    }
-}
-
-/// What a value counts.
-fn unit(key: &Key) -> &'static str {
-    match key.path {
-        "server.max_connections" => "connections",
-        "server.port" => "port",
-        "events.max_batch_size" | "events.events_per_batch" => "events",
-        "events.seed" => "any number",
-        "pipeline.shards_count" => "shards",
-        "pipeline.attempts_max" => "attempts",
-        "balance.opening_balance" => "money",
-        "cache.pending_max" => "returns",
-        path => {
-            let by_name = [
-                ("_ms", "ms"),
-                ("_timeout", "s"),
-                ("_interval", "s"),
-                ("_ttl", "s"),
-                ("_hours", "hours"),
-                ("_days", "days"),
-                ("_size", "bytes"),
-                ("_rate", "share"),
-            ];
-            by_name.into_iter().find(|(end, _)| path.ends_with(end)).map_or("", |(_, unit)| unit)
-        }
+        KeyKind::Text => ("text", "not empty".to_owned()),
+        KeyKind::Secret => ("secret", "16 to 256 visible ASCII characters".to_owned()),
+        KeyKind::Choice(words) => ("word", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")),
+        KeyKind::Int(least, most) => ("whole number", format!("{least} to {most}")),
+        KeyKind::Rate => ("number", "0 to 1".to_owned()),
+        KeyKind::Bool => ("boolean", "`true`, `false`".to_owned()),
     }
 }
 
 /// The names in the environment.
-fn environment(path: &str) -> String {
-    let long = format!("`SHOPCTL__{}`", path.to_uppercase().replace('.', "__"));
-    let short = match path {
-        "server.port" => ", `SERVER_PORT`",
-        "pipeline.url" => ", `PIPELINE_URL`",
-        "pipeline.shards_count" => ", `PIPELINE_SHARDS_COUNT`",
-        _ => "",
-    };
-    long + short
+fn environment(key: &Key) -> String {
+    let short = key.short.map_or_else(String::new, |name| format!(", `{name}`"));
+    format!("`{}`{short}", key.variable())
 }

@@ -1,7 +1,7 @@
 //! Every step that the world can take, and what no step may do.
 
 use shopctl::pipeline::task::moves::Call as Move;
-use shopctl::pipeline::task::{Row, Stage, Status, Verdict};
+use shopctl::pipeline::task::{MoveVerdict, Stage, Status, TaskRow};
 
 use super::explorer::{Model, Next};
 use super::world::{At, Bounds, Call, File, NOW, OVER, Report, STAGES, Without, Worker, World};
@@ -341,8 +341,8 @@ impl Protocol {
     }
 
     /// Lets the program decide; answers whether the row changed, or what the change breaks.
-    fn moves(&self, row: &mut Row, stage: Stage, call: Move) -> Result<bool, String> {
-        let Verdict::Change(next) = row.decide(stage, call, NOW, self.bounds.policy()) else {
+    fn moves(&self, row: &mut TaskRow, stage: Stage, call: Move) -> Result<bool, String> {
+        let MoveVerdict::Change(next) = row.decide(stage, call, NOW, self.bounds.policy()) else {
             return Ok(false);
         };
         let before = std::mem::replace(row, next);
@@ -354,7 +354,7 @@ impl Protocol {
 
     /// Whatever token was ever handed out before the newest one: no call that names it changes anything, now or later.
     /// This is stronger than what the calls on their way can show, because those are few.
-    fn stale_move(&self, row: &Row) -> Option<String> {
+    fn stale_move(&self, row: &TaskRow) -> Option<String> {
         for token in 0..row.token {
             for stage in STAGES.iter().copied() {
                 for call in [
@@ -365,7 +365,7 @@ impl Protocol {
                     Move::Release(token),
                     Move::ReleaseLater(token),
                 ] {
-                    if matches!(row.decide(stage, call, NOW, self.bounds.policy()), Verdict::Change(_)) {
+                    if matches!(row.decide(stage, call, NOW, self.bounds.policy()), MoveVerdict::Change(_)) {
                         return Some(format!("a stale token would move the task: {stage} {call:?}"));
                     }
                 }
@@ -396,7 +396,7 @@ fn hears(world: &mut World, token: u64, waits: At, then: impl Fn(Worker) -> Work
 }
 
 /// The rule that this change of a row breaks, if it does.
-fn broken(before: &Row, after: &Row, stage: Stage, call: Move, attempts_max: u32) -> Option<&'static str> {
+fn broken(before: &TaskRow, after: &TaskRow, stage: Stage, call: Move, attempts_max: u32) -> Option<&'static str> {
     let by_person = matches!(call, Move::Retry | Move::RetryCascade);
     let undone = STAGES.iter().any(|s| before.status(*s) == Status::Done && after.status(*s) != Status::Done);
     if undone && !by_person {
@@ -405,7 +405,7 @@ fn broken(before: &Row, after: &Row, stage: Stage, call: Move, attempts_max: u32
     if after.token < before.token {
         return Some("a token was taken back");
     }
-    let held = |row: &Row| row.lease_until.is_some_and(|until| until >= NOW);
+    let held = |row: &TaskRow| row.lease_until.is_some_and(|until| until >= NOW);
     match call {
         Move::Claim if after.status(stage) == Status::Started => {
             if held(before) {

@@ -5,8 +5,8 @@
 //! jump meanwhile. A lost answer and one that comes late look the same to it: it hears nothing, or acts late.
 
 use shopctl::base::timestamp::Timestamp;
-use shopctl::pipeline::task::moves::Policy;
-use shopctl::pipeline::task::{Row, Stage, Status};
+use shopctl::pipeline::task::moves::RetryPolicy;
+use shopctl::pipeline::task::{Stage, Status, TaskRow};
 
 /// Workers at the most.
 pub(super) const WORKERS_MAX: usize = 3;
@@ -36,8 +36,8 @@ pub(super) struct Bounds {
 pub(super) const STAGES: &[Stage] = &[Stage::ShardWorker, Stage::MysqlSender];
 
 impl Bounds {
-    pub(super) fn policy(&self) -> Policy {
-        Policy { lease_ms: 1000, backoff_ms: 100, attempts_max: self.attempts }
+    pub(super) fn policy(&self) -> RetryPolicy {
+        RetryPolicy { lease_ms: 1000, backoff_ms: 100, attempts_max: self.attempts }
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) enum Without {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct World {
     /// The API's row, moved by the program's own state machine.
-    pub(super) row: Row,
+    pub(super) row: TaskRow,
     /// Beside the row in the table: the id of the claim that holds it.
     pub(super) claim: Option<u8>,
     /// What `done` said about the file.
@@ -144,7 +144,7 @@ pub(super) enum Call {
 
 impl World {
     pub(super) fn new(bounds: &Bounds) -> Self {
-        let mut row = Row::registered();
+        let mut row = TaskRow::registered();
         let first = bounds.stages[0].index();
         row.statuses[..first].fill(Status::Done);
         let has_file = bounds.stages[0] == Stage::MysqlSender;

@@ -35,8 +35,10 @@ enum Lack {
 
 /// A disk fills up so much later than a claimed task is seen, at the most.
 const CLAIMED_MICROS: u64 = 4000;
-/// Rounds at full size, at the most.
-const ROUNDS_MAX: u64 = 35;
+/// Rounds, at the most: of a small run, of a full one.
+const ROUNDS_MAX: (u64, u64) = (8, 35);
+/// So many posts more are refused before there is room again: of a small run, of a full one.
+const REFUSED: (u64, u64) = (100, 200);
 /// Bytes that the ballast takes at a time.
 const BLOCK_BYTES: usize = 4096;
 
@@ -109,7 +111,7 @@ fn fill(lack: Lack, name: &'static str) {
     pipeline.start(Role::Ingest);
     let (poster, mut input) = (Poster::start(), Vec::new());
     poster.state().set_port(pipeline.role(Role::Ingest).wait_port());
-    let mut rounds = 0..size.pick(1, ROUNDS_MAX);
+    let mut rounds = 0..size.pick(ROUNDS_MAX.0, ROUNDS_MAX.1);
     // Sometimes nobody has a task at that moment: then one more.
     while class.in_flight() < size.pick(1, 22)
         && let Some(round) = rounds.next()
@@ -129,11 +131,12 @@ fn fill(lack: Lack, name: &'static str) {
         class.struck(in_flight);
         let is_ready = |port: u16| ureq::get(format!("http://127.0.0.1:{port}/ready")).call().is_ok();
         eventually("the ingest is not ready", PATIENCE, || !is_ready(port));
-        if lack == Lack::BytesForFiles {
-            let stages = [Role::Split, Role::Work0, Role::Work1].map(|role| pipeline.role(role).wait_port());
-            eventually("a stage is not ready", PATIENCE, || stages.iter().any(|port| !is_ready(*port)));
-        }
-        pause(std::time::Duration::from_millis(size.pick(1500, 3000)));
+        // Where the databases have room, only those that write files meet the full disk.
+        let others: &[Role] = if lack == Lack::Bytes { &STAGES } else { &[Role::Split, Role::Work0, Role::Work1] };
+        let others: Vec<u16> = others.iter().map(|role| pipeline.role(*role).wait_port()).collect();
+        eventually("another role is not ready", PATIENCE, || others.iter().any(|port| !is_ready(*port)));
+        let more = poster.state().full() + size.pick(REFUSED.0, REFUSED.1);
+        eventually("posts go on being refused", PATIENCE, || poster.state().full() >= more);
         let began = Instant::now();
         drop(ballast);
         // An import that met the full disk says so; the same command goes on where it ended.

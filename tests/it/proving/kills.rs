@@ -22,6 +22,8 @@ use crate::support::oracle::Known;
 use crate::support::pipeline::{Pipeline, Role, SHARDS, STAGES};
 use crate::support::{PATIENCE, eventually, pause};
 
+/// Parts that a small run has more, at the most, until every role was hit at work.
+const PARTS_MORE: usize = 12;
 /// Kills while each part is imported.
 const IMPORT_KILLS: usize = 2;
 /// A kill of the ingest comes so much later than a post is seen, at the most.
@@ -243,13 +245,23 @@ fn endure(backend: Backend, size: Size, mut pipeline: Pipeline) {
     let names = VICTIMS.into_iter().map(|role| backend.class_of(role)).chain([backend.import()]);
     let classes = names.map(|name| (name.clone(), Class::new(size, name))).collect();
     let plan = backend.plan(size);
-    let (two_leases, (input, is_generated)) = (plan.lease * 2, input(size, plan.events));
+    let (two_leases, (mut input, is_generated)) = (plan.lease * 2, input(size, plan.events));
     let mut fire = Fire { pipeline, poster: poster.state(), rng, plan, recovery, database, backend, classes };
     let lines: Vec<&[u8]> = input.split_inclusive(|byte| *byte == b'\n').collect();
     println!("{} events", lines.len());
     for (part, lines) in lines.chunks(lines.len().div_ceil(fire.plan.parts)).enumerate() {
         fire.import(part, &lines.concat());
         fire.kill_while_delivering();
+    }
+    // By chance one of them was never hit at work: then more, in which every second kill is for it.
+    for more in 0..size.pick(PARTS_MORE, 0) {
+        if fire.classes.values().all(|class| class.in_flight() > 0) {
+            break;
+        }
+        let part = generated(size.seed + 1000 + more as u64, MISHAPS, 3000);
+        fire.import(fire.plan.parts + more, &part);
+        fire.kill_while_delivering();
+        input.extend(part);
     }
     let Fire { mut pipeline, mut classes, recovery, .. } = fire;
     let acknowledged = poster.finish();

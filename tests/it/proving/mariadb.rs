@@ -140,6 +140,7 @@ fn sit_out(pipeline: &Pipeline, outage: Outage, long: Duration, idle_percent: u6
     }
     let used = || ports.keys().map(|role| (*role, ticks(pipeline.role(*role).id()))).collect::<BTreeMap<_, _>>();
     let (before, began) = (used(), Instant::now());
+    // Nothing is waited for: this is the length over which the processor time is counted.
     pause(long);
     let allowed = began.elapsed().as_millis() as u64 * TICKS_PER_SEC / 1000 * idle_percent / 100 + 1;
     for (role, now) in used() {

@@ -178,6 +178,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
         let import = pipeline.spawn(&["ingest", "--from", path.to_str().unwrap(), "--batch", "100"], None);
         let (before, more) = (pipeline.delivered().0, rng.random_range(1..30));
         eventually("some files are delivered", PATIENCE, || pipeline.delivered().0 >= before + more);
+        // Nothing is waited for: the moment of the cut is left to chance.
         pause(std::time::Duration::from_millis(rng.random_range(0..50)));
         aim::wait_at_work(&mut rng, WORK_MICROS, || poster.state().is_open() || leased(&pipeline) > 0);
 

@@ -26,7 +26,7 @@ on_every_backend! {
 
 /// A fresh balance database.
 async fn open(backend: &dyn Backend, opening: i64) -> Arc<dyn BalanceStore> {
-    migrate(&backend.balance(), SchemaKind::Balance).await.unwrap();
+    migrate(&backend.balance(), &schemas::BALANCE).await.unwrap();
     let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
     open_balance(&backend.balance(), clock, Money::from_minor(opening)).await.unwrap()
 }

@@ -67,7 +67,7 @@ fn one() -> impl Strategy<Value = Operation> {
 }
 
 async fn run_batches(backend: &dyn Backend, batches: &[Vec<Operation>]) -> std::result::Result<(), TestCaseError> {
-    migrate(&backend.balance(), SchemaKind::Balance).await.unwrap();
+    migrate(&backend.balance(), &schemas::BALANCE).await.unwrap();
     for table in ["account_operation", "account_transaction", "user"] {
         backend.change(&backend.balance(), &format!("DELETE FROM {table}")).await;
     }

@@ -188,7 +188,7 @@ async fn a_release_is_no_attempt(backend: &dyn Backend) {
     for round in 0..3 * ATTEMPTS {
         let claimed = world.claim(SPLIT, 1, &format!("round {round}")).await;
         assert_eq!(claimed[0].attempt, 1);
-        let why = Report { reason: Some("stopping".to_owned()), ..Report::default() };
+        let why = StageReport { reason: Some("stopping".to_owned()), ..StageReport::default() };
         let call = Call::Release(claimed[0].token);
         assert_eq!(world.tracking.apply(&key(1, 0), SPLIT, call, why).await.unwrap(), Status::New);
     }

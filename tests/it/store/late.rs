@@ -183,7 +183,7 @@ fn delivery(number: u32) -> Delivery {
 
 async fn a_late_answer_of_a_delivery_goes_to_no_caller(backend: &Served) {
     let url = backend.shard(shard(0));
-    migrate(&url, SchemaKind::Shard).await.unwrap();
+    migrate(&url, &schemas::SHARD).await.unwrap();
     let StoreUrl::Mysql(server) = &url else { panic!("{url} is no server") };
     let late = Late::before(server).await;
     let store = open_shard(&late.through(&url), Clock::System).await.unwrap();
@@ -212,10 +212,10 @@ async fn a_late_answer_of_a_delivery_goes_to_no_caller(backend: &Served) {
 
 async fn a_late_answer_of_the_tracking_goes_to_no_caller(backend: &Served) {
     let url = backend.tracking();
-    migrate(&url, SchemaKind::Tracking).await.unwrap();
+    migrate(&url, &schemas::TRACKING).await.unwrap();
     let StoreUrl::Mysql(server) = &url else { panic!("{url} is no server") };
     let late = Late::before(server).await;
-    let long = Policy { lease_ms: 3_600_000, ..policy().moves };
+    let long = RetryPolicy { lease_ms: 3_600_000, ..policy().moves };
     let (place, policy) = (late.through(&url), TrackingPolicy { moves: long, ..policy() });
     let tracking = open_tracking(&place, Clock::System, policy).await.unwrap();
     let mut number = 0;
@@ -230,7 +230,7 @@ async fn a_late_answer_of_the_tracking_goes_to_no_caller(backend: &Served) {
         let claimed = until_done(|| tracking.claim(&claim)).await;
         assert_eq!(names(&claimed), [key(number, 0), key(number, 1)], "answer {number} was held");
         for task in &claimed {
-            let done = || tracking.apply(&task.key, SPLIT, Call::Done(Some(task.token)), Report::default());
+            let done = || tracking.apply(&task.key, SPLIT, Call::Done(Some(task.token)), StageReport::default());
             assert_eq!(until_done(done).await, Status::Done);
         }
         number += 1;

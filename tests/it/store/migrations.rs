@@ -13,10 +13,10 @@ on_every_backend! {
 
 async fn a_missing_database_is_told_and_made(backend: &dyn Backend) {
     for (url, kind) in [
-        (backend.tracking(), SchemaKind::Tracking),
-        (backend.shard(shard(0)), SchemaKind::Shard),
-        (backend.balance(), SchemaKind::Balance),
-        (backend.cache(), SchemaKind::Cache),
+        (backend.tracking(), &schemas::TRACKING),
+        (backend.shard(shard(0)), &schemas::SHARD),
+        (backend.balance(), &schemas::BALANCE),
+        (backend.cache(), &schemas::CACHE),
     ] {
         assert_eq!(schema_state(&url, kind).await.unwrap(), None);
         migrate(&url, kind).await.unwrap();
@@ -28,7 +28,7 @@ async fn a_missing_database_is_told_and_made(backend: &dyn Backend) {
 async fn rows_survive_what_is_done_again(backend: &dyn Backend) {
     let world = World::open(backend).await;
     world.ready(1, 2).await;
-    migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+    migrate(&backend.tracking(), &schemas::TRACKING).await.unwrap();
     let again = World::open(backend).await;
     assert_eq!(again.tracking.summary().await.unwrap().total, 2);
 }
@@ -37,7 +37,7 @@ async fn many_starts_migrate_once(backend: &dyn Backend) {
     let url = backend.tracking();
     let starts = (0..6).map(|_| {
         let url = url.clone();
-        tokio::spawn(async move { migrate(&url, SchemaKind::Tracking).await })
+        tokio::spawn(async move { migrate(&url, &schemas::TRACKING).await })
     });
     for start in starts.collect::<Vec<_>>() {
         start.await.unwrap().unwrap();
@@ -47,8 +47,8 @@ async fn many_starts_migrate_once(backend: &dyn Backend) {
 
 async fn a_newer_schema_is_worked_on_as_it_is(backend: &dyn Backend) {
     let url = backend.tracking();
-    migrate(&url, SchemaKind::Tracking).await.unwrap();
-    let known = schema_state(&url, SchemaKind::Tracking).await.unwrap().unwrap().known;
+    migrate(&url, &schemas::TRACKING).await.unwrap();
+    let known = schema_state(&url, &schemas::TRACKING).await.unwrap().unwrap().known;
     let newer = match &url {
         StoreUrl::Sqlite(_) => format!("PRAGMA user_version = {}", known + 1),
         StoreUrl::Mysql(_) => {
@@ -56,9 +56,9 @@ async fn a_newer_schema_is_worked_on_as_it_is(backend: &dyn Backend) {
         }
     };
     backend.change(&url, &newer).await;
-    migrate(&url, SchemaKind::Tracking).await.unwrap();
+    migrate(&url, &schemas::TRACKING).await.unwrap();
     World::open(backend).await.ready(1, 1).await;
-    let state = schema_state(&url, SchemaKind::Tracking).await.unwrap().unwrap();
+    let state = schema_state(&url, &schemas::TRACKING).await.unwrap().unwrap();
     assert_eq!(state.applied, known + 1);
 }
 

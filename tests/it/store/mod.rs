@@ -29,13 +29,14 @@ mod worker;
 use std::sync::Arc;
 
 use shopctl::base::clock::Clock;
-use shopctl::base::db::{Error, Result, SchemaKind, StoreUrl, migrate};
+use shopctl::base::db::{Error, Result, StoreUrl, migrate};
 use shopctl::base::timestamp::Timestamp;
-use shopctl::pipeline::apid::store::{Report, Tracking, TrackingPolicy, open_tracking};
+use shopctl::pipeline::apid::store::{StageReport, Tracking, TrackingPolicy, open_tracking};
 use shopctl::pipeline::event::ShardId;
+use shopctl::pipeline::schemas;
 use shopctl::pipeline::shard_db::ShardStore;
 use shopctl::pipeline::shard_db::store::open_shard;
-use shopctl::pipeline::task::moves::Policy;
+use shopctl::pipeline::task::moves::RetryPolicy;
 use shopctl::pipeline::task::{
     Call, Claim, Claimed, Counts, Digest, FileName, Output, ShardView, Stage, Status, TaskKey,
 };
@@ -139,6 +140,7 @@ macro_rules! on_every_backend {
                 }
             )+
         }
+        #[cfg(feature = "mysql")]
         mod on_mariadb {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,6 +149,7 @@ macro_rules! on_every_backend {
                 }
             )+
         }
+        #[cfg(feature = "mysql")]
         mod on_mysql {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,7 +175,7 @@ impl World {
 
     async fn with(backend: &dyn Backend, policy: TrackingPolicy) -> Self {
         let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
-        migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+        migrate(&backend.tracking(), &schemas::TRACKING).await.unwrap();
         let tracking = open_tracking(&backend.tracking(), clock.clone(), policy).await.unwrap();
         Self { tracking, clock }
     }
@@ -186,7 +189,7 @@ impl World {
     }
 
     async fn apply(&self, key: &TaskKey, stage: Stage, call: Call) -> Result<Status> {
-        self.tracking.apply(key, stage, call, Report::default()).await
+        self.tracking.apply(key, stage, call, StageReport::default()).await
     }
 
     /// Takes a task through these stages with plain calls.
@@ -225,7 +228,7 @@ impl World {
 }
 
 fn policy() -> TrackingPolicy {
-    let moves = Policy { lease_ms: LEASE_MS, backoff_ms: 0, attempts_max: ATTEMPTS };
+    let moves = RetryPolicy { lease_ms: LEASE_MS, backoff_ms: 0, attempts_max: ATTEMPTS };
     TrackingPolicy { moves, backoff_max_ms: 60_000, strict_order: false }
 }
 
@@ -263,7 +266,6 @@ fn code<T: std::fmt::Debug>(result: Result<T>) -> &'static str {
     match result.unwrap_err() {
         Error::Gone(_) => "gone",
         Error::Refused(refusal) => refusal.code(),
-        Error::Declined(refusal) => refusal.code(),
         Error::Invalid(_) => "invalid",
         Error::Busy(_) => "busy",
         Error::Unavailable(_) => "unavailable",
@@ -280,6 +282,6 @@ const SEND: Stage = Stage::MysqlSender;
 /// Opens a shard's database with the system's clock.
 async fn open_one_shard(backend: &dyn Backend, of_shard: u64) -> Arc<dyn ShardStore> {
     let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
-    migrate(&backend.shard(shard(of_shard)), SchemaKind::Shard).await.unwrap();
+    migrate(&backend.shard(shard(of_shard)), &schemas::SHARD).await.unwrap();
     open_shard(&backend.shard(shard(of_shard)), clock).await.unwrap()
 }

@@ -1,13 +1,13 @@
 //! The store against the pure model: the same calls, step by step, must have the same outcome.
 //!
-//! [`Row::decide`] says what is legal in plain words, the store says it in the WHERE of its statements. Random
+//! [`TaskRow::decide`] says what is legal in plain words, the store says it in the WHERE of its statements. Random
 //! sequences over two files with two shards each find where the two disagree.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use shopctl::pipeline::task::{Row, Verdict};
+use shopctl::pipeline::task::{MoveVerdict, TaskRow};
 
 use super::*;
 
@@ -27,14 +27,14 @@ enum Step {
 /// The model of one task: its row, and the id of the claim that holds it.
 #[derive(Debug, Clone)]
 struct Modelled {
-    row: Row,
+    row: TaskRow,
     claim_id: Option<String>,
 }
 
 /// The model of the whole store.
 struct Model {
     tasks: BTreeMap<TaskKey, Modelled>,
-    policy: Policy,
+    policy: RetryPolicy,
 }
 
 const STAGES: [Stage; 3] = [SPLIT, WORK, SEND];
@@ -92,8 +92,8 @@ fn with_tokens(call: Call, newest: u64) -> Call {
 }
 
 impl Model {
-    fn new(policy: Policy) -> Self {
-        let fresh = || Modelled { row: Row::registered(), claim_id: None };
+    fn new(policy: RetryPolicy) -> Self {
+        let fresh = || Modelled { row: TaskRow::registered(), claim_id: None };
         let keys = [key(1, 0), key(1, 1), key(2, 0), key(2, 1)];
         Self { tasks: keys.into_iter().map(|key| (key, fresh())).collect(), policy }
     }
@@ -108,15 +108,15 @@ impl Model {
     ) -> std::result::Result<Status, &'static str> {
         let task = self.tasks.get_mut(key).unwrap();
         match task.row.decide(stage, call, now, self.policy) {
-            Verdict::Change(row) => {
+            MoveVerdict::Change(row) => {
                 task.row = row;
                 if !matches!(call, Call::Heartbeat(_) | Call::Retry | Call::RetryCascade) {
                     task.claim_id = None;
                 }
                 Ok(task.row.status(stage))
             }
-            Verdict::Same => Ok(task.row.status(stage)),
-            Verdict::Refuse(refusal) => Err(refusal.code()),
+            MoveVerdict::Same => Ok(task.row.status(stage)),
+            MoveVerdict::Refuse(refusal) => Err(refusal.code()),
         }
     }
 
@@ -148,7 +148,7 @@ impl Model {
             if task.row.status(stage) != Status::Started {
                 continue;
             }
-            if let Verdict::Change(row) = task.row.decide(stage, Call::Claim, now, self.policy)
+            if let MoveVerdict::Change(row) = task.row.decide(stage, Call::Claim, now, self.policy)
                 && row.status(stage) == Status::Failed
             {
                 *task = Modelled { row, claim_id: None };
@@ -158,7 +158,7 @@ impl Model {
 
     fn claim_one(&mut self, key: &TaskKey, claim: &Claim, now: Timestamp) -> Option<(TaskKey, u64, u32)> {
         let task = self.tasks.get_mut(key).unwrap();
-        let Verdict::Change(row) = task.row.decide(claim.stage, Call::Claim, now, self.policy) else {
+        let MoveVerdict::Change(row) = task.row.decide(claim.stage, Call::Claim, now, self.policy) else {
             return None;
         };
         *task = Modelled { row, claim_id: Some(claim.claim_id.clone()) };
@@ -262,7 +262,7 @@ impl Pair {
     async fn compare(&self, step: &Step) -> std::result::Result<(), TestCaseError> {
         for (key, task) in &self.model.tasks {
             let view = self.world.task(key).await;
-            let stored = Row {
+            let stored = TaskRow {
                 statuses: view.statuses,
                 token: view.token,
                 attempts: view.attempts,
@@ -279,7 +279,7 @@ impl Pair {
 fn run_steps(backend: &dyn Backend, steps: &[Step]) -> std::result::Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+        migrate(&backend.tracking(), &schemas::TRACKING).await.unwrap();
         // The same database for every run: making one takes a server longer than all the steps.
         for table in ["pipeline_tracking", "pipeline_stage_result"] {
             backend.change(&backend.tracking(), &format!("DELETE FROM {table}")).await;

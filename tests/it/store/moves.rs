@@ -173,10 +173,10 @@ async fn counts_that_do_not_balance_change_nothing(backend: &dyn Backend) {
     world.ready(1, 1).await;
     let key = key(1, 0);
     let token = world.claim(SPLIT, 1, "a").await[0].token;
-    let report = Report { counts: Some(counts(10, 8, 1)), ..Report::default() };
+    let report = StageReport { counts: Some(counts(10, 8, 1)), ..StageReport::default() };
     assert_eq!(code(world.tracking.apply(&key, SPLIT, Call::Done(Some(token)), report).await), "conservation");
     assert_eq!(world.task(&key).await.status(SPLIT), Status::Started);
-    let report = Report { counts: Some(counts(10, 9, 1)), ..Report::default() };
+    let report = StageReport { counts: Some(counts(10, 9, 1)), ..StageReport::default() };
     assert_eq!(world.tracking.apply(&key, SPLIT, Call::Done(Some(token)), report).await.unwrap(), Status::Done);
 }
 
@@ -185,7 +185,7 @@ async fn a_split_that_loses_lines_fails_with_the_reason(backend: &dyn Backend) {
     world.tracking.register(&file(1), &all(2)).await.unwrap();
     world.tracking.ingest_done(&file(1), Some(output(10, 1))).await.unwrap();
     let claimed = world.claim(SPLIT, 1, "a").await;
-    let report = |written| Report { counts: Some(counts(written, written, 0)), ..Report::default() };
+    let report = |written| StageReport { counts: Some(counts(written, written, 0)), ..StageReport::default() };
     let done = |task: &Claimed| (task.key.clone(), Call::Done(Some(task.token)));
     let (first, call) = done(&claimed[0]);
     assert_eq!(world.tracking.apply(&first, SPLIT, call, report(4)).await.unwrap(), Status::Done);
@@ -205,14 +205,14 @@ async fn a_report_says_who_did_it_at_which_attempt(backend: &dyn Backend) {
     world.ready(1, 1).await;
     let key = key(1, 0);
     let first = world.claim(SPLIT, 1, "a").await[0].token;
-    let why = Report { reason: Some("disk on fire".to_owned()), ..Report::default() };
+    let why = StageReport { reason: Some("disk on fire".to_owned()), ..StageReport::default() };
     assert_eq!(world.tracking.apply(&key, SPLIT, Call::FailAttempt(first), why).await.unwrap(), Status::New);
     assert_eq!(world.task(&key).await.last_error.as_deref(), Some("disk on fire"));
     world.clock.advance_ms(5);
     let second = world.claim(SPLIT, 1, "b").await[0].clone();
     assert_eq!(second.attempt, 2);
     world.clock.advance_ms(7);
-    let report = Report { counts: Some(counts(3, 3, 0)), output: Some(output(3, 9)), reason: None };
+    let report = StageReport { counts: Some(counts(3, 3, 0)), output: Some(output(3, 9)), reason: None };
     world.tracking.apply(&key, SPLIT, Call::Done(Some(second.token)), report).await.unwrap();
     let task = world.task(&key).await;
     let result = task.result(SPLIT).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shopctl::pipeline::cache::store::{PendingStore, Take};
+use shopctl::pipeline::cache::store::{CacheStore, Take};
 use shopctl::pipeline::trade::{EarlyReturn, NewOrder, PutOutcome, Taken};
 use tokio::task::JoinSet;
 
@@ -28,7 +28,7 @@ fn count(dealt: &mut Dealt, lines: impl IntoIterator<Item = u64>) {
 }
 
 /// Brings the returns of every WORKERS-th order; answers those that it had to deal with itself, and how many were held.
-async fn bring(store: Arc<dyn PendingStore>, by: TaskKey, worker: i64, pairs: i64) -> (Vec<u64>, usize) {
+async fn bring(store: Arc<dyn CacheStore>, by: TaskKey, worker: i64, pairs: i64) -> (Vec<u64>, usize) {
     let (mut known, mut held) = (Vec::new(), 0);
     let mut numbers: Vec<i64> = (1..=pairs).filter(|number| number % WORKERS == worker).collect();
     if worker % 2 == 1 {
@@ -48,7 +48,7 @@ async fn bring(store: Arc<dyn PendingStore>, by: TaskKey, worker: i64, pairs: i6
 }
 
 /// Records a stretch of orders and takes what waits for them, twice: the first answer may have been lost.
-async fn buy(store: Arc<dyn PendingStore>, by: TaskKey, worker: i64, pairs: i64) -> Vec<Taken> {
+async fn buy(store: Arc<dyn CacheStore>, by: TaskKey, worker: i64, pairs: i64) -> Vec<Taken> {
     let mut all = Vec::new();
     let stretch = (1..=pairs).filter(|number| number * WORKERS / (pairs + 1) == worker);
     let mut numbers: Vec<i64> = stretch.collect();

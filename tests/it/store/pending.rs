@@ -1,6 +1,6 @@
 //! The order directory and the returns that wait: each return is held once, and released or expired once.
 
-use shopctl::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take, open_pending};
+use shopctl::pipeline::cache::store::{CachePolicy, CacheStore, Forgotten, Take, open_cache};
 use shopctl::pipeline::trade::{
     Backlog, EarlyReturn, HeldState, NewOrder, OrderId, OrderState, PutOutcome, RecordedAs, Taken,
 };
@@ -31,7 +31,7 @@ pub(super) const TTL_MS: i64 = 300_000;
 const RETENTION_MS: i64 = 1_000_000;
 
 pub(super) struct Shop {
-    pub(super) store: Arc<dyn PendingStore>,
+    pub(super) store: Arc<dyn CacheStore>,
     clock: Clock,
 }
 
@@ -41,10 +41,10 @@ impl Shop {
     }
 
     async fn with(backend: &dyn Backend, pending_max: u64) -> Self {
-        migrate(&backend.cache(), SchemaKind::Cache).await.unwrap();
+        migrate(&backend.cache(), &schemas::CACHE).await.unwrap();
         let clock = Clock::manual(Timestamp::from_unix_ms(START_MS));
-        let policy = PendingPolicy { ttl_ms: TTL_MS, pending_max, retention_ms: RETENTION_MS };
-        Self { store: open_pending(&backend.cache(), clock.clone(), policy).await.unwrap(), clock }
+        let policy = CachePolicy { ttl_ms: TTL_MS, pending_max, retention_ms: RETENTION_MS };
+        Self { store: open_cache(&backend.cache(), clock.clone(), policy).await.unwrap(), clock }
     }
 
     async fn put_one(&self, by: &TaskKey, line: u64, of: i64) -> PutOutcome {
@@ -138,7 +138,7 @@ async fn a_return_waits_and_is_taken_with_its_order(backend: &dyn Backend) {
     assert_eq!(recorded[0].outcome, RecordedAs::Recorded);
     assert_eq!(taken, [Taken { file: file(1), entry: early(4, 7) }], "every byte of it");
     let held = shop.store.list_held(order(7), 10).await.unwrap();
-    assert_eq!((held.len(), &held[0].by, held[0].line), (1, &key(1, 0), 4));
+    assert_eq!((held.len(), held[0].put_by(), held[0].line), (1, key(1, 0), 4));
     assert_eq!((&held[0].state, held[0].done_at), (&HeldState::Released(key(2, 0)), None));
     assert_eq!(held[0].expires_at, Timestamp::from_unix_ms(START_MS + TTL_MS));
 }
@@ -364,8 +364,8 @@ async fn what_no_task_is_done_with_is_listed_page_by_page(backend: &dyn Backend)
         while let page = shop.store.list_pending(after.take(), limit).await.unwrap()
             && let Some(last) = page.last()
         {
-            after = Some((last.by.file.clone(), last.line));
-            all.extend(page.iter().map(|held| (held.by.clone(), held.line, held.taken_by().cloned())));
+            after = Some((last.file.clone(), last.line));
+            all.extend(page.iter().map(|held| (held.put_by(), held.line, held.taken_by().cloned())));
         }
         assert_eq!(all, expected, "{limit}");
     }

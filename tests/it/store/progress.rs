@@ -1,7 +1,7 @@
 //! How the stages get on: what waits, who holds it, who asks, and leases that ran out.
 
 use shopctl::pipeline::apid::lease_end::LeaseEnd;
-use shopctl::pipeline::task::Progress;
+use shopctl::pipeline::task::TaskProgress;
 use shopctl::pipeline::task::progress::{Health, Lane};
 
 use super::*;
@@ -14,7 +14,7 @@ on_every_backend! {
     a_lease_that_ran_out_is_told_once
 }
 
-fn lane(progress: &Progress, stage: Stage, of_shard: u64) -> Option<&Lane> {
+fn lane(progress: &TaskProgress, stage: Stage, of_shard: u64) -> Option<&Lane> {
     progress.lanes.iter().find(|lane| lane.stage == stage && lane.shard == shard(of_shard))
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use shopctl::base::config::load::{Sources, load};
+use shopctl::base::config::{Sources, load};
 use shopctl::base::db::{Server, Tls};
 use shopctl::pipeline::send::Shards;
+use shopctl::pipeline::settings::Settings;
 use shopctl::pipeline::shard_db::{Delivered, Delivery, Entry, EventRow};
 
 use super::served::Served;
@@ -72,7 +73,7 @@ async fn drop_user(backend: &Served, url: &StoreUrl) {
 }
 
 async fn a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date(backend: &Served) {
-    migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+    migrate(&backend.tracking(), &schemas::TRACKING).await.unwrap();
     let url = user(backend, &backend.tracking(), "SELECT, INSERT, UPDATE, DELETE").await;
     let tracking = open(&url).await;
     tracking.register(&file(1), &all(2)).await.unwrap();
@@ -86,7 +87,8 @@ async fn a_user_without_rights_on_tables_works_on_a_schema_that_is_up_to_date(ba
         takes_over: true,
     };
     let claimed = tracking.claim(&claim).await.unwrap();
-    let moved = tracking.apply(&claimed[0].key, SPLIT, Call::Done(Some(claimed[0].token)), Report::default()).await;
+    let moved =
+        tracking.apply(&claimed[0].key, SPLIT, Call::Done(Some(claimed[0].token)), StageReport::default()).await;
     assert_eq!((claimed.len(), moved.unwrap()), (2, Status::Done));
     tracking.close().await;
     drop_user(backend, &url).await;
@@ -101,7 +103,7 @@ async fn a_user_who_may_not_migrate_is_told_what_to_do(backend: &Served) {
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
     assert!(error.to_string().contains("shopctl migrate up") && !error.to_string().contains("p@ss"), "{error}");
     // Somebody with the right does it, and the same store goes on by itself.
-    migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+    migrate(&backend.tracking(), &schemas::TRACKING).await.unwrap();
     tracking.ping().await.unwrap();
     tracking.close().await;
     drop_user(backend, &url).await;
@@ -109,7 +111,7 @@ async fn a_user_who_may_not_migrate_is_told_what_to_do(backend: &Served) {
 
 async fn a_sender_needs_no_more_than_to_select_insert_and_update(backend: &Served) {
     let place = backend.shard(shard(0));
-    migrate(&place, SchemaKind::Shard).await.unwrap();
+    migrate(&place, &schemas::SHARD).await.unwrap();
     let url = user(backend, &place, "SELECT, INSERT, UPDATE").await;
     let store = open_shard(&url, Clock::System).await.unwrap();
     store.ping().await.unwrap();
@@ -156,14 +158,14 @@ async fn a_connection_that_the_server_ends_is_replaced(backend: &Served) {
 }
 
 async fn a_table_of_another_engine_is_refused(backend: &Served) {
-    migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+    migrate(&backend.tracking(), &schemas::TRACKING).await.unwrap();
     backend.change(&backend.tracking(), "ALTER TABLE pipeline_stage_result ENGINE = MyISAM").await;
     let error = open(&backend.tracking()).await.ping().await.unwrap_err().to_string();
     assert!(error.contains("pipeline_stage_result") && error.contains("InnoDB"), "{error}");
 }
 
 async fn a_required_encryption_never_falls_back_to_none(backend: &Served) {
-    migrate(&backend.tracking(), SchemaKind::Tracking).await.unwrap();
+    migrate(&backend.tracking(), &schemas::TRACKING).await.unwrap();
     let with = |tls: Tls| StoreUrl::Mysql(Server { tls, ..server(&backend.tracking()) });
     let encrypts =
         backend.texts(&backend.tracking(), "SELECT IF(@@ssl_cert IS NULL OR @@ssl_cert = '', 'no', 'yes')").await;
@@ -185,10 +187,10 @@ async fn no_server_at_the_address_is_unavailable(backend: &Served) {
 
 async fn all_senders_of_a_process_share_eight_connections_and_none_is_left(backend: &Served) {
     let place = backend.shard(shard(0));
-    migrate(&place, SchemaKind::Shard).await.unwrap();
+    migrate(&place, &schemas::SHARD).await.unwrap();
     let Databases::Server { url, .. } = backend.databases() else { panic!("{place} is no server") };
     let flags = vec![("database.shard".to_owned(), format!("{url}shard_{{shard}}"))];
-    let settings = load(&Sources { flags, ..Sources::default() }).unwrap().settings;
+    let settings = load::<Settings>(&Sources { flags, ..Sources::default() }).unwrap().settings;
     let shards = Arc::new(Shards::new(settings.database, Clock::System));
     let asked = (0..50).map(|_| {
         let shards = Arc::clone(&shards);

@@ -1,7 +1,7 @@
 //! What a person asks a shard's database about lines, an order or a file.
 
 use shopctl::pipeline::event::Money;
-use shopctl::pipeline::shard_db::trace::{Answer, BookedPurchase, BookedReturn, Question};
+use shopctl::pipeline::shard_db::trace::{BookedPurchase, BookedReturn, Question, TraceAnswer};
 use shopctl::pipeline::shard_db::{Delivery, Entry, EventRow};
 
 use super::*;
@@ -64,7 +64,7 @@ async fn an_order_is_found_in_the_books_and_its_row_by_its_moment(backend: &dyn 
     assert_eq!(found.returns, [BookedReturn { qty: 1, amount, at: at(60) }]);
     let rows: Vec<_> = found.rows.iter().map(|row| (row.source_file.clone(), row.source_line)).collect();
     assert_eq!(rows, [(file(1), 4)], "its event file need not be there any more");
-    assert_eq!(ask(4).await, Answer::default());
+    assert_eq!(ask(4).await, TraceAnswer::default());
     let twice = Question { lines: vec![(file(1), 4)], order: Some(47), file: None };
     assert_eq!(store.ask(shard(0), twice).await.unwrap().rows.len(), 1, "found in two ways, it is one row");
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use shopctl::base::db::{SchemaState, schema_state};
 use shopctl::pipeline::event::Money;
+use shopctl::pipeline::rules::{OrderStatus, Remembered, TradeOrder};
 use shopctl::pipeline::shard_db::{Delivered, Delivery, Entry, EventRow};
-use shopctl::pipeline::work::state::{OrderStatus, Remembered, TradeOrder};
 
 use super::served::{Served, to};
 use super::servers::on_every_server;
@@ -139,13 +139,13 @@ async fn a_shard_of_the_first_version_keeps_its_rows_and_gets_its_books(backend:
     let before = (backend.texts(&url, events).await, backend.texts(&url, markers).await);
     assert_eq!((before.0.len(), before.1.len()), (3, 1));
 
-    let behind = schema_state(&url, SchemaKind::Shard).await.unwrap();
+    let behind = schema_state(&url, &schemas::SHARD).await.unwrap();
     assert_eq!(behind, Some(SchemaState { applied: 1, known: KNOWN }));
     // The role itself migrates, when it first needs the database.
     let store = open_shard(&url, Clock::System).await.unwrap();
     store.ping().await.unwrap();
     let current = Some(SchemaState { applied: KNOWN, known: KNOWN });
-    assert_eq!(schema_state(&url, SchemaKind::Shard).await.unwrap(), current);
+    assert_eq!(schema_state(&url, &schemas::SHARD).await.unwrap(), current);
     assert_eq!((backend.texts(&url, events).await, backend.texts(&url, markers).await), before);
 
     assert_eq!(store.deliver(delivery(1, 0xab, Vec::new())).await.unwrap(), Delivered::Before);
@@ -165,7 +165,7 @@ async fn a_shard_of_the_first_version_keeps_its_rows_and_gets_its_books(backend:
 /// A sender that knows neither of the new columns goes on beside one that does: its rows and markers are as they were.
 async fn code_of_the_second_version_works_on_the_digests_schema(backend: &dyn Backend) {
     let url = backend.shard(shard(0));
-    migrate(&url, SchemaKind::Shard).await.unwrap();
+    migrate(&url, &schemas::SHARD).await.unwrap();
     let old_marker = "INSERT INTO sent_file (filename, shard, sha256, `rows`, sent_at)
          VALUES ('20250101000001', 0, '{sha256}', 2, '2025-01-01 00:00:01.000')";
     let old_rows =
@@ -204,12 +204,12 @@ async fn tracking_of_the_first_version_keeps_its_tasks_and_learns_who_asked(back
     let before = (backend.texts(&url, tasks).await, backend.texts(&url, results).await);
     assert_eq!((before.0.len(), before.1.len()), (1, 1));
 
-    let behind = schema_state(&url, SchemaKind::Tracking).await.unwrap();
+    let behind = schema_state(&url, &schemas::TRACKING).await.unwrap();
     assert_eq!(behind, Some(SchemaState { applied: 1, known: 2 }));
     let tracking = open_tracking(&url, Clock::System, policy()).await.unwrap();
     tracking.ping().await.unwrap();
     let current = Some(SchemaState { applied: 2, known: 2 });
-    assert_eq!(schema_state(&url, SchemaKind::Tracking).await.unwrap(), current);
+    assert_eq!(schema_state(&url, &schemas::TRACKING).await.unwrap(), current);
     assert_eq!((backend.texts(&url, tasks).await, backend.texts(&url, results).await), before);
 
     tracking.note_asker(Stage::ShardSplitter, None, "host-1-ab").await.unwrap();
@@ -231,7 +231,7 @@ async fn tracking_of_the_first_version_keeps_its_tasks_and_learns_who_asked(back
 async fn a_migration_that_lost_a_note_is_gone_on_with(backend: &Served) {
     let second = statements("mysql", "shard", BOOKS);
     let straight = backend.shard(shard(100));
-    migrate(&straight, SchemaKind::Shard).await.unwrap();
+    migrate(&straight, &schemas::SHARD).await.unwrap();
     let columns = "SELECT concat_ws(' ', table_name, column_name, column_type, is_nullable, column_key, column_default)
          FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
     for noted in 0..second.len() {
@@ -243,8 +243,8 @@ async fn a_migration_that_lost_a_note_is_gone_on_with(backend: &Served) {
         backend.change(&url, "INSERT INTO shop (id, good_id, count) VALUES (3, 5, 4)").await;
         let note = format!("INSERT INTO schema_migration VALUES (2, '{BOOKS}', {noted}, NULL)");
         backend.change(&url, &note).await;
-        migrate(&url, SchemaKind::Shard).await.unwrap();
-        let state = schema_state(&url, SchemaKind::Shard).await.unwrap().unwrap();
+        migrate(&url, &schemas::SHARD).await.unwrap();
+        let state = schema_state(&url, &schemas::SHARD).await.unwrap().unwrap();
         assert!(state.is_current(), "{noted}: {state:?}");
         assert_eq!(backend.texts(&url, columns).await, backend.texts(&straight, columns).await, "{noted}");
         let store = open_shard(&url, Clock::System).await.unwrap();
@@ -263,7 +263,7 @@ async fn a_migration_waits_for_the_one_that_is_at_it(backend: &Served) {
     let locked: Option<i64> = other.query_first(format!("SELECT GET_LOCK({lock}, 0)")).await.unwrap();
     assert_eq!(locked, Some(1));
     let of_task = url.clone();
-    let migrating = tokio::spawn(async move { migrate(&of_task, SchemaKind::Shard).await });
+    let migrating = tokio::spawn(async move { migrate(&of_task, &schemas::SHARD).await });
     let waiting = "SELECT CAST(COUNT(*) AS CHAR) FROM information_schema.processlist
          WHERE db = DATABASE() AND id <> CONNECTION_ID() AND info LIKE '%GET_LOCK%'";
     let waits = async {
@@ -273,13 +273,10 @@ async fn a_migration_waits_for_the_one_that_is_at_it(backend: &Served) {
         }
     };
     tokio::time::timeout(WAIT_MAX, waits).await.unwrap();
-    assert_eq!(schema_state(&url, SchemaKind::Shard).await.unwrap(), Some(SchemaState { applied: 1, known: KNOWN }));
+    assert_eq!(schema_state(&url, &schemas::SHARD).await.unwrap(), Some(SchemaState { applied: 1, known: KNOWN }));
     other.query_drop(format!("DO RELEASE_LOCK({lock})")).await.unwrap();
     tokio::time::timeout(WAIT_MAX, migrating).await.unwrap().unwrap().unwrap();
-    assert_eq!(
-        schema_state(&url, SchemaKind::Shard).await.unwrap(),
-        Some(SchemaState { applied: KNOWN, known: KNOWN })
-    );
+    assert_eq!(schema_state(&url, &schemas::SHARD).await.unwrap(), Some(SchemaState { applied: KNOWN, known: KNOWN }));
 }
 
 #[test]

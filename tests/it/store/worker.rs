@@ -1,8 +1,9 @@
 //! What a worker remembers: keys, byte for byte, as durable as its transaction.
 
 use shopctl::pipeline::event::{Money, Reason};
+use shopctl::pipeline::rules::{OrderStatus, Remembered, TradeOrder};
 use shopctl::pipeline::shard_db::{Bought, StockItem};
-use shopctl::pipeline::work::state::{FinishedFile, OrderStatus, Remembered, TradeOrder, open_worker_snapshot};
+use shopctl::pipeline::work::state::{FinishedFile, open_worker_snapshot};
 
 use super::*;
 

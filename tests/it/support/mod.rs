@@ -28,12 +28,13 @@ pub(crate) fn eventually(what: &str, deadline: Duration, mut holds: impl FnMut()
     }
 }
 
-/// Lets others go on for a millisecond.
+/// Lets others go on for a millisecond, between two looks at something.
 pub(crate) fn pause_briefly() {
     pause(Duration::from_millis(1));
 }
 
-/// Lets other threads and processes go on for a while.
+/// Lets other threads and processes go on for a while. That something has happened meanwhile is nothing to rely on: for
+/// that there is [`eventually`].
 pub(crate) fn pause(duration: Duration) {
     let until = Instant::now() + duration;
     while let Some(rest) = until.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {

@@ -8,14 +8,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
-use shopctl::base::config::Settings;
-use shopctl::base::config::load::{Sources, load};
+use shopctl::base::config::{Sources, load};
+use shopctl::pipeline::settings::Settings;
 
 use super::database::{Databases, Kept, Rows, Served};
 use super::oracle::{Known, OPENING, Oracle, Row, World};
 use super::process::{Ended, Process, Under};
 use super::proxy::Proxy;
-use super::{PATIENCE, pause_briefly};
+use super::{PATIENCE, eventually, pause_briefly};
 
 /// The defaults, but for these.
 pub(crate) fn settings_of(flags: Vec<(String, String)>) -> Settings {
@@ -92,6 +92,11 @@ impl Pipeline {
     /// The same with its shared folder on another file system.
     pub(crate) fn on(shared: &Path, more: &[&str]) -> Self {
         Self::with(Some(shared), Databases::Sqlite, more)
+    }
+
+    /// The same with a folder and databases that are there already, as an earlier version left them.
+    pub(crate) fn opened(shared: &Path, databases: Databases, more: &[&str]) -> Self {
+        Self::with(Some(shared), databases, more)
     }
 
     fn with(shared: Option<&Path>, databases: Databases, more: &[&str]) -> Self {
@@ -254,10 +259,17 @@ impl Pipeline {
         paths.map(|path| (name_of(&path)[..14].to_owned(), std::fs::read(&path).unwrap())).collect()
     }
 
-    /// Reads from the API; `None` when it does not answer.
+    /// Reads from the API; `None` when it does not answer, cannot answer now (503) or does not know it (404). Any other
+    /// answer is a fault.
     pub(crate) fn find(&self, path: &str) -> Option<Value> {
-        let mut answer = ureq::get(format!("{}{path}", self.proxy.url())).call().ok()?;
-        answer.body_mut().read_json().ok()
+        let request = ureq::get(format!("{}{path}", self.proxy.url())).config().http_status_as_error(false).build();
+        let mut answer = request.call().ok()?;
+        let (status, body) = (answer.status().as_u16(), answer.body_mut().read_to_string().ok()?);
+        match status {
+            200 => Some(serde_json::from_str(&body).unwrap_or_else(|e| panic!("{path}: {e}: {body}"))),
+            404 | 503 => None,
+            other => panic!("{path} is answered {other}: {body}"),
+        }
     }
 
     /// Posts to the API, which must take it.
@@ -266,10 +278,15 @@ impl Pipeline {
         answer.body_mut().read_json().unwrap()
     }
 
-    /// How many deliveries are done, and how many tasks there are.
+    /// How many deliveries are done, and how many tasks there are, once the API says so: it may be away for a while.
     pub(crate) fn delivered(&self) -> (u64, u64) {
-        let summary = self.find("/metrics/summary").unwrap_or_default();
-        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let mut found = None;
+        eventually("the API answers", PATIENCE, || {
+            found = self.find("/metrics/summary");
+            found.is_some()
+        });
+        let summary = found.unwrap();
+        let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{summary}"));
         (number(&summary["by_stage"]["mysql_sender"]["done"]), number(&summary["total"]))
     }
 
@@ -393,9 +410,13 @@ impl Pipeline {
         if !self.shared().join(format!("db/{name}.sqlite")).exists() {
             return 0;
         }
-        let count = self.database(&name).query_row("SELECT COUNT(*) FROM events", [], |row| row.get::<_, u32>(0));
-        // A database that is just being made has no table yet.
-        usize::try_from(count.unwrap_or(0)).unwrap()
+        let database = self.database(&name);
+        // One that is just being made has no table yet.
+        if !has_table(&database, "events") {
+            return 0;
+        }
+        let count = database.query_row("SELECT COUNT(*) FROM events", [], |row| row.get::<_, u32>(0)).unwrap();
+        usize::try_from(count).unwrap()
     }
 
     /// One of its embedded databases, for reading.
@@ -428,6 +449,12 @@ impl Pipeline {
             assert!(!log.contains("panicked"), "{log}");
         }
     }
+}
+
+/// Whether an embedded database has this table by now.
+pub(crate) fn has_table(database: &Connection, name: &str) -> bool {
+    let query = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";
+    database.query_row(query, [name], |row| row.get::<_, u32>(0)).unwrap() > 0
 }
 
 /// A path's last part.

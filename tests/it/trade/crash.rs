@@ -10,7 +10,6 @@ use std::thread;
 
 use serde_json::json;
 use shopctl::base::clock::Clock;
-use shopctl::base::config::{Principal, Settings};
 use shopctl::base::db::StoreUrl;
 use shopctl::base::timestamp::Timestamp;
 use shopctl::pipeline::balance::client::BalanceClient;
@@ -18,6 +17,7 @@ use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
 use shopctl::pipeline::cache::client::CacheClient;
 use shopctl::pipeline::calls::ClientError;
 use shopctl::pipeline::event::{Money, ShardId};
+use shopctl::pipeline::settings::{Settings, principal};
 use shopctl::pipeline::task::TaskKey;
 use shopctl::pipeline::trade::{
     Amount, EarlyReturn, NewOrder, Operation, OperationKey, OperationKind, OrderId, OrderState, Outcome, PutOutcome,
@@ -130,7 +130,7 @@ async fn open(folder: &Path) -> std::sync::Arc<dyn BalanceStore> {
 #[test]
 fn money_is_exact_after_kills_and_repetitions() {
     let mut killed = Killed::start("balance");
-    let client = BalanceClient::of(&killed.settings(), Principal::ShardWorker);
+    let client = BalanceClient::of(&killed.settings(), principal::SHARD_WORKER);
     let lost = AtomicUsize::new(0);
     let (answered, outcomes) = (AtomicUsize::new(0), std::sync::Mutex::new(BTreeMap::new()));
     killed.kill_during(&answered, CALLERS * CALLS, |caller| {
@@ -179,7 +179,7 @@ fn money_is_exact_after_kills_and_repetitions() {
 #[test]
 fn a_call_whose_caller_went_away_takes_effect_once() {
     let killed = Killed::start("balance");
-    let client = BalanceClient::of(&killed.settings(), Principal::ShardWorker);
+    let client = BalanceClient::of(&killed.settings(), principal::SHARD_WORKER);
     let addr = SocketAddr::from(([127, 0, 0, 1], killed.process.as_ref().unwrap().wait_ready()));
     let ask = |key: &str| {
         let item = json!({"key": key, "user_id": 1, "type": "debit", "amount": "1", "reason": ""});
@@ -202,7 +202,7 @@ fn a_call_whose_caller_went_away_takes_effect_once() {
     for _again in 0..3 {
         assert_eq!(client.apply(&same).unwrap(), [Outcome::Applied; 7]);
     }
-    assert_eq!(client.find_balance(user).unwrap().unwrap().balance, "13.00");
+    assert_eq!(client.find_balance(user).unwrap().unwrap().balance.to_string(), "13.00");
     let other = operation("k".to_owned(), 0, OperationKind::Debit, 701);
     let refused = client.apply(&[other]).unwrap_err();
     assert!(matches!(&refused, ClientError::Refused { code, .. } if code == "key_conflict"), "{refused}");
@@ -213,7 +213,7 @@ fn a_call_whose_caller_went_away_takes_effect_once() {
 #[test]
 fn a_long_list_of_operations_goes_in_several_calls() {
     let killed = Killed::start("balance");
-    let client = BalanceClient::of(&killed.settings(), Principal::ShardWorker);
+    let client = BalanceClient::of(&killed.settings(), principal::SHARD_WORKER);
     let list: Vec<Operation> = (0..5000).map(|n| operation(format!("k{n}"), n % 7, OperationKind::Debit, 10)).collect();
     let outcomes = client.apply(&list).unwrap();
     // Every user has 20.00: the first 200 debits of each are taken.
@@ -236,7 +236,7 @@ fn order(number: usize) -> OrderId {
 fn no_return_is_lost_or_doubled_by_kills_and_repetitions() {
     const PER_CALL: usize = 20;
     let mut killed = Killed::start("cache");
-    let client = CacheClient::of(&killed.settings(), Principal::ShardWorker);
+    let client = CacheClient::of(&killed.settings(), principal::SHARD_WORKER);
     let lost = AtomicUsize::new(0);
     let (answered, dealt) = (AtomicUsize::new(0), std::sync::Mutex::new(BTreeMap::<usize, usize>::new()));
     let count = |line: u64| {
@@ -295,7 +295,7 @@ fn back_pressure_is_no_fault_of_the_call() {
     let (process, proxy) = (pipeline.spawn(&["cache"], None), Proxy::start());
     proxy.set_backend(process.wait_ready());
     let flags = vec![("cache.url".to_owned(), proxy.root())];
-    let client = CacheClient::of(&settings_of(flags), Principal::ShardWorker);
+    let client = CacheClient::of(&settings_of(flags), principal::SHARD_WORKER);
     let returns: Vec<EarlyReturn> = (1..=3)
         .map(|n| EarlyReturn {
             line: n as u64,

@@ -7,6 +7,7 @@ mod pairs;
 mod repeat;
 mod scarce;
 mod served;
+mod wire;
 mod year;
 
 use std::net::SocketAddr;
@@ -26,16 +27,16 @@ fn every_change_needs_the_token_that_the_document_names() {
         for (path, methods) in document["paths"].as_object().unwrap() {
             let filled = path.replace("{user_id}", "7").replace("{order_id}", "7");
             for (method, operation) in methods.as_object().unwrap() {
-                let parties = documented(operation);
+                let principals = documented(operation);
                 if method == "get" {
-                    assert!(parties.is_empty(), "{path}: reading needs no token");
+                    assert!(principals.is_empty(), "{path}: reading needs no token");
                     assert!(![401, 403].contains(&call(addr, "GET", &filled, &[], "").status), "{path}");
                     continue;
                 }
                 changes += 1;
-                assert!(parties.contains("operator"), "{method} {path} has no security");
-                assert_eq!(parties.contains("shard_worker"), !path.ends_with("/credit"), "{path}");
-                check(addr, &method.to_uppercase(), &filled, &parties);
+                assert!(principals.contains("operator"), "{method} {path} has no security");
+                assert_eq!(principals.contains("shard_worker"), !path.ends_with("/credit"), "{path}");
+                check(addr, &method.to_uppercase(), &filled, &principals);
             }
         }
         assert!(changes >= 2 && document["paths"][own].is_object(), "{changes}");

@@ -43,6 +43,7 @@ fn who_gets_the_last_of_it_does_not_depend_on_kills() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     for kill in 0..KILLS as u64 {
         eventually("deliveries go on", PATIENCE, || pipeline.delivered().0 >= files * kill / (KILLS as u64 + 2));
+        // Nothing is waited for: the moment of the kill is left to chance.
         pause(std::time::Duration::from_millis(rng.random_range(0..60)));
         let victim = *VICTIMS.choose(&mut rng).unwrap();
         pipeline.kill9(victim);

@@ -1,8 +1,8 @@
 //! The embedded bus: a log in one SQLite file, for one machine and any number of its processes.
 //!
 //! A message is durable when its transaction is committed. Members of a group hold partitions under leases with tokens
-//! ([`member`]); readers outside of any group hold nothing ([`reader`]). Nothing polls: a bell file is rung
-//! after each commit, and readers that wait watch it ([`Bell`]).
+//! (`member`); readers outside of any group hold nothing (`reader`). Nothing polls: a bell file is rung
+//! after each commit, and readers that wait watch it (`base::bell`).
 
 mod member;
 mod reader;
@@ -17,14 +17,13 @@ use async_trait::async_trait;
 use super::{Bus, Cursor, Error, Group, Lag, Message, PUBLISHED_MAX, Position, Refused, Result, Start, Topic};
 use crate::base::bell::Bell;
 use crate::base::clock::Clock;
-use crate::base::db::migration::schemas;
+use crate::base::db::Schema;
+use crate::base::db::migration::schema;
 use crate::base::db::sqlite::db::Db;
 use sql::Partition;
 
-schemas! { "sqlite":
-    /// The schema of the embedded bus.
-    BUS = "bus": "0001_bus";
-}
+/// The schema of the embedded bus.
+static BUS: Schema = schema!(embedded "bus", "0001_bus");
 
 /// [`Bus`] in one SQLite file.
 #[derive(Clone)]

@@ -198,7 +198,7 @@ fn delivered(row: &Row<'_>, partition: Partition) -> Result<Delivered> {
     let place: i64 = row.get("place")?;
     let headers: String = row.get("headers")?;
     let id: Vec<u8> = row.get("id")?;
-    let broken = |what: &str| Error::Broken(format!("message {place} of the bus holds no {what}"));
+    let broken = |what: &str| Error::broken(format!("message {place} of the bus holds no {what}"));
     let message = Message {
         id: Uuid::from_slice(&id).map_err(|_| broken("id"))?,
         key: row.get("key")?,
@@ -412,11 +412,11 @@ pub(super) fn leave(connection: &mut Connection, identity: &Identity, partitions
 
 fn find(partitions: &[Partition], number: u32) -> Result<Partition> {
     let found = partitions.iter().find(|partition| partition.number == number).copied();
-    found.ok_or_else(|| Error::Broken(format!("partition {number} of the bus is missing")))
+    found.ok_or_else(|| Error::broken(format!("partition {number} of the bus is missing")))
 }
 
 fn offset_of(number: i64) -> Result<u64> {
-    u64::try_from(number).map_err(|_| Error::Broken(format!("an offset of the bus is {number}")))
+    u64::try_from(number).map_err(|_| Error::broken(format!("an offset of the bus is {number}")))
 }
 
 fn number_of(offset: u64) -> i64 {

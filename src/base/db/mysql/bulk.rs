@@ -87,27 +87,7 @@ fn places(before: &[Value], list: &[Value], bytes_max: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::database::Database;
-    use super::super::migrate::{BALANCE, SHARD};
-    use super::super::testing::{TestDatabase, on_every_server};
     use super::*;
-    use crate::base::db::SchemaKind;
-    use crate::base::timestamp::Timestamp;
-    use crate::pipeline::balance::mysql::MysqlBalance;
-    use crate::pipeline::balance::store::BalanceStore;
-    use crate::pipeline::event::{Money, ShardId};
-    use crate::pipeline::shard_db::mysql::shard::MysqlShard;
-    use crate::pipeline::shard_db::{Delivered, Delivery, Entry, EventRow, ShardStore};
-    use crate::pipeline::task::{Digest, FileName, TaskKey};
-    use crate::pipeline::trade::{Amount, Operation, OperationKey, OperationKind, UserId};
-
-    /// A server that takes so little.
-    const PACKET_BYTES: usize = 64 << 10;
-
-    on_every_server! {
-        statements_of_a_delivery_stay_under_a_quarter_of_what_the_server_takes
-        statements_about_money_stay_under_a_quarter_of_what_the_server_takes
-    }
 
     #[test]
     fn a_statement_has_a_bounded_number_of_rows_and_bytes() {
@@ -126,59 +106,5 @@ mod tests {
         assert_eq!(places(&[Value::Bytes(vec![0; 800])], &list(92), 2000), 8, "11 would fit");
         assert_eq!(places(&[], &list(5000), 2000), 1);
         assert_eq!(places(&[], &[], 2000), LIST);
-    }
-
-    /// Every kind of entry in the books, more of each than fit.
-    async fn statements_of_a_delivery_stay_under_a_quarter_of_what_the_server_takes(variable: &str) {
-        let place = TestDatabase::made(variable, "small_packets", SchemaKind::Shard).await;
-        let store = MysqlShard::of(Database::of_small_packets(&place.server, &SHARD, PACKET_BYTES));
-        let (file, at): (FileName, _) = ("20250101000000".parse().unwrap(), Timestamp::from_unix_ms(1_735_689_600_007));
-        let far = i64::MAX / 2;
-        let of_file = file.clone();
-        let row = move |line: u64| {
-            let (id, price) = (far - i64::try_from(line).unwrap(), Money::from_minor(999_999_999_999_999_999));
-            let (order_id, user_id, shop_id, good_id, stock) = (id, Some(id), id, id, Some(i64::MIN / 4));
-            let entry = match line % 5 {
-                0 => Entry::Stock { shop_id, good_id, delta: i64::MIN / 4 },
-                1 => Entry::Price { shop_id, good_id, price },
-                2 => Entry::Status { shop_id, active: false },
-                3 => Entry::Purchase { order_id, user_id, shop_id, good_id, qty: id, price, at, stock },
-                _ => Entry::Return { order_id, shop_id, good_id, qty: id, amount: price, at, stock },
-            };
-            Ok(EventRow {
-                event_type: 1,
-                shop_id: Some(id),
-                user_id: Some(id),
-                timestamp: at,
-                source_file: of_file.clone(),
-                source_line: line,
-                entry: Some(entry),
-            })
-        };
-        let source = Box::new((1..=2777).map(row));
-        let key = TaskKey { file, shard: ShardId::new(0).unwrap() };
-        let delivery = Delivery { key, sha256: Digest::new([1; 32]), rows: 2777, source };
-        assert_eq!(store.deliver(delivery).await.unwrap(), Delivered::Now);
-        store.close().await;
-        place.drop().await;
-    }
-
-    async fn statements_about_money_stay_under_a_quarter_of_what_the_server_takes(variable: &str) {
-        let place = TestDatabase::made(variable, "small_packets", SchemaKind::Balance).await;
-        let store = MysqlBalance::of(Database::of_small_packets(&place.server, &BALANCE, PACKET_BYTES));
-        let operations = (1..=700).map(|number| Operation {
-            key: OperationKey::new(format!("{number:0>200}")).unwrap(),
-            user: UserId::new(number).unwrap(),
-            kind: OperationKind::Credit,
-            amount: Amount::from_minor(999).unwrap(),
-            reason: "x".repeat(200),
-        });
-        let operations: Vec<Operation> = operations.collect();
-        for is_repeated in [false, true] {
-            let answers = store.apply(&operations).await.unwrap();
-            assert!(answers.len() == 700 && answers.iter().all(|answer| answer.is_repeated == is_repeated));
-        }
-        store.close().await;
-        place.drop().await;
     }
 }

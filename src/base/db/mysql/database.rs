@@ -12,22 +12,18 @@ use tokio::sync::OnceCell;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::session::{self, Facts};
-use super::{fault, migrate, value};
+use super::fault::{self, no_answer};
+use super::session::{self, ANSWER_MAX, CONNECT_MAX, Facts};
+use super::{migrate, value};
 use crate::base::clock::Clock;
-use crate::base::db::migration::Schema;
+use crate::base::db::error::Why;
+use crate::base::db::migration::{PACKET_BYTES_MIN, Schema};
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 
 /// Connections of one process to one database, at the most. They are opened as they are needed.
 const CONNECTIONS_MAX: usize = 8;
-/// How long a connection may take to come about, waiting for a free one included.
-pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// How long a transaction of a few statements may take: a server that accepts and never answers is as good as gone.
-pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// The least that a server must take in one packet, in bytes: below it our shortest statements would be too long.
-const PACKET_BYTES_MIN: usize = 64 * 1024;
 /// A statement is no longer than this part of what the server takes (docs/semantics.md, 5).
 const PACKET_PARTS: usize = 4;
 /// How often a transaction is run that loses races (docs/semantics.md, 5).
@@ -51,8 +47,6 @@ pub(crate) struct Database {
     clock: Clock,
     /// How long the operator lets the server take for an answer.
     timeout: Option<Duration>,
-    /// The least that the server must take in one packet, in bytes.
-    packet_bytes_min: usize,
     facts: OnceCell<Facts>,
 }
 
@@ -85,13 +79,7 @@ impl Database {
 
     fn with(options: OptsBuilder, server: &Server, schema: &'static Schema, clock: Clock) -> Self {
         let (pool, place) = (Pool::new(options), server.to_string());
-        let (timeout, packet_bytes_min) = (server.timeout, PACKET_BYTES_MIN);
-        Self { pool, place, schema, clock, timeout, packet_bytes_min, facts: OnceCell::new() }
-    }
-
-    /// The same for rows that may be so long: a server that would not take one of them is not worked with.
-    pub(crate) fn with_rows_of(self, row_bytes_max: usize) -> Self {
-        Self { packet_bytes_min: row_bytes_max.saturating_add(PACKET_BYTES_MIN), ..self }
+        Self { pool, place, schema, clock, timeout: server.timeout, facts: OnceCell::new() }
     }
 
     /// Runs `work` in a transaction and commits it; again, if it lost a race or its connection. Every work must bear
@@ -175,10 +163,13 @@ impl Database {
         let limit = self.limit(CONNECT_MAX);
         let mut connection = match timeout(limit, self.pool.get_conn()).await {
             Ok(connected) => connected.map_err(|e| fault::of_connect(e, &self.place))?,
-            Err(_) => return Err(Error::Unavailable(format!("{}: no connection within {limit:?}", self.place))),
+            Err(_) => return Err(Error::unavailable(format!("{}: no connection within {limit:?}", self.place))),
         };
         let facts = self.facts.get_or_try_init(|| self.first_contact(&mut connection)).await;
-        facts.map_err(|e| Error::Unavailable(e.to_string()))?;
+        facts.map_err(|e| {
+            let text = e.to_string();
+            Error::Unavailable(Why::of(e, text))
+        })?;
         if let Some(now) = self.clock.pinned() {
             pin_time(&mut connection, now).await?;
         }
@@ -202,11 +193,11 @@ impl Database {
 
     /// A row is in one packet, whatever else is cut.
     fn check_packets(&self, facts: Facts) -> Result<()> {
-        let (found, least) = (facts.packet_bytes, self.packet_bytes_min);
+        let (found, least) = (facts.packet_bytes, self.schema.packet_bytes_min());
         if found >= least {
             return Ok(());
         }
-        Err(Error::Broken(format!(
+        Err(Error::broken(format!(
             "{}: the server takes {found} bytes at once, and a row here may need {least}; \
              SET GLOBAL max_allowed_packet = {}, and the same in its configuration",
             self.place,
@@ -229,11 +220,6 @@ fn snapshot() -> TxOpts {
     let mut options = TxOpts::default();
     options.with_consistent_snapshot(true).with_isolation_level(IsolationLevel::RepeatableRead);
     options
-}
-
-/// What a server comes to that accepts and never answers.
-pub(crate) fn no_answer(waited: Duration) -> Error {
-    Error::Unavailable(format!("the database gave no answer within {waited:?}"))
 }
 
 /// Tests move the clock: the server's own functions then tell that time on this connection.
@@ -315,7 +301,7 @@ impl Tx<'_> {
     /// The moment that this connection's statements see.
     pub(crate) async fn now(&mut self) -> Result<Timestamp> {
         let row = self.first("SELECT UTC_TIMESTAMP(3) AS now", ()).await?;
-        row.map_or_else(|| Err(Error::Broken("the server told no time".to_owned())), |row| value::moment(&row, "now"))
+        row.map_or_else(|| Err(Error::broken("the server told no time".to_owned())), |row| value::moment(&row, "now"))
     }
 }
 
@@ -340,22 +326,26 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
-    use super::super::migrate::CACHE;
     use super::super::testing::{TestDatabase, on_every_server};
     use super::*;
-    use crate::base::db::SchemaKind;
+    use crate::base::db::migration::THINGS;
+
+    /// A row may be longer than what any server of the tests takes.
+    static LONG_ROWS: Schema = Schema { name: "long rows", row_bytes_max: 1 << 30, sqlite: &[], mysql: THINGS.mysql };
+    /// A row may be as long as every server of the tests takes.
+    static ROWS: Schema = Schema { name: "rows", row_bytes_max: 4 << 20, sqlite: &[], mysql: THINGS.mysql };
 
     on_every_server! {
         a_server_that_would_not_take_a_row_is_named_with_what_to_set
     }
 
     async fn a_server_that_would_not_take_a_row_is_named_with_what_to_set(variable: &str) {
-        let place = TestDatabase::made(variable, "long_rows", SchemaKind::Cache).await;
-        let database = Database::new(&place.server, &CACHE, Clock::System).with_rows_of(1 << 30);
+        let place = TestDatabase::made(variable, "long_rows", &THINGS).await;
+        let database = Database::new(&place.server, &LONG_ROWS, Clock::System);
         let error = database.connection().await.unwrap_err().to_string();
         let what_to_set = "SET GLOBAL max_allowed_packet = 2147483648";
         assert!(error.contains(&place.server.database) && error.contains(what_to_set), "{error}");
-        let database = Database::new(&place.server, &CACHE, Clock::System).with_rows_of(4 << 20);
+        let database = Database::new(&place.server, &ROWS, Clock::System);
         drop(database.connection().await.unwrap());
         database.close().await;
         place.drop().await;

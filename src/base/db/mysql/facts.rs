@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
-use super::database::{ANSWER_MAX, no_answer};
-use super::fault;
-use super::migrate::connect;
+use super::fault::{self, no_answer};
+use super::session::{ANSWER_MAX, connect};
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result, ServerFacts};
 use crate::base::timestamp::Timestamp;
@@ -29,7 +28,7 @@ pub(crate) async fn facts(server: &Server) -> Result<ServerFacts> {
             .map_err(fault::of_statement)?;
         connection.disconnect().await.map_err(fault::of_statement)?;
         let (version, now) = row.unwrap_or_default();
-        let now = Timestamp::parse(&now).ok_or_else(|| Error::Broken(format!("the server's time is '{now}'")))?;
+        let now = Timestamp::parse(&now).ok_or_else(|| Error::broken(format!("the server's time is '{now}'")))?;
         Ok(ServerFacts { version, now, variables: BTreeMap::from_iter(variables) })
     };
     timeout(ANSWER_MAX, look).await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)))

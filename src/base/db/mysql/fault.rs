@@ -1,9 +1,11 @@
 //! What a server or the driver says, in the words that callers act on (docs/semantics.md, 5).
 
+use std::time::Duration;
+
 use mysql_async::{Error as Driver, ServerError};
 
 use crate::base::db::Error;
-use crate::pipeline::task::Class;
+use crate::base::db::error::{Condition, Why};
 
 /// A key stands there already.
 const DUPLICATE_KEY: u16 = 1062;
@@ -42,49 +44,62 @@ const READ_ONLY: [u16; 6] = [1036, 1290, 1792, 1836, 1874, 1881];
 /// What a statement on an open connection failed with.
 pub(crate) fn of_statement(error: Driver) -> Error {
     match error {
-        Driver::Server(error) => of_server(&error),
+        Driver::Server(error) => of_server(error),
         // An open connection was lost: it is unknown how far the transaction came, so all of it is run again.
         Driver::Io(_) | Driver::Driver(mysql_async::DriverError::ConnectionClosed) => {
-            Error::Busy(format!("the connection was lost: {error}"))
+            let text = format!("the connection was lost: {error}");
+            Error::Busy(Why::of(error, text))
         }
-        other => Error::Broken(other.to_string()),
+        other => Error::Broken(why(other)),
     }
 }
 
 /// What a COMMIT failed with. The marker makes a repeat safe, so what is not known to be for good is tried again.
 pub(crate) fn of_commit(error: Driver) -> Error {
     match of_statement(error) {
-        Error::Broken(why) => Error::Busy(format!("the commit failed: {why}")),
+        Error::Broken(why) => Error::Busy(why.reworded(|text| format!("the commit failed: {text}"))),
         other => other,
     }
 }
 
 /// Why there is no connection.
 pub(crate) fn of_connect(error: Driver, place: &str) -> Error {
-    match error {
-        Driver::Server(error) => match of_server(&error) {
-            Error::Broken(why) | Error::Busy(why) | Error::Unavailable(why) => {
-                Error::Unavailable(format!("{place}: {why}"))
-            }
-            other => other,
+    let why = match error {
+        Driver::Server(error) => match of_server(error) {
+            Error::Broken(why) | Error::Busy(why) | Error::Unavailable(why) => why,
+            other => return other,
         },
-        other => Error::Unavailable(format!("{place}: {other}")),
+        other => why(other),
+    };
+    Error::Unavailable(why).at(place)
+}
+
+fn of_server(error: ServerError) -> Error {
+    let code = error.code;
+    let text = format!("{} (error {code})", error.message);
+    let why = Why::of(error, text);
+    if AGAIN.contains(&code) {
+        Error::Busy(why)
+    } else if DISK_FULL.contains(&code) {
+        Error::Unavailable(why.under(Condition::DiskFull))
+    } else if READ_ONLY.contains(&code) {
+        Error::Unavailable(why.under(Condition::ReadOnly))
+    } else if UNAVAILABLE.iter().any(|codes| codes.contains(&code)) {
+        Error::Unavailable(why)
+    } else {
+        Error::Broken(why)
     }
 }
 
-fn of_server(error: &ServerError) -> Error {
-    let said = format!("{} (error {})", error.message, error.code);
-    if AGAIN.contains(&error.code) {
-        Error::Busy(said)
-    } else if DISK_FULL.contains(&error.code) {
-        Error::Unavailable(Class::DiskFull.tag(said))
-    } else if READ_ONLY.contains(&error.code) {
-        Error::Unavailable(Class::DatabaseReadOnly.tag(said))
-    } else if UNAVAILABLE.iter().any(|codes| codes.contains(&error.code)) {
-        Error::Unavailable(said)
-    } else {
-        Error::Broken(said)
-    }
+/// In the driver's own words.
+fn why(error: Driver) -> Why {
+    let text = error.to_string();
+    Why::of(error, text)
+}
+
+/// What a server comes to that accepts and never answers.
+pub(crate) fn no_answer(waited: Duration) -> Error {
+    Error::unavailable(format!("the database gave no answer within {waited:?}"))
 }
 
 /// Whether a statement failed because its key stands there already.
@@ -115,5 +130,33 @@ mod tests {
         }
         assert!(matches!(of_code(1064), Error::Broken(_)), "a statement that cannot be read never passes");
         assert!(of_code(1040).is_temporary() && of_code(1213).is_temporary() && !of_code(1366).is_temporary());
+    }
+
+    #[test]
+    fn the_servers_own_error_stays_behind_the_text() {
+        use std::error::Error as _;
+        for (code, text) in [
+            (1213, "the database is busy: m (error 1213)"),
+            (1040, "the database is not available: m (error 1040)"),
+            (1021, "the database is not available: disk_full: m (error 1021)"),
+            (1290, "the database is not available: database_read_only: m (error 1290)"),
+            (1064, "the database is broken: m (error 1064)"),
+        ] {
+            let error = of_code(code);
+            assert_eq!(error.to_string(), text);
+            let source = error.source().and_then(|source| source.downcast_ref::<ServerError>());
+            assert_eq!(source.map(|source| source.code), Some(code));
+        }
+        let server = |code| Driver::Server(ServerError { code, message: "m".to_owned(), state: "HY000".to_owned() });
+        let error = of_connect(server(1045), "here");
+        assert_eq!(error.to_string(), "the database is not available: here: m (error 1045)");
+        assert!(error.source().is_some_and(|source| source.is::<ServerError>()));
+        let error = of_commit(server(1064));
+        assert_eq!(error.to_string(), "the database is busy: the commit failed: m (error 1064)");
+        assert!(error.source().is_some());
+        let lost = Driver::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        let error = of_statement(lost);
+        assert!(error.to_string().starts_with("the database is busy: the connection was lost: "), "{error}");
+        assert!(error.source().is_some_and(|source| source.is::<Driver>()));
     }
 }

@@ -9,9 +9,9 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error as Driver};
 use tokio::time::timeout;
 
-use super::database::{ANSWER_MAX, CONNECT_MAX, no_answer};
-use super::{fault, session};
-use crate::base::db::migration::{Schema, SchemaState, schemas};
+use super::fault::{self, no_answer};
+use super::session::{ANSWER_MAX, connect};
+use crate::base::db::migration::{Schema, SchemaState};
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
 
@@ -26,11 +26,9 @@ const NOTES: &str = "CREATE TABLE IF NOT EXISTS schema_migration (
     number INT NOT NULL, name VARCHAR(255) NOT NULL, statements INT NOT NULL, finished_at DATETIME(3) NULL, PRIMARY KEY (number)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 
-schemas!("mysql");
-
 /// How far a database is: whole migrations, and statements of the one after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Progress {
+struct MigrationProgress {
     finished: usize,
     statements: usize,
 }
@@ -38,8 +36,8 @@ struct Progress {
 /// Whether nothing is left to apply. This needs no right but to read. A schema that is newer than the program is no
 /// fault: migrations add, so that what is installed goes on while the next version is rolled out.
 pub(crate) async fn is_current(connection: &mut Conn, schema: &Schema, place: &str) -> Result<bool> {
-    let Progress { finished, .. } = progress(connection).await?;
-    let known = schema.migrations.len();
+    let MigrationProgress { finished, .. } = progress(connection).await?;
+    let known = schema.mysql.len();
     if finished > known {
         log::warn!(place, schema = schema.name, applied = finished, known; "the schema is newer than this program");
     }
@@ -64,7 +62,7 @@ async fn migrate(connection: &mut Conn, schema: &Schema, place: &str, lock_wait_
         .map_err(fault::of_statement)?;
     let locked = locked.flatten();
     if locked != Some(1) {
-        return Err(Error::Busy(format!("{place}: another process migrates the {} database", schema.name)));
+        return Err(Error::busy(format!("{place}: another process migrates the {} database", schema.name)));
     }
     let result = apply(connection, schema, place).await;
     let unlock = connection.query_drop("DO RELEASE_LOCK(CONCAT('shopctl migrate ', LEFT(DATABASE(), 48)))").await;
@@ -75,7 +73,7 @@ async fn apply(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()
     connection.query_drop(NOTES).await.map_err(|e| of_migration(e, "0000", place))?;
     // Read again: another process may have migrated while we waited.
     let begun = progress(connection).await?;
-    for (index, migration) in schema.migrations.iter().enumerate().skip(begun.finished) {
+    for (index, migration) in schema.mysql.iter().enumerate().skip(begun.finished) {
         let number = index + 1;
         let done = if index == begun.finished { begun.statements } else { 0 };
         note(connection, number, migration.name, done, false).await?;
@@ -96,10 +94,10 @@ async fn apply(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()
 
 fn of_migration(error: Driver, name: &str, place: &str) -> Error {
     match fault::of_statement(error) {
-        Error::Unavailable(why) => Error::Unavailable(format!(
-            "{place}: migration {name} cannot be applied: {why}; run 'shopctl migrate up' as a user who may"
-        )),
-        Error::Broken(why) => Error::Broken(format!("{place}: migration {name} failed: {why}")),
+        Error::Unavailable(why) => Error::Unavailable(why.reworded(|text| {
+            format!("{place}: migration {name} cannot be applied: {text}; run 'shopctl migrate up' as a user who may")
+        })),
+        Error::Broken(why) => Error::Broken(why.reworded(|text| format!("{place}: migration {name} failed: {text}"))),
         other => other,
     }
 }
@@ -112,18 +110,18 @@ async fn note(connection: &mut Conn, number: usize, name: &str, statements: usiz
     connection.exec_drop(replace, (number, name, statements)).await.map_err(fault::of_statement)
 }
 
-async fn progress(connection: &mut Conn) -> Result<Progress> {
+async fn progress(connection: &mut Conn) -> Result<MigrationProgress> {
     let found: std::result::Result<Vec<(usize, usize, bool)>, _> = connection
         .query("SELECT number, statements, finished_at IS NOT NULL FROM schema_migration ORDER BY number")
         .await;
     let rows = match found {
         Ok(rows) => rows,
-        Err(e) if fault::is_missing_table(&e) => return Ok(Progress::default()),
+        Err(e) if fault::is_missing_table(&e) => return Ok(MigrationProgress::default()),
         Err(e) => return Err(fault::of_statement(e)),
     };
     let finished = rows.iter().take_while(|(_, _, finished)| *finished).count();
     let begun = rows.get(finished).map_or(0, |(_, statements, _)| *statements);
-    Ok(Progress { finished, statements: begun })
+    Ok(MigrationProgress { finished, statements: begun })
 }
 
 /// How far the database is, without changing it; nothing where there is none.
@@ -136,7 +134,7 @@ pub(crate) async fn status(server: &Server, schema: &'static Schema) -> Result<O
         enter(&mut connection, server).await?;
         let progress = progress(&mut connection).await?;
         connection.disconnect().await.map_err(fault::of_statement)?;
-        Ok(Some(SchemaState { applied: progress.finished, known: schema.migrations.len() }))
+        Ok(Some(SchemaState { applied: progress.finished, known: schema.mysql.len() }))
     };
     timeout(ANSWER_MAX, look).await.unwrap_or_else(|_| Err(no_answer(ANSWER_MAX)))
 }
@@ -174,15 +172,6 @@ async fn enter(connection: &mut Conn, server: &Server) -> Result<()> {
     connection.query_drop(format!("USE `{}`", server.database)).await.map_err(fault::of_statement)
 }
 
-/// A connection to no database.
-pub(crate) async fn connect(server: &Server) -> Result<Conn> {
-    let (options, place) = (session::options(server, 1, None), server.to_string());
-    match timeout(CONNECT_MAX, Conn::new(options)).await {
-        Ok(connected) => connected.map_err(|e| fault::of_connect(e, &place)),
-        Err(_) => Err(Error::Unavailable(format!("{place}: no connection within {CONNECT_MAX:?}"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{TestDatabase, on_every_server};
@@ -192,7 +181,9 @@ mod tests {
     /// A migration of every kind of change that is not asked whether it is done.
     static CHANGES: Schema = Schema {
         name: "changes",
-        migrations: &[
+        row_bytes_max: 0,
+        sqlite: &[],
+        mysql: &[
             Migration {
                 name: "0001_base",
                 sql: "CREATE TABLE a (x INT NOT NULL, gone INT NULL, y INT NULL, PRIMARY KEY (x), KEY a_gone (y),
@@ -237,7 +228,7 @@ ALTER TABLE a DROP COLUMN gone;\nALTER TABLE a DROP CONSTRAINT a_gone_range;\nDR
         migrate(&mut connection, &CHANGES, "a", 0).await.unwrap();
         let expected = tables(&mut connection).await;
         straight.drop().await;
-        let [first, second] = CHANGES.migrations else { panic!("there are two") };
+        let [first, second] = CHANGES.mysql else { panic!("there are two") };
         for noted in 0..second.statements().len() {
             let place = TestDatabase::at(variable, "note_lost");
             let mut connection = enter_new(&place).await;
@@ -264,7 +255,10 @@ ALTER TABLE a DROP COLUMN gone;\nALTER TABLE a DROP CONSTRAINT a_gone_range;\nDR
         let lock = "DO GET_LOCK(CONCAT('shopctl migrate ', LEFT(DATABASE(), 48)), 0)";
         other.query_drop(lock).await.unwrap();
         let error = migrate(&mut connection, &CHANGES, "the place", 0).await.unwrap_err();
-        assert!(matches!(&error, Error::Busy(why) if why.contains("the place: another process migrates")), "{error}");
+        assert!(
+            matches!(&error, Error::Busy(why) if why.text().contains("the place: another process migrates")),
+            "{error}"
+        );
         assert_eq!(tables(&mut connection).await, Vec::<String>::new());
         // A process that dies with the lock has it no more.
         other.disconnect().await.unwrap();

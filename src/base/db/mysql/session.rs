@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, PoolConstraints, PoolOpts, SslOpts};
+use tokio::time::timeout;
 
 use super::fault;
 use crate::base::db::url::{Server, Tls};
 use crate::base::db::{Error, Result};
 
+/// How long a connection may take to come about, waiting for a free one included.
+pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// How long a transaction of a few statements may take: a server that accepts and never answers is as good as gone.
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// How long a connection may say nothing before the server ends it and what it has begun, in seconds. A process that is
 /// paused in mid-transaction, or whose machine is gone without a word, holds its rows for so long and no longer; the
 /// servers' own is eight hours. Between two statements we do no more than read a thousand lines of a file.
@@ -66,6 +71,15 @@ pub(crate) fn options(server: &Server, connections_max: usize, database: Option<
         .pool_opts(pool)
 }
 
+/// A connection to no database.
+pub(crate) async fn connect(server: &Server) -> Result<Conn> {
+    let (options, place) = (options(server, 1, None), server.to_string());
+    match timeout(CONNECT_MAX, Conn::new(options)).await {
+        Ok(connected) => connected.map_err(|e| fault::of_connect(e, &place)),
+        Err(_) => Err(Error::unavailable(format!("{place}: no connection within {CONNECT_MAX:?}"))),
+    }
+}
+
 /// The statements that set up a session whose connection may say nothing for so long.
 pub(crate) fn setup(silence_secs: u64) -> Vec<String> {
     let silence = format!("SET SESSION wait_timeout = {silence_secs}");
@@ -105,7 +119,7 @@ pub(crate) async fn check(connection: &mut Conn, place: &str) -> Result<Facts> {
         ("wait_timeout", value("wait_timeout") != SILENCE_SECS.to_string()),
     ];
     if let Some((name, _)) = wrong.iter().find(|(_, is_wrong)| *is_wrong) {
-        return Err(Error::Broken(format!(
+        return Err(Error::broken(format!(
             "{place}: the session's {name} is '{}' although it was set; is there a proxy in between?",
             value(name)
         )));
@@ -133,7 +147,7 @@ pub(crate) async fn check_engines(connection: &mut Conn, place: &str) -> Result<
         .map_err(fault::of_statement)?;
     match other {
         Some(other) => {
-            Err(Error::Broken(format!("{place}: table {other}, it must be InnoDB; ALTER TABLE ... ENGINE = InnoDB")))
+            Err(Error::broken(format!("{place}: table {other}, it must be InnoDB; ALTER TABLE ... ENGINE = InnoDB")))
         }
         None => Ok(()),
     }

@@ -6,7 +6,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::session;
-use crate::base::db::{SchemaKind, Server, StoreUrl, migrate};
+use crate::base::db::{Schema, Server, StoreUrl, migrate};
 
 /// Runs each case on both servers.
 macro_rules! on_every_server {
@@ -51,10 +51,10 @@ impl TestDatabase {
         }
     }
 
-    /// An empty database with the schema of this kind.
-    pub(crate) async fn made(variable: &str, name: &str, kind: SchemaKind) -> Self {
+    /// An empty database with this schema.
+    pub(crate) async fn made(variable: &str, name: &str, schema: &'static Schema) -> Self {
         let place = Self::at(variable, name);
-        migrate(&StoreUrl::Mysql(place.server.clone()), kind).await.unwrap();
+        migrate(&StoreUrl::Mysql(place.server.clone()), schema).await.unwrap();
         place
     }
 

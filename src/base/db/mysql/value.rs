@@ -6,8 +6,6 @@ use time::{Date, Month, PrimitiveDateTime, Time};
 
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::event::{Money, ShardCount, ShardId};
-use crate::pipeline::task::{Counts, Digest, FileName, Output, Stage, Status};
 
 /// A moment as DATETIME(3). It is cut to the millisecond already: MySQL would round what is finer into the next one,
 /// MariaDB would cut it.
@@ -26,15 +24,15 @@ pub(crate) fn count_value(count: u64) -> i64 {
 pub(crate) fn get<T: FromValue>(row: &Row, column: &str) -> Result<T> {
     match row.get_opt(column) {
         Some(Ok(value)) => Ok(value),
-        Some(Err(e)) => Err(Error::Broken(format!("column {column}: {e}"))),
-        None => Err(Error::Broken(format!("there is no column {column}"))),
+        Some(Err(e)) => Err(Error::broken(format!("column {column}: {e}"))),
+        None => Err(Error::broken(format!("there is no column {column}"))),
     }
 }
 
 /// A column's moment, or nothing for NULL.
 pub(crate) fn optional_timestamp(row: &Row, column: &str) -> Result<Option<Timestamp>> {
     let value: Value = get(row, column)?;
-    let bad = || Error::Broken(format!("column {column} holds {}, no moment", value.as_sql(false)));
+    let bad = || Error::broken(format!("column {column} holds {}, no moment", value.as_sql(false)));
     match value {
         Value::NULL => Ok(None),
         Value::Date(year, month, day, hour, minute, second, micros) => {
@@ -49,98 +47,25 @@ pub(crate) fn optional_timestamp(row: &Row, column: &str) -> Result<Option<Times
 
 /// A column's moment.
 pub(crate) fn moment(row: &Row, column: &str) -> Result<Timestamp> {
-    optional_timestamp(row, column)?.ok_or_else(|| Error::Broken(format!("column {column} holds NULL, no moment")))
+    optional_timestamp(row, column)?.ok_or_else(|| Error::broken(format!("column {column} holds NULL, no moment")))
 }
 
 /// A column's number that is never below zero.
 pub(crate) fn count(row: &Row, column: &str) -> Result<u64> {
     let number: i64 = get(row, column)?;
-    u64::try_from(number).map_err(|_| Error::Broken(format!("column {column} holds {number}")))
+    u64::try_from(number).map_err(|_| Error::broken(format!("column {column} holds {number}")))
 }
 
 /// A column's text as something that has a form.
-fn parsed<T: std::str::FromStr>(row: &Row, column: &str) -> Result<T> {
+pub(crate) fn parsed<T: std::str::FromStr>(row: &Row, column: &str) -> Result<T> {
     let text: String = get(row, column)?;
-    text.parse().map_err(|_| Error::Broken(format!("column {column} holds '{text}'")))
-}
-
-/// A column's text as a file name.
-pub(crate) fn file_name(row: &Row, column: &str) -> Result<FileName> {
-    parsed(row, column)
-}
-
-/// A column's text as a status.
-pub(crate) fn status(row: &Row, column: &str) -> Result<Status> {
-    parsed(row, column)
-}
-
-/// A column's text as a stage.
-pub(crate) fn stage(row: &Row, column: &str) -> Result<Stage> {
-    parsed(row, column)
-}
-
-/// A column's number as a shard.
-pub(crate) fn shard(row: &Row, column: &str) -> Result<ShardId> {
-    let number = count(row, column)?;
-    ShardId::new(number).ok_or_else(|| Error::Broken(format!("column {column} holds {number}")))
-}
-
-/// A column's number as a count of shards.
-pub(crate) fn shards_count(row: &Row) -> Result<ShardCount> {
-    let number = count(row, "shards_count")?;
-    ShardCount::new(number).ok_or_else(|| Error::Broken(format!("shards_count holds {number}")))
-}
-
-/// The conservation counts of a stage's report.
-pub(crate) fn counts(row: &Row) -> Result<Option<Counts>> {
-    if get::<Option<i64>>(row, "lines_read")?.is_none() {
-        return Ok(None);
-    }
-    Ok(Some(Counts {
-        read: count(row, "lines_read")?,
-        written: count(row, "lines_written")?,
-        duplicate: count(row, "lines_duplicate")?,
-        rejected: count(row, "lines_rejected")?,
-        held: count(row, "lines_held")?,
-        released: count(row, "lines_released")?,
-    }))
-}
-
-/// The digest columns of a stage's report.
-pub(crate) fn output(row: &Row) -> Result<Option<Output>> {
-    let Some(sha256) = digest(row, "output_sha256")? else {
-        return Ok(None);
-    };
-    Ok(Some(Output {
-        lines: count(row, "output_lines")?,
-        bytes: count(row, "output_bytes")?,
-        sha256,
-        index_sha256: digest(row, "index_sha256")?,
-    }))
-}
-
-fn digest(row: &Row, column: &str) -> Result<Option<Digest>> {
-    match get::<Option<String>>(row, column)? {
-        None => Ok(None),
-        Some(_) => parsed(row, column).map(Some),
-    }
-}
-
-/// Money as the text of a DECIMAL: no float in between.
-pub(crate) fn money_value(money: Money) -> Value {
-    Value::from(money.to_string())
-}
-
-/// A DECIMAL column's digits as money.
-pub(crate) fn money(row: &Row, column: &str) -> Result<Money> {
-    let text: String = get(row, column)?;
-    Money::parse(&text).map_err(|e| Error::Broken(format!("column {column} holds '{text}': {e}")))
+    text.parse().map_err(|_| Error::broken(format!("column {column} holds '{text}'")))
 }
 
 /// A DECIMAL column's digits in minor units: sums may be larger than any amount.
 pub(crate) fn minor_units(row: &Row, column: &str) -> Result<i128> {
     let text: String = get(row, column)?;
-    read_minor(&text).ok_or_else(|| Error::Broken(format!("column {column} holds '{text}', no amount")))
+    read_minor(&text).ok_or_else(|| Error::broken(format!("column {column} holds '{text}', no amount")))
 }
 
 fn read_minor(text: &str) -> Option<i128> {

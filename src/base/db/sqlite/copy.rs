@@ -28,10 +28,10 @@ pub(crate) fn copy(from: &Path, to: &Path, go_on: &dyn Fn() -> bool) -> Result<(
         match backup.step(STEP_PAGES).map_err(|e| named(e, from))? {
             StepResult::Done => return Ok(()),
             StepResult::More => {}
-            other => return Err(Error::Busy(format!("{}: the copy was refused: {other:?}", from.display()))),
+            other => return Err(Error::busy(format!("{}: the copy was refused: {other:?}", from.display()))),
         }
     }
-    Err(Error::Unavailable(format!("the copy of {} was stopped before its end", from.display())))
+    Err(Error::unavailable(format!("the copy of {} was stopped before its end", from.display())))
 }
 
 /// Reads a database that no process has open from its first page to its last; answers how many migrations it has.
@@ -47,7 +47,7 @@ pub(crate) fn check(path: &Path) -> Result<usize> {
     let found = connection.pragma_query_value(None, "integrity_check", |row| row.get::<_, String>(0));
     match found.map_err(|e| named(e, path))?.as_str() {
         "ok" => version(&connection),
-        fault => Err(Error::Broken(format!("{}: {fault}", path.display()))),
+        fault => Err(Error::broken(format!("{}: {fault}", path.display()))),
     }
 }
 
@@ -70,22 +70,17 @@ pub(crate) fn is_in_use(path: &Path) -> Result<bool> {
 }
 
 fn named(error: rusqlite::Error, path: &Path) -> Error {
-    match Error::from(error) {
-        Error::Unavailable(why) => Error::Unavailable(format!("{}: {why}", path.display())),
-        Error::Broken(why) => Error::Broken(format!("{}: {why}", path.display())),
-        Error::Busy(why) => Error::Busy(format!("{}: {why}", path.display())),
-        other => other,
-    }
+    Error::from(error).at(path.display())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::db::migration::THINGS;
     use crate::base::db::sqlite::db::connect;
-    use crate::base::db::sqlite::migrate::WORKER;
 
-    fn put(connection: &Connection, shop: i64) {
-        connection.execute("INSERT INTO shop (shop_id, active) VALUES (?1, 1)", [shop]).unwrap();
+    fn put(connection: &Connection, id: i64) {
+        connection.execute("INSERT INTO thing (id) VALUES (?1)", [id]).unwrap();
     }
 
     #[test]
@@ -93,7 +88,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let folder = temp.path().canonicalize().unwrap();
         let (path, to) = (folder.join("a.sqlite"), folder.join("copy of 100%.sqlite"));
-        let writer = connect(&path, &WORKER).unwrap();
+        let writer = connect(&path, &THINGS).unwrap();
         put(&writer, 1);
         // Only the log has the row yet, and a second one comes between two looks.
         let asked = std::cell::Cell::new(0);
@@ -103,12 +98,12 @@ mod tests {
             true
         })
         .unwrap();
-        assert_eq!(check(&to).unwrap(), WORKER.migrations.len());
-        let shops = |path: &Path| {
+        assert_eq!(check(&to).unwrap(), THINGS.known());
+        let things = |path: &Path| {
             let copied = Connection::open(path).unwrap();
-            copied.query_row("SELECT COUNT(*) FROM shop", [], |row| row.get::<_, i64>(0)).unwrap()
+            copied.query_row("SELECT COUNT(*) FROM thing", [], |row| row.get::<_, i64>(0)).unwrap()
         };
-        assert_eq!((shops(&to), shops(&path)), (1, 1 + asked.get()));
+        assert_eq!((things(&to), things(&path)), (1, 1 + asked.get()));
         assert!(copy(&path, &folder.join("b"), &|| false).is_err());
         assert!(copy(&folder.join("none"), &folder.join("c"), &|| true).is_err());
     }
@@ -117,7 +112,7 @@ mod tests {
     fn a_database_that_another_has_open_is_in_use() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("a.sqlite");
-        let open = connect(&path, &WORKER).unwrap();
+        let open = connect(&path, &THINGS).unwrap();
         assert!(is_in_use(&path).unwrap());
         drop(open);
         assert!(!is_in_use(&path).unwrap());
@@ -128,7 +123,7 @@ mod tests {
     fn a_damaged_page_is_found() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().canonicalize().unwrap().join("a.sqlite");
-        drop(connect(&path, &WORKER).unwrap());
+        drop(connect(&path, &THINGS).unwrap());
         let mut bytes = std::fs::read(&path).unwrap();
         let second_page = 4096;
         bytes[second_page..second_page + 64].fill(0xff);

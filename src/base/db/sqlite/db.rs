@@ -12,8 +12,6 @@ use super::migrate;
 use crate::base::db::migration::Schema;
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
-use crate::pipeline::event::ShardId;
-use crate::pipeline::task::{Class, FileName};
 
 /// How long a call waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,7 +68,7 @@ impl Db {
             let connection = match (slot.take(), schema) {
                 (Some(connection), _) => connection,
                 (None, Some(schema)) => connect(&path, schema)?,
-                (None, None) => return Err(Error::Unavailable(format!("{} was closed", path.display()))),
+                (None, None) => return Err(Error::unavailable(format!("{} was closed", path.display()))),
             };
             let result = work(slot.insert(connection));
             if schema.is_some() && result.as_ref().is_err_and(Error::is_read_only) {
@@ -106,20 +104,16 @@ fn rewrite_header(connection: &mut Connection) -> Result<()> {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(e) => Err(Error::Broken(format!("a database call ended abnormally: {e}"))),
+        Err(e) => Err(Error::broken(format!("a database call ended abnormally: {e}"))),
     }
 }
 
 /// Opens, configures and migrates a database file. The folder is created where it is missing.
 pub(crate) fn connect(path: &Path, schema: &Schema) -> Result<Connection> {
     if let Some(folder) = path.parent() {
-        create_folder(folder).map_err(|e| Error::Unavailable(format!("cannot create {}: {e}", folder.display())))?;
+        create_folder(folder).map_err(|e| Error::unavailable(format!("cannot create {}: {e}", folder.display())))?;
     }
-    let named = |e: rusqlite::Error| match Error::from(e) {
-        Error::Unavailable(why) => Error::Unavailable(format!("{}: {why}", path.display())),
-        Error::Broken(why) => Error::Broken(format!("{}: {why}", path.display())),
-        other => other,
-    };
+    let named = |e: rusqlite::Error| Error::from(e).at(path.display());
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -163,23 +157,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error.to_string()),
-            Some(ErrorCode::DiskFull) => Self::Unavailable(Class::DiskFull.tag(error)),
-            Some(ErrorCode::ReadOnly) => Self::Unavailable(Class::DatabaseReadOnly.tag(error)),
-            Some(
-                ErrorCode::CannotOpen
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::PermissionDenied
-                | ErrorCode::OutOfMemory,
-            ) => Self::Unavailable(error.to_string()),
-            _ => Self::Broken(error.to_string()),
-        }
-    }
-}
-
 /// Changes over to a log. While another process does the same for a new database SQLite answers that it is busy, and
 /// does not wait as it does otherwise.
 #[expect(clippy::disallowed_methods, reason = "as long as SQLite's own wait, which no stop ends early either")]
@@ -203,7 +180,7 @@ pub(crate) fn timestamp_text(at: Timestamp) -> String {
 /// A column's text as a moment.
 pub(crate) fn timestamp_column(row: &rusqlite::Row<'_>, column: &str) -> Result<Timestamp> {
     let text: String = row.get(column)?;
-    Timestamp::parse(&text).ok_or_else(|| Error::Broken(format!("column {column} holds '{text}', no moment")))
+    Timestamp::parse(&text).ok_or_else(|| Error::broken(format!("column {column} holds '{text}', no moment")))
 }
 
 /// A column's text as a moment, or nothing for NULL.
@@ -218,24 +195,7 @@ pub(crate) fn optional_timestamp(row: &rusqlite::Row<'_>, column: &str) -> Resul
 /// A column's number that is never below zero.
 pub(crate) fn count_column(row: &rusqlite::Row<'_>, column: &str) -> Result<u64> {
     let number: i64 = row.get(column)?;
-    u64::try_from(number).map_err(|_| Error::Broken(format!("column {column} holds {number}")))
-}
-
-/// A column's text as a file name.
-pub(crate) fn file_column(row: &rusqlite::Row<'_>, column: &str) -> Result<FileName> {
-    file_name(&row.get::<_, String>(column)?, column)
-}
-
-/// The text of a column as a file name.
-pub(crate) fn file_name(text: &str, column: &str) -> Result<FileName> {
-    text.parse().map_err(|_| Error::Broken(format!("column {column} holds '{text}'")))
-}
-
-/// A column's number as a shard.
-pub(crate) fn shard_column(row: &rusqlite::Row<'_>, column: &str) -> Result<ShardId> {
-    let number: i64 = row.get(column)?;
-    let shard = u64::try_from(number).ok().and_then(ShardId::new);
-    shard.ok_or_else(|| Error::Broken(format!("column {column} holds {number}")))
+    u64::try_from(number).map_err(|_| Error::broken(format!("column {column} holds {number}")))
 }
 
 /// A count as a column's number.
@@ -246,13 +206,13 @@ pub(crate) fn count_value(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::db::sqlite::migrate::WORKER;
+    use crate::base::db::migration::THINGS;
 
     #[tokio::test]
     async fn a_ping_writes_and_leaves_everything_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pinged.sqlite");
-        let db = Db::open(&path, &WORKER).await.unwrap();
+        let db = Db::open(&path, &THINGS).await.unwrap();
         let other = Connection::open(&path).unwrap();
         let version = |of: &str| other.pragma_query_value(None, of, |row| row.get::<_, i64>(0)).unwrap();
         let before = (version("user_version"), version("schema_version"));
@@ -277,7 +237,7 @@ mod tests {
     #[test]
     fn a_commit_that_was_reported_survives_a_power_cut() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = connect(&folder.path().join("synced.sqlite"), &WORKER).unwrap();
+        let connection = connect(&folder.path().join("synced.sqlite"), &THINGS).unwrap();
         let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         // FULL: the log is synced by every commit; NORMAL would sync it only when it is moved into the database.
         assert_eq!(synchronous, 2);
@@ -289,7 +249,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("new.sqlite");
             let opened = std::thread::scope(|scope| {
-                let open = || connect(&path, &WORKER).map(drop);
+                let open = || connect(&path, &THINGS).map(drop);
                 let others: Vec<_> = (0..3).map(|_| scope.spawn(open)).collect();
                 others.into_iter().map(|other| other.join().unwrap()).collect::<Vec<_>>()
             });

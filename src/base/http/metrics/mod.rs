@@ -1,10 +1,13 @@
 //! Metrics in the text formats of OpenMetrics and Prometheus; no global state, labels from closed sets only.
 //!
-//! `work` measures what roles do, `exposition` writes the formats. docs/metrics.md lists all of them.
+//! `calls` measures the calls of databases and of other roles, `exposition` writes the formats. What a system measures
+//! beside these it registers itself ([`Metrics::families`]). docs/metrics.md lists all of them.
 
+mod calls;
 mod exposition;
-mod work;
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -23,11 +26,11 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
+use calls::Calls;
 use exposition::Format;
-use work::Work;
 
-use super::probes::{COMMIT, VERSION};
 use super::process::Process;
+use super::version::{COMMIT, VERSION};
 
 /// Upper bounds in seconds; a claim that waits for work takes up to 30.
 const REQUEST_BUCKETS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 30.0];
@@ -49,7 +52,8 @@ struct RefusalLabels {
 /// What all names of our own begin with.
 const PREFIX: &str = "shopctl";
 
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+/// Histograms by their labels.
+pub type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The metrics of one process; cloning shares them.
 #[derive(Debug, Clone)]
@@ -58,7 +62,9 @@ pub struct Metrics {
     requests: Histograms<RequestLabels>,
     in_flight: Gauge,
     refusals: Family<RefusalLabels, Counter>,
-    work: Work,
+    calls: Calls,
+    /// The families that the systems have registered, by their types.
+    families: Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send + Sync>>>>,
 }
 
 impl Default for Metrics {
@@ -71,13 +77,14 @@ impl Metrics {
     /// The metrics every role has.
     pub fn new() -> Self {
         let mut registry = Registry::default();
-        let work = Work::register(registry.sub_registry_with_prefix(PREFIX));
+        let calls = Calls::register(registry.sub_registry_with_prefix(PREFIX));
         let metrics = Self {
             registry: Arc::new(Mutex::new(registry)),
             requests: Family::new_with_constructor(|| Histogram::new(REQUEST_BUCKETS)),
             in_flight: Gauge::default(),
             refusals: Family::default(),
-            work,
+            calls,
+            families: Arc::default(),
         };
         for reason in ["unauthorized", "forbidden"] {
             // There from the beginning, so that the first one is seen as a change.
@@ -102,6 +109,18 @@ impl Metrics {
     /// Registers more; names get the prefix `shopctl_`.
     pub fn with_registry(&self, f: impl FnOnce(&mut Registry)) {
         self.with_root(|root| f(root.sub_registry_with_prefix(PREFIX)));
+    }
+
+    /// The families of this type, registered when they are asked for first; names get the prefix `shopctl_`.
+    pub fn families<T: Clone + Send + Sync + 'static>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
+        // An entry is made as a whole, so the map is usable even after a panic in between.
+        let mut all = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(&TypeId::of::<T>()).and_then(|known| known.downcast_ref::<T>()) {
+            return known.clone();
+        }
+        let made = self.with_root(|root| register(root.sub_registry_with_prefix(PREFIX)));
+        all.insert(TypeId::of::<T>(), Box::new(made.clone()));
+        made
     }
 
     /// Counts a refused call: `unauthorized` without a known token, `forbidden` with the token of another principal.
@@ -189,16 +208,12 @@ mod tests {
     #[test]
     fn scrape_has_the_promised_names() {
         let metrics = Metrics::new();
-        metrics.observe_task("split", "done", 0.2);
-        metrics.add_lines("split", "routed", 7);
-        metrics.processed("split", 1.5);
+        metrics.observe_database("tracking", "ping", true, std::time::Duration::from_secs(1));
         metrics.with_registry(|registry| registry.register("extra", "More", Counter::<u64>::default()));
         let text = metrics.encode().unwrap();
         for line in [
             "shopctl_build_info{version=\"",
-            "shopctl_task_duration_seconds_count{stage=\"split\",outcome=\"done\"} 1",
-            "shopctl_lines_total{stage=\"split\",outcome=\"routed\"} 7",
-            "shopctl_last_processed_timestamp_seconds{stage=\"split\"} 1.5",
+            "shopctl_database_call_duration_seconds_count{store=\"tracking\",operation=\"ping\",outcome=\"ok\"} 1",
             "shopctl_extra_total 0",
             "process_start_time_seconds ",
             "process_resident_memory_bytes ",

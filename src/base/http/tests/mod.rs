@@ -56,7 +56,7 @@ fn settings(port: u16) -> config::Server {
 /// A guard without tokens.
 fn guard(insecure: bool) -> Guard {
     let auth = config::Auth::new(insecure, Vec::new());
-    Guard::new(&auth, Policy::probes(&[Principal::Operator]), &Metrics::new())
+    Guard::new(&auth, Policy::probes(&[Principal::OPERATOR]), &Metrics::new())
 }
 
 async fn start(change: impl FnOnce(&mut Limits)) -> Served {

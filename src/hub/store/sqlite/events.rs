@@ -27,22 +27,18 @@ fn take(tx: &Transaction<'_>, arrival: &Arrival, keys_since: Timestamp) -> Resul
         return Ok(Outcome::Stored);
     }
     let Some(key) = &arrival.event.idempotency_key else {
-        return Err(Error::Broken(format!("the id {} is there already", arrival.id)));
+        return Err(Error::broken(format!("the id {} is there already", arrival.id)));
     };
     let known: Option<(Vec<u8>, i64, Vec<u8>)> = tx
         .prepare_cached("SELECT id, received_at, fingerprint FROM hub_event WHERE scope = ?1 AND idempotency_key = ?2")?
         .query_row(params![arrival.scope, key.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((id, received_at, fingerprint)) = known else {
-        return Err(Error::Broken(format!("the id {} is there already", arrival.id)));
+        return Err(Error::broken(format!("the id {} is there already", arrival.id)));
     };
     if received_at < keys_since.unix_ms() {
         tx.prepare_cached("UPDATE hub_event SET scope = NULL, idempotency_key = NULL WHERE id = ?1")?.execute([&id])?;
-        return if insert(tx, arrival)? {
-            Ok(Outcome::Stored)
-        } else {
-            Err(Error::Broken("a key cannot be freed".into()))
-        };
+        return if insert(tx, arrival)? { Ok(Outcome::Stored) } else { Err(Error::broken("a key cannot be freed")) };
     }
     if fingerprint == arrival.fingerprint().0 { Ok(Outcome::Duplicate(uuid(&id)?)) } else { Ok(Outcome::Reused) }
 }
@@ -134,7 +130,7 @@ pub(super) fn expire(connection: &mut Connection, before: Timestamp, limit: u64)
 
 /// The event of a row with [`COLUMNS`].
 pub(super) fn stored(row: &Row<'_>) -> Result<Stored> {
-    let broken = |column: &str| Error::Broken(format!("column {column} of hub_event holds what no event has"));
+    let broken = |column: &str| Error::broken(format!("column {column} of hub_event holds what no event has"));
     let id: Vec<u8> = row.get("id")?;
     let position: Option<String> = row.get("position")?;
     Ok(Stored {
@@ -154,5 +150,5 @@ pub(super) fn stored(row: &Row<'_>) -> Result<Stored> {
 
 /// The id of a column.
 pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid> {
-    Uuid::from_slice(bytes).map_err(|_| Error::Broken("column id of hub_event holds no id".to_owned()))
+    Uuid::from_slice(bytes).map_err(|_| Error::broken("column id of hub_event holds no id".to_owned()))
 }

@@ -107,7 +107,7 @@ pub(super) fn expire(connection: &mut Connection, before: Timestamp, limit: u64)
 }
 
 fn kept(row: &Row<'_>) -> Result<KeptMinute> {
-    let broken = |column: &str| Error::Broken(format!("column {column} of hub_minute holds what no minute has"));
+    let broken = |column: &str| Error::broken(format!("column {column} of hub_minute holds what no minute has"));
     let amount = |column: &str| Amount::from_units(row.get(column)?).ok_or_else(|| broken(column));
     let position = |column: &str| {
         let text: String = row.get(column)?;

@@ -15,16 +15,15 @@ use super::{
 };
 use crate::base::bell::{Bell, Ear};
 use crate::base::clock::Clock;
-use crate::base::db::migration::schemas;
+use crate::base::db::Schema;
+use crate::base::db::migration::schema;
 use crate::base::db::sqlite::db::Db;
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::hub::model::EventType;
 
-schemas! { "sqlite":
-    /// The schema of the hub's store.
-    HUB = "hub": "0001_hub";
-}
+/// The schema of the hub's store.
+static HUB: Schema = schema!(embedded "hub", "0001_hub");
 
 /// [`HubStore`] in one SQLite file.
 pub struct SqliteHub {

@@ -8,11 +8,13 @@ use mysql_async::{Params, Value, params};
 
 use super::{for_stage, micros};
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, file_name, get, output, shard, shards_count};
+use crate::base::db::mysql::value::{count, get};
 use crate::base::db::{Error, Result};
+use crate::pipeline::apid::decisions;
 use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
 use crate::pipeline::apid::sql::{self, CLAIM, REPLAY};
 use crate::pipeline::apid::store::TrackingPolicy;
+use crate::pipeline::columns::mysql::{file_name, output, shard, shards_count};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{Claim, Claimed, FileName, Stage, TaskKey};
 
@@ -130,14 +132,14 @@ impl Take<'_> {
     async fn whole_files(&self, tx: &mut Tx<'_>) -> Result<Vec<Claimed>> {
         let mut claimed = Vec::new();
         let mut after = String::new();
-        while claimed.len() < self.claim.limit as usize {
+        while decisions::goes_on(self.claim, claimed.len()) {
             let Some(file) = self.next_file(tx, &after).await? else {
                 break;
             };
             let select = "SELECT filename, shard FROM pipeline_tracking WHERE filename = ? ORDER BY shard";
             for row in &tx.rows(select, (file.as_str(),)).await? {
                 let key = key_of(row)?;
-                if self.claim.shard.is_none_or(|shard| shard == key.shard) {
+                if decisions::asks_for(self.claim, key.shard) {
                     claimed.extend(self.take(tx, key).await?);
                 }
             }
@@ -167,11 +169,9 @@ impl Take<'_> {
                 candidates.push(TaskKey { file, shard });
             }
         }
-        // The oldest file first, so that a shard with much to do does not keep the others waiting.
-        candidates.sort();
         let mut claimed = Vec::new();
-        for key in candidates {
-            if claimed.len() >= self.claim.limit as usize {
+        for key in decisions::in_turn(candidates) {
+            if !decisions::goes_on(self.claim, claimed.len()) {
                 break;
             }
             claimed.extend(self.take(tx, key).await?);
@@ -187,7 +187,7 @@ impl Take<'_> {
             self.has_lost.store(true, Ordering::Relaxed);
             return Ok(None);
         }
-        let token = tx.last_number().ok_or_else(|| Error::Broken(format!("the claim of {key} got no token")))?;
+        let token = tx.last_number().ok_or_else(|| Error::broken(format!("the claim of {key} got no token")))?;
         if let Some(row) = &over {
             self.lease_ends.push(lease_end(row, self.claim.stage, Some(&self.claim.worker))?);
         }
@@ -311,12 +311,11 @@ pub(super) async fn oldest_unfinished(
     strict: bool,
     besides: Option<&FileName>,
 ) -> Result<Option<FileName>> {
-    // One more than is looked for, should the first be the one that is passed over.
-    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, 1 + u32::from(besides.is_some())));
+    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, decisions::looked_at(besides)));
     let shards = vec![Value::from(shard.get()); sql::unfinished(strict).len()];
     let rows = tx.rows(&select, Params::Positional(shards)).await?;
     let files: Vec<FileName> = rows.iter().map(|row| file_name(row, "filename")).collect::<Result<_>>()?;
-    Ok(files.into_iter().filter(|file| besides.is_none_or(|besides| besides != file)).min())
+    Ok(decisions::oldest(files, besides))
 }
 
 #[cfg(test)]
@@ -326,10 +325,9 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Clock;
-    use crate::base::db::SchemaKind;
     use crate::base::db::mysql::database::Database;
-    use crate::base::db::mysql::migrate::TRACKING;
     use crate::base::db::mysql::testing::{TestDatabase, on_every_server};
+    use crate::pipeline::schemas::TRACKING;
 
     on_every_server! {
         candidates_are_found_by_index_without_sorting
@@ -337,7 +335,7 @@ mod tests {
 
     /// However many rows there are: candidates are found by an index that has them in order.
     async fn candidates_are_found_by_index_without_sorting(variable: &str) {
-        let place = TestDatabase::made(variable, "plans", SchemaKind::Tracking).await;
+        let place = TestDatabase::made(variable, "plans", &TRACKING).await;
         let database = Database::new(&place.server, &TRACKING, Clock::System);
         let mut connection = database.connection().await.unwrap();
         let mut plans = Vec::new();

@@ -1,5 +1,5 @@
 //! The tracking store on a server (MySQL, MariaDB). Every move is one conditional UPDATE;
-//! [`crate::pipeline::task::Row`] explains the refusals. The clock is the server's, so that all API instances agree on
+//! [`crate::pipeline::task::TaskRow`] explains the refusals. The clock is the server's, so that all API instances agree on
 //! when a lease is over.
 
 mod claim;
@@ -15,17 +15,17 @@ use async_trait::async_trait;
 
 use crate::base::clock::Clock;
 use crate::base::db::mysql::database::Database;
-use crate::base::db::mysql::migrate::TRACKING;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
 use crate::pipeline::event::ShardId;
+use crate::pipeline::schemas::TRACKING;
 
 use crate::base::db::Result;
 use crate::base::db::url::Server;
-use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking, TrackingPolicy};
+use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, StageReport, TaskTally, Tracking, TrackingPolicy};
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
-    Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+    Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey, TaskProgress,
 };
 
 /// [`Tracking`] in a database of a server.
@@ -91,8 +91,8 @@ impl Tracking for MysqlTracking {
         self.database.write(&moves::IngestDone { file, output }).await
     }
 
-    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status> {
-        self.database.write(&moves::Apply { key, stage, call, report, policy: self.policy }).await?
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: StageReport) -> Result<Status> {
+        self.database.write(&moves::Apply { key, stage, call, report, policy: self.policy }).await?.answer()
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>> {
@@ -137,7 +137,7 @@ impl Tracking for MysqlTracking {
         self.database.write(&read::OldestOpen).await
     }
 
-    async fn progress(&self) -> Result<Progress> {
+    async fn progress(&self) -> Result<TaskProgress> {
         self.database.read(&progress::ReadProgress(self.policy)).await
     }
 
@@ -145,7 +145,7 @@ impl Tracking for MysqlTracking {
         self.database.write(&progress::NoteAsker { stage, shard, worker }).await
     }
 
-    async fn tally(&self, mark: u64) -> Result<Tally> {
+    async fn tally(&self, mark: u64) -> Result<TaskTally> {
         self.database.read(&tally::Count { mark }).await
     }
 

@@ -5,12 +5,14 @@ use mysql_async::params;
 
 use super::{for_stage, micros, read};
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, count_value, get, shard as shard_column};
+use crate::base::db::mysql::value::{count, count_value, get};
 use crate::base::db::{Error, Result};
+use crate::pipeline::apid::decisions::{self, Moved};
 use crate::pipeline::apid::sql::{backoff_ms, statement_of};
-use crate::pipeline::apid::store::{Registered, Report, TrackingPolicy};
+use crate::pipeline::apid::store::{Registered, StageReport, TrackingPolicy};
+use crate::pipeline::columns::mysql::shard as shard_column;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::task::{Call, FileName, Output, Refusal, Stage, Status, TaskKey, Verdict};
+use crate::pipeline::task::{Call, FileName, MoveRefusal, Output, Stage, Status, TaskKey};
 
 /// Creates the tasks of a file.
 pub(super) struct Register<'a> {
@@ -29,13 +31,9 @@ impl Work for Register<'_> {
             let present: Vec<ShardId> = present.iter().map(|row| shard_column(row, "shard")).collect::<Result<_>>()?;
             let known = self.shards.iter().all(|shard| present.contains(shard));
             let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
-            return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
+            return if known { Ok(Registered { created: false }) } else { Err(MoveRefusal::OtherShards(count).into()) };
         }
-        // A shard without a task would lose its lines: no splitter would ever split them off.
-        let count = u8::try_from(self.shards.len()).unwrap_or(u8::MAX);
-        if count == 0 || (0..count).any(|number| !self.shards.iter().any(|shard| shard.get() == number)) {
-            return Err(Error::Invalid("shards must be all of 0 to n-1, each once".to_owned()));
-        }
+        let count = decisions::shards_count(self.shards)?;
         let insert = "INSERT INTO pipeline_tracking
                (filename, event_ingest_status, shard, created_at, updated_at, shards_count)
              VALUES (?, 'started', ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), ?)";
@@ -44,7 +42,7 @@ impl Work for Register<'_> {
         shards.sort_unstable();
         for shard in shards {
             if !tx.insert(insert, (self.file.as_str(), shard.get(), count)).await? {
-                return Err(Error::Busy(format!("file {} is being registered by another process", self.file)));
+                return Err(Error::busy(format!("file {} is being registered by another process", self.file)));
             }
         }
         Ok(Registered { created: true })
@@ -76,7 +74,7 @@ impl Work for IngestDone<'_> {
         if let (Some(before), Some(output)) = (&announced, &self.output)
             && *before != output.sha256.to_string()
         {
-            return Err(Refusal::OtherContent(before.clone()).into());
+            return Err(MoveRefusal::OtherContent(before.clone()).into());
         }
         let update = "UPDATE pipeline_tracking SET event_ingest_status = 'done', updated_at = UTC_TIMESTAMP(3)
              WHERE filename = ? AND event_ingest_status <> 'done'";
@@ -86,30 +84,28 @@ impl Work for IngestDone<'_> {
                 continue;
             }
             let key = TaskKey { file: self.file.clone(), shard: shard_column(row, "shard")? };
-            let report = Report { output: self.output, ..Report::default() };
-            write_result(tx, &key, Stage::EventIngest, Finished { token: 0, attempt: 1 }, &report).await?;
+            let report = StageReport { output: self.output, ..StageReport::default() };
+            write_result(tx, &key, Stage::EventIngest, FinishedRow { token: 0, attempt: 1 }, &report).await?;
         }
         Ok(rows.len() as u64)
     }
 }
 
-/// Moves one task; answers the stage's status after it. A refusal that must leave a mark is inside the answer.
+/// Moves one task. What it comes to is committed, a loss too.
 pub(super) struct Apply<'a> {
     pub(super) key: &'a TaskKey,
     pub(super) stage: Stage,
     pub(super) call: Call,
-    pub(super) report: Report,
+    pub(super) report: StageReport,
     pub(super) policy: TrackingPolicy,
 }
 
 #[async_trait]
 impl Work for Apply<'_> {
-    type Out = Result<Status>;
+    type Out = Moved;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Result<Status>> {
-        if let Some(counts) = self.report.counts.filter(|counts| !counts.balanced()) {
-            return Err(Refusal::Conservation(format!("{counts:?}")).into());
-        }
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Moved> {
+        decisions::check_counts(self.report.counts)?;
         if self.stage == Stage::ShardSplitter && matches!(self.call, Call::Done(_)) {
             // Calls that finish other shards of the file wait here: the last one has to see the counts of all others.
             let select = "SELECT shard FROM pipeline_tracking WHERE filename = ? ORDER BY shard FOR UPDATE";
@@ -118,35 +114,29 @@ impl Work for Apply<'_> {
         // Read before the update: `done` sets it back to 0. While the token holds, no other call changes it.
         let attempt = attempts_of(tx, self.key).await?;
         if self.update(tx, attempt).await? == 0 {
-            return self.explain(tx).await.map(Ok);
+            return self.explain(tx).await.map(Moved::To);
         }
         match self.call {
             Call::Done(token) => {
-                let finished = Finished { token: token.unwrap_or(0), attempt };
+                let finished = FinishedRow { token: token.unwrap_or(0), attempt };
                 write_result(tx, self.key, self.stage, finished, &self.report).await?;
                 if let Some(loss) = split_loss(tx, self.key, self.stage).await? {
                     fail_conservation(tx, self.key, self.stage, &loss).await?;
-                    return Ok(Err(Refusal::Conservation(loss).into()));
+                    return Ok(Moved::Lost(loss));
                 }
             }
             Call::Retry | Call::RetryCascade => forget_results(tx, self.key, self.stage).await?,
             _ => {}
         }
         let row = read::task_row(tx, self.key).await?;
-        Ok(Ok(row.map_or(Status::New, |row| row.status(self.stage))))
+        Ok(Moved::To(row.map_or(Status::New, |row| row.status(self.stage))))
     }
 }
 
 impl Apply<'_> {
     /// The UPDATE of the call; answers how many rows its WHERE holds for.
     async fn update(&self, tx: &mut Tx<'_>, attempt: u32) -> Result<u64> {
-        let token = match self.call {
-            Call::Done(token) | Call::Fail(token) => token,
-            Call::Heartbeat(token) | Call::FailAttempt(token) | Call::Release(token) | Call::ReleaseLater(token) => {
-                Some(token)
-            }
-            _ => None,
-        };
+        let token = decisions::token_of(self.call);
         let values = params! {
             "filename" => self.key.file.as_str(),
             "shard" => self.key.shard.get(),
@@ -161,13 +151,9 @@ impl Apply<'_> {
 
     /// Why no row was changed: everything is so already, or the call is refused.
     async fn explain(&self, tx: &mut Tx<'_>) -> Result<Status> {
-        let row = read::task_row(tx, self.key).await?.ok_or_else(|| Error::Gone(format!("task {}", self.key)))?;
+        let row = read::task_row(tx, self.key).await?;
         let now = tx.now().await?;
-        match row.decide(self.stage, self.call, now, self.policy.moves) {
-            Verdict::Same => Ok(row.status(self.stage)),
-            Verdict::Refuse(refusal) => Err(refusal.into()),
-            Verdict::Change(_) => Err(Error::Busy(format!("task {} changed at the same moment", self.key))),
-        }
+        decisions::unchanged(row.as_ref(), self.key, self.stage, self.call, now, self.policy.moves)
     }
 }
 
@@ -180,12 +166,18 @@ async fn attempts_of(tx: &mut Tx<'_>, key: &TaskKey) -> Result<u32> {
 }
 
 /// The claim that finished a stage; token 0 where none was used.
-struct Finished {
+struct FinishedRow {
     token: u64,
     attempt: u32,
 }
 
-async fn write_result(tx: &mut Tx<'_>, key: &TaskKey, stage: Stage, finished: Finished, report: &Report) -> Result<()> {
+async fn write_result(
+    tx: &mut Tx<'_>,
+    key: &TaskKey,
+    stage: Stage,
+    finished: FinishedRow,
+    report: &StageReport,
+) -> Result<()> {
     let (counts, output) = (report.counts, report.output);
     let replace = "REPLACE INTO pipeline_stage_result (filename, shard, stage, token, worker, attempt, started_at,
            finished_at, lines_read, lines_written, lines_duplicate, lines_rejected, lines_held, lines_released,

@@ -6,23 +6,24 @@ use async_trait::async_trait;
 
 use super::{claim, for_stage, read};
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, file_name, get, moment, optional_timestamp, shard, stage, status};
+use crate::base::db::mysql::value::{count, get, moment, optional_timestamp};
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::sql::{self, ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
 use crate::pipeline::apid::store::{Askers, TrackingPolicy};
+use crate::pipeline::columns::mysql::{file_name, shard, stage, status};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Asked, Head, Lane};
 use crate::pipeline::task::view::StatusCounts;
-use crate::pipeline::task::{FileName, Progress, Stage};
+use crate::pipeline::task::{FileName, Stage, TaskProgress};
 
 /// Reads all lanes at one moment.
 pub(super) struct ReadProgress(pub(super) TrackingPolicy);
 
 #[async_trait]
 impl Work for ReadProgress {
-    type Out = Progress;
+    type Out = TaskProgress;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Progress> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<TaskProgress> {
         let askers = askers(tx).await?;
         let mut lanes = Vec::new();
         for stage in Stage::ALL {
@@ -43,7 +44,7 @@ impl Work for ReadProgress {
                 lanes.push(lane);
             }
         }
-        Ok(Progress { now: tx.now().await?, lease_ms: self.0.moves.lease_ms, lanes })
+        Ok(TaskProgress { now: tx.now().await?, lease_ms: self.0.moves.lease_ms, lanes })
     }
 }
 
@@ -142,10 +143,9 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Clock;
-    use crate::base::db::SchemaKind;
     use crate::base::db::mysql::database::Database;
-    use crate::base::db::mysql::migrate::TRACKING;
     use crate::base::db::mysql::testing::{TestDatabase, on_every_server};
+    use crate::pipeline::schemas::TRACKING;
 
     on_every_server! {
         progress_is_read_by_index
@@ -160,7 +160,7 @@ mod tests {
 
     /// What is done is never counted and never sorted, however much it is.
     async fn progress_is_read_by_index(variable: &str) {
-        let place = TestDatabase::made(variable, "progress", SchemaKind::Tracking).await;
+        let place = TestDatabase::made(variable, "progress", &TRACKING).await;
         let database = Database::new(&place.server, &TRACKING, Clock::System);
         let mut connection = database.connection().await.unwrap();
         connection.query_drop(HISTORY).await.unwrap();

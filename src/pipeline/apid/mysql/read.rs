@@ -8,14 +8,13 @@ use mysql_async::{Params, Row as SqlRow, Value};
 use super::for_stage;
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{
-    count, counts, file_name, get, moment, optional_timestamp, output, shard, shards_count, stage, status,
-};
+use crate::base::db::mysql::value::{count, get, moment, optional_timestamp};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::sql::{self, column};
 use crate::pipeline::apid::store::{FilePage, FileQuery};
+use crate::pipeline::columns::mysql::{counts, file_name, output, shard, shards_count, stage, status};
 use crate::pipeline::task::view::{Queued, ShardTotals};
-use crate::pipeline::task::{FileName, FileView, Row, ShardView, Stage, StageResult, Status, Summary, TaskKey};
+use crate::pipeline::task::{FileName, FileView, ShardView, Stage, StageResult, Status, Summary, TaskKey, TaskRow};
 
 /// Files per page at the most.
 const PAGE_MAX: u32 = 1000;
@@ -23,7 +22,7 @@ const PAGE_MAX: u32 = 1000;
 const NAMES: usize = 64;
 
 /// The state of one task, as far as moves depend on it; locked, so that task and reports are of one moment.
-pub(super) async fn task_row(tx: &mut Tx<'_>, key: &TaskKey) -> Result<Option<Row>> {
+pub(super) async fn task_row(tx: &mut Tx<'_>, key: &TaskKey) -> Result<Option<TaskRow>> {
     let select = "SELECT * FROM pipeline_tracking WHERE filename = ? AND shard = ? FOR UPDATE";
     let Some(row) = tx.first(select, (key.file.as_str(), key.shard.get())).await? else {
         return Ok(None);
@@ -33,7 +32,7 @@ pub(super) async fn task_row(tx: &mut Tx<'_>, key: &TaskKey) -> Result<Option<Ro
     for row in &tx.rows(select, (key.file.as_str(), key.shard.get())).await? {
         view.results.push(stage_result(row)?);
     }
-    Ok(Some(Row {
+    Ok(Some(TaskRow {
         statuses: view.statuses,
         token: view.token,
         attempts: view.attempts,

@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use super::{for_stage, micros};
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, get, optional_timestamp, shard, status};
+use crate::base::db::mysql::value::{count, get, optional_timestamp};
 use crate::pipeline::apid::sql::{self, REGISTERED, SETTLED_AFTER_MS};
-use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
+use crate::pipeline::apid::store::{NewTasks, OpenTasks, TaskTally};
+use crate::pipeline::columns::mysql::{shard, status};
 use crate::pipeline::task::Stage;
 
 /// Counts what is not done, and what was registered after this row.
@@ -17,10 +18,10 @@ pub(super) struct Count {
 
 #[async_trait]
 impl Work for Count {
-    type Out = Tally;
+    type Out = TaskTally;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Tally> {
-        let mut tally = Tally::default();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<TaskTally> {
+        let mut tally = TaskTally::default();
         // The registrations first: a task that comes in between is counted as open only.
         let settled = micros(SETTLED_AFTER_MS);
         for row in &tx.rows(&registered(), (self.mark, settled, self.mark)).await? {
@@ -63,10 +64,9 @@ mod tests {
 
     use super::*;
     use crate::base::clock::Clock;
-    use crate::base::db::SchemaKind;
     use crate::base::db::mysql::database::Database;
-    use crate::base::db::mysql::migrate::TRACKING;
     use crate::base::db::mysql::testing::{TestDatabase, on_every_server};
+    use crate::pipeline::schemas::TRACKING;
 
     on_every_server! {
         the_history_is_not_read
@@ -74,7 +74,7 @@ mod tests {
 
     /// What is done is never read, and what was counted before is not counted again, however much it is.
     async fn the_history_is_not_read(variable: &str) {
-        let place = TestDatabase::made(variable, "tally", SchemaKind::Tracking).await;
+        let place = TestDatabase::made(variable, "tally", &TRACKING).await;
         let database = Database::new(&place.server, &TRACKING, Clock::System);
         let mut connection = database.connection().await.unwrap();
         let mut plans = Vec::new();

@@ -32,7 +32,7 @@ macro_rules! retry {
     };
 }
 
-/// The WHERE of each statement is the rule of [`crate::pipeline::task::Row::decide`].
+/// The WHERE of each statement is the rule of [`crate::pipeline::task::TaskRow::decide`].
 pub(crate) const fn statement_of(stage: Stage, call: Call) -> &'static str {
     match call {
         Call::Start => START,

@@ -3,10 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
 use super::{Context, for_stage, read};
-use crate::base::db::sqlite::db::{file_column, file_name, shard_column, timestamp_text};
+use crate::base::db::sqlite::db::timestamp_text;
 use crate::base::db::{Error, Result};
+use crate::pipeline::apid::decisions;
 use crate::pipeline::apid::lease_end::LeaseEnd;
 use crate::pipeline::apid::sql::{self, CLAIM, REPLAY};
+use crate::pipeline::columns::sqlite::{file_column, file_name, shard_column};
 use crate::pipeline::event::{ShardCount, ShardId};
 use crate::pipeline::task::{Claim, Claimed, FileName, Output, Stage, TaskKey};
 
@@ -136,7 +138,7 @@ fn lease_over(
 fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context, handout: &mut Handout) -> Result<()> {
     let select = for_stage(claim.stage, NEXT_FILE);
     let mut after = String::new();
-    while handout.claimed.len() < claim.limit as usize {
+    while decisions::goes_on(claim, handout.claimed.len()) {
         let next: Option<String> = transaction
             .prepare_cached(&select)?
             .query_row(params![timestamp_text(context.now), after], |row| row.get(0))
@@ -145,7 +147,7 @@ fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context, h
             break;
         };
         for key in keys(transaction, OF_FILE, params![file])? {
-            if claim.shard.is_none_or(|shard| shard == key.shard) {
+            if decisions::asks_for(claim, key.shard) {
                 claim_one(transaction, &key, claim, context, handout)?;
             }
         }
@@ -162,10 +164,8 @@ fn claim_in_order(transaction: &Transaction<'_>, claim: &Claim, context: Context
             candidates.push(TaskKey { file, shard });
         }
     }
-    // The oldest file first, so that a shard with much to do does not keep the others waiting.
-    candidates.sort();
-    for key in candidates {
-        if handout.claimed.len() >= claim.limit as usize {
+    for key in decisions::in_turn(candidates) {
+        if !decisions::goes_on(claim, handout.claimed.len()) {
             break;
         }
         claim_one(transaction, &key, claim, context, handout)?;
@@ -213,14 +213,13 @@ pub(super) fn oldest_unfinished(
     strict: bool,
     besides: Option<&FileName>,
 ) -> Result<Option<FileName>> {
-    // One more than is looked for, should the first be the one that is passed over.
-    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, 1 + u32::from(besides.is_some())));
+    let select = for_stage(stage, &sql::oldest_unfinished(stage, strict, decisions::looked_at(besides)));
     let shards = vec![shard.get(); sql::unfinished(strict).len()];
     let mut statement = transaction.prepare_cached(&select)?;
     let found = statement.query_map(rusqlite::params_from_iter(shards), |row| row.get::<_, String>(0))?;
-    let files: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
-    let others = files.into_iter().filter(|name| besides.is_none_or(|besides| besides.as_str() != name));
-    others.min().map(|name| file_name(&name, "filename")).transpose()
+    let names: Vec<String> = found.collect::<rusqlite::Result<_>>()?;
+    let files = names.iter().map(|name| file_name(name, "filename")).collect::<Result<_>>()?;
+    Ok(decisions::oldest(files, besides))
 }
 
 /// The claim itself: zero rows mean that the task is not ready, or that another claim won it.
@@ -267,10 +266,10 @@ fn take(
     };
     Ok(Some(Claimed {
         key: key.clone(),
-        token: u64::try_from(token).map_err(|_| Error::Broken(format!("token holds {token}")))?,
+        token: u64::try_from(token).map_err(|_| Error::broken(format!("token holds {token}")))?,
         lease_ms: u64::try_from(context.policy.moves.lease_ms).unwrap_or_default(),
         attempt,
-        shards_count: ShardCount::new(count).ok_or_else(|| Error::Broken(format!("shards_count holds {count}")))?,
+        shards_count: ShardCount::new(count).ok_or_else(|| Error::broken(format!("shards_count holds {count}")))?,
         input,
         is_replay: false,
     }))
@@ -305,7 +304,7 @@ mod tests {
     #[test]
     fn candidates_are_found_by_index_without_sorting() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
+        crate::base::db::sqlite::migrate::run(&mut connection, &crate::pipeline::schemas::TRACKING).unwrap();
         let oldest = |stage, strict| for_stage(stage, &crate::pipeline::apid::sql::oldest_unfinished(stage, strict, 2));
         for select in [
             for_stage(Stage::ShardSplitter, NEXT_FILE),
@@ -330,7 +329,7 @@ mod tests {
     #[test]
     fn files_in_a_status_are_found_by_index() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
+        crate::base::db::sqlite::migrate::run(&mut connection, &crate::pipeline::schemas::TRACKING).unwrap();
         for stage in Stage::ALL {
             let query = FileQuery { status: Some(Status::New), stage: Some(stage), ..FileQuery::default() };
             let select =

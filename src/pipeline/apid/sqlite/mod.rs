@@ -1,4 +1,4 @@
-//! The tracking store in SQLite. Every move is one conditional UPDATE; [`crate::pipeline::task::Row`] explains the
+//! The tracking store in SQLite. Every move is one conditional UPDATE; [`crate::pipeline::task::TaskRow`] explains the
 //! refusals.
 
 mod claim;
@@ -14,15 +14,15 @@ use async_trait::async_trait;
 use crate::base::clock::Clock;
 use crate::base::db::Result;
 use crate::base::db::sqlite::db::Db;
-use crate::base::db::sqlite::migrate::TRACKING;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
 use crate::pipeline::apid::sql::{self, column};
-use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, Report, Tally, Tracking, TrackingPolicy};
+use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, StageReport, TaskTally, Tracking, TrackingPolicy};
 use crate::pipeline::event::ShardId;
+use crate::pipeline::schemas::TRACKING;
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
-    Call, Claim, Claimed, FileName, FileView, Output, Progress, Stage, Status, Summary, TaskKey,
+    Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey, TaskProgress,
 };
 
 /// [`Tracking`] in one SQLite file.
@@ -88,7 +88,7 @@ impl Tracking for SqliteTracking {
         self.db.call(move |connection| moves::ingest_done(connection, &file, output, context)).await
     }
 
-    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: Report) -> Result<Status> {
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: StageReport) -> Result<Status> {
         let (key, context) = (key.clone(), self.context());
         self.db.call(move |connection| moves::apply(connection, &key, stage, call, &report, context)).await
     }
@@ -131,7 +131,7 @@ impl Tracking for SqliteTracking {
         self.db.call(|connection| read::oldest_open(connection)).await
     }
 
-    async fn progress(&self) -> Result<Progress> {
+    async fn progress(&self) -> Result<TaskProgress> {
         let context = self.context();
         self.db.call(move |connection| progress::read(connection, context)).await
     }
@@ -141,7 +141,7 @@ impl Tracking for SqliteTracking {
         self.db.call(move |connection| progress::note_asker(connection, stage, shard, &worker, now)).await
     }
 
-    async fn tally(&self, mark: u64) -> Result<Tally> {
+    async fn tally(&self, mark: u64) -> Result<TaskTally> {
         let context = self.context();
         self.db.call(move |connection| tally::read(connection, mark, context)).await
     }

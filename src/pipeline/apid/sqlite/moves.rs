@@ -5,10 +5,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::{Context, column, for_stage, read};
 use crate::base::db::sqlite::db::{count_column, count_value, timestamp_text};
 use crate::base::db::{Error, Result};
+use crate::pipeline::apid::decisions::{self, Moved};
 use crate::pipeline::apid::sql::{backoff_ms, statement_of};
-use crate::pipeline::apid::store::{Registered, Report};
+use crate::pipeline::apid::store::{Registered, StageReport};
 use crate::pipeline::event::ShardId;
-use crate::pipeline::task::{Call, FileName, Output, Refusal, Stage, Status, TaskKey, Verdict};
+use crate::pipeline::task::{Call, FileName, MoveRefusal, Output, Stage, Status, TaskKey};
 
 /// Creates the tasks of a file.
 pub(super) fn register(
@@ -25,13 +26,9 @@ pub(super) fn register(
     if !present.is_empty() {
         let known = shards.iter().all(|shard| present.contains(&shard.get()));
         let count = u8::try_from(present.len()).unwrap_or(u8::MAX);
-        return if known { Ok(Registered { created: false }) } else { Err(Refusal::OtherShards(count).into()) };
+        return if known { Ok(Registered { created: false }) } else { Err(MoveRefusal::OtherShards(count).into()) };
     }
-    // A shard without a task would lose its lines: no splitter would ever split them off.
-    let count = u8::try_from(shards.len()).unwrap_or(u8::MAX);
-    if count == 0 || (0..count).any(|number| !shards.iter().any(|shard| shard.get() == number)) {
-        return Err(Error::Invalid("shards must be all of 0 to n-1, each once".to_owned()));
-    }
+    let count = decisions::shards_count(shards)?;
     let now = timestamp_text(context.now);
     for shard in shards {
         transaction
@@ -63,7 +60,7 @@ pub(super) fn ingest_done(
     if let (Some(before), Some(output)) = (&announced, &output)
         && *before != output.sha256.to_string()
     {
-        return Err(Refusal::OtherContent(before.clone()).into());
+        return Err(MoveRefusal::OtherContent(before.clone()).into());
     }
     let now = timestamp_text(context.now);
     let shards: Vec<(u8, bool)> = transaction
@@ -81,10 +78,10 @@ pub(super) fn ingest_done(
         .execute(params![file.as_str(), now])?;
     let rows = shards.len() as u64;
     for (shard, _) in shards.into_iter().filter(|(_, done)| !done || announced.is_none()) {
-        let shard = ShardId::new(shard.into()).ok_or_else(|| Error::Broken(format!("shard holds {shard}")))?;
+        let shard = ShardId::new(shard.into()).ok_or_else(|| Error::broken(format!("shard holds {shard}")))?;
         let key = TaskKey { file: file.clone(), shard };
-        let report = Report { output, ..Report::default() };
-        write_result(&transaction, &key, Stage::EventIngest, Finished { token: 0, attempt: 1 }, &report, &now)?;
+        let report = StageReport { output, ..StageReport::default() };
+        write_result(&transaction, &key, Stage::EventIngest, FinishedRow { token: 0, attempt: 1 }, &report, &now)?;
     }
     transaction.commit()?;
     Ok(rows)
@@ -96,32 +93,26 @@ pub(super) fn apply(
     key: &TaskKey,
     stage: Stage,
     call: Call,
-    report: &Report,
+    report: &StageReport,
     context: Context,
 ) -> Result<Status> {
-    if let Some(counts) = report.counts.filter(|counts| !counts.balanced()) {
-        return Err(Refusal::Conservation(format!("{counts:?}")).into());
-    }
+    decisions::check_counts(report.counts)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Read before the update: `done` sets it back to 0.
     let attempt = attempts_of(&transaction, key)?;
     let Some(status) = update(&transaction, key, stage, call, report, attempt, context)? else {
-        let row = read::task_row(&transaction, key)?.ok_or_else(|| Error::Gone(format!("task {key}")))?;
-        return match row.decide(stage, call, context.now, context.policy.moves) {
-            Verdict::Same => Ok(row.status(stage)),
-            Verdict::Refuse(refusal) => Err(refusal.into()),
-            Verdict::Change(_) => Err(Error::Busy(format!("task {key} changed at the same moment"))),
-        };
+        let row = read::task_row(&transaction, key)?;
+        return decisions::unchanged(row.as_ref(), key, stage, call, context.now, context.policy.moves);
     };
     let now = timestamp_text(context.now);
     match call {
         Call::Done(token) => {
-            let finished = Finished { token: token.unwrap_or(0), attempt };
+            let finished = FinishedRow { token: token.unwrap_or(0), attempt };
             write_result(&transaction, key, stage, finished, report, &now)?;
             if let Some(loss) = split_loss(&transaction, key, stage)? {
                 fail_conservation(&transaction, key, stage, &loss, &now)?;
                 transaction.commit()?;
-                return Err(Refusal::Conservation(loss).into());
+                return Moved::Lost(loss).answer();
             }
         }
         Call::Retry | Call::RetryCascade => forget_results(&transaction, key, stage)?,
@@ -137,18 +128,12 @@ fn update(
     key: &TaskKey,
     stage: Stage,
     call: Call,
-    report: &Report,
+    report: &StageReport,
     attempt: u32,
     context: Context,
 ) -> Result<Option<Status>> {
     let statement = for_stage(stage, statement_of(stage, call)) + " RETURNING " + column(stage);
-    let token = match call {
-        Call::Done(token) | Call::Fail(token) => token,
-        Call::Heartbeat(token) | Call::FailAttempt(token) | Call::Release(token) | Call::ReleaseLater(token) => {
-            Some(token)
-        }
-        _ => None,
-    };
+    let token = decisions::token_of(call);
     let moves = context.policy.moves;
     let text = |ms: i64| timestamp_text(context.now.plus_ms(ms));
     let all = named_params! {
@@ -183,7 +168,7 @@ fn attempts_of(transaction: &Transaction<'_>, key: &TaskKey) -> Result<u32> {
 }
 
 /// The claim that finished a stage; token 0 where none was used.
-struct Finished {
+struct FinishedRow {
     token: u64,
     attempt: u32,
 }
@@ -192,8 +177,8 @@ fn write_result(
     transaction: &Transaction<'_>,
     key: &TaskKey,
     stage: Stage,
-    finished: Finished,
-    report: &Report,
+    finished: FinishedRow,
+    report: &StageReport,
     now: &str,
 ) -> Result<()> {
     let (counts, output) = (report.counts, report.output);

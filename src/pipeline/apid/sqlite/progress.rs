@@ -5,20 +5,19 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::{Context, claim, for_stage, read};
-use crate::base::db::sqlite::db::{
-    count_column, file_name, optional_timestamp, shard_column, timestamp_column, timestamp_text,
-};
+use crate::base::db::sqlite::db::{count_column, optional_timestamp, timestamp_column, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::sql::{self, ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD};
 use crate::pipeline::apid::store::Askers;
+use crate::pipeline::columns::sqlite::{file_name, shard_column};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Asked, Head, Lane};
 use crate::pipeline::task::view::StatusCounts;
-use crate::pipeline::task::{FileName, Progress, Stage};
+use crate::pipeline::task::{FileName, Stage, TaskProgress};
 
 /// All lanes at one moment.
-pub(super) fn read(connection: &mut Connection, context: Context) -> Result<Progress> {
+pub(super) fn read(connection: &mut Connection, context: Context) -> Result<TaskProgress> {
     let transaction = connection.transaction()?;
     let askers = askers(&transaction)?;
     let mut lanes = Vec::new();
@@ -40,7 +39,7 @@ pub(super) fn read(connection: &mut Connection, context: Context) -> Result<Prog
             lanes.push(lane);
         }
     }
-    Ok(Progress { now: context.now, lease_ms: context.policy.moves.lease_ms, lanes })
+    Ok(TaskProgress { now: context.now, lease_ms: context.policy.moves.lease_ms, lanes })
 }
 
 /// Notes the worker that asks.
@@ -133,7 +132,7 @@ fn askers(transaction: &Transaction<'_>) -> Result<Askers> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let name: String = row.get("stage")?;
-        let stage = name.parse().map_err(|_| Error::Broken(format!("stage holds '{name}'")))?;
+        let stage = name.parse().map_err(|_| Error::broken(format!("stage holds '{name}'")))?;
         let number: i16 = row.get("shard")?;
         let shard = if number == ANY_SHARD { None } else { Some(shard_column(row, "shard")?) };
         askers.add(stage, shard, Asked { worker: row.get("worker")?, at: timestamp_column(row, "asked_at")? });
@@ -149,7 +148,7 @@ mod tests {
     #[test]
     fn progress_is_read_by_index() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
+        crate::base::db::sqlite::migrate::run(&mut connection, &crate::pipeline::schemas::TRACKING).unwrap();
         let mut selects = vec![HEAD.to_owned(), FINISHED_AT.to_owned()];
         for stage in [Stage::EventIngest, Stage::ShardSplitter] {
             selects.push(for_stage(stage, &crate::pipeline::apid::sql::oldest_ready(stage)));

@@ -4,26 +4,25 @@ use crate::pipeline::apid::sql;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
 use super::{column, for_stage};
-use crate::base::db::sqlite::db::{
-    count_column, file_column, file_name, optional_timestamp, shard_column, timestamp_column,
-};
+use crate::base::db::sqlite::db::{count_column, optional_timestamp, timestamp_column};
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::columns::sqlite::{file_column, file_name, shard_column};
 use crate::pipeline::event::{ShardCount, ShardId};
 
 use crate::base::db::{Error, Result};
 use crate::pipeline::apid::store::{FilePage, FileQuery};
 use crate::pipeline::task::view::{Queued, ShardTotals};
 use crate::pipeline::task::{
-    Counts, Digest, FileName, FileView, Output, Row, ShardView, Stage, StageResult, Status, Summary, TaskKey,
+    Counts, Digest, FileName, FileView, Output, ShardView, Stage, StageResult, Status, Summary, TaskKey, TaskRow,
 };
 
 /// Files per page at the most.
 const PAGE_MAX: u32 = 1000;
 
 /// The state of one task, as far as moves depend on it.
-pub(super) fn task_row(connection: &Connection, key: &TaskKey) -> Result<Option<Row>> {
+pub(super) fn task_row(connection: &Connection, key: &TaskKey) -> Result<Option<TaskRow>> {
     let view = shards_of(connection, &key.file, true)?.into_iter().find(|view| view.shard == key.shard);
-    Ok(view.map(|view| Row {
+    Ok(view.map(|view| TaskRow {
         statuses: view.statuses,
         token: view.token,
         attempts: view.attempts,
@@ -61,7 +60,7 @@ pub(super) fn find_file(connection: &Connection, file: &FileName, with_results: 
         return Ok(None);
     };
     let shards_count =
-        ShardCount::new(count.into()).ok_or_else(|| Error::Broken(format!("shards_count holds {count}")))?;
+        ShardCount::new(count.into()).ok_or_else(|| Error::broken(format!("shards_count holds {count}")))?;
     Ok(Some(FileView { file: file.clone(), shards_count, shards }))
 }
 
@@ -173,7 +172,7 @@ fn results_of(connection: &Connection, file: &FileName, shard: ShardId) -> Resul
     while let Some(row) = rows.next()? {
         let name: String = row.get("stage")?;
         results.push(StageResult {
-            stage: name.parse().map_err(|_| Error::Broken(format!("stage holds '{name}'")))?,
+            stage: name.parse().map_err(|_| Error::broken(format!("stage holds '{name}'")))?,
             token: count_column(row, "token")?,
             worker: row.get("worker")?,
             attempt: row.get("attempt")?,
@@ -216,10 +215,10 @@ pub(super) fn output(row: &SqlRow<'_>) -> Result<Option<Output>> {
 
 fn digest(row: &SqlRow<'_>, column: &str) -> Result<Option<Digest>> {
     let text: Option<String> = row.get(column)?;
-    text.map(|text| text.parse().map_err(|_| Error::Broken(format!("{column} holds '{text}'")))).transpose()
+    text.map(|text| text.parse().map_err(|_| Error::broken(format!("{column} holds '{text}'")))).transpose()
 }
 
 /// A column's text as a status.
 pub(super) fn status(text: &str) -> Result<Status> {
-    text.parse().map_err(|_| Error::Broken(format!("a status column holds '{text}'")))
+    text.parse().map_err(|_| Error::broken(format!("a status column holds '{text}'")))
 }

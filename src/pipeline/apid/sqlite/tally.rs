@@ -4,15 +4,16 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::{Context, for_stage, read};
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{count_column, optional_timestamp, shard_column, timestamp_text};
+use crate::base::db::sqlite::db::{count_column, optional_timestamp, timestamp_text};
 use crate::pipeline::apid::sql::{self, REGISTERED, SETTLED_AFTER_MS};
-use crate::pipeline::apid::store::{NewTasks, OpenTasks, Tally};
+use crate::pipeline::apid::store::{NewTasks, OpenTasks, TaskTally};
+use crate::pipeline::columns::sqlite::shard_column;
 use crate::pipeline::task::Stage;
 
 /// All of one moment.
-pub(super) fn read(connection: &mut Connection, mark: u64, context: Context) -> Result<Tally> {
+pub(super) fn read(connection: &mut Connection, mark: u64, context: Context) -> Result<TaskTally> {
     let transaction = connection.transaction()?;
-    let mut tally = Tally { registered: registered(&transaction, mark, context)?, ..Tally::default() };
+    let mut tally = TaskTally { registered: registered(&transaction, mark, context)?, ..TaskTally::default() };
     for stage in Stage::ALL {
         let mut statement = transaction.prepare_cached(&open_tasks(stage))?;
         let mut rows = statement.query([])?;
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn the_history_is_not_read() {
         let mut connection = Connection::open_in_memory().unwrap();
-        crate::base::db::sqlite::migrate::run(&mut connection, &crate::base::db::sqlite::migrate::TRACKING).unwrap();
+        crate::base::db::sqlite::migrate::run(&mut connection, &crate::pipeline::schemas::TRACKING).unwrap();
         for select in Stage::ALL.map(open_tasks).into_iter().chain([statement()]) {
             let mut explained = connection.prepare(&format!("EXPLAIN QUERY PLAN {select}")).unwrap();
             let values = rusqlite::params_from_iter(vec![1; explained.parameter_count()]);

@@ -11,28 +11,28 @@ use async_trait::async_trait;
 use crate::base::clock::Clock;
 use crate::base::db::Result;
 use crate::base::db::mysql::database::Database;
-use crate::base::db::mysql::migrate::CACHE;
 use crate::base::db::url::Server;
-use crate::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take};
+use crate::pipeline::cache::store::{CachePolicy, CacheStore, Forgotten, Take};
+use crate::pipeline::schemas::CACHE;
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::orders::{ENTRIES_MAX, RAW_BYTES_MAX};
+use crate::pipeline::trade::ENTRIES_MAX;
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
 
-/// [`PendingStore`] in a database of a server.
-pub(crate) struct MysqlPending {
+/// [`CacheStore`] in a database of a server.
+pub(crate) struct MysqlCache {
     database: Database,
-    policy: PendingPolicy,
+    policy: CachePolicy,
 }
 
-impl MysqlPending {
+impl MysqlCache {
     /// The database at this place; it is not asked anything yet.
-    pub(crate) fn new(server: &Server, clock: Clock, policy: PendingPolicy) -> Self {
-        Self { database: Database::new(server, &CACHE, clock).with_rows_of(RAW_BYTES_MAX), policy }
+    pub(crate) fn new(server: &Server, clock: Clock, policy: CachePolicy) -> Self {
+        Self { database: Database::new(server, &CACHE, clock), policy }
     }
 }
 
 #[async_trait]
-impl PendingStore for MysqlPending {
+impl CacheStore for MysqlCache {
     async fn ping(&self) -> Result<()> {
         self.database.ping("UPDATE order_directory SET order_id = order_id WHERE order_id = 0").await
     }

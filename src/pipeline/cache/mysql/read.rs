@@ -7,8 +7,9 @@ use mysql_async::{Row, Value};
 
 use crate::base::db::mysql::bulk;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, count_value, file_name, get, moment, optional_timestamp, shard};
+use crate::base::db::mysql::value::{count, count_value, get, moment, optional_timestamp};
 use crate::base::db::{Error, Result};
+use crate::pipeline::columns::mysql::{file_name, shard};
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Taken};
 
@@ -31,7 +32,7 @@ fn order_of(row: &Row) -> Result<Order> {
         order: order_id(row)?,
         shop_id: get(row, "shop_id")?,
         shard: shard(row, "shard")?,
-        state: OrderState::from_name(&state).ok_or_else(|| Error::Broken(format!("column state holds '{state}'")))?,
+        state: OrderState::from_name(&state).ok_or_else(|| Error::broken(format!("column state holds '{state}'")))?,
         file: file_name(row, "filename")?,
     })
 }
@@ -107,8 +108,9 @@ impl Work for ListPending {
 
 fn held_of(row: &Row) -> Result<Held> {
     Ok(Held {
-        by: TaskKey { file: file_name(row, "filename")?, shard: shard(row, "put_shard")? },
+        file: file_name(row, "filename")?,
         line: count(row, "line")?,
+        shard: shard(row, "put_shard")?,
         happened_at: moment(row, "happened_at")?,
         held_at: moment(row, "put_at")?,
         expires_at: moment(row, "expires_at")?,
@@ -167,5 +169,5 @@ pub(super) fn taken(row: &Row) -> Result<Taken> {
 
 pub(super) fn order_id(row: &Row) -> Result<OrderId> {
     let number: i64 = get(row, "order_id")?;
-    OrderId::new(number).ok_or_else(|| Error::Broken(format!("column order_id holds {number}")))
+    OrderId::new(number).ok_or_else(|| Error::broken(format!("column order_id holds {number}")))
 }

@@ -9,9 +9,10 @@ use super::read;
 use crate::base::db::Result;
 use crate::base::db::mysql::bulk;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, count_value, file_name};
+use crate::base::db::mysql::value::{count, count_value};
 use crate::pipeline::cache::sql::{CLAIM_RETURN, CONFIRM};
-use crate::pipeline::cache::store::{Forgotten, PendingPolicy, Take, within_bytes};
+use crate::pipeline::cache::store::{CachePolicy, Forgotten, Take, within_bytes};
+use crate::pipeline::columns::mysql::file_name;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::{OrderId, Taken};
 
@@ -49,7 +50,7 @@ pub(super) struct Once<'a> {
     pub(super) by: &'a TaskKey,
     pub(super) what: Take<'a>,
     pub(super) limit: usize,
-    pub(super) policy: PendingPolicy,
+    pub(super) policy: CachePolicy,
 }
 
 #[async_trait]

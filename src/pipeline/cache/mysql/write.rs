@@ -8,14 +8,15 @@ use mysql_async::{Value, params};
 use super::{read, take};
 use crate::base::db::mysql::bulk;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, get, moment, moment_value, shard};
+use crate::base::db::mysql::value::{count, get, moment, moment_value};
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
-use crate::pipeline::cache::store::{PendingPolicy, put_outcome};
+use crate::pipeline::cache::store::{CachePolicy, put_outcome};
+use crate::pipeline::columns::mysql::shard;
 use crate::pipeline::task::TaskKey;
-use crate::pipeline::trade::orders::ENTRIES_MAX;
-use crate::pipeline::trade::{EarlyReturn, NewOrder, OrderId, PutOutcome, Recorded, Refusal, Taken};
+use crate::pipeline::trade::ENTRIES_MAX;
+use crate::pipeline::trade::{EarlyReturn, NewOrder, OrderId, PutOutcome, Recorded, Taken, TradeRefusal};
 
 /// Writes orders, and takes what waited for them if it is asked to.
 pub(super) struct Record<'a> {
@@ -41,7 +42,7 @@ impl Work for Record<'_> {
         let recorded = self.orders.iter().map(|order| {
             let standing = standing.get(&order.order);
             let standing =
-                standing.ok_or_else(|| Error::Broken(format!("order {} was written and is gone", order.order)))?;
+                standing.ok_or_else(|| Error::broken(format!("order {} was written and is gone", order.order)))?;
             Ok(Recorded::of(order, self.by, standing.clone()))
         });
         let recorded = recorded.collect::<Result<_>>()?;
@@ -98,7 +99,7 @@ impl Record<'_> {
 pub(super) struct Put<'a> {
     pub(super) by: &'a TaskKey,
     pub(super) returns: &'a [EarlyReturn],
-    pub(super) policy: PendingPolicy,
+    pub(super) policy: CachePolicy,
 }
 
 #[async_trait]
@@ -118,7 +119,7 @@ impl Work for Put<'_> {
         let (mut outcomes, mut new) = (Vec::new(), BTreeMap::new());
         for entry in self.returns {
             if kept.get(&entry.line).is_some_and(|known| known != entry) {
-                return Err(Refusal::LineConflict { file: self.by.file.clone(), line: entry.line }.into());
+                return Err(TradeRefusal::LineConflict { file: self.by.file.clone(), line: entry.line }.into());
             }
             let is_kept = kept.contains_key(&entry.line);
             let outcome = put_outcome(self.by.shard, is_kept, standing.get(&entry.order));
@@ -145,7 +146,7 @@ impl Put<'_> {
         for row in &bulk::select(tx, select, &[Value::from(self.by.file.as_str())], &list).await? {
             let line = count(row, "line")?;
             if shard(row, "put_shard")? != self.by.shard {
-                return Err(Refusal::LineConflict { file: self.by.file.clone(), line }.into());
+                return Err(TradeRefusal::LineConflict { file: self.by.file.clone(), line }.into());
             }
             let (order, happened_at) = (read::order_id(row)?, moment(row, "happened_at")?);
             kept.insert(line, EarlyReturn { line, order, happened_at, raw: get(row, "raw")? });
@@ -155,7 +156,7 @@ impl Put<'_> {
 
     async fn keep(&self, tx: &mut Tx<'_>, new: &BTreeMap<u64, &EarlyReturn>) -> Result<()> {
         if read::pending(tx).await? + new.len() as u64 > self.policy.pending_max {
-            return Err(Refusal::PendingFull { max: self.policy.pending_max }.into());
+            return Err(TradeRefusal::PendingFull { max: self.policy.pending_max }.into());
         }
         let now: Timestamp = tx.now().await?;
         let rows = new.values().map(|entry| {
@@ -175,6 +176,6 @@ impl Put<'_> {
         if bulk::insert(tx, head, "(?, ?, ?, ?, ?, ?, ?, ?)", "", rows.collect()).await? {
             return Ok(());
         }
-        Err(Error::Busy("a line was handed in by another call at the same moment".to_owned()))
+        Err(Error::busy("a line was handed in by another call at the same moment".to_owned()))
     }
 }

@@ -11,27 +11,27 @@ use rusqlite::{Connection, Transaction as Tx, TransactionBehavior, named_params,
 
 use crate::base::clock::Clock;
 use crate::base::db::sqlite::db::{Db, count_value, timestamp_text};
-use crate::base::db::sqlite::migrate::CACHE;
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::RECORD_AWAITED;
-use crate::pipeline::cache::store::{Forgotten, PendingPolicy, PendingStore, Take, put_outcome};
+use crate::pipeline::cache::store::{CachePolicy, CacheStore, Forgotten, Take, put_outcome};
+use crate::pipeline::schemas::CACHE;
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::orders::ENTRIES_MAX;
+use crate::pipeline::trade::ENTRIES_MAX;
 use crate::pipeline::trade::{
-    Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Refusal, Taken,
+    Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken, TradeRefusal,
 };
 
-/// [`PendingStore`] in one SQLite file.
-pub(crate) struct SqlitePending {
+/// [`CacheStore`] in one SQLite file.
+pub(crate) struct SqliteCache {
     db: Db,
     clock: Clock,
-    policy: PendingPolicy,
+    policy: CachePolicy,
 }
 
-impl SqlitePending {
+impl SqliteCache {
     /// Opens the database, creating it where needed.
-    pub(crate) async fn open(path: &Path, clock: Clock, policy: PendingPolicy) -> Result<Self> {
+    pub(crate) async fn open(path: &Path, clock: Clock, policy: CachePolicy) -> Result<Self> {
         Ok(Self { db: Db::open(path, &CACHE).await?, clock, policy })
     }
 
@@ -59,7 +59,7 @@ impl SqlitePending {
 }
 
 #[async_trait]
-impl PendingStore for SqlitePending {
+impl CacheStore for SqliteCache {
     async fn ping(&self) -> Result<()> {
         self.db.ping("order_directory").await
     }
@@ -184,7 +184,7 @@ fn record(tx: &Tx<'_>, by: &TaskKey, orders: &[NewOrder], now: Timestamp) -> Res
             Recorded::written(order, by)
         } else {
             let standing = read::standing(tx, order.order)?;
-            let gone = || Error::Broken(format!("order {} was there and is gone", order.order));
+            let gone = || Error::broken(format!("order {} was there and is gone", order.order));
             Recorded::of(order, by, standing.ok_or_else(gone)?)
         });
     }
@@ -195,7 +195,7 @@ fn put(
     tx: &Tx<'_>,
     by: &TaskKey,
     returns: &[EarlyReturn],
-    policy: PendingPolicy,
+    policy: CachePolicy,
     now: Timestamp,
 ) -> Result<Vec<PutOutcome>> {
     let (mut outcomes, mut added) = (Vec::new(), 0);
@@ -215,12 +215,12 @@ fn put(
     }
     // A call that adds nothing is answered however many there are.
     if added > 0 && read::pending(tx)? > policy.pending_max {
-        return Err(Refusal::PendingFull { max: policy.pending_max }.into());
+        return Err(TradeRefusal::PendingFull { max: policy.pending_max }.into());
     }
     Ok(outcomes)
 }
 
-fn keep(tx: &Tx<'_>, by: &TaskKey, entry: &EarlyReturn, policy: PendingPolicy, now: Timestamp) -> Result<()> {
+fn keep(tx: &Tx<'_>, by: &TaskKey, entry: &EarlyReturn, policy: CachePolicy, now: Timestamp) -> Result<()> {
     let insert =
         "INSERT INTO pending_return (filename, line, order_id, happened_at, raw, put_shard, put_at, expires_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";

@@ -2,13 +2,12 @@
 
 use rusqlite::{Connection, Row, params};
 
-use crate::base::db::sqlite::db::{
-    count_column, count_value, file_column, optional_timestamp, shard_column, timestamp_column, timestamp_text,
-};
+use crate::base::db::sqlite::db::{count_column, count_value, optional_timestamp, timestamp_column, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::columns::sqlite::{file_column, shard_column};
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Refusal, Taken};
+use crate::pipeline::trade::{Backlog, EarlyReturn, Held, HeldState, Order, OrderId, OrderState, Taken, TradeRefusal};
 
 /// An order as it stands, unless it is only awaited.
 pub(super) fn standing(connection: &Connection, order: OrderId) -> Result<Option<Order>> {
@@ -39,7 +38,7 @@ fn order_of(row: &Row<'_>) -> Result<Order> {
         order: order_column(row)?,
         shop_id: row.get("shop_id")?,
         shard: shard_column(row, "shard")?,
-        state: OrderState::from_name(&state).ok_or_else(|| Error::Broken(format!("column state holds '{state}'")))?,
+        state: OrderState::from_name(&state).ok_or_else(|| Error::broken(format!("column state holds '{state}'")))?,
         file: file_column(row, "filename")?,
     })
 }
@@ -58,7 +57,7 @@ pub(super) fn is_kept(connection: &Connection, by: &TaskKey, entry: &EarlyReturn
         && timestamp_column(row, "happened_at")? == entry.happened_at
         && shard_column(row, "put_shard")? == by.shard
         && raw == entry.raw;
-    if is_same { Ok(true) } else { Err(Refusal::LineConflict { file: by.file.clone(), line: entry.line }.into()) }
+    if is_same { Ok(true) } else { Err(TradeRefusal::LineConflict { file: by.file.clone(), line: entry.line }.into()) }
 }
 
 /// How many returns are pending.
@@ -97,8 +96,9 @@ pub(super) fn list_pending(connection: &Connection, after: Option<(FileName, u64
 
 fn held_of(row: &Row<'_>) -> Result<Held> {
     Ok(Held {
-        by: TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "put_shard")? },
+        file: file_column(row, "filename")?,
         line: count_column(row, "line")?,
+        shard: shard_column(row, "put_shard")?,
         happened_at: timestamp_column(row, "happened_at")?,
         held_at: timestamp_column(row, "put_at")?,
         expires_at: timestamp_column(row, "expires_at")?,
@@ -145,5 +145,5 @@ pub(super) fn taken(row: &Row<'_>) -> Result<Taken> {
 
 fn order_column(row: &Row<'_>) -> Result<OrderId> {
     let number: i64 = row.get("order_id")?;
-    OrderId::new(number).ok_or_else(|| Error::Broken(format!("column order_id holds {number}")))
+    OrderId::new(number).ok_or_else(|| Error::broken(format!("column order_id holds {number}")))
 }

@@ -6,10 +6,11 @@ use rusqlite::{Transaction as Tx, named_params, params};
 
 use super::read;
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{count_column, count_value, file_column, timestamp_text};
+use crate::base::db::sqlite::db::{count_column, count_value, timestamp_text};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::cache::sql::{CLAIM_RETURN, CONFIRM};
-use crate::pipeline::cache::store::{Forgotten, PendingPolicy, Take, within_bytes};
+use crate::pipeline::cache::store::{CachePolicy, Forgotten, Take, within_bytes};
+use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::{OrderId, Taken};
 
@@ -62,7 +63,7 @@ pub(super) fn once(
     by: &TaskKey,
     what: Take<'_>,
     limit: usize,
-    policy: PendingPolicy,
+    policy: CachePolicy,
     now: Timestamp,
 ) -> Result<Vec<Taken>> {
     let is_first = tx

@@ -3,18 +3,18 @@
 use std::io::{self, BufRead, Read};
 
 use super::latest::Latest;
-use super::line::{self, Made};
+use super::line::{self, MadeLine};
 use super::map::{Map, MapError};
-use super::rows::Rows;
+use super::rows::CsvRows;
 use super::rule::Then;
-use super::tally::Tally;
+use super::tally::CsvTally;
 
 /// Reads like a file of event lines.
 pub struct Events<R> {
-    rows: Rows<R>,
+    rows: CsvRows<R>,
     map: Map,
     latest: Latest,
-    tally: Tally,
+    tally: CsvTally,
     line: Vec<u8>,
     /// Bytes of the line that were taken.
     taken: usize,
@@ -37,19 +37,19 @@ impl<R: Read> Events<R> {
     /// # Errors
     /// [`TableError`] when the table is empty or lacks a column.
     pub fn new(input: R, mut map: Map) -> Result<Self, TableError> {
-        let rows = Rows::new(input, &map.file)?;
+        let rows = CsvRows::new(input, &map.file)?;
         map.bind(rows.header())?;
         let skips = map.rules.iter().map(|rule| match &rule.then {
             Then::Skip(why) => Some(why.clone()),
             Then::Event { .. } => None,
         });
-        let tally = Tally::new(skips.collect());
+        let tally = CsvTally::new(skips.collect());
         let latest = Latest::new(map.latest());
         Ok(Self { rows, map, latest, tally, line: Vec::new(), taken: 0 })
     }
 
     /// What became of the rows so far.
-    pub fn tally(&self) -> &Tally {
+    pub fn tally(&self) -> &CsvTally {
         &self.tally
     }
 }
@@ -61,7 +61,7 @@ impl<R: Read> BufRead for Events<R> {
             self.taken = 0;
             let Some(row) = self.rows.next_row()? else { break };
             let made = line::write(&row, &self.map, &mut self.latest, &mut self.line);
-            if matches!(made, Made::Skipped(_)) {
+            if matches!(made, MadeLine::Skipped(_)) {
                 self.line.clear();
             }
             self.tally.count(made);

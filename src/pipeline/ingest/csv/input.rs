@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::events::{Events, TableError};
 use super::map::{Map, MapError};
-use super::tally::Tally;
+use super::tally::CsvTally;
+use crate::base::boot::Failure;
 use crate::pipeline::ingest::import::Input;
 
 /// Bytes of a map that are read; a table named in its place must not fill the memory.
@@ -138,7 +139,7 @@ fn looks_like_csv(start: &[u8]) -> bool {
 
 impl EventLines {
     /// What became of the rows so far, if it is a table.
-    pub fn tally(&self) -> Option<&Tally> {
+    pub fn tally(&self) -> Option<&CsvTally> {
         match self {
             Self::Lines(_) => None,
             Self::Table(events) => Some(events.tally()),
@@ -167,6 +168,15 @@ impl Read for EventLines {
         match self {
             Self::Lines(bytes) => bytes.read(buffer),
             Self::Table(events) => events.read(buffer),
+        }
+    }
+}
+
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Io(e) => e.into(),
+            wrong => Self::usage(wrong.to_string()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::column::Column;
 use super::hash::hash63;
-use super::rows::Row;
+use super::rows::CsvRow;
 
 /// Purchases of one generation. Two of them are kept: at least the latest so many, in about 50 MB together.
 const GENERATION: usize = 500_000;
@@ -41,7 +41,7 @@ impl Latest {
     }
 
     /// Notes a purchase.
-    pub(super) fn note(&mut self, row: &Row<'_>, order: i64) {
+    pub(super) fn note(&mut self, row: &CsvRow<'_>, order: i64) {
         for memory in &mut self.0 {
             // A purchase whose cells are empty or cannot be read is found by no return.
             let Ok(key) = key_of(&memory.columns, row) else { continue };
@@ -53,7 +53,7 @@ impl Latest {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) fn find(&self, columns: &[Column], row: &Row<'_>) -> Result<i64, String> {
+    pub(super) fn find(&self, columns: &[Column], row: &CsvRow<'_>) -> Result<i64, String> {
         let key = key_of(columns, row)?;
         let found = self.0.iter().find(|memory| memory.columns == columns).and_then(|memory| memory.find(key));
         let names = || columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(" and ");
@@ -75,7 +75,7 @@ impl Memory {
 }
 
 /// Texts that are not there are not the same as others that are not: two cash sales are not of one customer.
-fn key_of(columns: &[Column], row: &Row<'_>) -> Result<i64, String> {
+fn key_of(columns: &[Column], row: &CsvRow<'_>) -> Result<i64, String> {
     let texts: Vec<_> = columns.iter().map(|column| row.text(column)).collect::<Result<_, _>>()?;
     if let Some((column, _)) = columns.iter().zip(&texts).find(|(_, text)| text.is_empty()) {
         return Err(format!("{} is empty, so no purchase can be found by it", column.name));

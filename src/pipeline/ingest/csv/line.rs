@@ -4,7 +4,7 @@
 use super::field::Field;
 use super::latest::Latest;
 use super::map::Map;
-use super::rows::Row;
+use super::rows::CsvRow;
 use super::rule::{Rule, Then};
 use super::source::{Source, Unmapped, json_text};
 use crate::pipeline::event::Kind;
@@ -12,7 +12,7 @@ use crate::pipeline::ingest::accept;
 
 /// What a row became.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Made {
+pub(super) enum MadeLine {
     /// It is left out by the rule of this number, from 0.
     Skipped(usize),
     /// An event of this kind.
@@ -33,11 +33,11 @@ struct Draft {
 }
 
 /// Writes the line of a row, with its line feed, unless the row is left out.
-pub(super) fn write(row: &Row<'_>, map: &Map, latest: &mut Latest, out: &mut Vec<u8>) -> Made {
+pub(super) fn write(row: &CsvRow<'_>, map: &Map, latest: &mut Latest, out: &mut Vec<u8>) -> MadeLine {
     let mut draft = Draft::default();
     match rule_of(row, map) {
         Err(why) => draft.faults.push(why),
-        Ok((index, Rule { then: Then::Skip(_), .. })) => return Made::Skipped(index),
+        Ok((index, Rule { then: Then::Skip(_), .. })) => return MadeLine::Skipped(index),
         Ok((_, Rule { then: Then::Event { kind, fields }, .. })) => draft.fill(*kind, fields, row, map, latest),
     }
     draft.write(row, out);
@@ -47,7 +47,7 @@ pub(super) fn write(row: &Row<'_>, map: &Map, latest: &mut Latest, out: &mut Vec
             draft.kind = None;
             draft.write(row, out);
         }
-        return Made::Unmapped;
+        return MadeLine::Unmapped;
     }
     if let (Some(Kind::Purchase), Some(order)) = (draft.kind, draft.order) {
         // A purchase that is refused for its shape is none that a return could name.
@@ -55,10 +55,10 @@ pub(super) fn write(row: &Row<'_>, map: &Map, latest: &mut Latest, out: &mut Vec
             latest.note(row, order);
         }
     }
-    draft.kind.map_or(Made::Unmapped, Made::Event)
+    draft.kind.map_or(MadeLine::Unmapped, MadeLine::Event)
 }
 
-fn rule_of<'m>(row: &Row<'_>, map: &'m Map) -> Result<(usize, &'m Rule), String> {
+fn rule_of<'m>(row: &CsvRow<'_>, map: &'m Map) -> Result<(usize, &'m Rule), String> {
     if let Some(fault) = row.fault() {
         return Err(fault);
     }
@@ -71,7 +71,7 @@ fn rule_of<'m>(row: &Row<'_>, map: &'m Map) -> Result<(usize, &'m Rule), String>
 }
 
 impl Draft {
-    fn fill(&mut self, kind: Kind, fields: &[(Field, Source)], row: &Row<'_>, map: &Map, latest: &Latest) {
+    fn fill(&mut self, kind: Kind, fields: &[(Field, Source)], row: &CsvRow<'_>, map: &Map, latest: &Latest) {
         self.kind = Some(kind);
         let extra = map.extra.iter().map(|(name, source)| (name.as_str(), super::field::Form::Text, source));
         let fields = fields.iter().map(|(field, source)| (field.name, field.form, source));
@@ -94,7 +94,7 @@ impl Draft {
         self.timestamp = Some(json_text(&time));
     }
 
-    fn write(&self, row: &Row<'_>, out: &mut Vec<u8>) {
+    fn write(&self, row: &CsvRow<'_>, out: &mut Vec<u8>) {
         out.clear();
         let mut parts = Vec::new();
         parts.extend(self.kind.map(|kind| format!("\"event_type\":{}", kind.number())));

@@ -32,5 +32,5 @@ mod tests;
 pub use events::{Events, TableError};
 pub use input::{Bytes, EventLines, InputError, Opened, open};
 pub use map::{EXAMPLE, Map, MapError};
-pub use tally::Tally;
+pub use tally::CsvTally;
 pub use trial::{Trial, run as try_out};

@@ -18,13 +18,13 @@ use super::form::FileForm;
 const ROW_BYTES_MAX: usize = 1024 * 1024;
 
 /// Reads rows.
-pub(super) struct Rows<R> {
+pub(super) struct CsvRows<R> {
     reader: Reader<Bounded<R>>,
     record: ByteRecord,
     encoding: &'static Encoding,
     /// The names of the columns.
     header: Vec<String>,
-    /// Rows so far; the header counts as one.
+    /// CsvRows so far; the header counts as one.
     number: u64,
     /// The line that the row begins in, from 1, and how many lines it has.
     line: u64,
@@ -34,7 +34,7 @@ pub(super) struct Rows<R> {
 }
 
 /// A row.
-pub(super) struct Row<'a> {
+pub(super) struct CsvRow<'a> {
     pub(super) number: u64,
     /// The line that it begins in, from 1: another one than its number where lines are empty or rows span several.
     pub(super) line: u64,
@@ -46,7 +46,7 @@ pub(super) struct Row<'a> {
     width: usize,
 }
 
-impl<R: Read> Rows<R> {
+impl<R: Read> CsvRows<R> {
     /// Reads the first row for the names of the columns, or for how many there are.
     ///
     /// # Errors
@@ -86,12 +86,12 @@ impl<R: Read> Rows<R> {
     ///
     /// # Errors
     /// When the input cannot be read, a row has too many bytes, or the input ends within a quote.
-    pub(super) fn next_row(&mut self) -> io::Result<Option<Row<'_>>> {
+    pub(super) fn next_row(&mut self) -> io::Result<Option<CsvRow<'_>>> {
         if !std::mem::take(&mut self.is_first_unread) && !self.advance()? {
             return Ok(None);
         }
         let Self { number, line, lines, encoding, .. } = *self;
-        Ok(Some(Row { number, line, lines, cells: &self.record, encoding, width: self.header.len() }))
+        Ok(Some(CsvRow { number, line, lines, cells: &self.record, encoding, width: self.header.len() }))
     }
 
     fn advance(&mut self) -> io::Result<bool> {
@@ -137,7 +137,7 @@ impl<R: Read> Rows<R> {
     }
 }
 
-impl Row<'_> {
+impl CsvRow<'_> {
     /// The text of a cell without the white space around it.
     ///
     /// # Errors
@@ -177,8 +177,8 @@ impl Row<'_> {
 mod tests {
     use super::*;
 
-    fn rows(table: &[u8]) -> Rows<&[u8]> {
-        Rows::new(table, &FileForm::default()).unwrap()
+    fn rows(table: &[u8]) -> CsvRows<&[u8]> {
+        CsvRows::new(table, &FileForm::default()).unwrap()
     }
 
     #[test]

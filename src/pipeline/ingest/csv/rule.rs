@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::column::Column;
 use super::field::{Field, KINDS, NAMES, fields_of, form_of};
 use super::number::{self, Marks};
-use super::rows::Row;
+use super::rows::CsvRow;
 use super::section::{Faults, Section, suggestion};
 use super::source::{Source, UNTRIMMED};
 use crate::pipeline::event::Kind;
@@ -87,7 +87,7 @@ impl Rule {
     ///
     /// # Errors
     /// Why a cell cannot be read.
-    pub(super) fn fits(&self, row: &Row<'_>, marks: Marks) -> Result<bool, String> {
+    pub(super) fn fits(&self, row: &CsvRow<'_>, marks: Marks) -> Result<bool, String> {
         for condition in &self.when {
             if !condition.holds(row.text(&condition.column)?.as_ref(), marks) {
                 return Ok(false);

@@ -9,7 +9,7 @@ use super::field::Form;
 use super::hash::hash63;
 use super::latest::Latest;
 use super::number::{self, Marks};
-use super::rows::Row;
+use super::rows::CsvRow;
 use super::section::{Faults, Section, what};
 
 /// Why a text with white space around it stands in no cell.
@@ -144,7 +144,7 @@ impl Source {
     pub(super) fn value(
         &self,
         form: Form,
-        row: &Row<'_>,
+        row: &CsvRow<'_>,
         marks: Marks,
         latest: &Latest,
     ) -> Result<Option<String>, Unmapped> {

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use super::field::KINDS;
-use super::line::Made;
+use super::line::MadeLine;
 use crate::base::text::count;
 
 /// Counts of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tally {
+pub struct CsvTally {
     /// Rows, the header not counted.
     pub rows: u64,
     /// Those that became an event, by its type.
@@ -23,18 +23,18 @@ pub struct Tally {
     skipped: Vec<Option<(String, u64)>>,
 }
 
-impl Tally {
+impl CsvTally {
     pub(super) fn new(skips: Vec<Option<String>>) -> Self {
         let skipped = skips.into_iter().map(|why| why.map(|why| (why, 0))).collect();
         Self { rows: 0, events: [0; 5], unmapped: 0, spanning: 0, longest: (0, 0), skipped }
     }
 
-    pub(super) fn count(&mut self, made: Made) {
+    pub(super) fn count(&mut self, made: MadeLine) {
         self.rows += 1;
         match made {
-            Made::Event(kind) => self.events[usize::from(kind.number())] += 1,
-            Made::Unmapped => self.unmapped += 1,
-            Made::Skipped(rule) => {
+            MadeLine::Event(kind) => self.events[usize::from(kind.number())] += 1,
+            MadeLine::Unmapped => self.unmapped += 1,
+            MadeLine::Skipped(rule) => {
                 if let Some(Some((_, rows))) = self.skipped.get_mut(rule) {
                     *rows += 1;
                 }
@@ -57,7 +57,7 @@ impl Tally {
 }
 
 /// `300 rows = 280 purchase + 8 return + 3 that cannot be mapped + 9 left out (postage 9)`.
-impl fmt::Display for Tally {
+impl fmt::Display for CsvTally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = KINDS.iter().zip(self.events).filter(|(_, rows)| *rows > 0);
         let mut parts: Vec<String> = named.map(|((name, _), rows)| format!("{rows} {name}")).collect();

@@ -54,7 +54,7 @@ fn returned(rows: &str) -> (Vec<Value>, String) {
     (lines, events.tally().to_string())
 }
 
-fn lines(map_text: &str, table: &[u8]) -> (Vec<String>, Tally) {
+fn lines(map_text: &str, table: &[u8]) -> (Vec<String>, CsvTally) {
     let mut events = Events::new(table, map(map_text)).unwrap();
     let lines = events.by_ref().lines().map(Result::unwrap).collect();
     (lines, events.tally().clone())

@@ -7,7 +7,7 @@ use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 
 use super::column::{Column, columns};
-use super::rows::Row;
+use super::rows::CsvRow;
 use super::section::{Faults, Section};
 use crate::base::timestamp::{Timestamp, TimestampError};
 
@@ -54,7 +54,7 @@ impl Time {
     ///
     /// # Errors
     /// The cell's text, and why it is no time.
-    pub(super) fn of(&self, row: &Row<'_>) -> Result<Timestamp, (String, String)> {
+    pub(super) fn of(&self, row: &CsvRow<'_>) -> Result<Timestamp, (String, String)> {
         let texts: Result<Vec<_>, String> = self.columns.iter().map(|column| row.text(column)).collect();
         let text = texts.map_err(|why| (String::new(), format!("time: {why}")))?.join(" ");
         let result = match &self.format {

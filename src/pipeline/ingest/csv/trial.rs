@@ -5,11 +5,10 @@ use std::fmt;
 use std::io;
 
 use super::input::EventLines;
-use super::tally::Tally;
-use crate::pipeline::event::{LineReader, Next, Reason, Reject, ShardCount};
-use crate::pipeline::ingest::accept;
-use crate::pipeline::ops::dead_letters::groups::pattern;
-use crate::pipeline::split::route;
+use super::tally::CsvTally;
+use crate::pipeline::event::detail::pattern;
+use crate::pipeline::event::raw::{RawEvent, RawPayload};
+use crate::pipeline::event::{LineReader, Next, Reason, Reject, ShardCount, shape, shard};
 
 /// Events that are shown.
 const SHOWN: usize = 5;
@@ -25,7 +24,7 @@ pub struct Trial {
     pub accepted: u64,
     /// Those it does not, by reason and what their details have in common, with the first of them.
     refused: BTreeMap<(Reason, String), Refused>,
-    tally: Option<Tally>,
+    tally: Option<CsvTally>,
 }
 
 /// Lines that are refused for the same.
@@ -70,8 +69,9 @@ pub fn run(mut input: EventLines, line_bytes_max: usize) -> io::Result<Trial> {
 /// What splitter and worker will say, in this order.
 fn check(line: &[u8]) -> Result<(), Reject> {
     let any = ShardCount::new(1).ok_or_else(|| Reject::new(Reason::NoShardKey, "no shards"))?;
-    route(line, true, any)?;
-    accept::check(line)
+    let read = RawEvent::<RawPayload<'_>>::parse(line)?;
+    shard::route(&read, any)?;
+    shape::check(read)
 }
 
 /// Where a line came from, and what was wrong there.

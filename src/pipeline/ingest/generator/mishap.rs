@@ -22,7 +22,7 @@ pub(super) struct Recent(Vec<Vec<u8>>);
 
 /// Lines that wait for their turn, by the line count at which it comes.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct HeldLine {
     lines: BTreeMap<(u64, u64), Line>,
     /// Keeps lines apart that are due together.
     taken_in: u64,
@@ -49,7 +49,7 @@ impl Recent {
     }
 }
 
-impl Held {
+impl HeldLine {
     /// Holds the line back for some hundred lines at most.
     pub(super) fn put(&mut self, rng: &mut ChaCha8Rng, written: u64, line: Line) {
         self.taken_in += 1;

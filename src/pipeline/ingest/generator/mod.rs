@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Kind;
-use mishap::{Held, Recent};
+use mishap::{HeldLine, Recent};
 use world::World;
 
 /// What the first call covers, there being no call before it.
@@ -43,7 +43,7 @@ pub struct Generator {
     rates: Rates,
     world: World,
     recent: Recent,
-    held: Held,
+    held: HeldLine,
     /// Where the last period ended.
     until: Option<Timestamp>,
     /// Lines written so far.
@@ -74,7 +74,7 @@ impl Generator {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let world = World::new(&mut rng, origin);
         let rates = rates.clamped();
-        Self { rng, rates, world, recent: Recent::default(), held: Held::default(), until: None, written: 0 }
+        Self { rng, rates, world, recent: Recent::default(), held: HeldLine::default(), until: None, written: 0 }
     }
 
     /// How many events a tick has: 1 to `most`, as the seed has it.
@@ -129,7 +129,7 @@ impl Generator {
         }
     }
 
-    /// The next line in order, or one that was held back and is due; ends because [`Held`] is bounded.
+    /// The next line in order, or one that was held back and is due; ends because [`HeldLine`] is bounded.
     fn next_line(&mut self, at: Timestamp) -> Line {
         loop {
             if let Some(line) = self.held.take_due(self.written) {

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use super::Found;
+use super::Findings;
 use super::paged::Paged;
-use crate::pipeline::cache::store::PendingStore;
+use crate::pipeline::cache::store::CacheStore;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::shard_db::{OrderOutcome, WorkerSnapshot};
 use crate::pipeline::task::TaskKey;
@@ -22,7 +22,7 @@ const NEXT: &str = "a row of order_directory or of a worker's orders was changed
                     (docs/runbook.md#audit-difference)";
 
 /// The state of a shard's worker, as it was at one moment.
-pub struct State {
+pub struct DirectoryState {
     /// Whose.
     pub shard: ShardId,
     /// The state.
@@ -31,7 +31,7 @@ pub struct State {
 
 /// A state with the orders of it that are read.
 struct Side<'a> {
-    state: &'a State,
+    state: &'a DirectoryState,
     orders: Paged<OrderOutcome, i64>,
 }
 
@@ -41,11 +41,11 @@ struct Side<'a> {
 /// # Errors
 /// Whatever the stores fail with.
 pub async fn compare(
-    directory: &dyn PendingStore,
-    states: &[State],
+    directory: &dyn CacheStore,
+    states: &[DirectoryState],
     is_done: impl Fn(&TaskKey) -> bool,
-) -> crate::base::db::Result<Found> {
-    let mut found = Found::default();
+) -> crate::base::db::Result<Findings> {
+    let mut found = Findings::default();
     let mut entries = Paged::new(|order: &Order| order.order.get());
     let side = |state| Side { state, orders: Paged::new(|order: &OrderOutcome| order.order_id) };
     let mut sides: Vec<Side<'_>> = states.iter().map(side).collect();

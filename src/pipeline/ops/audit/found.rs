@@ -20,7 +20,7 @@ pub struct Check {
 
 /// A check that goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Findings {
     /// Entries that were compared.
     pub compared: u64,
     /// Entries that differ.
@@ -33,7 +33,7 @@ pub struct Found {
     pub is_under_way: bool,
 }
 
-impl Found {
+impl Findings {
     /// Nothing was compared, for this reason.
     pub fn nothing(why: impl Into<String>) -> Self {
         Self { note: Some(why.into()), ..Self::default() }

@@ -16,7 +16,7 @@ mod state;
 mod table;
 mod whole;
 
-pub use self::found::{Check, Found};
+pub use self::found::{Check, Findings};
 pub use self::money::Accounts;
 pub use self::pending::Pending;
 pub use self::table::table;

@@ -2,15 +2,17 @@
 //!
 //! The balance-daemon changes both in one transaction, so this holds at every moment and beside running roles.
 
-use crate::base::db::{SchemaKind, StoreUrl, schema_state};
+use crate::base::db::{Schema, StoreUrl, schema_state};
 use crate::pipeline::balance::store::{BalanceStore, open_balance};
+use crate::pipeline::schemas;
 use serde::Serialize;
 
 use super::state::{PAGE, paid_for};
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::ops::audit::Found;
+use crate::pipeline::ops::audit::Findings;
 use crate::pipeline::rules::money::{PURCHASE, REVERSAL};
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::ShardStore;
 
 /// What to do when an account differs.
@@ -32,14 +34,14 @@ pub struct Accounts {
 }
 
 /// The accounts, and what is wrong with them.
-pub(crate) struct Checked {
+pub(crate) struct CheckedMoney {
     pub(crate) accounts: Accounts,
-    pub(crate) found: Found,
+    pub(crate) found: Findings,
     /// How what was paid for purchases differs from the orders, if so and if no task went on meanwhile.
     pub(crate) unpaired: Option<String>,
 }
 
-impl Checked {
+impl CheckedMoney {
     /// Notes a difference.
     pub(crate) fn differ(&mut self, what: String) {
         self.found.differ(what);
@@ -49,10 +51,10 @@ impl Checked {
 
 /// Adds up the accounts. `moved` is a shard with an order that a user paid for, `paid` what users paid for the orders
 /// in the books, where that is known and nothing more can be paid without an order.
-pub(crate) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i128>) -> Result<Checked, Failure> {
+pub(crate) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i128>) -> Result<CheckedMoney, Failure> {
     let url = &ctx.settings.database.balance;
-    if !is_used(url, SchemaKind::Balance).await? {
-        let mut found = Found::nothing("not used");
+    if !is_used(url, &schemas::BALANCE).await? {
+        let mut found = Findings::nothing("not used");
         if let Some(shard) = moved {
             found.differ(format!(
                 "orders of shard {shard} were paid for, but there is no balance database at {url}; is database.balance right?"
@@ -60,7 +62,7 @@ pub(crate) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i1
         }
         let (differences, note) = (found.differences, found.note.clone());
         let accounts = Accounts { differences, note, ..Accounts::default() };
-        return Ok(Checked { accounts, found, unpaired: None });
+        return Ok(CheckedMoney { accounts, found, unpaired: None });
     }
     let store = open_balance(url, ctx.clock.clone(), ctx.settings.balance.opening).await?;
     let checked = compare(store.as_ref(), paid).await;
@@ -68,7 +70,7 @@ pub(crate) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i1
     Ok(checked?)
 }
 
-async fn compare(store: &dyn BalanceStore, paid: Option<i128>) -> crate::base::db::Result<Checked> {
+async fn compare(store: &dyn BalanceStore, paid: Option<i128>) -> crate::base::db::Result<CheckedMoney> {
     let mut checked = add_up(store).await?;
     if let Some(paid) = paid {
         checked.unpaired = find_unpaired(store, paid).await?;
@@ -89,8 +91,8 @@ async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> crate::base::db:
 }
 
 /// Whether there is such a database with its tables.
-pub(crate) async fn is_used(url: &StoreUrl, kind: SchemaKind) -> crate::base::db::Result<bool> {
-    Ok(schema_state(url, kind).await?.is_some_and(|state| state.applied > 0))
+pub(crate) async fn is_used(url: &StoreUrl, schema: &'static Schema) -> crate::base::db::Result<bool> {
+    Ok(schema_state(url, schema).await?.is_some_and(|state| state.applied > 0))
 }
 
 /// Whether the books have an order that a user paid for.
@@ -108,9 +110,9 @@ pub(crate) async fn was_moved(books: &dyn ShardStore) -> crate::base::db::Result
     }
 }
 
-async fn add_up(store: &dyn BalanceStore) -> crate::base::db::Result<Checked> {
+async fn add_up(store: &dyn BalanceStore) -> crate::base::db::Result<CheckedMoney> {
     let totals = store.totals().await?;
-    let mut found = Found { compared: totals.users, ..Found::default() };
+    let mut found = Findings { compared: totals.users, ..Findings::default() };
     if totals.unbalanced > 0 || totals.negative > 0 {
         name_accounts(store, &mut found).await?;
     }
@@ -129,10 +131,10 @@ async fn add_up(store: &dyn BalanceStore) -> crate::base::db::Result<Checked> {
         differences: found.differences,
         note: None,
     };
-    Ok(Checked { accounts, found, unpaired: None })
+    Ok(CheckedMoney { accounts, found, unpaired: None })
 }
 
-async fn name_accounts(store: &dyn BalanceStore, found: &mut Found) -> crate::base::db::Result<()> {
+async fn name_accounts(store: &dyn BalanceStore, found: &mut Findings) -> crate::base::db::Result<()> {
     let mut after = None;
     loop {
         let page = store.list_booked(after, PAGE).await?;

@@ -3,7 +3,7 @@
 //! A return is kept from before its task is reported until after the task is reported that took it. So those count that
 //! a reported task handed in and that no reported task has.
 
-use crate::pipeline::cache::store::{PendingPolicy, PendingStore, open_pending};
+use crate::pipeline::cache::store::{CachePolicy, CacheStore, open_cache};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -11,10 +11,11 @@ use serde::Serialize;
 use super::money::is_used;
 use super::reports::Reports;
 use super::state::PAGE;
-use crate::base::boot::{Context, Failure};
-use crate::base::db::SchemaKind;
+use crate::base::boot::Failure;
 use crate::pipeline::apid::store::Tracking;
-use crate::pipeline::ops::audit::Found;
+use crate::pipeline::ops::audit::Findings;
+use crate::pipeline::schemas;
+use crate::pipeline::settings::Context;
 use crate::pipeline::task::{FileName, Ledger, TaskKey};
 
 /// What to do when the numbers differ.
@@ -37,17 +38,21 @@ pub struct Pending {
 }
 
 /// The early returns, and what is wrong with them.
-pub(crate) struct Checked {
+pub(crate) struct CheckedReturns {
     pub(crate) pending: Pending,
-    pub(crate) found: Found,
+    pub(crate) found: Findings,
 }
 
 /// Compares the returns that are kept with the reports.
-pub(crate) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Tracking) -> Result<Checked, Failure> {
+pub(crate) async fn check(
+    ctx: &Context,
+    reports: &Reports,
+    tracking: &dyn Tracking,
+) -> Result<CheckedReturns, Failure> {
     let (url, reported) = (&ctx.settings.database.cache, pending_of(&reports.ledger));
-    let (mut found, mut kept, mut decided) = (Found::default(), 0, 0);
-    if is_used(url, SchemaKind::Cache).await? {
-        let store = open_pending(url, ctx.clock.clone(), PendingPolicy::of(&ctx.settings)).await?;
+    let (mut found, mut kept, mut decided) = (Findings::default(), 0, 0);
+    if is_used(url, &schemas::CACHE).await? {
+        let store = open_cache(url, ctx.clock.clone(), CachePolicy::of(&ctx.settings)).await?;
         let counted = count(store.as_ref(), &reports.released).await;
         store.close().await;
         (found.compared, decided) = counted?;
@@ -65,7 +70,7 @@ pub(crate) async fn check(ctx: &Context, reports: &Reports, tracking: &dyn Track
         }
     }
     let pending = Pending { reported, kept, decided, differences: found.differences, note: found.note.clone() };
-    Ok(Checked { pending, found })
+    Ok(CheckedReturns { pending, found })
 }
 
 impl Pending {
@@ -82,7 +87,7 @@ impl Pending {
 }
 
 /// How many are kept for reported tasks, and how many wait for no purchase any more.
-async fn count(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<(u64, u64)> {
+async fn count(store: &dyn CacheStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<(u64, u64)> {
     Ok((count_kept(store, reported).await?, store.backlog().await?.decided()))
 }
 
@@ -96,16 +101,17 @@ fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-async fn count_kept(store: &dyn PendingStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<u64> {
+async fn count_kept(store: &dyn CacheStore, reported: &BTreeMap<TaskKey, u64>) -> crate::base::db::Result<u64> {
     let (mut kept, mut after): (u64, Option<(FileName, u64)>) = (0, None);
     loop {
         let page = store.list_pending(after, PAGE).await?;
         let Some(last) = page.last() else {
             return Ok(kept);
         };
-        after = Some((last.by.file.clone(), last.line));
+        after = Some((last.file.clone(), last.line));
         let is_reported = |task: &TaskKey| reported.contains_key(task);
-        let counts = page.iter().filter(|held| is_reported(&held.by) && !held.taken_by().is_some_and(is_reported));
+        let counts =
+            page.iter().filter(|held| is_reported(&held.put_by()) && !held.taken_by().is_some_and(is_reported));
         kept += counts.count() as u64;
     }
 }

@@ -9,7 +9,7 @@ use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};
-use crate::pipeline::ops::audit::Found;
+use crate::pipeline::ops::audit::Findings;
 use crate::pipeline::ops::audit::rows::{self, Difference, Reported};
 use crate::pipeline::shard_db::{Census, SentFile};
 use crate::pipeline::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
@@ -84,7 +84,7 @@ impl Reports {
     }
 
     /// Adds what a check found to the differences.
-    pub(crate) fn note(&mut self, shard: Option<ShardId>, found: &Found) {
+    pub(crate) fn note(&mut self, shard: Option<ShardId>, found: &Findings) {
         for what in &found.named {
             self.ledger.differ(None, shard, what.clone());
         }
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn what_a_check_found_is_counted_also_where_it_has_no_words() {
         let mut reports = Reports::default();
-        let mut found = Found::default();
+        let mut found = Findings::default();
         (0..1000).for_each(|number| found.differ(number.to_string()));
         reports.note(None, &found);
         assert_eq!(reports.ledger.difference_count, 1000);

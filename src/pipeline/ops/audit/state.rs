@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::pairs::{Keyed, Pairs};
 use crate::pipeline::event::{Money, ShardId};
-use crate::pipeline::ops::audit::Found;
+use crate::pipeline::ops::audit::Findings;
 use crate::pipeline::shard_db::{BookedOrder, Bought, Census, ShardStore, StockItem, WorkerSnapshot};
 use crate::pipeline::task::FileName;
 
@@ -21,9 +21,9 @@ pub(crate) const PAGE: u32 = 1000;
 /// What came of comparing them.
 pub(crate) struct Compared {
     /// Stock, prices and shops.
-    pub(crate) stock: Found,
+    pub(crate) stock: Findings,
     /// Orders and their returns.
-    pub(crate) orders: Found,
+    pub(crate) orders: Findings,
     /// What users paid for the orders in the books, in minor units; nothing where those could not be compared.
     pub(crate) paid: Option<i128>,
 }
@@ -83,7 +83,7 @@ impl Books<'_> {
     }
 
     async fn without_state(&self) -> crate::base::db::Result<Compared> {
-        let mut found = Found::nothing("the worker has no state here");
+        let mut found = Findings::nothing("the worker has no state here");
         let has_orders = !self.store.list_orders(None, 1).await?.is_empty();
         if has_orders || !self.store.list_stock(None, 1).await?.is_empty() {
             let shard = self.shard;
@@ -91,7 +91,7 @@ impl Books<'_> {
                 "the worker's state is gone, the books are there: make it again with 'shopctl work --shard {shard} --rebuild'"
             ));
         }
-        let orders = Found::nothing("the worker has no state here");
+        let orders = Findings::nothing("the worker has no state here");
         Ok(Compared { stock: found, orders, paid: (!has_orders).then_some(0) })
     }
 
@@ -111,8 +111,8 @@ impl Books<'_> {
         }
     }
 
-    async fn compare_shelves(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<Found> {
-        let (mut pairs, mut found) = (Pairs::new(), Found::default());
+    async fn compare_shelves(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<Findings> {
+        let (mut pairs, mut found) = (Pairs::new(), Findings::default());
         loop {
             if let Some(after) = pairs.wants_left() {
                 pairs.give_left(self.store.list_stock(after, PAGE).await?);
@@ -133,8 +133,8 @@ impl Books<'_> {
     }
 
     /// Answers also what was paid for them.
-    async fn compare_orders(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<(Found, i128)> {
-        let (mut pairs, mut found, mut paid) = (Pairs::new(), Found::default(), 0);
+    async fn compare_orders(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<(Findings, i128)> {
+        let (mut pairs, mut found, mut paid) = (Pairs::new(), Findings::default(), 0);
         loop {
             if let Some(after) = pairs.wants_left() {
                 pairs.give_left(self.store.list_orders(after, PAGE).await?);
@@ -157,7 +157,7 @@ impl Books<'_> {
 impl Compared {
     /// Nothing was compared, because this is under way.
     fn under_way(why: &str) -> Self {
-        Self { stock: Found::under_way(why), orders: Found::under_way(why), paid: None }
+        Self { stock: Findings::under_way(why), orders: Findings::under_way(why), paid: None }
     }
 }
 

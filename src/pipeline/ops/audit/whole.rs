@@ -2,7 +2,7 @@
 
 use crate::pipeline::apid::store::{Tracking, for_each_file};
 use crate::pipeline::ops::tracking::get_tracking;
-use crate::pipeline::shard_db::store::open_shard;
+use crate::pipeline::shard_db::store::{find_shard_database, open_shard};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -10,11 +10,12 @@ use serde::Serialize;
 use super::reports::Reports;
 use super::state::{Books, Compared};
 use super::{Accounts, Check, Pending, directory_check, money, pending};
-use crate::base::boot::{Context, Failure};
-use crate::base::db::SchemaKind;
+use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::journal;
+use crate::pipeline::schemas;
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::Ledger;
 
@@ -144,11 +145,11 @@ async fn look_at_shards(
     tracking: &dyn Tracking,
     settled: bool,
 ) -> Result<Shards, Failure> {
-    let is_banked = money::is_used(&ctx.settings.database.balance, SchemaKind::Balance).await?;
+    let is_banked = money::is_used(&ctx.settings.database.balance, &schemas::BALANCE).await?;
     let mut shards = Shards { seeks_money: !is_banked, paid: Some(0), ..Shards::default() };
     for shard in ShardId::all() {
         let is_tracked = reports.shards.contains(&shard);
-        let Some(url) = ctx.find_shard_database(shard, is_tracked)? else {
+        let Some(url) = find_shard_database(&ctx.settings, shard, is_tracked)? else {
             if is_tracked {
                 reports.compare_rows(shard, &Census::default(), tracking).await?;
                 shards.rows.insert(shard, 0);

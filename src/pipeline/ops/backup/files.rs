@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Databases, Error};
-use crate::pipeline::files::artifact::{self, Kind};
+use crate::pipeline::files::artifact::{self, EntryKind};
 use crate::pipeline::files::folder::Folder;
 
 /// The notes of running roles, at the top of the shared folder.
@@ -47,19 +47,19 @@ impl Walk {
     }
 
     fn visit_folder(&mut self, below: &str, visit: &mut dyn FnMut(Met<'_>) -> Result<(), Error>) -> Result<(), Error> {
-        let mut folders = self.list(below, Kind::Folder)?;
+        let mut folders = self.list(below, EntryKind::Folder)?;
         folders.sort_by_key(|relative| relative == EVENTS);
         for relative in folders {
             self.visit_folder(&relative, visit)?;
         }
-        for relative in self.list(below, Kind::File)? {
+        for relative in self.list(below, EntryKind::File)? {
             visit(Met::File(&relative, &self.root.join(&relative)))?;
         }
         visit(Met::Folder(below))
     }
 
     /// What of this kind is in a folder now, by its path below the shared folder. Counts what is of no kind with the files.
-    fn list(&mut self, below: &str, wanted: Kind) -> Result<Vec<String>, Error> {
+    fn list(&mut self, below: &str, wanted: EntryKind) -> Result<Vec<String>, Error> {
         let own = self.root.join(below);
         let mut found = Vec::new();
         for name in artifact::list(&own)? {
@@ -69,7 +69,7 @@ impl Walk {
             }
             match artifact::kind(&path) {
                 Ok(kind) if kind == wanted => found.push(relative),
-                Ok(Kind::Other) if wanted == Kind::File => {
+                Ok(EntryKind::Other) if wanted == EntryKind::File => {
                     log::warn!(path:% = path.display(); "left out of the backup: it is a link, or no plain file");
                     self.others += 1;
                 }

@@ -27,9 +27,10 @@ use serde::{Deserialize, Serialize};
 pub use self::manifest::{Header, Part};
 use super::super::files::artifact;
 use super::super::files::folder::{Folder, resolve};
-use crate::base::config::Settings;
-use crate::base::db::{SchemaKind, Server, StoreUrl};
+use crate::base::db::{Server, StoreUrl};
 use crate::pipeline::event::ShardId;
+use crate::pipeline::schemas;
+use crate::pipeline::settings::Settings;
 
 /// The folder of the databases in a backup.
 const DATABASES: &str = "databases";
@@ -108,13 +109,14 @@ impl Database {
 
     /// The migrations that this program knows for it.
     fn known_schema(self) -> usize {
-        crate::base::db::known_schema(match self {
-            Self::Tracking => Some(SchemaKind::Tracking),
-            Self::Shard(_) => Some(SchemaKind::Shard),
-            Self::Balance => Some(SchemaKind::Balance),
-            Self::Cache => Some(SchemaKind::Cache),
-            Self::Worker(_) => None,
-        })
+        let schema = match self {
+            Self::Tracking => &schemas::TRACKING,
+            Self::Shard(_) => &schemas::SHARD,
+            Self::Balance => &schemas::BALANCE,
+            Self::Cache => &schemas::CACHE,
+            Self::Worker(_) => &schemas::WORKER,
+        };
+        schema.known()
     }
 }
 

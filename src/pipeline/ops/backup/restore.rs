@@ -7,13 +7,13 @@ use std::path::{Component, Path, PathBuf};
 use super::manifest::{self, Header, Part};
 use super::{Database, Databases, Error, FILES, room, spools};
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::shutdown::Stop;
 use crate::pipeline::addresses;
 use crate::pipeline::claim::driver::random_id;
-use crate::pipeline::files::artifact::{self, Kind};
+use crate::pipeline::files::artifact::{self, EntryKind};
 use crate::pipeline::files::folder::{Folder, resolve};
-use crate::pipeline::files::hold::{self, Held};
+use crate::pipeline::files::hold::{self, FolderHold};
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::FileName;
 
 /// A backup that was verified.
@@ -174,7 +174,7 @@ impl<'a> Restore<'a> {
         format!("{shared} is not empty: --force moves it aside, or name another folder with --set shared.dir=FOLDER")
     }
 
-    fn prepare(&self, force: bool) -> Result<(Target, Option<Held>), Error> {
+    fn prepare(&self, force: bool) -> Result<(Target, Option<FolderHold>), Error> {
         let target = self.target()?;
         let held = if target == Target::Absent { None } else { Some(self.keep_roles_away()?) };
         if target == Target::Used && !force {
@@ -186,8 +186,8 @@ impl<'a> Restore<'a> {
 
     fn target(&self) -> Result<Target, Error> {
         match artifact::kind(self.folder.path()) {
-            Ok(Kind::Folder) if artifact::list(self.folder.path())?.is_empty() => Ok(Target::Empty),
-            Ok(Kind::Folder) => Ok(Target::Used),
+            Ok(EntryKind::Folder) if artifact::list(self.folder.path())?.is_empty() => Ok(Target::Empty),
+            Ok(EntryKind::Folder) => Ok(Target::Used),
             Ok(_) => Err(Error::Usage(format!("{} is no folder", self.folder.path().display()))),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(Target::Absent),
             Err(e) => Err(e.into()),
@@ -195,7 +195,7 @@ impl<'a> Restore<'a> {
     }
 
     /// Running roles hold a lock on the folder; any other process that works there has a database open.
-    fn keep_roles_away(&self) -> Result<Held, Error> {
+    fn keep_roles_away(&self) -> Result<FolderHold, Error> {
         let runs = |what: String| {
             let shared = self.folder.path().display();
             Error::Failed(format!("{what} on {shared}: stop all roles, then restore"))

@@ -11,11 +11,11 @@ use super::files::{Met, Walk};
 use super::manifest::{FORMAT, NAME, Writer};
 use super::{Database, Databases, Error, FILES, Header, Part, room, size};
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::base::shutdown::Stop;
 use crate::pipeline::addresses;
 use crate::pipeline::files::folder::{Folder, resolve};
 use crate::pipeline::files::{artifact, hold};
+use crate::pipeline::settings::Settings;
 use crate::pipeline::work::Worker;
 
 /// Where posted lines wait, below the shared folder.
@@ -116,7 +116,7 @@ impl<'a> Backup<'a> {
         let held = hold::against_clearing(&self.folder, self.stop)?;
         room::require(&self.dir, self.extent()?.bytes)?;
         artifact::create_folder(&self.dir)?;
-        let mut made = Made { writer: Writer::begin(&self.dir, &self.header(clock))?, extent: Extent::default() };
+        let mut made = MadeCopy { writer: Writer::begin(&self.dir, &self.header(clock))?, extent: Extent::default() };
         for (database, path) in &self.databases.embedded {
             self.copy_database(*database, path, &mut made)?;
         }
@@ -179,7 +179,7 @@ impl<'a> Backup<'a> {
         Err(Error::TryLater(format!("stopped: {dir} is no whole backup, and may be removed")))
     }
 
-    fn copy_database(&self, database: Database, from: &Path, made: &mut Made) -> Result<(), Error> {
+    fn copy_database(&self, database: Database, from: &Path, made: &mut MadeCopy) -> Result<(), Error> {
         self.require_time()?;
         let path = database.path();
         let to = self.dir.join(&path);
@@ -201,7 +201,7 @@ impl<'a> Backup<'a> {
         })
     }
 
-    fn copy_files(&self, made: &mut Made) -> Result<(), Error> {
+    fn copy_files(&self, made: &mut MadeCopy) -> Result<(), Error> {
         let to = self.dir.join(FILES);
         artifact::create_folder(&to)?;
         let mut spools = HashMap::new();
@@ -220,7 +220,7 @@ impl<'a> Backup<'a> {
         spools.into_values().try_for_each(|part| made.add_file(part))
     }
 
-    fn copy_file(&self, relative: &str, from: &Path, spools: &mut Spools, made: &mut Made) -> Result<(), Error> {
+    fn copy_file(&self, relative: &str, from: &Path, spools: &mut Spools, made: &mut MadeCopy) -> Result<(), Error> {
         let Some(mut source) = found(artifact::open(from))? else {
             // A spool that became an event file, or a file that was put back from 'undelivered/': it is met later.
             return Ok(());
@@ -248,12 +248,12 @@ impl<'a> Backup<'a> {
 type Spools = HashMap<(u64, u64), Part>;
 
 /// What was copied so far.
-struct Made {
+struct MadeCopy {
     writer: Writer,
     extent: Extent,
 }
 
-impl Made {
+impl MadeCopy {
     fn add(&mut self, part: Part) -> Result<(), Error> {
         self.extent.bytes += part.bytes;
         self.writer.add(&part)
@@ -309,7 +309,7 @@ mod tests {
         let dir = backup.dir().to_owned();
         artifact::create_folder(&dir).unwrap();
         let writer = Writer::begin(&dir, &backup.header(&Clock::System)).unwrap();
-        let (mut made, mut spools) = (Made { writer, extent: Extent::default() }, Spools::new());
+        let (mut made, mut spools) = (MadeCopy { writer, extent: Extent::default() }, Spools::new());
         let from = |relative: &str| shared.join(relative);
         for spool in ["events/spool/a.spool", "events/spool/b.spool"] {
             backup.copy_file(spool, &from(spool), &mut spools, &mut made).unwrap();

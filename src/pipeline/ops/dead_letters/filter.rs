@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use super::rejected::Rejected;
 use crate::pipeline::event::{Reason, ShardId};
 use crate::pipeline::files::folder::Artifact;
+use crate::pipeline::files::rejected::Rejected;
 use crate::pipeline::task::{FileName, Stage};
 
 /// Digits of a whole name.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::LineAt;
 use crate::pipeline::event::Reason;
+use crate::pipeline::event::detail::pattern;
 use crate::pipeline::task::Stage;
 
 /// Different details that are told apart; they hold what producers wrote, so there may be as many as lines.
@@ -77,42 +78,9 @@ impl Groups {
     }
 }
 
-/// A detail with `#` for every number, so that the same complaint about another order is the same text.
-pub fn pattern(detail: &str) -> String {
-    let mut text = String::with_capacity(detail.len());
-    let mut chars = detail.chars().peekable();
-    while let Some(c) = chars.next() {
-        if !c.is_ascii_digit() {
-            text.push(c);
-            continue;
-        }
-        text.push('#');
-        while let Some(next) = chars.peek() {
-            let goes_on = next.is_ascii_digit()
-                || *next == '.' && {
-                    let mut rest = chars.clone();
-                    rest.next();
-                    rest.peek().is_some_and(char::is_ascii_digit)
-                };
-            if !goes_on {
-                break;
-            }
-            chars.next();
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_make_no_other_detail() {
-        assert_eq!(pattern("order 7 was of user 71, 2.50 too much."), "order # was of user #, # too much.");
-        assert_eq!(pattern("ends in 3."), "ends in #.");
-        assert_eq!(pattern("qty is missing"), "qty is missing");
-    }
 
     #[test]
     fn what_is_said_most_often_comes_first_and_names_its_first_line() {

@@ -1,7 +1,8 @@
 //! What would become of a rejected line if it were decided anew. Pure: the line itself and the rules are all it knows.
 
-use super::rejected::{Raw, Rejected};
 use crate::pipeline::event::{Event, Payload, Reason, ShardCount};
+use crate::pipeline::files::rejected::{Raw, Rejected};
+use crate::pipeline::rules::money::is_paid;
 use crate::pipeline::split;
 
 /// Lines that are wrong as they stand.
@@ -57,16 +58,6 @@ fn by_rules(reason: Reason, payload: &Payload<'_>) -> Option<&'static str> {
         | Reason::PurchaseRejected
         | Reason::OrphanReturn
         | Reason::NegativeStock => None,
-    }
-}
-
-/// Whether an account was asked: for a user, and not for nothing.
-pub fn is_paid(payload: &Payload<'_>) -> bool {
-    match payload {
-        Payload::Purchase { user_id, price_at_order, .. } => {
-            user_id.is_some() && price_at_order.is_none_or(|price| price.minor() > 0)
-        }
-        _ => false,
     }
 }
 

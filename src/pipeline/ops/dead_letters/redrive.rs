@@ -13,7 +13,6 @@ use std::io;
 use super::filter::Filter;
 use super::prediction::refused_again;
 use super::redrive_log::{Note, RedriveLog, Redriven, key};
-use super::rejected::{LineAt, Raw, Rejected};
 use super::scan::{Extent, Go, RejectsFiles};
 use crate::base::clock::Clock;
 use crate::base::shutdown::Stop;
@@ -22,6 +21,7 @@ use crate::pipeline::claim::driver::random_id;
 use crate::pipeline::event::{Reason, ShardCount};
 use crate::pipeline::files::artifact::{self, Draft, Taken};
 use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::files::rejected::{LineAt, Raw, Rejected};
 use crate::pipeline::ingest::lock_alone;
 use crate::pipeline::task::{FileName, Stage, Status};
 
@@ -58,7 +58,7 @@ pub enum Disposition {
 
 /// The lines of one stage and reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RedriveTally {
     /// All that are meant.
     pub lines: u64,
     /// Those that go.
@@ -75,9 +75,9 @@ pub struct Tally {
 
 /// What would go.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct RedrivePlan {
     /// By stage and reason.
-    pub tallies: BTreeMap<(Stage, Reason), Tally>,
+    pub tallies: BTreeMap<(Stage, Reason), RedriveTally>,
     /// Lines of rejects files that cannot be read, and what is wrong with the first of them.
     pub unreadable: (u64, Option<String>),
     /// What was read.
@@ -86,10 +86,10 @@ pub struct Plan {
     files: Vec<Artifact>,
 }
 
-impl Plan {
+impl RedrivePlan {
     /// The sums over everything.
-    pub fn sum(&self) -> Tally {
-        self.tallies.values().fold(Tally::default(), |sum, one| Tally {
+    pub fn sum(&self) -> RedriveTally {
+        self.tallies.values().fold(RedriveTally::default(), |sum, one| RedriveTally {
             lines: sum.lines + one.lines,
             goes: sum.goes + one.goes,
             before: sum.before + one.before,
@@ -131,7 +131,7 @@ pub struct Redriver {
 }
 
 /// Lines on their way into one event file.
-struct Batch {
+struct RedriveBatch {
     id: String,
     draft: Draft,
     sources: Vec<LineAt>,
@@ -202,8 +202,8 @@ impl Redriver {
     ///
     /// # Errors
     /// [`RedriveError`] when something cannot be read or the API does not answer.
-    pub fn plan(&self, request: &RedriveRequest) -> Result<Plan, RedriveError> {
-        let mut plan = Plan::default();
+    pub fn plan(&self, request: &RedriveRequest) -> Result<RedrivePlan, RedriveError> {
+        let mut plan = RedrivePlan::default();
         let files = self.files.list()?;
         let mut goes = Vec::new();
         self.walk(request, &files, &mut |step| {
@@ -233,10 +233,10 @@ impl Redriver {
     pub fn send(
         &self,
         request: &RedriveRequest,
-        plan: &Plan,
+        plan: &RedrivePlan,
         published: &mut dyn FnMut(Sent),
     ) -> Result<(), RedriveError> {
-        let mut batch: Option<Batch> = None;
+        let mut batch: Option<RedriveBatch> = None;
         self.walk(request, &plan.files, &mut |step| {
             if let Step::Line(_, line, Disposition::Goes, _) = step {
                 let mut open = match batch.take() {
@@ -320,13 +320,13 @@ impl Redriver {
         Ok(task.is_none_or(|task| task.status(stage) == Status::Done))
     }
 
-    fn begin(&self) -> io::Result<Batch> {
+    fn begin(&self) -> io::Result<RedriveBatch> {
         let id = random_id();
         let draft = Draft::create(&self.notes.staged_path(&id), rand::random())?;
-        Ok(Batch { id, draft, sources: Vec::new() })
+        Ok(RedriveBatch { id, draft, sources: Vec::new() })
     }
 
-    fn finish(&self, batch: Batch) -> Result<Sent, RedriveError> {
+    fn finish(&self, batch: RedriveBatch) -> Result<Sent, RedriveError> {
         let now = self.clock.now();
         let (id, sources) = (batch.id, batch.sources);
         let output = batch.draft.publish(Taken::Refuse)?;
@@ -398,7 +398,7 @@ fn can_be_sent(line: &Rejected) -> bool {
     matches!(&line.raw, Raw::Whole(raw) if memchr::memchr(b'\n', raw).is_none())
 }
 
-impl Plan {
+impl RedrivePlan {
     fn note(&mut self, line: &Rejected, fate: Disposition, again: Option<&'static str>) {
         let tally = self.tallies.entry((line.stage, line.reason)).or_default();
         tally.lines += 1;
@@ -414,7 +414,7 @@ impl Plan {
     }
 }
 
-impl Batch {
+impl RedriveBatch {
     fn add(&mut self, line: &Rejected) -> io::Result<()> {
         let Raw::Whole(raw) = &line.raw else {
             return Err(io::Error::other(format!("{} is too long to be redriven", line.at)));

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::rejected::LineAt;
 use crate::pipeline::files::artifact::{self, Draft, Taken};
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::files::rejected::LineAt;
 use crate::pipeline::task::{Digest, FileName};
 
 /// How the name of a note ends.

@@ -3,10 +3,10 @@
 use std::io::{self, BufReader, Write};
 use std::path::PathBuf;
 
-use super::rejected::Rejected;
 use crate::pipeline::event::{LineReader, Next, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
+use crate::pipeline::files::rejected::Rejected;
 
 /// What JSON makes of a byte at the most, in the line itself and in a detail that quotes it.
 const ESCAPED: usize = 16;
@@ -24,7 +24,7 @@ pub struct RejectsFiles {
 
 /// A line of a rejects file.
 #[derive(Debug)]
-pub struct Found<'a> {
+pub struct FoundReject<'a> {
     /// Which rejects file.
     pub artifact: &'a Artifact,
     /// The number of the line in it.
@@ -96,7 +96,7 @@ impl RejectsFiles {
     pub fn read(
         &self,
         artifact: &Artifact,
-        visit: &mut dyn FnMut(Found<'_>) -> io::Result<Go>,
+        visit: &mut dyn FnMut(FoundReject<'_>) -> io::Result<Go>,
     ) -> io::Result<(Extent, Go)> {
         let path = self.folder.path_of(artifact);
         let file = match artifact::open(&path) {
@@ -120,7 +120,7 @@ impl RejectsFiles {
                     (number, Rejected::parse_head(&head.start, head.bytes))
                 }
             };
-            if visit(Found { artifact, number, line })? == Go::Enough {
+            if visit(FoundReject { artifact, number, line })? == Go::Enough {
                 return Ok((extent, Go::Enough));
             }
         }

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::rejected::{LineAt, Rejected};
 use super::scan::{Go, RejectsFiles};
 use crate::pipeline::event::Reason;
 use crate::pipeline::files::folder::Artifact;
+use crate::pipeline::files::rejected::{LineAt, Rejected};
 use crate::pipeline::task::FileName;
 
 /// Rejected lines by reason. Memory: one example per reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary(BTreeMap<Reason, (u64, Example)>);
+pub struct RejectSummary(BTreeMap<Reason, (u64, Example)>);
 
 /// A rejected line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ struct Example {
     detail: String,
 }
 
-impl Summary {
+impl RejectSummary {
     /// The rejected lines that stood in these event files. A return is rejected with a later file than its own, so that
     /// all rejects files from the first of them on are read.
     ///
@@ -91,13 +91,13 @@ mod tests {
             [(one, 3, Reason::ShopClosed), ("20240101000000", 1, Reason::ShopClosed), (two, 1, Reason::OrphanReturn)];
         write(&format!("{flush}.shard-worker.1.rejects.txt"), &late);
         let files = BTreeSet::from([one, two].map(|file| file.parse().unwrap()));
-        let summary = Summary::of(&rejects, &files).unwrap();
+        let summary = RejectSummary::of(&rejects, &files).unwrap();
         assert_eq!(summary.lines(), 3, "a line of another import is none of this one");
         let found: Vec<_> =
             summary.reasons().map(|(reason, lines, at, why)| (reason, lines, at.to_string(), why)).collect();
         let (closed, orphan) = ("20250101000001:3".to_owned(), "20250101000002:1".to_owned());
         let expected = [(Reason::ShopClosed, 2, closed, "why 3"), (Reason::OrphanReturn, 1, orphan, "why 1")];
         assert!(expected.iter().all(|of| found.contains(of)) && found.len() == 2, "{found:?}");
-        assert_eq!(Summary::of(&rejects, &BTreeSet::new()).unwrap(), Summary::default());
+        assert_eq!(RejectSummary::of(&rejects, &BTreeSet::new()).unwrap(), RejectSummary::default());
     }
 }

@@ -56,7 +56,7 @@ impl Finding {
 
 /// How many findings there are of each level, and whether all failures may be over by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Summary {
+pub struct DoctorSummary {
     /// Findings that are well.
     pub ok: usize,
     /// Warnings.
@@ -67,7 +67,7 @@ pub struct Summary {
     pub temporary: usize,
 }
 
-impl Summary {
+impl DoctorSummary {
     /// Counts findings.
     pub fn of(findings: &[Finding]) -> Self {
         let count = |level| findings.iter().filter(|finding| finding.level == level).count();
@@ -90,7 +90,7 @@ pub fn table(findings: &[Finding]) -> String {
             text.push_str(&format!("{:<34}-> {todo}\n", ""));
         }
     }
-    let Summary { ok, warn, fail, .. } = Summary::of(findings);
+    let DoctorSummary { ok, warn, fail, .. } = DoctorSummary::of(findings);
     text.push_str(&format!("\n{ok} ok, {warn} warnings, {fail} failures\n"));
     text
 }
@@ -103,7 +103,7 @@ mod tests {
     fn failures_are_counted_and_each_says_what_to_do() {
         let away = Finding { is_temporary: true, ..Finding::fail("tracking", "no answer", "start it") };
         let findings = [Finding::ok("a", "fine"), Finding::warn("b", "odd", "look"), away];
-        assert_eq!(Summary::of(&findings), Summary { ok: 1, warn: 1, fail: 1, temporary: 1 });
+        assert_eq!(DoctorSummary::of(&findings), DoctorSummary { ok: 1, warn: 1, fail: 1, temporary: 1 });
         let text = table(&findings);
         assert!(
             text.contains("FAIL  tracking")

@@ -12,19 +12,18 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use self::sources::{Decided, Sources};
-use crate::base::boot::{Context, Exit, Failure, say};
+use self::sources::{Decided, PAGE, Sources};
+use crate::base::boot::{Exit, Failure, say};
 use crate::pipeline::event::{Kind, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::FileName;
 use crate::pipeline::work::Worker;
 use crate::pipeline::work::rebuild::{Rebuild, Rebuilt};
 use crate::pipeline::work::state::FinishedFile;
 
-/// Entries per page.
-const PAGE: u32 = 1000;
 /// What SQLite keeps beside a database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
@@ -140,7 +139,7 @@ fn publish(making: &Path, state: &Path, ctx: &Context) -> io::Result<Option<Path
     artifact::open(making)?.sync_all()?;
     let mut aside = None;
     if state.exists() {
-        let name = beside(state, &format!(".{}", FileName::of(ctx.clock.now())));
+        let name = free_name(state, FileName::of(ctx.clock.now()))?;
         // The database first: what is beside it belongs to it alone, and is of no use to another.
         artifact::relocate(state, &name)?;
         for suffix in BESIDE {
@@ -157,6 +156,20 @@ fn publish(making: &Path, state: &Path, ctx: &Context) -> io::Result<Option<Path
     }
     artifact::relocate(making, state)?;
     Ok(aside)
+}
+
+/// The name of a state that is put aside: the time, or the next second that no other state has.
+fn free_name(state: &Path, mut time: FileName) -> io::Result<PathBuf> {
+    loop {
+        let name = beside(state, &format!(".{time}"));
+        let is_free = ["", BESIDE[0], BESIDE[1]].iter().try_fold(true, |is_free, suffix| {
+            artifact::is_there(&beside(&name, suffix)).map(|is_there| is_free && !is_there)
+        })?;
+        if is_free {
+            return Ok(name);
+        }
+        time = time.next_second();
+    }
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -181,4 +194,19 @@ fn summary(shard: ShardId, rebuilt: &Rebuilt, missing: u64, aside: Option<&Path>
         text.push_str(&format!("shard {shard}: the former state is {}\n", aside.display()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_states_that_are_put_aside_in_one_second_have_two_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, time) = (folder.path().join("state.sqlite"), "20250101000000".parse::<FileName>().unwrap());
+        let first = free_name(&state, time.clone()).unwrap();
+        std::fs::write(&first, b"").unwrap();
+        std::fs::write(folder.path().join("state.sqlite.20250101000001-wal"), b"").unwrap();
+        assert_eq!(free_name(&state, time).unwrap(), folder.path().join("state.sqlite.20250101000002"));
+    }
 }

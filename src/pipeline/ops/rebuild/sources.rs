@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use super::PAGE;
-use crate::base::boot::{Context, Failure};
+use crate::base::boot::Failure;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{LineReader, Next, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};
-use crate::pipeline::rules::Place;
+use crate::pipeline::rules::LinePlace;
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::ShardStore;
 use crate::pipeline::task::{Counts, Digest, FileName, FileView, Output, Stage, Status};
 use crate::pipeline::work::rebuild::Rebuild;
 
+/// Entries per page.
+pub(super) const PAGE: u32 = 1000;
 /// Lines of files that we wrote ourselves: none is longer than the longest event with its reason.
 const OWN_LINE_FACTOR: usize = 4;
 
@@ -195,7 +197,7 @@ async fn read_accepted<R: io::BufRead>(
             match lines.next_line()? {
                 None => return Ok(()),
                 Some(Next::Line { number, bytes, .. }) if number == line => {
-                    rebuild.accepted(bytes, Place { file, line })?;
+                    rebuild.accepted(bytes, LinePlace { file, line })?;
                     wanted.next();
                 }
                 Some(_) => {}

@@ -5,19 +5,20 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{databases, text};
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use super::databases;
+use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::dead_letters::RedriveLog;
+use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::trace::Question;
 use crate::pipeline::task::FileName;
 use crate::pipeline::task::wire::FileResponse;
 
 /// The way of an event file.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct FileReport {
     pub(crate) file: FileName,
     /// What the tracking database has of it; nothing if it is not registered.
     pub(crate) registered: Option<FileResponse>,
@@ -46,7 +47,11 @@ pub(crate) struct Delivered {
     pub(crate) at: String,
 }
 
-pub(crate) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<Exit, Failure> {
+/// What is known of the event file.
+///
+/// # Errors
+/// [`Failure`] when something cannot be read, or it was not found.
+pub(crate) async fn report(ctx: &Context, file: FileName) -> Result<FileReport, Failure> {
     let registered = match find_tracking(ctx).await? {
         Some(tracking) => {
             let found = tracking.find_file(&file).await;
@@ -71,7 +76,7 @@ pub(crate) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<
         Ok::<_, std::io::Error>((on_disk, redrives(&RedriveLog::new(folder), &name)?))
     })
     .await??;
-    let report = Report { file, registered, on_disk, delivered, is_redrive_of: notes.0, redriven_lines: notes.1 };
+    let report = FileReport { file, registered, on_disk, delivered, is_redrive_of: notes.0, redriven_lines: notes.1 };
     if report.registered.is_none() && report.on_disk.is_empty() && report.delivered.is_empty() {
         return Err(Failure::new(format!(
             "file {} was not found: it is not registered, not in the shared folder, and in none of {} shard databases",
@@ -79,12 +84,7 @@ pub(crate) async fn run(ctx: &Context, file: FileName, as_json: bool) -> Result<
             answers.len()
         )));
     }
-    if as_json {
-        say_json(&report)?;
-    } else {
-        say(&text::file(&report))?;
-    }
-    Ok(Exit::Ok)
+    Ok(report)
 }
 
 fn on_disk(folder: &Folder, file: &FileName, shards: &BTreeSet<ShardId>) -> std::io::Result<Vec<OnDisk>> {

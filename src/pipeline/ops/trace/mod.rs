@@ -11,5 +11,5 @@ pub mod naming;
 pub mod order;
 pub mod order_report;
 pub mod services;
-mod text;
+pub mod text;
 pub mod verdict;

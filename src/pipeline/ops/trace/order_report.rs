@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{databases, text};
-use crate::base::boot::{Context, Exit, Failure, say, say_json};
+use super::databases;
+use crate::base::boot::Failure;
 use crate::base::config::Principal;
 use crate::pipeline::balance::client::BalanceClient;
 use crate::pipeline::cache::client::CacheClient;
@@ -16,14 +16,15 @@ use crate::pipeline::ops::dead_letters::LineAt;
 use crate::pipeline::ops::trace::naming::{Said, kind_name};
 use crate::pipeline::ops::trace::order::{Evidence, Gathered, Rejection, Search};
 use crate::pipeline::ops::trace::services::{self, Asked, Kept, Money};
-use crate::pipeline::ops::trace::verdict::{Known, Verdict, verdict};
-use crate::pipeline::shard_db::trace::{Answer, FoundRow, Question};
+use crate::pipeline::ops::trace::verdict::{KnownFacts, TraceVerdict, verdict};
+use crate::pipeline::settings::Context;
+use crate::pipeline::shard_db::trace::{FoundRow, Question, TraceAnswer};
 use crate::pipeline::task::wire::FileResponse;
 use crate::pipeline::task::{FileName, FileView, Stage};
 
 /// The way of an order.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct OrderReport {
     pub(crate) order_id: i64,
     pub(crate) lines: Vec<Line>,
     pub(crate) books: Vec<Book>,
@@ -48,12 +49,12 @@ pub(crate) struct Line {
     pub(crate) says: Option<Said>,
     pub(crate) shard: Option<ShardId>,
     #[serde(flatten)]
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: LineOutcome,
     /// The file of the task that decided it, where that is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) decided_with: Option<FileName>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) row: Option<Row>,
+    pub(crate) row: Option<ReportRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) redriven_from: Option<LineAt>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -63,14 +64,14 @@ pub(crate) struct Line {
 /// What became of a line.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Outcome {
+pub(crate) enum LineOutcome {
     Rejected { decision: &'static str, rejection: Rejection },
-    Other(Verdict),
+    Other(TraceVerdict),
 }
 
 /// A row of a shard's database.
 #[derive(Debug, Serialize)]
-pub(crate) struct Row {
+pub(crate) struct ReportRow {
     pub(crate) shard: ShardId,
     pub(crate) id: u64,
     pub(crate) created_at: String,
@@ -94,7 +95,11 @@ pub(crate) struct Book {
     pub(crate) at: String,
 }
 
-pub(crate) async fn run(ctx: &Context, order: i64, as_json: bool) -> Result<Exit, Failure> {
+/// What is known of the order.
+///
+/// # Errors
+/// [`Failure`] when something cannot be read, or it was not found.
+pub(crate) async fn report(ctx: &Context, order: i64) -> Result<OrderReport, Failure> {
     let report = follow(ctx, order).await?;
     if report.lines.is_empty() && report.books.is_empty() {
         return Err(Failure::new(format!(
@@ -102,15 +107,10 @@ pub(crate) async fn run(ctx: &Context, order: i64, as_json: bool) -> Result<Exit
             report.files_read, report.bytes_read, report.databases_asked
         )));
     }
-    if as_json {
-        say_json(&report)?;
-    } else {
-        say(&text::order(&report))?;
-    }
-    Ok(Exit::Ok)
+    Ok(report)
 }
 
-async fn follow(ctx: &Context, order: i64) -> Result<Report, Failure> {
+async fn follow(ctx: &Context, order: i64) -> Result<OrderReport, Failure> {
     let settings = &ctx.settings;
     let folder = Folder::new(&settings.shared.dir);
     let search = Search::new(folder, settings.events.max_payload_size, ctx.stop.clone());
@@ -130,7 +130,7 @@ async fn follow(ctx: &Context, order: i64) -> Result<Report, Failure> {
     look_up(ctx, &gathered, &mut views).await?;
     let users: BTreeSet<i64> = users(&gathered, &answers);
     let (balance, cache) =
-        (BalanceClient::of(settings, Principal::Operator), CacheClient::of(settings, Principal::Operator));
+        (BalanceClient::of(settings, Principal::OPERATOR), CacheClient::of(settings, Principal::OPERATOR));
     let services = move || (services::money(&balance, order, &users), services::kept(&cache, order));
     let (money, kept_returns) = tokio::task::spawn_blocking(services).await?;
     let lines = gathered.lines.iter().map(|(at, evidence)| {
@@ -138,7 +138,7 @@ async fn follow(ctx: &Context, order: i64) -> Result<Report, Failure> {
         line(at, Evidence { shard, ..evidence.clone() }, &views, rows.get(at), &kept_returns)
     });
     let lines = lines.collect();
-    Ok(Report {
+    Ok(OrderReport {
         order_id: order,
         lines,
         books: books(&answers),
@@ -155,7 +155,7 @@ async fn follow(ctx: &Context, order: i64) -> Result<Report, Failure> {
 
 type Rows = BTreeMap<LineAt, (ShardId, FoundRow)>;
 
-fn rows(answers: &BTreeMap<ShardId, Answer>) -> Rows {
+fn rows(answers: &BTreeMap<ShardId, TraceAnswer>) -> Rows {
     let all = answers.iter().flat_map(|(shard, answer)| answer.rows.iter().map(|row| (*shard, row.clone())));
     all.map(|(shard, row)| (LineAt { file: row.source_file.clone(), line: row.source_line }, (shard, row))).collect()
 }
@@ -205,7 +205,7 @@ fn decided_with(evidence: &Evidence) -> Option<&FileName> {
     evidence.rejection.as_ref().map(|rejection| &rejection.with).or(evidence.prepared_with.as_ref())
 }
 
-fn users(gathered: &Gathered, answers: &BTreeMap<ShardId, Answer>) -> BTreeSet<i64> {
+fn users(gathered: &Gathered, answers: &BTreeMap<ShardId, TraceAnswer>) -> BTreeSet<i64> {
     let said = gathered.lines.values().filter_map(|evidence| evidence.said.as_ref()?.user_id);
     said.chain(answers.values().filter_map(|answer| answer.purchase.as_ref()?.user_id)).collect()
 }
@@ -221,7 +221,7 @@ fn line(
         Asked::Answer(kept) => Some(kept.iter().find(|kept| kept.line == *at)),
         Asked::NotAnswered(_) => None,
     };
-    let known = Known {
+    let known = KnownFacts {
         has_row: row.is_some(),
         is_prepared: evidence.prepared_with.is_some(),
         is_held: kept.map(|kept| kept.is_some_and(|kept| kept.state == "waiting")),
@@ -231,8 +231,8 @@ fn line(
     };
     let decided_with = decided_with(&evidence).cloned();
     let outcome = match evidence.rejection {
-        Some(rejection) => Outcome::Rejected { decision: "rejected", rejection },
-        None => Outcome::Other(verdict(&known)),
+        Some(rejection) => LineOutcome::Rejected { decision: "rejected", rejection },
+        None => LineOutcome::Other(verdict(&known)),
     };
     let taken_with = kept.flatten().and_then(|kept| kept.taken_with.as_ref()?.parse().ok());
     Line {
@@ -241,13 +241,13 @@ fn line(
         shard: evidence.shard,
         outcome,
         decided_with: decided_with.or(taken_with).filter(|file| *file != at.file),
-        row: row.map(|(shard, row)| Row { shard: *shard, id: row.id, created_at: row.created_at.to_string() }),
+        row: row.map(|(shard, row)| ReportRow { shard: *shard, id: row.id, created_at: row.created_at.to_string() }),
         redriven_from: evidence.from,
         redriven_to: evidence.to,
     }
 }
 
-fn books(answers: &BTreeMap<ShardId, Answer>) -> Vec<Book> {
+fn books(answers: &BTreeMap<ShardId, TraceAnswer>) -> Vec<Book> {
     let mut books = Vec::new();
     for (shard, answer) in answers {
         books.extend(answer.purchase.as_ref().map(|purchase| Book {

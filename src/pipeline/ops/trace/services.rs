@@ -85,13 +85,13 @@ fn moved(client: &BalanceClient, order: i64, users: &BTreeSet<i64>) -> Result<Mo
         let Some(id) = UserId::new(*user) else { continue };
         let (mut cursor, mut pages) = (None, 0);
         while let Some(page) = client.transactions(id, cursor)? {
-            let own = page.items.into_iter().filter(|item| is_of(&item.idempotency_key, order));
+            let own = page.items.into_iter().filter(|item| is_of(&item.key, order));
             money.moved.extend(own.map(|item| Moved {
                 user_id: *user,
-                r#type: item.r#type,
-                amount: item.amount,
-                key: item.idempotency_key,
-                at: item.created_at,
+                r#type: item.kind,
+                amount: item.amount.to_string(),
+                key: item.key,
+                at: item.created_at.to_string(),
             }));
             cursor = page.next_cursor;
             pages += 1;
@@ -116,11 +116,11 @@ pub fn kept(client: &CacheClient, order: i64) -> Asked<Vec<Kept>> {
         Ok(held) => Asked::Answer(
             held.items
                 .into_iter()
-                .map(|item| Kept {
-                    line: LineAt { file: item.filename, line: item.line },
-                    state: item.state,
-                    held_at: item.held_at,
-                    taken_with: item.taken_filename.map(|file| file.to_string()),
+                .map(|held| Kept {
+                    state: held.state.name().to_owned(),
+                    held_at: held.held_at.to_string(),
+                    taken_with: held.taken_by().map(|by| by.file.to_string()),
+                    line: LineAt { file: held.file, line: held.line },
                 })
                 .collect(),
         ),

@@ -1,17 +1,17 @@
 //! Traces for people.
 
 use super::file_report as file;
-use super::order_report::{Line, Outcome, Report};
+use super::order_report::{Line, LineOutcome, OrderReport};
 use crate::base::log_format::clean;
 use crate::base::text::count;
 use crate::pipeline::ops::trace::naming::Said;
 use crate::pipeline::ops::trace::services::{Asked, Kept};
-use crate::pipeline::ops::trace::verdict::Verdict;
+use crate::pipeline::ops::trace::verdict::TraceVerdict;
 use crate::pipeline::task::wire::{FileResponse, ShardItem};
 use crate::pipeline::task::{Stage, Status};
 
 /// The way of an order.
-pub(crate) fn order(report: &Report) -> String {
+pub(crate) fn order(report: &OrderReport) -> String {
     let mut text = format!(
         "order {}: {}; {} and {} searched, {} read\n",
         report.order_id,
@@ -56,7 +56,7 @@ fn say(text: &mut String, what: &str, said: &str) {
     text.push_str(&format!("{what:<17}{said}\n"));
 }
 
-fn write_money(text: &mut String, report: &Report) {
+fn write_money(text: &mut String, report: &OrderReport) {
     match &report.money {
         Asked::NotAnswered(why) => say(text, "money", &format!("not asked for: {}", clean(why))),
         Asked::Answer(money) if money.moved.is_empty() => say(text, "money", "none moved"),
@@ -74,14 +74,14 @@ fn write_money(text: &mut String, report: &Report) {
     }
 }
 
-fn write_line(text: &mut String, report: &Report, line: &Line) {
+fn write_line(text: &mut String, report: &OrderReport, line: &Line) {
     let kind = line.says.as_ref().map_or("line", |said| said.kind.unwrap_or("unreadable"));
     let shard = line.shard.map_or_else(|| "no shard".to_owned(), |shard| format!("shard {shard}"));
     text.push_str(&format!("\n{}  {kind}  {shard}  {}\n", line.at, outcome(&line.outcome)));
     if let Some(said) = line.says.as_ref().map(says).filter(|said| !said.is_empty()) {
         say(text, "  says", &said);
     }
-    if let Outcome::Rejected { rejection, .. } = &line.outcome {
+    if let LineOutcome::Rejected { rejection, .. } = &line.outcome {
         say(text, "  detail", &clean(&rejection.detail));
     }
     let decided_in = line.decided_with.as_ref().unwrap_or(&line.at.file);
@@ -117,17 +117,19 @@ fn task<'a>(file: &'a FileResponse, line: &Line) -> Option<&'a ShardItem> {
     }
 }
 
-fn outcome(outcome: &Outcome) -> String {
+fn outcome(outcome: &LineOutcome) -> String {
     match outcome {
-        Outcome::Rejected { rejection, .. } => format!("rejected by {}: {}", rejection.stage, rejection.reason),
-        Outcome::Other(Verdict::Accepted) => "accepted".to_owned(),
-        Outcome::Other(Verdict::Duplicate) => "duplicate of an earlier line".to_owned(),
-        Outcome::Other(Verdict::Held) => "held: waits for its purchase".to_owned(),
-        Outcome::Other(Verdict::DuplicateOrHeld) => "duplicate or held: cache-service was not asked".to_owned(),
-        Outcome::Other(Verdict::Waits(stage)) => format!("waits for {stage}"),
-        Outcome::Other(Verdict::Failed(stage)) => format!("{stage} failed: see 'shopctl status'"),
-        Outcome::Other(Verdict::NotAnnounced) => "its file is not announced yet".to_owned(),
-        Outcome::Other(Verdict::Unknown) => "no trace of it: see 'shopctl audit'".to_owned(),
+        LineOutcome::Rejected { rejection, .. } => format!("rejected by {}: {}", rejection.stage, rejection.reason),
+        LineOutcome::Other(TraceVerdict::Accepted) => "accepted".to_owned(),
+        LineOutcome::Other(TraceVerdict::Duplicate) => "duplicate of an earlier line".to_owned(),
+        LineOutcome::Other(TraceVerdict::Held) => "held: waits for its purchase".to_owned(),
+        LineOutcome::Other(TraceVerdict::DuplicateOrHeld) => {
+            "duplicate or held: cache-service was not asked".to_owned()
+        }
+        LineOutcome::Other(TraceVerdict::Waits(stage)) => format!("waits for {stage}"),
+        LineOutcome::Other(TraceVerdict::Failed(stage)) => format!("{stage} failed: see 'shopctl status'"),
+        LineOutcome::Other(TraceVerdict::NotAnnounced) => "its file is not announced yet".to_owned(),
+        LineOutcome::Other(TraceVerdict::Unknown) => "no trace of it: see 'shopctl audit'".to_owned(),
     }
 }
 
@@ -158,7 +160,7 @@ fn stage_of(task: &ShardItem, stage: Stage) -> String {
 }
 
 /// The way of an event file.
-pub(crate) fn file(report: &file::Report) -> String {
+pub(crate) fn file(report: &file::FileReport) -> String {
     let mut text = format!("file {}\n", report.file);
     if let Some(at) = &report.is_redrive_of {
         say(&mut text, "redrive", &format!("its lines are rejected ones of other files, redriven {at}"));

@@ -7,7 +7,7 @@ use crate::pipeline::task::{FileView, ShardView, Stage, Status};
 
 /// What is known of a line beside its rejection, which speaks for itself.
 #[derive(Debug, Default)]
-pub struct Known<'a> {
+pub struct KnownFacts<'a> {
     /// A shard's database has its row.
     pub has_row: bool,
     /// A prepared file has it.
@@ -25,7 +25,7 @@ pub struct Known<'a> {
 /// What became of a line that was not rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "decision", content = "at")]
-pub enum Verdict {
+pub enum TraceVerdict {
     /// It is a row, or will be one when the sender is done.
     Accepted,
     /// It says what an earlier line said.
@@ -45,15 +45,15 @@ pub enum Verdict {
 }
 
 /// What became of the line.
-pub fn verdict(known: &Known<'_>) -> Verdict {
+pub fn verdict(known: &KnownFacts<'_>) -> TraceVerdict {
     if known.has_row || known.is_prepared {
-        return Verdict::Accepted;
+        return TraceVerdict::Accepted;
     }
     if known.is_held == Some(true) {
-        return Verdict::Held;
+        return TraceVerdict::Held;
     }
     let Some(file) = known.file else {
-        return Verdict::NotAnnounced;
+        return TraceVerdict::NotAnnounced;
     };
     let of_shard = |task: &&ShardView| known.shard.is_none_or(|shard| task.shard == shard);
     let tasks: Vec<&ShardView> = file.shards.iter().filter(of_shard).collect();
@@ -61,8 +61,8 @@ pub fn verdict(known: &Known<'_>) -> Verdict {
         for task in &tasks {
             match task.status(stage) {
                 Status::Done => {}
-                Status::Failed => return Verdict::Failed(stage),
-                Status::New | Status::Started => return Verdict::Waits(stage),
+                Status::Failed => return TraceVerdict::Failed(stage),
+                Status::New | Status::Started => return TraceVerdict::Waits(stage),
             }
         }
     }
@@ -74,10 +74,10 @@ pub fn verdict(known: &Known<'_>) -> Verdict {
     let is_duplicate = may_be(|counts| counts.duplicate);
     let is_held = known.is_return && known.is_held.is_none() && may_be(|counts| counts.held);
     match (tasks.is_empty(), is_duplicate, is_held) {
-        (false, true, true) => Verdict::DuplicateOrHeld,
-        (false, true, false) => Verdict::Duplicate,
-        (false, false, true) => Verdict::Held,
-        _ => Verdict::Unknown,
+        (false, true, true) => TraceVerdict::DuplicateOrHeld,
+        (false, true, false) => TraceVerdict::Duplicate,
+        (false, false, true) => TraceVerdict::Held,
+        _ => TraceVerdict::Unknown,
     }
 }
 
@@ -101,10 +101,10 @@ mod tests {
     fn what_leaves_a_trace_needs_no_report() {
         let waiting = file(Status::New, Counts::default());
         for (known, expected) in [
-            (Known { has_row: true, ..Known::default() }, Verdict::Accepted),
-            (Known { is_prepared: true, file: Some(&waiting), ..Known::default() }, Verdict::Accepted),
-            (Known { is_held: Some(true), ..Known::default() }, Verdict::Held),
-            (Known::default(), Verdict::NotAnnounced),
+            (KnownFacts { has_row: true, ..KnownFacts::default() }, TraceVerdict::Accepted),
+            (KnownFacts { is_prepared: true, file: Some(&waiting), ..KnownFacts::default() }, TraceVerdict::Accepted),
+            (KnownFacts { is_held: Some(true), ..KnownFacts::default() }, TraceVerdict::Held),
+            (KnownFacts::default(), TraceVerdict::NotAnnounced),
         ] {
             assert_eq!(verdict(&known), expected, "{known:?}");
         }
@@ -117,17 +117,21 @@ mod tests {
         let held = Counts { held: 1, ..none };
         let of = |view: &FileView, shard, is_return, is_held| {
             let shard = ShardId::new(shard);
-            verdict(&Known { shard, is_return, is_held, file: Some(view), ..Known::default() })
+            verdict(&KnownFacts { shard, is_return, is_held, file: Some(view), ..KnownFacts::default() })
         };
         let done = |counts| file(Status::Done, counts);
-        assert_eq!(of(&file(Status::Started, none), 0, false, None), Verdict::Waits(Stage::ShardWorker));
-        assert_eq!(of(&file(Status::Failed, none), 0, false, None), Verdict::Failed(Stage::ShardWorker));
-        assert_eq!(of(&done(twice), 1, false, None), Verdict::Waits(Stage::ShardWorker), "the other shard is not done");
-        assert_eq!(of(&done(twice), 0, false, None), Verdict::Duplicate);
-        assert_eq!(of(&done(both), 0, true, None), Verdict::DuplicateOrHeld);
-        assert_eq!(of(&done(both), 0, true, Some(false)), Verdict::Duplicate);
-        assert_eq!(of(&done(held), 0, true, None), Verdict::Held);
-        assert_eq!(of(&done(none), 0, false, None), Verdict::Unknown, "the row is gone");
-        assert_eq!(of(&done(twice), 9, false, None), Verdict::Unknown, "there is no such shard");
+        assert_eq!(of(&file(Status::Started, none), 0, false, None), TraceVerdict::Waits(Stage::ShardWorker));
+        assert_eq!(of(&file(Status::Failed, none), 0, false, None), TraceVerdict::Failed(Stage::ShardWorker));
+        assert_eq!(
+            of(&done(twice), 1, false, None),
+            TraceVerdict::Waits(Stage::ShardWorker),
+            "the other shard is not done"
+        );
+        assert_eq!(of(&done(twice), 0, false, None), TraceVerdict::Duplicate);
+        assert_eq!(of(&done(both), 0, true, None), TraceVerdict::DuplicateOrHeld);
+        assert_eq!(of(&done(both), 0, true, Some(false)), TraceVerdict::Duplicate);
+        assert_eq!(of(&done(held), 0, true, None), TraceVerdict::Held);
+        assert_eq!(of(&done(none), 0, false, None), TraceVerdict::Unknown, "the row is gone");
+        assert_eq!(of(&done(twice), 9, false, None), TraceVerdict::Unknown, "there is no such shard");
     }
 }

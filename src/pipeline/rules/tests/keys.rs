@@ -83,15 +83,15 @@ fn a_copy_has_its_turn_before_later_ones_when_its_original_gave_the_key_back() {
     let file = memory.file.clone();
     let text = r#"{"event_type":3,"payload":{"order_id":1,"good_id":3,"qty":1},"timestamp":"2025-01-01 00:00:00.000"}"#;
     let event = Event::parse(text.as_bytes()).unwrap();
-    let place = |line| Place { file: &file, line };
+    let place = |line| LinePlace { file: &file, line };
     let mut plans = Vec::new();
     for line in [1, 2] {
         let Planned::Open(plan) = plan(&event, place(line), &ahead, &mut memory).unwrap() else { panic!("planned") };
         ahead.note(&event, line, &plan);
         plans.push(plan);
     }
-    let settle_line = |memory: &mut Memory, ahead: &mut LinesInFlight, line: u64, plan: &Plan| {
-        let verdict = settle(&event, place(line), plan, Funds::NotAsked, Policy::default(), memory).unwrap();
+    let settle_line = |memory: &mut Memory, ahead: &mut LinesInFlight, line: u64, plan: &LinePlan| {
+        let verdict = settle(&event, place(line), plan, Funds::NotAsked, TradePolicy::default(), memory).unwrap();
         ahead.settled(&event, line, plan);
         verdict.decision
     };
@@ -112,7 +112,7 @@ fn what_depends_on_what_is_ahead_waits_for_it() {
     let plan_line = |memory: &mut Memory, ahead: &mut LinesInFlight, line: u64, text: &str| {
         let event = Event::parse(text.as_bytes()).unwrap();
         let file = memory.file.clone();
-        let planned = plan(&event, Place { file: &file, line }, ahead, memory).unwrap();
+        let planned = plan(&event, LinePlace { file: &file, line }, ahead, memory).unwrap();
         if let Planned::Open(plan) = &planned {
             ahead.note(&event, line, plan);
         }
@@ -121,7 +121,7 @@ fn what_depends_on_what_is_ahead_waits_for_it() {
     let priced = r#","price_at_order":1"#;
     let first = parse(&buys(1, &format!(r#"{priced},"idempotency_key":"k""#)), 1);
     let Planned::Open(plan) = plan_line(&mut memory, &mut ahead, 1, &first) else { panic!("planned") };
-    assert_eq!(plan.debit.unwrap().amount, minor(200));
+    assert_eq!(plan.debit.unwrap().amount.money(), minor(200));
     let Planned::Open(copy) = plan_line(&mut memory, &mut ahead, 2, &first) else { panic!("planned") };
     assert_eq!(copy.debit, None, "a copy pays nothing: the first has asked, for good");
     let other_key = parse(&buys(1, priced), 2);
@@ -132,7 +132,7 @@ fn what_depends_on_what_is_ahead_waits_for_it() {
     // A closed shop's order asked for no money; its copy may find the shop open and would need some.
     memory.set_open(1, false);
     let closed = parse(&buys(9, priced), 4);
-    assert!(matches!(plan_line(&mut memory, &mut ahead, 5, &closed), Planned::Open(Plan { debit: None, .. })));
+    assert!(matches!(plan_line(&mut memory, &mut ahead, 5, &closed), Planned::Open(LinePlan { debit: None, .. })));
     assert!(
         matches!(plan_line(&mut memory, &mut ahead, 6, &closed), Planned::Open(_)),
         "still closed: no money either"

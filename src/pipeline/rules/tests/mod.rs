@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::pipeline::event::{Reason, Reject};
-use crate::pipeline::work::state::OrderStatus;
+use crate::pipeline::trade::Outcome;
 
 /// All state in plain maps.
 pub(super) struct Memory {
@@ -21,13 +21,13 @@ pub(super) struct Memory {
     stock: HashMap<(i64, i64), i64>,
     prices: HashMap<(i64, i64), Money>,
     shops: HashMap<i64, bool>,
-    policy: Policy,
+    policy: TradePolicy,
     /// What the bank says next.
     funds: Funds,
 }
 
-impl State for Memory {
-    fn remember(&mut self, key: &[u8], place: Place<'_>, fingerprint: &[u8; 16]) -> Result<Remembered> {
+impl TradeState for Memory {
+    fn remember(&mut self, key: &[u8], place: LinePlace<'_>, fingerprint: &[u8; 16]) -> db::Result<Remembered> {
         let Some((file, line, print)) = self.keys.get(key).cloned() else {
             self.keys.insert(key.to_vec(), (place.file.clone(), place.line, *fingerprint));
             return Ok(Remembered::New);
@@ -39,12 +39,12 @@ impl State for Memory {
         })
     }
 
-    fn forget(&mut self, key: &[u8]) -> Result<()> {
+    fn forget(&mut self, key: &[u8]) -> db::Result<()> {
         self.keys.remove(key);
         Ok(())
     }
 
-    fn order(&mut self, order_id: i64) -> Result<Option<TradeOrder>> {
+    fn order(&mut self, order_id: i64) -> db::Result<Option<TradeOrder>> {
         Ok(self.orders.get(&order_id).copied())
     }
 
@@ -52,7 +52,7 @@ impl State for Memory {
         self.orders.insert(order_id, order);
     }
 
-    fn stock(&mut self, shop_id: i64, good_id: i64) -> Result<Option<i64>> {
+    fn stock(&mut self, shop_id: i64, good_id: i64) -> db::Result<Option<i64>> {
         Ok(self.stock.get(&(shop_id, good_id)).copied())
     }
 
@@ -60,7 +60,7 @@ impl State for Memory {
         self.stock.insert((shop_id, good_id), count);
     }
 
-    fn price(&mut self, shop_id: i64, good_id: i64) -> Result<Option<Money>> {
+    fn price(&mut self, shop_id: i64, good_id: i64) -> db::Result<Option<Money>> {
         Ok(self.prices.get(&(shop_id, good_id)).copied())
     }
 
@@ -68,7 +68,7 @@ impl State for Memory {
         self.prices.insert((shop_id, good_id), price);
     }
 
-    fn is_open(&mut self, shop_id: i64) -> Result<bool> {
+    fn is_open(&mut self, shop_id: i64) -> db::Result<bool> {
         Ok(self.shops.get(&shop_id).copied().unwrap_or(true))
     }
 
@@ -87,26 +87,26 @@ impl Memory {
             stock: HashMap::new(),
             prices: HashMap::new(),
             shops: HashMap::new(),
-            policy: Policy::default(),
-            funds: Funds::Applied,
+            policy: TradePolicy::default(),
+            funds: Funds::Answered(Outcome::Applied),
         }
     }
 
     /// Decides the next line, with the bank answering as it was told.
-    fn feed(&mut self, kind: u8, payload: &str) -> Verdict {
+    fn feed(&mut self, kind: u8, payload: &str) -> LineVerdict {
         self.line += 1;
         self.feed_at(kind, payload, u32::try_from(self.line).unwrap(), self.line)
     }
 
-    fn feed_at(&mut self, kind: u8, payload: &str, millis: u32, line: u64) -> Verdict {
+    fn feed_at(&mut self, kind: u8, payload: &str, millis: u32, line: u64) -> LineVerdict {
         self.feed_when(kind, payload, &format!("2025-01-01 00:00:00.{millis:03}"), line)
     }
 
-    fn feed_when(&mut self, kind: u8, payload: &str, timestamp: &str, line: u64) -> Verdict {
+    fn feed_when(&mut self, kind: u8, payload: &str, timestamp: &str, line: u64) -> LineVerdict {
         let text = format!(r#"{{"event_type":{kind},"payload":{{{payload}}},"timestamp":"{timestamp}"}}"#);
         let event = Event::parse(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e:?}"));
         let file = self.file.clone();
-        let place = Place { file: &file, line };
+        let place = LinePlace { file: &file, line };
         match plan(&event, place, &LinesInFlight::default(), self).unwrap() {
             Planned::Decided(decision) => decision.into(),
             Planned::Blocked => panic!("nothing is ahead of it"),

@@ -1,7 +1,7 @@
 //! Rule 3: purchases.
 
 use super::*;
-use crate::pipeline::rules::money::Direction;
+use crate::pipeline::trade::OperationKind;
 
 #[test]
 fn a_purchase_takes_money_and_stock() {
@@ -58,14 +58,14 @@ fn money_is_asked_under_the_key_of_order_and_shop() {
         let text = format!(r#"{{"event_type":1,"payload":{{{payload}}},"timestamp":"2025-01-01 00:00:00.000"}}"#);
         let event = Event::parse(text.as_bytes()).unwrap();
         let file = memory.file.clone();
-        match plan(&event, Place { file: &file, line: 1 }, &LinesInFlight::default(), memory).unwrap() {
+        match plan(&event, LinePlace { file: &file, line: 1 }, &LinesInFlight::default(), memory).unwrap() {
             Planned::Open(plan) => plan.debit,
             other => panic!("{other:?}"),
         }
     };
     let debit = ask(&mut memory, &buys(5, r#","price_at_order":99.99"#)).unwrap();
-    assert_eq!((debit.key.as_str(), debit.user_id, debit.amount), ("purchase:5:1", 7, minor(19_998)));
-    assert_eq!(debit.direction, Direction::Debit);
+    assert_eq!((debit.key.as_str(), debit.user.get(), debit.amount.money()), ("purchase:5:1", 7, minor(19_998)));
+    assert_eq!(debit.kind, OperationKind::Debit);
     assert_eq!(ask(&mut memory, &buys(6, r#","price_at_order":0"#)), None, "a gift");
     let cash = r#""order_id":7,"shop_id":1,"good_id":3,"qty":2,"price_at_order":5"#;
     assert_eq!(ask(&mut memory, cash), None, "a cash sale");
@@ -74,10 +74,10 @@ fn money_is_asked_under_the_key_of_order_and_shop() {
 #[test]
 fn without_money_an_order_is_refused_for_good() {
     let mut memory = Memory::new();
-    memory.funds = Funds::Insufficient;
+    memory.funds = Funds::Answered(Outcome::InsufficientFunds);
     let (reason, detail) = memory.reject(1, &buys(1, r#","price_at_order":5"#));
     assert_eq!((reason, detail.as_str()), (Reason::InsufficientFunds, "user 7 has not the 10.00 that order 1 costs"));
-    memory.funds = Funds::Applied;
+    memory.funds = Funds::Answered(Outcome::Applied);
     memory.refuses(1, &buys(1, r#","price_at_order":5"#), Reason::InsufficientFunds);
     memory.refuses(1, &buys(1, r#","price_at_order":1,"idempotency_key":"other""#), Reason::InsufficientFunds);
 }
@@ -89,8 +89,8 @@ fn a_paid_order_without_stock_is_paid_back_and_never_taken_for_paid() {
     let verdict = memory.feed(1, &buys(1, r#","price_at_order":5"#));
     assert!(matches!(verdict.decision, Decision::Reject(Reject { reason: Reason::InsufficientStock, .. })));
     let credit = verdict.credit.unwrap();
-    assert_eq!((credit.key.as_str(), credit.user_id, credit.amount), ("reversal:1:1", 7, minor(1000)));
-    assert_eq!((credit.direction, memory.stock[&(1, 3)]), (Direction::Credit, 1));
+    assert_eq!((credit.key.as_str(), credit.user.get(), credit.amount.money()), ("reversal:1:1", 7, minor(1000)));
+    assert_eq!((credit.kind, memory.stock[&(1, 3)]), (OperationKind::Credit, 1));
     memory.effect(0, r#""shop_id":1,"good_id":3,"delta_count":1,"reason":"x","sub_event_type":"restock""#);
     memory.refuses(1, &buys(1, r#","price_at_order":5"#), Reason::InsufficientStock);
     memory.effect(1, &buys(2, r#","price_at_order":5"#));
@@ -105,7 +105,7 @@ fn a_cash_sale_without_stock_may_come_again_and_funds_come_before_stock() {
     let verdict = memory.feed(1, cash);
     assert!(matches!(verdict.decision, Decision::Reject(Reject { reason: Reason::InsufficientStock, .. })));
     assert_eq!(verdict.credit, None);
-    memory.funds = Funds::Insufficient;
+    memory.funds = Funds::Answered(Outcome::InsufficientFunds);
     memory.refuses(1, &buys(2, r#","price_at_order":5"#), Reason::InsufficientFunds);
     memory.effect(0, r#""shop_id":1,"good_id":3,"delta_count":1,"reason":"x","sub_event_type":"restock""#);
     memory.effect(1, cash);
@@ -128,7 +128,7 @@ fn goods_that_are_not_counted_are_sold_unless_the_settings_say_no() {
     memory.policy.untracked_is_none = true;
     let verdict = memory.feed(1, &buys(2, r#","price_at_order":1"#));
     assert!(matches!(verdict.decision, Decision::Reject(Reject { reason: Reason::InsufficientStock, .. })));
-    assert_eq!(verdict.credit.unwrap().key, "reversal:2:1");
+    assert_eq!(verdict.credit.unwrap().key.as_str(), "reversal:2:1");
 }
 
 #[test]
@@ -141,6 +141,6 @@ fn a_purchase_that_was_not_paid_for_is_not_settled() {
     );
     let event = Event::parse(text.as_bytes()).unwrap();
     let file = memory.file.clone();
-    let result = decide(&event, Place { file: &file, line: 1 }, Policy::default(), &mut memory);
-    assert!(matches!(result, Err(crate::base::db::Error::Broken(_))), "{result:?}");
+    let result = decide(&event, LinePlace { file: &file, line: 1 }, TradePolicy::default(), &mut memory);
+    assert!(matches!(result, Err(RuleError::Logic(_))), "{result:?}");
 }

@@ -23,8 +23,8 @@ fn a_return_gives_back_goods_and_money() {
     let effect = Effect { price: None, stock: Some(1), refund: Some(minor(500)), shop: Some(1) };
     assert_eq!(verdict.decision, Decision::Accept(effect));
     let credit = verdict.credit.unwrap();
-    assert_eq!(credit.key, "return:1:2025-01-01 00:00:00.003:20250101000000:3");
-    assert_eq!((credit.user_id, credit.amount), (7, minor(500)));
+    assert_eq!(credit.key.as_str(), "return:1:2025-01-01 00:00:00.003:20250101000000:3");
+    assert_eq!((credit.user.get(), credit.amount.money()), (7, minor(500)));
     assert_eq!((memory.stock[&(1, 3)], memory.orders[&1].returned), (9, 1));
 }
 
@@ -77,7 +77,7 @@ fn a_cash_sale_is_paid_back_to_whom_the_return_names() {
     memory.effect(1, cash);
     assert_eq!(memory.feed(3, &back(1, "")).credit, None);
     let named = memory.feed(3, &back(1, r#","user_id":8"#));
-    assert_eq!(named.credit.unwrap().user_id, 8);
+    assert_eq!(named.credit.unwrap().user.get(), 8);
     assert!(memory.stock.is_empty(), "what was never counted is not counted now");
 }
 
@@ -89,7 +89,7 @@ fn the_purchase_must_be_known_and_must_have_been_made() {
     memory.refuses(3, BACK, Reason::PurchaseRejected);
     memory.effect(1, &buys(1, r#","price_at_order":1"#));
     memory.effect(3, BACK);
-    memory.funds = Funds::Insufficient;
+    memory.funds = Funds::Answered(Outcome::InsufficientFunds);
     memory.refuses(1, &buys(2, r#","price_at_order":1"#), Reason::InsufficientFunds);
     memory.refuses(3, r#""order_id":2,"good_id":3,"qty":1"#, Reason::PurchaseRejected);
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// What became of a file: decisions with their credits, and the debits in the order in which the bank was asked.
-type Outcomes = (Vec<Verdict>, Vec<(Operation, Funds)>);
+type Outcomes = (Vec<LineVerdict>, Vec<(Operation, Funds)>);
 
 /// Accounts, and what came of every debit.
 #[derive(Default)]
@@ -18,15 +18,15 @@ struct Accounts {
 
 impl Accounts {
     fn debit(&mut self, debit: &Operation) -> Funds {
-        let balance = self.balances.entry(debit.user_id).or_insert(600);
-        let amount = debit.amount.minor();
-        let funds = if debit.key.starts_with("purchase:3:") {
+        let balance = self.balances.entry(debit.user.get()).or_insert(600);
+        let amount = debit.amount.money().minor();
+        let funds = if debit.key.as_str().starts_with("purchase:3:") {
             Funds::Conflict
         } else if *balance < amount {
-            Funds::Insufficient
+            Funds::Answered(Outcome::InsufficientFunds)
         } else {
             *balance -= amount;
-            Funds::Applied
+            Funds::Answered(Outcome::Applied)
         };
         self.asked.push((debit.clone(), funds));
         funds
@@ -69,14 +69,14 @@ fn decide_ahead(
     file: &FileName,
     lines: &[String],
     steps: &[usize],
-) -> Vec<Verdict> {
+) -> Vec<LineVerdict> {
     let events: Vec<_> = lines.iter().map(|line| Event::parse(line.as_bytes()).unwrap()).collect();
     let (mut ahead, mut waiting, mut verdicts) = (LinesInFlight::default(), VecDeque::new(), Vec::new());
     let (mut next, mut steps) = (0, steps.iter().cycle());
     while next < events.len() || !waiting.is_empty() {
         let until = (next + steps.next().unwrap()).min(events.len());
         while next < until {
-            let (event, place) = (&events[next], Place { file, line: next as u64 + 1 });
+            let (event, place) = (&events[next], LinePlace { file, line: next as u64 + 1 });
             let before = memory.keys.clone();
             let planned = plan(event, place, &ahead, memory).unwrap();
             if matches!(planned, Planned::Blocked) {
@@ -93,12 +93,12 @@ fn decide_ahead(
             next += 1;
         }
         let Some((index, planned, funds)) = waiting.pop_front() else { continue };
-        let (event, place) = (&events[index], Place { file, line: index as u64 + 1 });
+        let (event, place) = (&events[index], LinePlace { file, line: index as u64 + 1 });
         verdicts.push(match planned {
             Planned::Decided(decision) => decision.into(),
             Planned::Blocked => unreachable!(),
             Planned::Open(plan) => {
-                let verdict = settle(event, place, &plan, funds, Policy::default(), memory).unwrap();
+                let verdict = settle(event, place, &plan, funds, TradePolicy::default(), memory).unwrap();
                 ahead.settled(event, place.line, &plan);
                 verdict
             }

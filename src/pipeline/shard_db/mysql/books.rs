@@ -33,7 +33,7 @@ pub(crate) async fn write(tx: &mut Tx<'_>, page: Page, key: &TaskKey) -> Result<
     }
     if !bulk::insert_by(tx, ENTRIES_MAX, PURCHASE, page.purchases.iter().map(values_of).collect()).await? {
         let what = format!("an order of {key} stands in purchase_history already");
-        return Err(Error::Broken(Class::MarkerConflict.tag(what)));
+        return Err(Error::broken(Class::MarkerConflict.tag(what)));
     }
     bulk::insert_by(tx, ENTRIES_MAX, RETURN, page.returns.iter().map(values_of).collect()).await.map(drop)
 }
@@ -59,7 +59,7 @@ async fn write_goods(tx: &mut Tx<'_>, page: &Page, key: &TaskKey) -> Result<()> 
         (shop_id, good_id, change.delta, change.price.map(|price| price.to_string()))
     });
     let goods: Vec<_> = goods.collect();
-    let goods = serde_json::to_string(&goods).map_err(|e| Error::Broken(e.to_string()))?;
+    let goods = serde_json::to_string(&goods).map_err(|e| Error::broken(e.to_string()))?;
     let insert = format!(
         "INSERT INTO shop (id, good_id, active) SELECT page.id, page.good_id, COALESCE(own.active, TRUE)
          FROM {GOODS} LEFT JOIN shop own ON own.id = page.id AND own.good_id = 0
@@ -78,7 +78,7 @@ async fn write_goods(tx: &mut Tx<'_>, page: &Page, key: &TaskKey) -> Result<()> 
 
 /// Another delivery into the same shard brought the same goods at the same moment: the next run finds them there.
 fn new_goods(inserted: bool, key: &TaskKey) -> Result<()> {
-    if inserted { Ok(()) } else { Err(Error::Busy(format!("another delivery met {key} in the books"))) }
+    if inserted { Ok(()) } else { Err(Error::busy(format!("another delivery met {key} in the books"))) }
 }
 
 fn values_of(entry: &Entry) -> Vec<Value> {

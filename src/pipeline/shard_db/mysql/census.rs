@@ -5,9 +5,10 @@ use mysql_async::Row;
 
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, file_name, get, moment};
+use crate::base::db::mysql::value::{count, get, moment};
+use crate::pipeline::columns::mysql::file_name;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::shard_db::census::{Census, Marker, StoredRow, Tally};
+use crate::pipeline::shard_db::census::{Census, CensusTally, Marker, StoredRow};
 use crate::pipeline::shard_db::rows_digest::RowImage;
 
 /// Rows that are read at once: what is in memory is a few hundred kilobytes.
@@ -21,7 +22,7 @@ impl Work for TakeCensus {
     type Out = Census;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Census> {
-        let (mut tally, mut after) = (Tally::default(), i64::MIN);
+        let (mut tally, mut after) = (CensusTally::default(), i64::MIN);
         let select =
             "SELECT id, delivered_with, source_file, event_type, shard, `timestamp`, shop_id, user_id, source_line
              FROM events WHERE id > ? ORDER BY id LIMIT ?";
@@ -37,7 +38,7 @@ impl Work for TakeCensus {
     }
 }
 
-fn add(tally: &mut Tally, row: &Row) -> Result<()> {
+fn add(tally: &mut CensusTally, row: &Row) -> Result<()> {
     let (delivered_with, source_file) =
         (get::<Option<String>>(row, "delivered_with")?, get::<String>(row, "source_file")?);
     let byte = |column| Ok::<_, crate::base::db::Error>(u8::try_from(get::<i64>(row, column)?).ok());

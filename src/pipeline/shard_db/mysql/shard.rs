@@ -11,14 +11,14 @@ use super::{books, stock};
 use crate::base::clock::Clock;
 use crate::base::db::mysql::bulk;
 use crate::base::db::mysql::database::{Database, Tx, Work};
-use crate::base::db::mysql::migrate::SHARD;
 use crate::base::db::mysql::value::{count, count_value, get, moment_value};
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
 use crate::pipeline::event::ShardId;
+use crate::pipeline::schemas::SHARD;
 use crate::pipeline::shard_db::books::Page;
 use crate::pipeline::shard_db::rows_digest::{RowImage, RowsDigest};
-use crate::pipeline::shard_db::trace::{Answer, Question};
+use crate::pipeline::shard_db::trace::{Question, TraceAnswer};
 use crate::pipeline::shard_db::{
     BookedOrder, Census, Dated, Delivered, Delivery, EventRow, RowSource, ShardStore, StockItem,
 };
@@ -125,7 +125,7 @@ impl ShardStore for MysqlShard {
         self.database.scan(&TakeCensus(shard)).await
     }
 
-    async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer> {
+    async fn ask(&self, shard: ShardId, question: Question) -> Result<TraceAnswer> {
         self.database.read(&Ask { shard, question }).await
     }
 
@@ -166,7 +166,7 @@ async fn next_rows(mut source: RowSource, count: usize) -> Result<(RowSource, Ve
     });
     match read.await {
         Ok(result) => Ok(result?),
-        Err(e) => Err(Error::Broken(format!("the rows' source ended abnormally: {e}"))),
+        Err(e) => Err(Error::broken(format!("the rows' source ended abnormally: {e}"))),
     }
 }
 
@@ -182,9 +182,9 @@ async fn mark(tx: &mut Tx<'_>, key: &TaskKey, sha256: &Digest, rows: u64) -> Res
         Some(present) if present == sha256.to_string() => Ok(false),
         Some(present) => {
             let what = format!("{key} was delivered before with other content (SHA-256 {present})");
-            Err(Error::Broken(Class::MarkerConflict.tag(what)))
+            Err(Error::broken(Class::MarkerConflict.tag(what)))
         }
-        None => Err(Error::Busy(format!("the marker of {key} was there and is gone"))),
+        None => Err(Error::busy(format!("the marker of {key} was there and is gone"))),
     }
 }
 
@@ -223,7 +223,7 @@ async fn insert(tx: &mut Tx<'_>, key: &TaskKey, rows: &[EventRow]) -> Result<()>
         return Ok(());
     }
     let what = format!("a row of {key} stands in events already, although its file was never delivered");
-    Err(Error::Broken(Class::MarkerConflict.tag(what)))
+    Err(Error::broken(Class::MarkerConflict.tag(what)))
 }
 
 /// How many files are delivered.
@@ -247,17 +247,23 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::base::db::SchemaKind;
     use crate::base::db::mysql::testing::{TestDatabase, on_every_server};
     use crate::base::timestamp::Timestamp;
+    use crate::pipeline::event::Money;
+    use crate::pipeline::shard_db::Entry;
+    use crate::pipeline::task::FileName;
 
     /// How long a connection may say nothing in these tests, in seconds.
     const SILENCE_SECS: u64 = 2;
     /// More than anything here takes, waits for locks included.
     const WAIT_MAX: Duration = Duration::from_secs(60);
 
+    /// A server that takes so little.
+    const PACKET_BYTES: usize = 64 << 10;
+
     on_every_server! {
         a_delivery_that_goes_silent_holds_no_other_up
+        statements_of_a_delivery_stay_under_a_quarter_of_what_the_server_takes
     }
 
     fn row(line: u64) -> EventRow {
@@ -280,7 +286,7 @@ mod tests {
 
     /// A sender that is paused in mid-transaction, or whose machine is gone: the server takes the marker back from it.
     async fn a_delivery_that_goes_silent_holds_no_other_up(variable: &str) {
-        let place = TestDatabase::made(variable, "silence", SchemaKind::Shard).await;
+        let place = TestDatabase::made(variable, "silence", &SHARD).await;
         let paused = Database::of_short_silence(&place.server, &SHARD, SILENCE_SECS);
         let paused = std::sync::Arc::new(MysqlShard::of(paused));
         let (began, has_begun) = oneshot::channel();
@@ -307,6 +313,41 @@ mod tests {
         assert_eq!(other.census(ShardId::new(0).unwrap()).await.unwrap().rows, 3);
         paused.close().await;
         other.close().await;
+        place.drop().await;
+    }
+
+    /// Every kind of entry in the books, more of each than fit.
+    async fn statements_of_a_delivery_stay_under_a_quarter_of_what_the_server_takes(variable: &str) {
+        let place = TestDatabase::made(variable, "small_packets", &SHARD).await;
+        let store = MysqlShard::of(Database::of_small_packets(&place.server, &SHARD, PACKET_BYTES));
+        let (file, at): (FileName, _) = ("20250101000000".parse().unwrap(), Timestamp::from_unix_ms(1_735_689_600_007));
+        let far = i64::MAX / 2;
+        let of_file = file.clone();
+        let row = move |line: u64| {
+            let (id, price) = (far - i64::try_from(line).unwrap(), Money::from_minor(999_999_999_999_999_999));
+            let (order_id, user_id, shop_id, good_id, stock) = (id, Some(id), id, id, Some(i64::MIN / 4));
+            let entry = match line % 5 {
+                0 => Entry::Stock { shop_id, good_id, delta: i64::MIN / 4 },
+                1 => Entry::Price { shop_id, good_id, price },
+                2 => Entry::Status { shop_id, active: false },
+                3 => Entry::Purchase { order_id, user_id, shop_id, good_id, qty: id, price, at, stock },
+                _ => Entry::Return { order_id, shop_id, good_id, qty: id, amount: price, at, stock },
+            };
+            Ok(EventRow {
+                event_type: 1,
+                shop_id: Some(id),
+                user_id: Some(id),
+                timestamp: at,
+                source_file: of_file.clone(),
+                source_line: line,
+                entry: Some(entry),
+            })
+        };
+        let source = Box::new((1..=2777).map(row));
+        let key = TaskKey { file, shard: ShardId::new(0).unwrap() };
+        let delivery = Delivery { key, sha256: Digest::new([1; 32]), rows: 2777, source };
+        assert_eq!(store.deliver(delivery).await.unwrap(), Delivered::Now);
+        store.close().await;
         place.drop().await;
     }
 }

@@ -5,7 +5,8 @@ use mysql_async::Row;
 
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, count_value, get, moment, money};
+use crate::base::db::mysql::value::{count, count_value, get, moment};
+use crate::pipeline::columns::mysql::money;
 use crate::pipeline::shard_db::stock::FIRST_ITEM;
 use crate::pipeline::shard_db::{BookedOrder, Bought, Dated, StockItem};
 use crate::pipeline::task::FileName;

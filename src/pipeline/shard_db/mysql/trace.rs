@@ -5,9 +5,12 @@ use mysql_async::{Params, Row, Value};
 
 use crate::base::db::Result;
 use crate::base::db::mysql::database::{Tx, Work};
-use crate::base::db::mysql::value::{count, count_value, file_name, get, moment, moment_value, money};
+use crate::base::db::mysql::value::{count, count_value, get, moment, moment_value};
+use crate::pipeline::columns::mysql::{file_name, money};
 use crate::pipeline::event::ShardId;
-use crate::pipeline::shard_db::trace::{Answer, BookedPurchase, BookedReturn, FoundRow, Marker, Question, ROWS_MAX};
+use crate::pipeline::shard_db::trace::{
+    BookedPurchase, BookedReturn, FoundRow, Marker, Question, ROWS_MAX, TraceAnswer,
+};
 
 const EVENT: &str =
     "SELECT id, event_type, shop_id, user_id, `timestamp`, created_at, source_file, source_line FROM events";
@@ -22,10 +25,10 @@ pub(crate) struct Ask {
 
 #[async_trait]
 impl Work for Ask {
-    type Out = Answer;
+    type Out = TraceAnswer;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Answer> {
-        let mut answer = Answer::default();
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<TraceAnswer> {
+        let mut answer = TraceAnswer::default();
         for lines in self.question.lines.chunks(LINES) {
             let places = vec!["(?, ?)"; LINES].join(", ");
             let select = format!("{EVENT} WHERE (source_file, source_line) IN ({places})");
@@ -48,7 +51,7 @@ impl Work for Ask {
     }
 }
 
-async fn books(tx: &mut Tx<'_>, order: i64, answer: &mut Answer) -> Result<()> {
+async fn books(tx: &mut Tx<'_>, order: i64, answer: &mut TraceAnswer) -> Result<()> {
     let select = "SELECT user_id, shop_id, good_id, qty, CAST(price_at_order AS CHAR) AS price, created_at
          FROM purchase_history WHERE order_id = ?";
     answer.purchase = tx.first(select, (order,)).await?.as_ref().map(purchase).transpose()?;

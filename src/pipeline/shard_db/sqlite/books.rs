@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
+use super::row::{order_of, shelf_of};
 use crate::base::db::sqlite::db::{count_column, count_value, timestamp_column, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::pipeline::event::Money;
@@ -9,7 +10,6 @@ use crate::pipeline::shard_db::books::{Change, Entry, Page};
 use crate::pipeline::shard_db::stock::FIRST_ITEM;
 use crate::pipeline::shard_db::{BookedOrder, Dated, StockItem};
 use crate::pipeline::task::{Class, FileName, TaskKey};
-use crate::pipeline::work::state::snapshot::{order_of, shelf_of};
 
 /// Writes a page.
 pub(crate) fn write(transaction: &Transaction<'_>, page: Page, key: &TaskKey) -> Result<()> {
@@ -56,7 +56,7 @@ fn order(transaction: &Transaction<'_>, entry: &Entry, key: &TaskKey) -> Result<
             match transaction.prepare_cached(insert)?.execute(values) {
                 Err(e) if e.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                     let what = format!("order {order_id} of {key} stands in purchase_history already");
-                    Err(Error::Broken(Class::MarkerConflict.tag(what)))
+                    Err(Error::broken(Class::MarkerConflict.tag(what)))
                 }
                 result => Ok(result.map(drop)?),
             }

@@ -2,16 +2,17 @@
 
 use rusqlite::{Connection, Row};
 
-use crate::base::db::sqlite::db::{count_column, file_column};
+use crate::base::db::sqlite::db::count_column;
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::shard_db::census::{Census, Marker, StoredRow, Tally};
+use crate::pipeline::shard_db::census::{Census, CensusTally, Marker, StoredRow};
 use crate::pipeline::shard_db::rows_digest::RowImage;
 
 /// Takes it, in the transaction of the caller.
 pub(crate) fn take(connection: &Connection, shard: ShardId) -> Result<Census> {
-    let mut tally = Tally::default();
+    let mut tally = CensusTally::default();
     let mut select = connection.prepare(
         "SELECT delivered_with, source_file, event_type, shard, timestamp, shop_id, user_id, source_line FROM events",
     )?;
@@ -19,7 +20,7 @@ pub(crate) fn take(connection: &Connection, shard: ShardId) -> Result<Census> {
     while let Some(row) = rows.next()? {
         let (delivered_with, source_file) = (row.get_ref(0)?.as_str_or_null(), row.get_ref(1)?.as_str());
         let (Ok(delivered_with), Ok(source_file)) = (delivered_with, source_file) else {
-            return Err(Error::Broken("a row of events names its file in bytes that are no text".to_owned()));
+            return Err(Error::broken("a row of events names its file in bytes that are no text".to_owned()));
         };
         tally.add(&StoredRow { delivered_with, source_file, image: image_of(row, source_file)? });
     }

@@ -2,7 +2,9 @@
 
 mod books;
 mod census;
+mod row;
 mod shard;
 mod trace;
 
+pub(crate) use row::{order_of, shelf_of};
 pub(crate) use shard::SqliteShard;

@@ -8,12 +8,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::{books, census, trace};
 use crate::base::clock::Clock;
 use crate::base::db::sqlite::db::{Db, count_column, count_value, timestamp_text};
-use crate::base::db::sqlite::migrate::SHARD;
 use crate::base::db::{Error, Result};
 use crate::pipeline::event::ShardId;
+use crate::pipeline::schemas::SHARD;
 use crate::pipeline::shard_db::books::Page;
 use crate::pipeline::shard_db::rows_digest::{RowImage, RowsDigest};
-use crate::pipeline::shard_db::trace::{Answer, Question};
+use crate::pipeline::shard_db::trace::{Question, TraceAnswer};
 use crate::pipeline::shard_db::{BookedOrder, Census, Dated, Delivered, Delivery, ShardStore, StockItem};
 use crate::pipeline::task::{Class, Digest, FileName, TaskKey};
 
@@ -54,7 +54,7 @@ impl ShardStore for SqliteShard {
             .await
     }
 
-    async fn ask(&self, shard: ShardId, question: Question) -> Result<Answer> {
+    async fn ask(&self, shard: ShardId, question: Question) -> Result<TraceAnswer> {
         self.db.call(move |connection| trace::answer(connection, shard, &question)).await
     }
 
@@ -160,5 +160,5 @@ fn mark(transaction: &Transaction<'_>, delivery: &Delivery, now: &str) -> Result
         return Ok(false);
     }
     let what = format!("{} was delivered before with other content (SHA-256 {present})", delivery.key);
-    Err(Error::Broken(Class::MarkerConflict.tag(what)))
+    Err(Error::broken(Class::MarkerConflict.tag(what)))
 }

@@ -3,17 +3,20 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{count_column, count_value, file_column, timestamp_column, timestamp_text};
+use crate::base::db::sqlite::db::{count_column, count_value, timestamp_column, timestamp_text};
+use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::event::{Money, ShardId};
-use crate::pipeline::shard_db::trace::{Answer, BookedPurchase, BookedReturn, FoundRow, Marker, Question, ROWS_MAX};
+use crate::pipeline::shard_db::trace::{
+    BookedPurchase, BookedReturn, FoundRow, Marker, Question, ROWS_MAX, TraceAnswer,
+};
 
 const EVENT: &str =
     "SELECT id, event_type, shop_id, user_id, timestamp, created_at, source_file, source_line FROM events";
 
 /// Answers all of it from one snapshot.
-pub(crate) fn answer(connection: &mut Connection, shard: ShardId, question: &Question) -> Result<Answer> {
+pub(crate) fn answer(connection: &mut Connection, shard: ShardId, question: &Question) -> Result<TraceAnswer> {
     let snapshot = connection.transaction()?;
-    let mut answer = Answer::default();
+    let mut answer = TraceAnswer::default();
     for (file, line) in &question.lines {
         let mut statement = snapshot.prepare_cached(&format!("{EVENT} WHERE source_file = ?1 AND source_line = ?2"))?;
         let mut rows = statement.query(params![file.as_str(), count_value(*line)])?;

@@ -1,6 +1,6 @@
 //! Why the next task of a stage is not finished.
 
-use super::{Asked, Head, Lane, Progress};
+use super::{Asked, Head, Lane, TaskProgress};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::task::{Class, FileName, Repair, Stage, Status, TaskKey};
 
@@ -11,7 +11,7 @@ const RUNBOOK: &str = "docs/runbook.md#stuck-worker";
 
 /// Why the next task of a stage is not finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
+pub enum WaitReason {
     /// The file was registered, and event-ingest did not announce it yet.
     NotAnnounced {
         /// How long ago it was registered, in milliseconds.
@@ -61,51 +61,51 @@ pub enum Reason {
 }
 
 /// Why the lane's next task is not finished, the most telling reason first.
-pub(super) fn of(progress: &Progress, lane: &Lane) -> Option<Reason> {
+pub(super) fn of(progress: &TaskProgress, lane: &Lane) -> Option<WaitReason> {
     let head = lane.head.as_ref()?;
     let (now, view) = (progress.now, &head.view);
     if lane.stage == Stage::EventIngest {
-        return Some(Reason::NotAnnounced { ago_ms: ms_since(view.created_at, now) });
+        return Some(WaitReason::NotAnnounced { ago_ms: ms_since(view.created_at, now) });
     }
     if !head.is_workable(lane.stage) {
         return Some(behind(head, lane.stage));
     }
     if view.status(lane.stage) == Status::Started {
         return Some(match (view.lease_until, head.lease(now)) {
-            (None, _) => Reason::PlainStart { ago_ms: head.started_at.map(|at| ms_since(at, now)) },
+            (None, _) => WaitReason::PlainStart { ago_ms: head.started_at.map(|at| ms_since(at, now)) },
             // A repeated attempt that has only just begun may fail as the one before.
             (_, Some(_)) if head.is_repeated() && progress.is_stuck(lane) => last_attempt(head, now),
-            (_, Some(_)) => Reason::UnderWay,
-            (Some(until), None) => Reason::LeaseOver { worker: view.owner.clone(), over_ms: ms_since(until, now) },
+            (_, Some(_)) => WaitReason::UnderWay,
+            (Some(until), None) => WaitReason::LeaseOver { worker: view.owner.clone(), over_ms: ms_since(until, now) },
         });
     }
     if progress.worker_is_elsewhere(lane) {
-        return Some(Reason::WorkerElsewhere);
+        return Some(WaitReason::WorkerElsewhere);
     }
     let is_asked =
         lane.asked.as_ref().is_some_and(|asked| ms_since(asked.at, now) <= progress.lease_ms.max(PAUSE_MS_MAX));
     Some(match (&view.last_error, is_asked) {
         (_, false) if view.next_at.is_none_or(|at| at <= now) => no_worker(lane.asked.as_ref(), now),
         (Some(_), _) => last_attempt(head, now),
-        _ => Reason::Asked,
+        _ => WaitReason::Asked,
     })
 }
 
 /// The first stage that has not finished the file is the one that it waits for.
-fn behind(head: &Head, stage: Stage) -> Reason {
+fn behind(head: &Head, stage: Stage) -> WaitReason {
     let earlier = Stage::ALL.into_iter().find(|earlier| head.status(*earlier) != Status::Done).unwrap_or(stage);
-    Reason::Behind { file: head.file.clone(), stage: earlier, status: head.status(earlier) }
+    WaitReason::Behind { file: head.file.clone(), stage: earlier, status: head.status(earlier) }
 }
 
-fn last_attempt(head: &Head, now: Timestamp) -> Reason {
-    Reason::LastAttempt {
+fn last_attempt(head: &Head, now: Timestamp) -> WaitReason {
+    WaitReason::LastAttempt {
         reason: head.view.last_error.clone().unwrap_or_default(),
         next_ms: head.view.next_at.map(|at| -ms_since(at, now)),
     }
 }
 
-fn no_worker(asked: Option<&Asked>, now: Timestamp) -> Reason {
-    Reason::NoWorker {
+fn no_worker(asked: Option<&Asked>, now: Timestamp) -> WaitReason {
+    WaitReason::NoWorker {
         worker: asked.map(|asked| asked.worker.clone()),
         ago_ms: asked.map(|asked| ms_since(asked.at, now)),
     }
@@ -115,7 +115,7 @@ fn ms_since(at: Timestamp, now: Timestamp) -> i64 {
     now.unix_ms() - at.unix_ms()
 }
 
-impl Reason {
+impl WaitReason {
     /// The reason in one sentence.
     pub fn text(&self, stage: Stage) -> String {
         match self {

@@ -41,19 +41,22 @@ fn lane(head: Head, asked_ago: Option<i64>) -> Lane {
     Lane { stage: WORK, shard: shard(0), waiting: 1, under_way: 0, failed: 0, head: Some(head), done_at: None, asked }
 }
 
-fn of(lanes: Vec<Lane>) -> Progress {
-    Progress { now: at(NOW), lease_ms: LEASE, lanes }
+fn of(lanes: Vec<Lane>) -> TaskProgress {
+    TaskProgress { now: at(NOW), lease_ms: LEASE, lanes }
 }
 
-fn told(lane: Lane) -> (Health, Option<Reason>) {
+fn told(lane: Lane) -> (Health, Option<WaitReason>) {
     let progress = of(vec![lane]);
     (progress.health(), progress.reason(&progress.lanes[0]))
 }
 
 #[test]
 fn a_task_that_waits_is_stuck_after_two_leases_and_no_worker_is_named_as_the_reason() {
-    assert_eq!(told(lane(ready(2000), Some(100))), (Health::Well, Some(Reason::Asked)));
-    assert_eq!(told(lane(ready(2001), None)), (Health::Stuck, Some(Reason::NoWorker { worker: None, ago_ms: None })));
+    assert_eq!(told(lane(ready(2000), Some(100))), (Health::Well, Some(WaitReason::Asked)));
+    assert_eq!(
+        told(lane(ready(2001), None)),
+        (Health::Stuck, Some(WaitReason::NoWorker { worker: None, ago_ms: None }))
+    );
     let (health, reason) = told(lane(ready(50_000), Some(20_000)));
     assert_eq!(health, Health::Stuck);
     let text = reason.unwrap().text(WORK);
@@ -63,7 +66,7 @@ fn a_task_that_waits_is_stuck_after_two_leases_and_no_worker_is_named_as_the_rea
 #[test]
 fn a_worker_that_stands_still_is_stuck_when_its_last_heartbeat_is_two_leases_ago() {
     // Hours of heartbeats, then none: the lease tells of the last one.
-    assert_eq!(told(lane(claimed(50_000, 50_000, 1), None)), (Health::Well, Some(Reason::UnderWay)));
+    assert_eq!(told(lane(claimed(50_000, 50_000, 1), None)), (Health::Well, Some(WaitReason::UnderWay)));
     assert_eq!(told(lane(claimed(50_000, 50_000, -900), None)).0, Health::Well, "it may be taken over yet");
     let (health, reason) = told(lane(claimed(50_000, 50_000, -1001), None));
     assert_eq!(health, Health::Stuck);
@@ -94,14 +97,14 @@ fn attempts_that_are_given_back_again_and_again_are_no_movement() {
 
     let mut lasting = claimed(9000, 1500, 500);
     lasting.view.last_error = Some("database_away: no answer".to_owned());
-    assert_eq!(told(lane(lasting, Some(10))), (Health::Well, Some(Reason::UnderWay)), "it works again");
+    assert_eq!(told(lane(lasting, Some(10))), (Health::Well, Some(WaitReason::UnderWay)), "it works again");
 }
 
 #[test]
 fn what_was_given_back_at_a_stop_is_no_trouble() {
     let mut again = claimed(50_000, 10, 990);
     again.view.last_error = Some("stopped before the task was finished".to_owned());
-    assert_eq!(told(lane(again, Some(10))), (Health::Well, Some(Reason::UnderWay)));
+    assert_eq!(told(lane(again, Some(10))), (Health::Well, Some(WaitReason::UnderWay)));
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn a_worker_at_another_shard_comes_back() {
     other.shard = shard(1);
     let progress = of(vec![lane(ready(9000), Some(5000)), other]);
     assert_eq!(progress.health(), Health::Well);
-    assert_eq!(progress.reason(&progress.lanes[0]), Some(Reason::WorkerElsewhere));
+    assert_eq!(progress.reason(&progress.lanes[0]), Some(WaitReason::WorkerElsewhere));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::progress::{Head, Health, Lane};
-use crate::pipeline::task::{FileName, Progress, Repair, ShardView, Stage, Status, TaskKey};
+use crate::pipeline::task::{FileName, Repair, ShardView, Stage, Status, TaskKey, TaskProgress};
 
 /// How the stages get on, by stage and shard.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -127,7 +127,7 @@ pub struct FailedItem {
 
 impl ProgressResponse {
     /// How the stages get on, with the failed tasks that are shown.
-    pub fn new(progress: &Progress, failed: Vec<FailedItem>, more_failed: bool) -> Self {
+    pub fn new(progress: &TaskProgress, failed: Vec<FailedItem>, more_failed: bool) -> Self {
         let lanes = progress.lanes.iter().map(|lane| LaneItem::new(progress, lane)).collect();
         Self {
             as_of: progress.now.to_string(),
@@ -141,7 +141,7 @@ impl ProgressResponse {
 }
 
 impl LaneItem {
-    fn new(progress: &Progress, lane: &Lane) -> Self {
+    fn new(progress: &TaskProgress, lane: &Lane) -> Self {
         let (now, reason) = (progress.now, progress.reason(lane));
         let key = |head: &Head| TaskKey { file: head.file.clone(), shard: lane.shard };
         let repair = reason.as_ref().zip(lane.head.as_ref()).and_then(|(why, head)| why.repair(&key(head), lane.stage));

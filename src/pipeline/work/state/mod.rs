@@ -4,7 +4,4 @@ pub(crate) mod snapshot;
 mod sqlite;
 mod store;
 
-pub use store::{
-    FinishedFile, OrderStatus, Remembered, TradeOrder, UNKNOWN_CONTENT, WorkerState, open_worker_snapshot,
-    open_worker_state,
-};
+pub use store::{FinishedFile, UNKNOWN_CONTENT, WorkerState, open_worker_snapshot, open_worker_state};

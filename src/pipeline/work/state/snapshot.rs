@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
 use crate::base::db::Result;
-use crate::base::db::sqlite::db::{Db, file_column};
-use crate::base::db::sqlite::migrate::WORKER;
-use crate::pipeline::event::Money;
+use crate::base::db::sqlite::db::Db;
+use crate::pipeline::columns::sqlite::file_column;
+use crate::pipeline::schemas::WORKER;
+use crate::pipeline::shard_db::sqlite::{order_of, shelf_of};
 use crate::pipeline::shard_db::stock::FIRST_ITEM;
-use crate::pipeline::shard_db::{BookedOrder, Bought, OrderOutcome, StockItem, WorkerSnapshot};
+use crate::pipeline::shard_db::{BookedOrder, OrderOutcome, StockItem, WorkerSnapshot};
 use crate::pipeline::task::FileName;
 
 /// Page cache of a look, in KiB.
@@ -88,17 +89,6 @@ fn shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Re
     Ok(shelves)
 }
 
-/// A shelf whose shop stands in this column.
-pub(crate) fn shelf_of(row: &Row<'_>, shop: &str) -> Result<StockItem> {
-    Ok(StockItem {
-        shop_id: row.get(shop)?,
-        good_id: row.get("good_id")?,
-        count: row.get("count")?,
-        price: row.get::<_, Option<i64>>("price")?.map(Money::from_minor),
-        is_open: row.get("active")?,
-    })
-}
-
 fn orders(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
     let mut select = connection.prepare_cached(
         "SELECT order_id, user_id, shop_id, good_id, qty, price, returned FROM orders
@@ -124,19 +114,4 @@ fn outcomes(connection: &Connection, after: Option<i64>, limit: u32) -> Result<V
         outcomes.push(OrderOutcome { order_id, shop_id, is_accepted: row.get("is_accepted")? });
     }
     Ok(outcomes)
-}
-
-/// An order; without a quantity nothing is known of its purchase.
-pub(crate) fn order_of(row: &Row<'_>) -> Result<BookedOrder> {
-    let bought = match row.get::<_, Option<i64>>("qty")? {
-        None => None,
-        Some(qty) => Some(Bought {
-            user_id: row.get("user_id")?,
-            shop_id: row.get("shop_id")?,
-            good_id: row.get("good_id")?,
-            qty,
-            price: Money::from_minor(row.get("price")?),
-        }),
-    };
-    Ok(BookedOrder { order_id: row.get("order_id")?, bought, returned: row.get("returned")? })
 }

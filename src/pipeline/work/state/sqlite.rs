@@ -4,12 +4,14 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
-use crate::base::db::sqlite::db::{connect, count_column, count_value, file_column};
-use crate::base::db::sqlite::migrate::WORKER;
+use crate::base::db::sqlite::db::{connect, count_column, count_value};
 use crate::base::db::{Error, Result};
+use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::event::{Money, Reason};
+use crate::pipeline::rules::{OrderStatus, Remembered, TradeOrder};
+use crate::pipeline::schemas::WORKER;
 use crate::pipeline::task::{Digest, FileName};
-use crate::pipeline::work::state::{FinishedFile, OrderStatus, Remembered, TradeOrder, UNKNOWN_CONTENT, WorkerState};
+use crate::pipeline::work::state::{FinishedFile, UNKNOWN_CONTENT, WorkerState};
 
 /// [`WorkerState`] in one SQLite file of the worker's own.
 pub(crate) struct SqliteWorkerState {
@@ -49,7 +51,7 @@ fn order_of(row: &Row<'_>) -> Result<TradeOrder> {
         ("accepted", None) => OrderStatus::Accepted,
         ("refused", Some(Some(reason))) => OrderStatus::Refused(reason),
         ("rejected", None) => OrderStatus::Rejected,
-        _ => return Err(Error::Broken(format!("orders.state holds '{state}', orders.reason {reason:?}"))),
+        _ => return Err(Error::broken(format!("orders.state holds '{state}', orders.reason {reason:?}"))),
     };
     Ok(TradeOrder {
         user_id: row.get("user_id")?,
@@ -63,7 +65,7 @@ fn order_of(row: &Row<'_>) -> Result<TradeOrder> {
 }
 
 fn finished_of(row: &Row<'_>) -> Result<FinishedFile> {
-    let broken = |e: serde_json::Error| Error::Broken(format!("finished holds what is no report: {e}"));
+    let broken = |e: serde_json::Error| Error::broken(format!("finished holds what is no report: {e}"));
     let (counts, output): (String, String) = (row.get("counts")?, row.get("output")?);
     let rejects: Option<[u8; 32]> = row.get("rejects_sha256")?;
     Ok(FinishedFile {
@@ -100,7 +102,7 @@ impl WorkerState for SqliteWorkerState {
             return Ok(Remembered::New);
         }
         let Some((known_file, known_line, known_print)) = self.known(key)? else {
-            return Err(Error::Broken("a key that is there could not be read".to_owned()));
+            return Err(Error::broken("a key that is there could not be read".to_owned()));
         };
         Ok(if known_file == *file && known_line == line {
             Remembered::Here
@@ -186,7 +188,7 @@ impl WorkerState for SqliteWorkerState {
     }
 
     fn put_finished(&mut self, file: &FileName, finished: &FinishedFile, day: i64) -> Result<()> {
-        let json = |e: serde_json::Error| Error::Broken(format!("a report cannot be written down: {e}"));
+        let json = |e: serde_json::Error| Error::broken(format!("a report cannot be written down: {e}"));
         let counts = serde_json::to_string(&finished.counts).map_err(json)?;
         let output = serde_json::to_string(&finished.output).map_err(json)?;
         let rejects = finished.rejects.map(|digest| *digest.bytes());

@@ -3,66 +3,14 @@
 use super::snapshot::SqliteWorkerSnapshot;
 use super::sqlite::SqliteWorkerState;
 use crate::base::db::Result;
-use crate::pipeline::event::{Money, Reason};
+use crate::pipeline::event::Money;
+use crate::pipeline::rules::{Remembered, TradeOrder};
 use crate::pipeline::shard_db::WorkerSnapshot;
 use crate::pipeline::task::{Counts, Digest, FileName, Output};
 use std::sync::Arc;
 
 /// The fingerprint of a key whose content is not known any more: every other content is taken for the same.
 pub const UNKNOWN_CONTENT: [u8; 16] = [0; 16];
-
-/// What is known of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Remembered {
-    /// It was not known and is now, at this position.
-    New,
-    /// It is known from this very position: the file is being worked on again.
-    Here,
-    /// It is known from elsewhere with the same content.
-    Elsewhere {
-        /// The file where it stood.
-        file: FileName,
-        /// The line there.
-        line: u64,
-    },
-    /// It is known from elsewhere with other content.
-    OtherContent {
-        /// The file where it stood.
-        file: FileName,
-        /// The line there.
-        line: u64,
-    },
-}
-
-/// What became of the purchase of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OrderStatus {
-    /// It was made.
-    Accepted,
-    /// It was rejected after money was asked for: the answer to that stands, and so does this.
-    Refused(Reason),
-    /// It was rejected before money was asked for: it may come again.
-    Rejected,
-}
-
-/// An order, as the shard knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TradeOrder {
-    /// Who bought; none for a cash sale.
-    pub user_id: Option<i64>,
-    /// Where.
-    pub shop_id: i64,
-    /// What.
-    pub good_id: i64,
-    /// How many.
-    pub qty: i64,
-    /// For how much apiece.
-    pub price: Money,
-    /// How many came back.
-    pub returned: i64,
-    /// What became of it.
-    pub standing: OrderStatus,
-}
 
 /// A file that is worked through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Bank and directory in memory, shared by all shards, that fail when they are told to.
+//! Bank and cache-service in memory, shared by all shards, that fail when they are told to.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::rules::money::{Direction, Operation};
 use crate::pipeline::task::{FileName, TaskKey};
-use crate::pipeline::work::bank::{Bank, Outcome, Refusal};
-use crate::pipeline::work::directory::{DecidedOrder, Directory, Due, EarlyReturn, Kept, TakenReturn, Written};
+use crate::pipeline::trade::{
+    EarlyReturn, NewOrder, Operation, OperationKey, OperationKind, Order, OrderState, Outcome, PutOutcome, Recorded,
+    Taken,
+};
+use crate::pipeline::work::bank::{Bank, BankError};
+use crate::pipeline::work::cache_service::CacheService;
 
 /// What is outside of a worker: both services, and their misfortunes.
 #[derive(Clone, Default)]
@@ -33,6 +36,12 @@ struct Inner {
     now: i64,
     ttl: i64,
     confirmed: Vec<TaskKey>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Due {
+    Known,
+    Expired,
 }
 
 struct Pending {
@@ -122,10 +131,10 @@ impl World {
 
 impl Inner {
     fn operate(&mut self, operation: &Operation) -> Outcome {
-        let (user, amount) = (operation.user_id, operation.amount.minor());
-        assert!(amount > 0 && operation.key.len() <= 255 && operation.reason.chars().count() <= 255);
-        let is_debit = operation.direction == Direction::Debit;
-        if let Some((.., outcome)) = self.outcomes.get(&operation.key) {
+        let (user, amount) = (operation.user.get(), operation.amount.money().minor());
+        assert!(operation.reason.chars().count() <= 255);
+        let is_debit = operation.kind == OperationKind::Debit;
+        if let Some((.., outcome)) = self.outcomes.get(operation.key.as_str()) {
             return *outcome;
         }
         let opening = self.opening;
@@ -136,14 +145,15 @@ impl Inner {
             *balance += if is_debit { -amount } else { amount };
             Outcome::Applied
         };
-        self.outcomes.insert(operation.key.clone(), (user, is_debit, amount, outcome));
+        self.outcomes.insert(operation.key.as_str().to_owned(), (user, is_debit, amount, outcome));
         outcome
     }
 
-    fn conflict(&self, operations: &[Operation]) -> Option<String> {
+    fn conflict(&self, operations: &[Operation]) -> Option<OperationKey> {
         let is_other = |operation: &&Operation| {
-            let asked = (operation.user_id, operation.direction == Direction::Debit, operation.amount.minor());
-            let known = self.outcomes.get(&operation.key);
+            let is_debit = operation.kind == OperationKind::Debit;
+            let asked = (operation.user.get(), is_debit, operation.amount.money().minor());
+            let known = self.outcomes.get(operation.key.as_str());
             known.is_some_and(|(user, is_debit, amount, _)| (*user, *is_debit, *amount) != asked)
         };
         operations.iter().find(is_other).map(|operation| operation.key.clone())
@@ -151,26 +161,29 @@ impl Inner {
 }
 
 impl Bank for World {
-    fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, Refusal> {
+    fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, BankError> {
         assert!((1..=10_000).contains(&operations.len()));
         self.call(|inner| match inner.conflict(operations) {
-            Some(key) => Err(Refusal::Conflict(key)),
+            Some(key) => Err(BankError::KeyConflict(key)),
             None => Ok(operations.iter().map(|operation| inner.operate(operation)).collect()),
         })?
     }
 }
 
-impl Directory for World {
-    fn record_and_take(&mut self, by: &TaskKey, orders: &[DecidedOrder]) -> Result<Written, Fault> {
+impl CacheService for World {
+    fn record_and_take(&mut self, by: &TaskKey, orders: &[NewOrder]) -> Result<(Vec<Recorded>, Vec<Taken>), Fault> {
         self.call(|inner| {
-            let mut written = Written { elsewhere: 0, taken: Vec::new() };
+            let (mut recorded, mut taken) = (Vec::new(), Vec::new());
             for order in orders {
-                let is_new = !inner.orders.contains_key(&order.order_id);
-                let shard = *inner.orders.entry(order.order_id).or_insert(by.shard);
-                written.elsewhere += u64::from(shard != by.shard);
-                let claim = (by.clone(), order.order_id);
+                let id = order.order.get();
+                let is_new = !inner.orders.contains_key(&id);
+                let shard = *inner.orders.entry(id).or_insert(by.shard);
+                let mut one = Recorded::written(order, by);
+                one.order.shard = shard;
+                recorded.push(one);
+                let claim = (by.clone(), id);
                 if is_new {
-                    let is_waiting = |pending: &Pending| !pending.taken && pending.entry.order_id == order.order_id;
+                    let is_waiting = |pending: &Pending| !pending.taken && pending.entry.order == order.order;
                     let waiting = inner.pending.iter_mut().filter(|(_, pending)| is_waiting(pending));
                     let mine = waiting.map(|(key, pending)| {
                         pending.taken = true;
@@ -179,44 +192,61 @@ impl Directory for World {
                     inner.claimed_by_order.insert(claim.clone(), mine.collect());
                 }
                 let keys = inner.claimed_by_order.get(&claim).into_iter().flatten();
-                written.taken.extend(
-                    keys.map(|key| TakenReturn { file: key.0.clone(), entry: inner.pending[key].entry.clone() }),
-                );
+                taken.extend(keys.map(|key| Taken { file: key.0.clone(), entry: inner.pending[key].entry.clone() }));
             }
-            written
+            (recorded, taken)
         })
     }
 
-    fn put(&mut self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<Kept>, Fault> {
+    fn put(&mut self, by: &TaskKey, returns: &[EarlyReturn]) -> Result<Vec<PutOutcome>, Fault> {
         self.call(|inner| {
             let mut kept = Vec::new();
             for entry in returns {
                 let key = (by.file.clone(), entry.line);
-                let is_ours = inner.orders.get(&entry.order_id) == Some(&by.shard);
+                let is_ours = inner.orders.get(&entry.order.get()) == Some(&by.shard);
                 if is_ours && !inner.pending.contains_key(&key) {
-                    kept.push(Kept::Ours);
+                    let (order, shard, file) = (entry.order, by.shard, by.file.clone());
+                    kept.push(PutOutcome::Known(Order { order, shop_id: 0, shard, state: OrderState::Accepted, file }));
                     continue;
                 }
                 let expires = inner.now + inner.ttl;
                 let new = Pending { entry: entry.clone(), by: by.clone(), expires, taken: false };
                 let there = inner.pending.entry(key).or_insert(new);
                 assert_eq!(there.entry, *entry, "a line is what it is");
-                kept.push(Kept::Held);
+                kept.push(PutOutcome::Held);
             }
             kept
         })
     }
 
-    fn take(&mut self, by: &TaskKey, due: Due) -> Result<Vec<TakenReturn>, Fault> {
+    fn take(&mut self, by: &TaskKey) -> Result<Vec<Taken>, Fault> {
+        self.take_due(by, Due::Known)
+    }
+
+    fn expired(&mut self, by: &TaskKey) -> Result<Vec<Taken>, Fault> {
+        self.take_due(by, Due::Expired)
+    }
+
+    fn confirm(&mut self, by: &TaskKey) -> Result<(), Fault> {
+        self.call(|inner| {
+            if !inner.confirmed.contains(by) {
+                inner.confirmed.push(by.clone());
+            }
+        })
+    }
+}
+
+impl World {
+    fn take_due(&self, by: &TaskKey, due: Due) -> Result<Vec<Taken>, Fault> {
         self.call(|inner| {
             let claim = (by.clone(), due);
             if !inner.claims.contains_key(&claim) {
                 let (orders, now) = (&inner.orders, inner.now);
                 let is_due = |pending: &Pending| {
-                    let shard = orders.get(&pending.entry.order_id);
+                    let shard = orders.get(&pending.entry.order.get());
                     !pending.taken
                         && match due {
-                            Due::Ours => shard == Some(&by.shard),
+                            Due::Known => shard == Some(&by.shard),
                             Due::Expired => shard.is_none() && pending.by.shard == by.shard && pending.expires <= now,
                         }
                 };
@@ -230,15 +260,7 @@ impl Directory for World {
                 inner.claims.insert(claim.clone(), mine);
             }
             let keys = inner.claims[&claim].iter();
-            keys.map(|key| TakenReturn { file: key.0.clone(), entry: inner.pending[key].entry.clone() }).collect()
-        })
-    }
-
-    fn confirm(&mut self, by: &TaskKey) -> Result<(), Fault> {
-        self.call(|inner| {
-            if !inner.confirmed.contains(by) {
-                inner.confirmed.push(by.clone());
-            }
+            keys.map(|key| Taken { file: key.0.clone(), entry: inner.pending[key].entry.clone() }).collect()
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The worker over whole files, with bank and directory in memory.
+//! The worker over whole files, with bank and cache-service in memory.
 
 mod again;
 mod early;
@@ -23,7 +23,7 @@ struct Floor {
     temp: tempfile::TempDir,
     world: World,
     window: WindowLimits,
-    policy: Policy,
+    policy: TradePolicy,
 }
 
 /// What the worker left of a file: prepared lines, rejects as (file, line, reason), counts.
@@ -37,7 +37,7 @@ struct Left {
 impl Floor {
     fn new(opening: i64) -> Self {
         let temp = tempfile::tempdir().unwrap();
-        Self { temp, world: World::new(opening), window: WindowLimits::default(), policy: Policy::default() }
+        Self { temp, world: World::new(opening), window: WindowLimits::default(), policy: TradePolicy::default() }
     }
 
     fn folder(&self) -> Folder {
@@ -45,9 +45,10 @@ impl Floor {
     }
 
     fn worker(&self, shard: u64) -> Worker {
-        let terms = Terms { line_bytes_max: 100_000, key_retention_days: 90, policy: self.policy, window: self.window };
-        let (bank, directory) = (Box::new(self.world.clone()), Box::new(self.world.clone()));
-        Worker::open(self.folder(), shard_id(shard), terms, Clock::System, bank, directory).unwrap()
+        let terms =
+            WorkTerms { line_bytes_max: 100_000, key_retention_days: 90, policy: self.policy, window: self.window };
+        let (bank, cache) = (Box::new(self.world.clone()), Box::new(self.world.clone()));
+        Worker::open(self.folder(), shard_id(shard), terms, Clock::System, bank, cache).unwrap()
     }
 
     /// Lays down a splitter's file. No two shards have a line of one number.
@@ -157,4 +158,14 @@ fn snapshot(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     files
+}
+
+#[test]
+fn a_contradiction_of_the_rules_is_no_fault_of_a_database() {
+    let fault = Fault::from(RuleError::Logic("line 7 waits for nothing".to_owned()));
+    let Fault::Permanent(why) = &fault else { panic!("{fault:?}") };
+    assert_eq!(Class::find(why), Some(Class::Internal));
+    assert!(why.contains("a fault of this program: line 7") && !why.contains("database"), "{why}");
+    let busy = RuleError::from(crate::base::db::Error::busy("locked"));
+    assert!(matches!(Fault::from(busy), Fault::Unavailable(_)), "what the state fails with stays what it was");
 }

@@ -11,7 +11,7 @@ mod settings;
 
 use super::Finding;
 use super::facts::Facts;
-use crate::base::config::Settings;
+use crate::pipeline::settings::Settings;
 
 /// All findings, in the order in which a person looks.
 pub fn all(facts: &Facts, settings: &Settings) -> Vec<Finding> {

@@ -1,7 +1,8 @@
 //! Settings that are each right and contradict each other.
 
-use crate::base::config::{Principal, Settings};
+use crate::base::config::{Principal, Sections};
 use crate::pipeline::ops::doctor::Finding;
+use crate::pipeline::settings::Settings;
 
 /// A lease that runs out sooner may be lost by a short pause of a process. Heartbeats are three to a lease.
 const LEASE_MS_FEW: u128 = 1000;
@@ -86,10 +87,10 @@ fn sizes(settings: &Settings) -> Vec<Rule> {
 
 fn tokens(settings: &Settings) -> Vec<Rule> {
     let auth = &settings.auth;
-    let missing: Vec<&str> =
-        Principal::ALL.into_iter().filter(|party| !auth.has(*party)).map(Principal::name).collect();
-    let (has_none, has_some) =
-        (missing.len() == Principal::ALL.len(), !missing.is_empty() && missing.len() < Principal::ALL.len());
+    let (known, unknown): (Vec<Principal>, Vec<Principal>) =
+        Settings::schema().principals().partition(|principal| auth.has(*principal));
+    let (has_none, has_some) = (known.is_empty(), !known.is_empty() && !unknown.is_empty());
+    let missing: Vec<&str> = unknown.into_iter().map(Principal::name).collect();
     let is_loopback = matches!(settings.server.host.as_str(), "127.0.0.1" | "::1" | "localhost");
     vec![
         (

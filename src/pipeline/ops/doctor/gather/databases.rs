@@ -1,38 +1,39 @@
 //! Asks every database of the settings.
 
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
-use crate::base::db::{SchemaKind, StoreUrl, schema_state, server_facts};
+use crate::base::db::{Schema, StoreUrl, schema_state, server_facts};
 use crate::pipeline::ops::doctor::facts::{DatabaseFact, DatabaseProblem, DatabaseState};
+use crate::pipeline::schemas;
+use crate::pipeline::settings::Settings;
 
 /// What the databases say.
 pub async fn databases(settings: &Settings, clock: &Clock) -> Vec<DatabaseFact> {
     let database = &settings.database;
     let mut all = vec![
-        ("database.tracking".to_owned(), database.tracking.clone(), SchemaKind::Tracking),
-        ("database.balance".to_owned(), database.balance.clone(), SchemaKind::Balance),
-        ("database.cache".to_owned(), database.cache.clone(), SchemaKind::Cache),
+        ("database.tracking".to_owned(), database.tracking.clone(), &schemas::TRACKING),
+        ("database.balance".to_owned(), database.balance.clone(), &schemas::BALANCE),
+        ("database.cache".to_owned(), database.cache.clone(), &schemas::CACHE),
     ];
     for shard in settings.pipeline.shards_count.shards() {
         if let Ok(url) = database.shard(shard) {
-            all.push((format!("database.shard {shard}"), url, SchemaKind::Shard));
+            all.push((format!("database.shard {shard}"), url, &schemas::SHARD));
         }
     }
     let mut facts = Vec::new();
-    for (name, url, kind) in all {
-        let state = state(&url, kind, clock).await.map_err(|e| {
+    for (name, url, schema) in all {
+        let state = state(&url, schema, clock).await.map_err(|e| {
             let is_temporary = e.is_temporary();
             DatabaseProblem { why: e.to_string(), is_temporary }
         });
-        let packet_bytes_min = crate::base::db::packet_bytes_min(kind == SchemaKind::Cache);
+        let packet_bytes_min = schema.packet_bytes_min() as u64;
         let is_embedded = matches!(url, StoreUrl::Sqlite(_));
         facts.push(DatabaseFact { name, place: url.to_string(), is_embedded, packet_bytes_min, state });
     }
     facts
 }
 
-async fn state(url: &StoreUrl, kind: SchemaKind, clock: &Clock) -> crate::base::db::Result<DatabaseState> {
-    let schema = schema_state(url, kind).await?;
+async fn state(url: &StoreUrl, schema: &'static Schema, clock: &Clock) -> crate::base::db::Result<DatabaseState> {
+    let schema = schema_state(url, schema).await?;
     let asked = clock.now().unix_ms();
     let server = server_facts(url).await?;
     let answered = clock.now().unix_ms();

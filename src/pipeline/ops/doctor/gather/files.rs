@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
-use crate::base::config::Settings;
 use crate::pipeline::addresses::Noted;
 use crate::pipeline::apid::store::{Tracking, for_each_file};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::doctor::facts::OrphanFacts;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::{FileName, FileView, ShardView, Stage, Status};
 
 /// The longest that a role may take to let us in.

@@ -13,11 +13,11 @@ pub use self::databases::databases;
 pub use self::files::orphans;
 pub use self::ports::ports;
 use super::facts::{DiskFact, FolderFact, FolderState, TokenFile};
-use crate::base::config::Settings;
 use crate::base::db::StoreUrl;
 use crate::pipeline::event::ShardId;
-use crate::pipeline::files::artifact::{self, Kind};
+use crate::pipeline::files::artifact::{self, EntryKind};
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::settings::Settings;
 
 /// Network file systems by the number that the kernel gives them.
 const NETWORK: [(u64, &str); 8] = [
@@ -46,8 +46,8 @@ pub fn folders(settings: &Settings) -> Vec<FolderFact> {
 fn folder_fact(path: PathBuf, is_shared: bool) -> FolderFact {
     let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
     let state = match artifact::kind(&path) {
-        Ok(Kind::Folder) if rustix::fs::access(&path, all).is_ok() => FolderState::Open,
-        Ok(Kind::Folder) => FolderState::Closed,
+        Ok(EntryKind::Folder) if rustix::fs::access(&path, all).is_ok() => FolderState::Open,
+        Ok(EntryKind::Folder) => FolderState::Closed,
         Ok(_) => FolderState::NoFolder,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => FolderState::Missing,
         Err(_) => FolderState::Closed,

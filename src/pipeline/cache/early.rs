@@ -1,21 +1,21 @@
-//! Calls about returns that wait for their order.
+//! Calls about early returns.
 
 use axum::extract::State;
 
-use super::super::apid::error_responses::ErrorResponses;
-use super::super::apid::fault::to_the_end;
-use super::orders::order_of;
+use super::directory::order_of;
 use super::{Cache, bounded, limit_of};
 use crate::base::http::Problem;
+use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
 use crate::pipeline::cache::store::Take;
 use crate::pipeline::task::TaskKey;
 use crate::pipeline::trade::wire::cache::{
-    BacklogResponse, ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldItem, HeldResponse, PutItem, PutRequest,
-    PutResponse, TakeRequest, TakenItem, TakenResponse,
+    ConfirmRequest, ConfirmResponse, ExpiredRequest, HeldResponse, PutItem, PutRequest, PutResponse, TakeRequest,
+    TakenResponse,
 };
-use crate::pipeline::trade::{EarlyReturn, PutOutcome, Taken};
+use crate::pipeline::trade::{Backlog, PutOutcome};
 
 /// Returns of one order that a person is shown.
 const HELD_MAX: u32 = 1000;
@@ -42,13 +42,12 @@ pub(super) async fn put(
 ) -> Result<axum::Json<PutResponse>, Problem> {
     bounded("returns", &request.returns)?;
     let by = TaskKey { file: request.filename, shard: request.shard };
-    let store = cache.store.clone();
-    let returns: Vec<EarlyReturn> = request.returns.into_iter().map(EarlyReturn::from).collect();
+    let (store, returns) = (cache.store.clone(), request.returns);
     let lines: Vec<u64> = returns.iter().map(|entry| entry.line).collect();
     let outcomes = to_the_end(async move { store.put(&by, &returns).await }).await?;
     let held = outcomes.iter().filter(|outcome| **outcome == PutOutcome::Held).count();
     cache.gauges.held.inc_by(held as u64);
-    let outcomes = lines.into_iter().zip(outcomes).map(|(line, outcome)| PutItem::new(line, outcome)).collect();
+    let outcomes = lines.into_iter().zip(outcomes).map(|(line, outcome)| PutItem { line, outcome }).collect();
     Ok(axum::Json(PutResponse { outcomes }))
 }
 
@@ -77,7 +76,7 @@ pub(super) async fn take(
     })
     .await?;
     cache.gauges.released.inc_by(taken.len() as u64);
-    Ok(answer(taken))
+    Ok(axum::Json(TakenResponse { taken }))
 }
 
 /// Hands the task returns of its shard whose time is up and whose order never came; they are its own from then on.
@@ -101,7 +100,7 @@ pub(super) async fn expired(
     let take = async move { store.take(&by, Take::Expired(request.undecided.as_ref()), limit).await };
     let taken = to_the_end(take).await?;
     cache.gauges.expired.inc_by(taken.len() as u64);
-    Ok(answer(taken))
+    Ok(axum::Json(TakenResponse { taken }))
 }
 
 /// Says that a task is done: what it took is pending no more.
@@ -139,22 +138,18 @@ pub(super) async fn list_held(
     Path(order): Path<String>,
 ) -> Result<axum::Json<HeldResponse>, Problem> {
     let order = order_of(&order)?;
-    let held = cache.store.list_held(order, HELD_MAX).await?;
-    Ok(axum::Json(HeldResponse { order_id: order, items: held.into_iter().map(HeldItem::from).collect() }))
+    let items = cache.store.list_held(order, HELD_MAX).await?;
+    Ok(axum::Json(HeldResponse { order_id: order, items }))
 }
 
 /// How many returns are kept, and how many of them the next tasks take.
 #[utoipa::path(
     get, path = "/pending", tag = "pending",
     responses(
-        (status = 200, description = "The numbers of this moment.", body = BacklogResponse),
+        (status = 200, description = "The numbers of this moment.", body = Backlog),
         (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn backlog(State(cache): State<Cache>) -> Result<axum::Json<BacklogResponse>, Problem> {
-    Ok(axum::Json(cache.store.backlog().await?.into()))
-}
-
-fn answer(taken: Vec<Taken>) -> axum::Json<TakenResponse> {
-    axum::Json(TakenResponse { taken: taken.into_iter().map(TakenItem::from).collect() })
+pub(super) async fn backlog(State(cache): State<Cache>) -> Result<axum::Json<Backlog>, Problem> {
+    Ok(axum::Json(cache.store.backlog().await?))
 }

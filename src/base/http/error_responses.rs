@@ -1,16 +1,15 @@
 //! The refusals that many calls have in common, for the OpenAPI documents.
 //!
 //! A call that has more to say of one of these statuses lists it after this set: the later description replaces the
-//! earlier one.
-#![expect(dead_code, reason = "the variants are descriptions: no such value is ever made")]
+//! earlier one. The variants are descriptions: no such value is ever made.
 
 use utoipa::IntoResponses;
 
-use crate::base::http::problem::ProblemBody;
+use super::problem::ProblemBody;
 
 /// Of every call that changes something, or takes a body.
-#[derive(IntoResponses)]
-pub(crate) enum ErrorResponses {
+#[derive(Debug, IntoResponses)]
+pub enum ErrorResponses {
     /// The body is no JSON.
     #[response(status = 400, content_type = "application/problem+json")]
     NoJson(ProblemBody<'static>),

@@ -5,14 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::apid::client::Client;
-use super::super::claim::fault::Fault;
-use super::folder::{Artifact, UNDELIVERED};
-use super::{artifact, hold};
+use super::fault::Fault;
 use crate::base::boot::Failure;
 use crate::base::clock::Clock;
-use crate::base::config::{Cleanup, Settings};
 use crate::base::shutdown::Stop;
+use crate::pipeline::apid::client::Client;
+use crate::pipeline::files::folder::{Artifact, UNDELIVERED};
+use crate::pipeline::files::{artifact, hold};
+use crate::pipeline::settings::{Cleanup, Settings};
 use crate::pipeline::task::wire::FileResponse;
 use crate::pipeline::task::{Digest, FileName, Stage, Status};
 

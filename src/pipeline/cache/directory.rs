@@ -2,17 +2,15 @@
 
 use axum::extract::State;
 
-use super::super::apid::error_responses::ErrorResponses;
-use super::super::apid::fault::to_the_end;
 use super::{Cache, bounded};
 use crate::base::http::Problem;
+use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
+use crate::base::http::fault::to_the_end;
 use crate::base::http::problem::ProblemBody;
 use crate::pipeline::task::TaskKey;
-use crate::pipeline::trade::wire::cache::{
-    LookupRequest, LookupResponse, OrderItem, OrdersRequest, OrdersResponse, RecordedItem, TakenItem,
-};
-use crate::pipeline::trade::{NewOrder, OrderId};
+use crate::pipeline::trade::wire::cache::{LookupRequest, LookupResponse, OrdersRequest, OrdersResponse};
+use crate::pipeline::trade::{Order, OrderId};
 
 /// Writes orders of the task's shard, and hands out the returns that waited for them.
 ///
@@ -33,10 +31,9 @@ pub(super) async fn record(
 ) -> Result<axum::Json<OrdersResponse>, Problem> {
     bounded("orders", &request.orders)?;
     let by = TaskKey { file: request.filename, shard: request.shard };
-    let (store, is_taking) = (cache.store.clone(), request.take);
-    let orders: Vec<NewOrder> = request.orders.into_iter().map(NewOrder::from).collect();
-    let (recorded, taken) = to_the_end(async move {
-        if is_taking {
+    let (store, orders) = (cache.store.clone(), request.orders);
+    let (outcomes, taken) = to_the_end(async move {
+        if request.take {
             store.record_and_take(&by, &orders).await
         } else {
             Ok((store.record_orders(&by, &orders).await?, Vec::new()))
@@ -44,10 +41,7 @@ pub(super) async fn record(
     })
     .await?;
     cache.gauges.released.inc_by(taken.len() as u64);
-    Ok(axum::Json(OrdersResponse {
-        outcomes: recorded.into_iter().map(RecordedItem::from).collect(),
-        taken: taken.into_iter().map(TakenItem::from).collect(),
-    }))
+    Ok(axum::Json(OrdersResponse { outcomes, taken }))
 }
 
 /// Looks up many orders; those that are not in the directory are left out.
@@ -66,7 +60,7 @@ pub(super) async fn look_up(
 ) -> Result<axum::Json<LookupResponse>, Problem> {
     bounded("order_ids", &request.order_ids)?;
     let orders = cache.store.look_up(&request.order_ids).await?;
-    Ok(axum::Json(LookupResponse { orders: orders.into_iter().map(OrderItem::from).collect() }))
+    Ok(axum::Json(LookupResponse { orders }))
 }
 
 /// One order of the directory.
@@ -74,7 +68,7 @@ pub(super) async fn look_up(
     get, path = "/orders/{order_id}", tag = "orders",
     params(("order_id" = i64, Path, minimum = 1, description = "The order.", example = 4711)),
     responses(
-        (status = 200, description = "The order.", body = OrderItem),
+        (status = 200, description = "The order.", body = Order),
         (status = 404, description = "No worker has written the order yet.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "This is no order's id.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The database does not answer.", body = ProblemBody, content_type = "application/problem+json"),
@@ -83,10 +77,10 @@ pub(super) async fn look_up(
 pub(super) async fn get_order(
     State(cache): State<Cache>,
     Path(order): Path<String>,
-) -> Result<axum::Json<OrderItem>, Problem> {
+) -> Result<axum::Json<Order>, Problem> {
     let order = order_of(&order)?;
     match cache.store.look_up(&[order]).await?.pop() {
-        Some(order) => Ok(axum::Json(order.into())),
+        Some(order) => Ok(axum::Json(order)),
         None => Err(crate::base::db::Error::Gone(format!("order {order}")).into()),
     }
 }
