@@ -98,5 +98,5 @@ db-new DATABASE NAME:
         [ -d "$folder" ] || continue
         file=$folder/$(printf '%04d' $((10#${last:-0} + 1)))_{{NAME}}.sql
         echo "-- {{NAME}}: what changes, and why old code still runs on it." >"$file"
-        echo "$file (add it to the schema's list in src/base/db/migration.rs, and to db/ddl.sql)"
+        echo "$file (add it to the schema's list in src/pipeline/schemas.rs, and to db/ddl.sql)"
     done

@@ -1,5 +1,5 @@
 //! One file per subcommand, thin: what it reads, what it writes, how it is run. The work itself is in
-//! [`crate::pipeline`] and [`crate::pipeline::apid`].
+//! [`crate::pipeline`].
 
 pub mod apid;
 pub mod audit;

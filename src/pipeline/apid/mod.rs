@@ -2,7 +2,8 @@
 //! database, so that any number of instances may serve the same database. The APIs of the other services are in
 //! [`super::balance`] and [`super::cache`].
 //!
-//! [`routes`](router) is the only list of endpoints; the OpenAPI document is made from the same declarations.
+//! `documented` is the only list of API calls, and the OpenAPI document is made from it; [`router`] adds the three files of
+//! the page.
 
 mod askers;
 mod authorization;

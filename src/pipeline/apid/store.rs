@@ -3,14 +3,16 @@
 //! To add a backend, for this store and alike for the others:
 //!
 //! 1. Connection, transaction, values and migrations of the engine go to `base/db/ENGINE/`, beside `sqlite/` and `mysql/`.
-//!    What its driver says becomes [`db::Error`] there: gone, busy, unavailable, broken.
+//!    What its driver says becomes [`db::Error`] there: busy, unavailable or broken.
 //! 2. A variant of [`StoreUrl`] names its databases; `migrate`, `schema_state` and `server_facts` of `base/db` get an arm each.
 //! 3. `db/migrations/ENGINE/` gets the same numbers as the others; `Schema` in `base/db/migration.rs` gets a list for them.
 //! 4. `pipeline/columns/ENGINE.rs` reads columns as what they stand for.
 //! 5. A folder `ENGINE/` here implements [`Tracking`]. The statements that are rules are in `sql/`, with places for what a
 //!    dialect says in its own words; what is decided without a statement is in `decisions.rs`. Every move stays one
 //!    conditional UPDATE whose WHERE is the rule of [`crate::pipeline::task::TaskRow::decide`].
-//! 6. [`open_tracking`] gets an arm.
+//!    `mod ENGINE` in `apid/mod.rs` stands behind a feature of Cargo.toml.
+//! 6. [`open_tracking`] and [`open_tracking_read_only`] get an arm each. The compiler finds the other matches; `matches!` and
+//!    `if let` on [`StoreUrl`] it does not find: backup, restore and doctor have some.
 //! 7. `tests/it/store/mod.rs` gets a `Backend`: all cases of `on_every_backend!` then run on it.
 
 #[cfg(feature = "mysql")]

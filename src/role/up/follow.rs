@@ -1,4 +1,4 @@
-//! Follows the files through the pipeline, one calm line each: on a terminal as a table, else as a log line.
+//! Follows the files through the pipeline, one line each: on a terminal as a table, else as a log line.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
