@@ -274,7 +274,9 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
         Err(_) => HashMap::new(),
     };
     let call = route.as_ref().map(|route| Call { route: route.as_str(), parameters });
-    let asks = upgrade::asks(&request);
+    // An offer of another protocol may be ignored (RFC 9110, 7.8): clients make it with ordinary requests. CONNECT is none.
+    let is_named = call.as_ref().is_some_and(|call| (guard.policy.upgrade)(call).is_some());
+    let asks = upgrade::asks(&request) && (is_named || request.method() == Method::CONNECT);
     if !asks {
         upgrade::take_away(&mut request);
     }

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -56,6 +56,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 const UNCONFIRMED_MS_MAX: u32 = 120_000;
 
+/// How long a peer on HTTP/2 may take to confirm the goodbye while it has no stream open.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// What all connections of a server share.
 #[derive(Clone)]
 pub(super) struct Shared {
@@ -71,10 +74,7 @@ pub(super) struct Shared {
 /// socket is closed.
 pub(super) async fn serve(mut stream: TcpStream, place: Place, shared: Shared) {
     let until = Instant::now() + shared.patience.read;
-    if let Err(cause) = prepare(&stream) {
-        log::debug!("a connection ended before it was served: {cause}");
-        return;
-    }
+    prepare(&stream);
     let mut ahead = [0; PREFACE.len()];
     let told = tokio::select! {
         biased;
@@ -92,14 +92,23 @@ pub(super) async fn serve(mut stream: TcpStream, place: Place, shared: Shared) {
     }
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
-    sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
-    sockopt::set_tcp_keepcnt(stream, PROBES)?;
-    sockopt::set_tcp_user_timeout(stream, UNCONFIRMED_MS_MAX)?;
-    Ok(())
+/// Sets what finds peers that are gone. A system that lacks an option loses only that: the connection is served.
+fn prepare(stream: &TcpStream) {
+    static TOLD: Once = Once::new();
+    let set = || {
+        stream.set_nodelay(true)?;
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, PROBE_AFTER)?;
+        sockopt::set_tcp_keepintvl(stream, PROBE_EVERY)?;
+        sockopt::set_tcp_keepcnt(stream, PROBES)?;
+        sockopt::set_tcp_user_timeout(stream, UNCONFIRMED_MS_MAX)?;
+        io::Result::Ok(())
+    };
+    if let Err(cause) = set() {
+        TOLD.call_once(|| {
+            log::warn!("peers that are gone are found later: an option of a socket cannot be set: {cause}")
+        });
+    }
 }
 
 /// What the first bytes tell, and how many were read for it.
@@ -194,18 +203,18 @@ async fn serve_http2(stream: TcpStream, place: Place, ahead: &[u8], shared: Shar
         .keep_alive_timeout(patience.write)
         .serve_connection(TokioIo::new(io), service);
     let mut served = pin!(served);
-    let is_idle = tokio::select! {
+    tokio::select! {
         ended = served.as_mut() => return ended.map_err(|cause| cause.to_string()),
-        () = stop.requested() => false,
-        () = streams.idle(patience.idle) => true,
-    };
-    // Says goodbye, answers what has begun, and closes.
-    served.as_mut().graceful_shutdown();
-    if is_idle {
-        let closed = timeout(patience.write, served).await;
-        return closed.unwrap_or(Ok(())).map_err(|cause| cause.to_string());
+        () = stop.requested() => {}
+        () = streams.idle(patience.idle) => {}
     }
-    served.await.map_err(|cause| cause.to_string())
+    // Says goodbye, answers what has begun, and closes once the peer confirms. A peer that confirms nothing is not waited
+    // for when no stream is open.
+    served.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = served => ended.map_err(|cause| cause.to_string()),
+        () = streams.idle(GOODBYE) => Ok(()),
+    }
 }
 
 async fn answer_http2(request: Request<Incoming>, router: Router) -> Result<Response<Body>, Infallible> {
@@ -226,7 +235,7 @@ mod tests {
     async fn a_socket_notices_a_peer_that_is_gone() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        prepare(&stream).unwrap();
+        prepare(&stream);
         assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), PROBE_AFTER);
         assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), UNCONFIRMED_MS_MAX);
     }
