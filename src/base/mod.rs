@@ -5,6 +5,7 @@
 //! [`shutdown`] and [`reload`] are the signals, [`clock`] and [`timestamp`] the time, [`decimal`] exact numbers, [`log_format`], [`output`],
 //! [`progress`] and [`text`] what people read.
 
+pub mod backoff;
 pub mod bell;
 pub mod boot;
 pub mod bus;

@@ -2,6 +2,7 @@
 //! event's time may come as RFC 3339 too; it is written in that one form again.
 
 use std::fmt;
+use std::time::Duration;
 
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
@@ -114,6 +115,16 @@ impl Timestamp {
         let text = self.to_string();
         let fraction = if text.ends_with(".000") { "" } else { &text[19..] };
         format!("{}T{}{fraction}Z", &text[..10], &text[11..19])
+    }
+
+    /// The moment so much later.
+    pub fn plus(self, duration: Duration) -> Self {
+        self.plus_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// The moment so much earlier.
+    pub fn minus(self, duration: Duration) -> Self {
+        self.plus_ms(-i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// This moment moved by so many milliseconds (negative: earlier).

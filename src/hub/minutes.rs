@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::codec;
+use super::failure::{self, Failure};
 use super::store::{CountReport, Delivery, HubStore};
+use crate::base::backoff::Backoff;
 use crate::base::bus::{Bus, Cursor, Delivered, Error, Group, Member, Start, Topic};
 use crate::base::shutdown::Stop;
 
@@ -17,10 +19,6 @@ pub const GROUP: &str = "hub-metrics";
 const BATCH_MAX: usize = 1000;
 /// How long one look at the bus waits for messages.
 const WAIT: Duration = Duration::from_secs(2);
-/// The first wait after a failure.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-/// The longest wait after a failure.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Counts events in their minutes.
 pub struct Minutes {
@@ -29,15 +27,6 @@ pub struct Minutes {
     topic: Topic,
     group: Group,
     observe: Box<dyn Fn(CountReport) + Send + Sync>,
-}
-
-/// Why a round failed.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Store(#[from] crate::base::db::Error),
-    #[error("{0}")]
-    Bus(#[from] Error),
 }
 
 impl Minutes {
@@ -54,23 +43,19 @@ impl Minutes {
 
     /// Counts until the stop is requested; then leaves the group.
     pub async fn run(self, stop: Stop) {
-        let mut backoff = BACKOFF_FIRST;
+        let mut backoff = failure::backoff();
         while !stop.is_requested() {
             match self.consume(&stop, &mut backoff).await {
                 Ok(()) => return,
                 Err(failure) => {
-                    log::warn!(err:% = failure, wait_ms = backoff.as_millis(); "events were not counted; they come again");
-                    tokio::select! {
-                        () = tokio::time::sleep(backoff) => {}
-                        () = stop.requested() => return,
-                    }
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    log::warn!(err:% = failure, wait_ms = backoff.peek().as_millis(); "events were not counted; they come again");
+                    backoff.pause(&stop).await;
                 }
             }
         }
     }
 
-    async fn consume(&self, stop: &Stop, backoff: &mut Duration) -> Result<(), Failure> {
+    async fn consume(&self, stop: &Stop, backoff: &mut Backoff) -> Result<(), Failure> {
         let mut member = self.bus.join(&self.topic, &self.group, Start::First).await?;
         while !stop.is_requested() {
             let messages = tokio::select! {
@@ -80,7 +65,7 @@ impl Minutes {
             if !messages.is_empty() {
                 self.count(&mut *member, &messages).await?;
             }
-            *backoff = BACKOFF_FIRST;
+            backoff.reset();
         }
         Ok(member.leave().await?)
     }

@@ -6,6 +6,7 @@
 //! [`minutes`] counts them.
 
 pub mod codec;
+mod failure;
 pub mod minutes;
 pub mod model;
 pub mod relay;

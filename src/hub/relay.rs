@@ -11,6 +11,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::codec;
+use super::failure::{self, Failure};
 use super::store::{HubStore, Published, ShardLease, Stored, shard_of};
 use crate::base::bus::{Bus, PUBLISHED_MAX, Position, Refused, Topic};
 use crate::base::clock::Clock;
@@ -21,10 +22,6 @@ use crate::base::timestamp::Timestamp;
 const LEASE: Duration = Duration::from_secs(10);
 /// How often leases are renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(3);
-/// The first wait after a failure.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-/// The longest wait after a failure.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A relay.
 pub struct Relay {
@@ -37,15 +34,6 @@ pub struct Relay {
     renewed_at: Option<Timestamp>,
 }
 
-/// Why a round of the relay failed.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Store(#[from] crate::base::db::Error),
-    #[error("{0}")]
-    Bus(#[from] crate::base::bus::Error),
-}
-
 impl Relay {
     /// A relay that holds nothing yet.
     pub fn new(store: Arc<dyn HubStore>, bus: Arc<dyn Bus>, topic: Topic, clock: Clock) -> Self {
@@ -55,24 +43,23 @@ impl Relay {
     /// Publishes until the stop is requested; then gives its shards back.
     pub async fn run(mut self, stop: Stop) {
         let mut ear = self.store.ear();
-        let mut backoff = BACKOFF_FIRST;
+        let mut backoff = failure::backoff();
         while !stop.is_requested() {
             ear.reset();
             let wait = match self.round().await {
                 // There may be more.
                 Ok(published) if published > 0 => {
-                    backoff = BACKOFF_FIRST;
+                    backoff.reset();
                     continue;
                 }
                 Ok(_) => {
-                    backoff = BACKOFF_FIRST;
+                    backoff.reset();
                     RENEW_EVERY
                 }
                 Err(failure) => {
-                    log::warn!(err:% = failure, wait_ms = backoff.as_millis(); "events were not published; they are kept");
+                    log::warn!(err:% = failure, wait_ms = backoff.peek().as_millis(); "events were not published; they are kept");
                     // Not woken by new events: the bus is not better for them.
-                    pause(&stop, backoff).await;
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                    backoff.pause(&stop).await;
                     continue;
                 }
             };
@@ -128,13 +115,5 @@ impl Relay {
             self.renewed_at = Some(now);
         }
         Ok(())
-    }
-}
-
-/// Waits, unless the stop is requested first.
-async fn pause(stop: &Stop, wait: Duration) {
-    tokio::select! {
-        () = tokio::time::sleep(wait) => {}
-        () = stop.requested() => {}
     }
 }

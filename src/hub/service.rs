@@ -183,7 +183,7 @@ async fn write(store: Arc<dyn HubStore>, mut queue: mpsc::Receiver<Job>, clock: 
         };
         let (jobs, next) = gather(first, &mut queue);
         held = next;
-        let keys_since = clock.now().plus_ms(-i64::try_from(keys_kept.as_millis()).unwrap_or(i64::MAX));
+        let keys_since = clock.now().minus(keys_kept);
         commit(&*store, jobs, keys_since).await;
     }
 }

@@ -18,8 +18,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::codec::{self, Shown};
+use super::failure;
 use super::model::{EventType, UserId};
 use crate::base::bus::{Bus, Cursor, Delivered, Error, Reader, Start, Topic};
+use crate::base::shutdown::Stop;
 
 /// Events that a subscriber may be behind.
 pub const BUFFER: usize = 1024;
@@ -27,10 +29,6 @@ pub const BUFFER: usize = 1024;
 const BATCH_MAX: usize = 500;
 /// How long one look at the bus waits for messages.
 const WAIT: Duration = Duration::from_secs(30);
-/// The first wait after a failure.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-/// The longest wait after a failure.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Which events a subscriber wants.
 #[derive(Debug, Clone, Default)]
@@ -200,7 +198,7 @@ fn end(error: Error) -> End {
 /// Reads the bus for all subscribers that are at the end, as long as the broadcast lives.
 async fn read(bus: Arc<dyn Bus>, topic: Topic, live: broadcast::Sender<Arc<Shown>>, begun: watch::Sender<bool>) {
     let mut cursor = None;
-    let mut backoff = BACKOFF_FIRST;
+    let mut backoff = failure::backoff();
     loop {
         let failure = match show(&*bus, &topic, &live, &begun, &mut cursor).await {
             Ok(never) => match never {},
@@ -211,9 +209,9 @@ async fn read(bus: Arc<dyn Bus>, topic: Topic, live: broadcast::Sender<Arc<Shown
             }
             Err(failure) => failure,
         };
-        log::warn!(err:% = failure, wait_ms = backoff.as_millis(); "the bus is not read; subscribers wait");
-        tokio::time::sleep(backoff).await;
-        backoff = (backoff * 2).min(BACKOFF_MAX);
+        log::warn!(err:% = failure, wait_ms = backoff.peek().as_millis(); "the bus is not read; subscribers wait");
+        // The task is ended with the broadcast, so that no stop ends the wait.
+        backoff.pause(&Stop::new()).await;
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The settings of these sections, and the principals whose tokens are in `[auth]`. The operator is of every system.
+    /// The keys of these sections, and of the tokens of these principals in `[auth]`. The operator is added: every system has it.
     pub fn new(sections: &[&[Key]], principals: &[Listed]) -> Self {
         Self::of(sections.concat(), principals.to_vec())
     }

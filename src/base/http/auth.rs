@@ -119,7 +119,7 @@ impl Call<'_> {
 }
 
 impl Policy {
-    /// For a role whose connections never change their protocol.
+    /// The role has no route on which a connection may change its protocol.
     pub const NO_UPGRADE: fn(&Call<'_>) -> Option<Permit> = |_| None;
 
     /// The policy of a role that serves probes only: nothing there changes state.

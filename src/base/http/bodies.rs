@@ -14,7 +14,7 @@ use super::watched::InFlight;
 /// Bytes of a piece. The reader must make room for one of them within the time limit, however large the whole is.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// A body whose request is in flight until it is sent.
+/// The body of a response. Its request counts as in flight until the body is sent.
 pub(super) struct WhileSent {
     body: Body,
     _in_flight: InFlight,

@@ -1,4 +1,4 @@
-//! Extractors whose refusals are problems: JSON bodies, raw bodies, queries and paths; and the size of a page.
+//! Extractors for JSON bodies, raw bodies, queries, paths and page sizes. They answer bad input with a problem.
 
 use std::error::Error;
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 
 tokio::task_local! {
-    /// The delivery of the stream whose task this is.
+    /// The delivery of the stream that the present task serves.
     pub(super) static DELIVERY: Arc<Delivery>;
 }
 

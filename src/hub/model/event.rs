@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::amount::Amount;
 use crate::base::timestamp::Timestamp;
 
-/// Whose event it is: 1 to 128 characters without control characters.
+/// The user of an event: 1 to 128 characters without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(String);
 
@@ -26,7 +26,7 @@ pub struct Fingerprint(pub [u8; 32]);
 /// An event that passed the rules, before the hub gave it an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Whose event it is.
+    /// The user.
     pub user_id: UserId,
     /// What happened.
     pub event_type: EventType,

@@ -71,7 +71,7 @@ impl Rules {
         let at = read_timestamp(text).map_err(|e| {
             Rejection::new(Reason::TimestampInvalid, format!("timestamp '{}' is no time of an event: {e}", shown(text)))
         })?;
-        let latest = now.plus_ms(i64::try_from(self.future_max.as_millis()).unwrap_or(i64::MAX));
+        let latest = now.plus(self.future_max);
         if at > latest {
             let ahead = self.future_max.as_secs();
             let detail = format!("timestamp '{}' is more than {ahead} s ahead of the hub's clock", shown(text));

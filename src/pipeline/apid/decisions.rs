@@ -19,7 +19,7 @@ pub(super) fn shards_count(shards: &[ShardId]) -> Result<u8> {
     Ok(count)
 }
 
-/// Refuses a report whose counts do not add up.
+/// Refuses a report if its counts do not add up.
 ///
 /// # Errors
 /// [`MoveRefusal::Conservation`].

@@ -71,7 +71,7 @@ impl Member {
     /// Renews the leases and evens out the shares.
     async fn balance(&mut self) -> Result<()> {
         let now = self.log.clock.now();
-        let lease_until = now.plus_ms(i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX));
+        let lease_until = now.plus(LEASE);
         let (identity, partitions) = (Arc::clone(&self.identity), Arc::clone(&self.partitions));
         let spare: Vec<_> = self.held.iter().filter(|held| held.is_idle()).map(|held| held.partition.id).collect();
         let had = self.held.len();

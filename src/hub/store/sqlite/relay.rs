@@ -27,7 +27,7 @@ pub(super) fn lease_shards(
     lease: Duration,
 ) -> Result<Vec<ShardLease>> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let until = now.plus_ms(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX)).unix_ms();
+    let until = now.plus(lease).unix_ms();
     let others: u32 = tx
         .prepare_cached("SELECT COUNT(DISTINCT owner) FROM hub_shard WHERE owner <> ?1 AND lease_until >= ?2")?
         .query_row(params![owner.as_bytes(), now.unix_ms()], |row| row.get(0))?;
