@@ -101,7 +101,7 @@ macro_rules! on_every_bus {
         mod $bus {
             use super::*;
 
-            on_every_bus!(@tests $ground;
+            crate::support::cases::cases!($ground;
                 order::{
                     a_thousand_keys_keep_their_order,
                     the_order_of_a_key_survives_the_death_of_members,
@@ -126,13 +126,6 @@ macro_rules! on_every_bus {
             );
         }
     )+};
-    (@tests $ground:expr; $($module:ident::{$($test:ident),+ $(,)?})+) => {$($(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $test() {
-            let ground = $ground.await;
-            $module::$test(&ground).await;
-        }
-    )+)+};
 }
 
 on_every_bus! {

@@ -1,5 +1,6 @@
 //! What the whole-process tests share: processes, a proxy before the API, a pipeline of both, and an oracle.
 
+pub(crate) mod cases;
 pub(crate) mod commits;
 pub(crate) mod database;
 pub(crate) mod events;

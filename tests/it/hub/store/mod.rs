@@ -53,7 +53,7 @@ macro_rules! on_every_store {
         mod $store {
             use super::*;
 
-            on_every_store!(@tests $ground;
+            crate::support::cases::cases!($ground;
                 events::{
                     an_event_comes_back_as_it_was,
                     a_key_that_comes_again_is_a_duplicate_or_reused,
@@ -78,13 +78,6 @@ macro_rules! on_every_store {
             );
         }
     )+};
-    (@tests $ground:expr; $($module:ident::{$($test:ident),+ $(,)?})+) => {$($(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $test() {
-            let ground = $ground.await;
-            $module::$test(&ground).await;
-        }
-    )+)+};
 }
 
 on_every_store! {
