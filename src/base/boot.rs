@@ -7,12 +7,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use serde::Serialize;
 
 use crate::base::clock::Clock;
-use crate::base::config::{Loaded, Sections};
-use crate::base::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, probes};
+use crate::base::config::{Loaded, Sections, Server};
+use crate::base::http::{self, Bound, Guard, Limits, Metrics, Policy, Readiness, Routes, probes};
 use crate::base::shutdown::Stop;
 
 /// Writes to the standard output. A reader that has seen enough (`| head`) is no failure.
@@ -125,6 +124,8 @@ pub struct Context<S> {
     pub readiness: Readiness,
     /// Its listener, if the caller has bound it already.
     pub bound: Option<Bound>,
+    /// More listeners of the same routes.
+    pub more: Vec<Bound>,
 }
 
 impl<S: Sections + Clone> Context<S> {
@@ -138,6 +139,7 @@ impl<S: Sections + Clone> Context<S> {
             metrics: Metrics::new(),
             readiness: Readiness::new(),
             bound: None,
+            more: Vec::new(),
         }
     }
 
@@ -162,6 +164,19 @@ impl<S: Sections + Clone> Context<S> {
         Ok(())
     }
 
+    /// Binds one more port for the same routes.
+    ///
+    /// # Errors
+    /// As [`Context::bind`].
+    pub async fn bind_more(&mut self, port: u16, policy: Policy) -> Result<SocketAddr, Failure> {
+        let server = Server { port: Some(port), ..self.settings.server().clone() };
+        let guard = Guard::new(self.settings.auth(), policy, &self.metrics);
+        let bound = http::bind(&server, guard, port).await?;
+        let addr = bound.addr();
+        self.more.push(bound);
+        Ok(addr)
+    }
+
     /// Where the role listens, once it is bound.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.bound.as_ref().map(Bound::addr)
@@ -175,7 +190,7 @@ impl<S: Sections + Clone> Context<S> {
     pub async fn serve(
         mut self,
         identity: serde_json::Value,
-        routes: Router,
+        routes: impl Into<Routes>,
         body_bytes_max: usize,
         work: impl Future<Output = Result<(), Failure>>,
     ) -> Result<Exit, Failure> {
@@ -184,10 +199,14 @@ impl<S: Sections + Clone> Context<S> {
         };
         log::info!(role = self.name, addr:% = bound.addr(), version = env!("CARGO_PKG_VERSION"), commit = env!("SHOPCTL_COMMIT"); "listening");
         let probes = probes::routes(self.readiness.clone(), self.metrics.clone(), self.stop.clone(), identity);
-        let router = self.metrics.track(probes::with_fallbacks(routes.merge(probes)));
+        let Routes { calls, streams } = routes.into();
+        let calls = probes::with_fallbacks(calls.merge(probes));
+        let routes = Routes { calls, streams }.map(|routes| self.metrics.track(routes));
         let limits = Limits::new(self.settings.server(), body_bytes_max);
         let server_stop = Stop::new();
-        let server = http::serve(bound, router, limits, server_stop.clone());
+        let serve = |bound: Bound| http::serve(bound, routes.clone(), limits.clone(), server_stop.clone());
+        let servers = [bound].into_iter().chain(std::mem::take(&mut self.more)).map(serve);
+        let server = futures_util::future::try_join_all(servers);
         tokio::pin!(server);
         tokio::pin!(work);
         let result = tokio::select! {
@@ -197,7 +216,7 @@ impl<S: Sections + Clone> Context<S> {
         self.readiness.begin_drain();
         server_stop.request();
         tokio::select! {
-            served = &mut server => served?,
+            served = &mut server => drop(served?),
             () = self.stop.ended() => {}
         }
         log::info!(role = self.name; "stopped");

@@ -1,39 +1,28 @@
-//! Which principal may make a call that changes state: bearer tokens, one or two per principal.
+//! Which principal may make a call: bearer tokens, one or two per principal.
 //!
 //! A role hands its [`Policy`] to [`super::bind`], and there is no other way to a listener. The guard stands before all
 //! routes, so that a route which the policy does not know is open to the operator only: forgetting one closes it.
 //!
-//! What only reads is open. A connection that changes its protocol (a WebSocket begins as a GET) may change state later
-//! without another request, so it needs a permit of its own, and a route that the policy names for it.
+//! What only reads is open unless the policy says otherwise. A connection that changes its protocol (a WebSocket begins as
+//! a GET) may change state later without another request, so it needs a permit of its own, and a route that the policy
+//! names for it.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use axum::RequestExt;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::header::HOST;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
-use subtle::{ConditionallySelectable, ConstantTimeEq};
 
+use super::caller::{Caller, Callers};
 use super::metrics::Metrics;
+use super::permit::Permit;
 use super::problem::Problem;
 use super::upgrade;
-pub use crate::base::config::Principal;
-use crate::base::config::{Auth, Tokens};
-
-/// Bytes of a token that is looked at; no configured one is longer.
-const TOKEN_BYTES_MAX: usize = 1024;
-
-/// Principals that a permit names beside the operator, at the most; no call has more kinds of callers.
-const PARTIES_MAX: usize = 4;
-
-/// Which principals may make a call: the operator, and those that are named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Permit([Option<Principal>; PARTIES_MAX]);
+use crate::base::config::{Auth, Principal};
 
 /// A call as a policy sees it: the route that it matched and the decoded parameters of its path.
 #[derive(Debug)]
@@ -49,61 +38,17 @@ pub struct Policy {
     pub serves: &'static [Principal],
     /// Which principals may make a call that changes state. What it does not know is [`Permit::OPERATOR`]'s.
     pub permit: fn(&Call<'_>) -> Permit,
+    /// Which principals may make a call that only reads ([`Policy::OPEN_READS`]: anyone).
+    pub read: fn(&Call<'_>) -> Permit,
     /// On which routes a connection may change its protocol, and for whom; none: it may not ([`Policy::NO_UPGRADE`]).
     pub upgrade: fn(&Call<'_>) -> Option<Permit>,
 }
 
-/// The tokens that are accepted at one moment.
-#[derive(Clone, Default)]
-pub struct Keyring(Tokens);
-
 /// Lets calls through to the routes of one role, or does not.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    /// Shared with the settings: the tokens may be replaced while the role runs.
-    auth: Auth,
+    callers: Callers,
     policy: Policy,
-    metrics: Metrics,
-}
-
-impl Permit {
-    /// The operator only.
-    pub const OPERATOR: Self = Self([None; PARTIES_MAX]);
-
-    /// This principal and the operator.
-    pub const fn to(principal: Principal) -> Self {
-        Self::OPERATOR.or(principal)
-    }
-
-    /// This principal, too.
-    ///
-    /// # Panics
-    /// Four are named already. Policies are constants of a role: the first call shows it.
-    #[must_use]
-    pub const fn or(mut self, principal: Principal) -> Self {
-        let mut at = 0;
-        while self.0[at].is_some() {
-            at += 1;
-        }
-        self.0[at] = Some(principal);
-        self
-    }
-
-    /// Whether this principal may.
-    pub fn allows(self, principal: Principal) -> bool {
-        principal == Principal::OPERATOR || self.0.contains(&Some(principal))
-    }
-}
-
-impl fmt::Display for Permit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let others = self.0.iter().flatten().filter(|principal| **principal != Principal::OPERATOR);
-        for (number, principal) in others.enumerate() {
-            write!(f, "{}{}", if number == 0 { "" } else { ", " }, principal.name())?;
-        }
-        let more = self.0.iter().flatten().any(|principal| *principal != Principal::OPERATOR);
-        write!(f, "{}{}", if more { " or " } else { "" }, Principal::OPERATOR.name())
-    }
 }
 
 impl Call<'_> {
@@ -121,62 +66,25 @@ impl Call<'_> {
 impl Policy {
     /// The role has no route on which a connection may change its protocol.
     pub const NO_UPGRADE: fn(&Call<'_>) -> Option<Permit> = |_| None;
+    /// What only reads is open.
+    pub const OPEN_READS: fn(&Call<'_>) -> Permit = |_| Permit::ANYONE;
 
     /// The policy of a role that serves probes only: nothing there changes state.
     pub const fn probes(own: &'static [Principal]) -> Self {
-        Self { serves: own, permit: |_| Permit::OPERATOR, upgrade: Self::NO_UPGRADE }
-    }
-}
-
-impl Keyring {
-    /// The keyring of these settings at this moment.
-    pub fn new(auth: &Auth) -> Self {
-        Self(auth.tokens())
-    }
-
-    /// Whether there is no token at all.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether there is a token of this principal.
-    pub fn has(&self, principal: Principal) -> bool {
-        self.0.iter().any(|token| token.principal == principal)
-    }
-
-    /// Whose token this is. It takes the same time for every token: digests are compared, all of them, to their ends.
-    pub fn principal_of(&self, presented: &[u8]) -> Option<Principal> {
-        let digest: [u8; 32] = Sha256::digest(presented).into();
-        // 0 is no principal.
-        let mut found = 0_u8;
-        for (number, token) in (1..).zip(self.0.iter()) {
-            found.conditional_assign(&number, token.digest.ct_eq(&digest));
-        }
-        self.0.get(usize::from(found).checked_sub(1)?).map(|token| token.principal)
-    }
-}
-
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tokens", self.0.len())
+        Self { serves: own, permit: |_| Permit::OPERATOR, read: Self::OPEN_READS, upgrade: Self::NO_UPGRADE }
     }
 }
 
 impl Guard {
     /// The guard of a role with these settings.
     pub fn new(auth: &Auth, policy: Policy, metrics: &Metrics) -> Self {
-        Self { auth: auth.clone(), policy, metrics: metrics.clone() }
-    }
-
-    fn keyring(&self) -> Keyring {
-        Keyring::new(&self.auth)
+        Self { callers: Callers::new(auth, metrics), policy }
     }
 
     /// Whether the role may listen beyond loopback: a token of a principal that it serves is set, or the settings
     /// insist.
     pub(super) fn may_face_others(&self) -> bool {
-        let keyring = self.keyring();
-        self.auth.insecure || self.policy.serves.iter().any(|principal| keyring.has(*principal))
+        self.callers.may_face_others(self.policy.serves)
     }
 
     /// The settings of which one has to be set before the role listens beyond loopback.
@@ -188,7 +96,7 @@ impl Guard {
 
     /// The principals that the role serves and that have no token here: with any token set, their calls are refused.
     pub(super) fn locked_out(&self) -> Vec<&'static str> {
-        let keyring = self.keyring();
+        let keyring = self.callers.keyring();
         if keyring.is_empty() {
             return Vec::new();
         }
@@ -202,7 +110,7 @@ impl Guard {
         // HTTP/2 names the host in the URI.
         let in_uri = uri.authority().map(|authority| authority.as_str());
         let in_headers = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
-        if !self.keyring().is_empty() || self.auth.insecure || in_uri.into_iter().chain(in_headers).all(is_local) {
+        if self.callers.may_be_named() || in_uri.into_iter().chain(in_headers).all(is_local) {
             return Ok(());
         }
         let detail = "without tokens only calls to localhost are answered; set tokens ([auth]) to be called by a name";
@@ -210,40 +118,22 @@ impl Guard {
     }
 
     /// Whether a call may go on.
-    fn check(&self, method: &Method, call: Option<&Call<'_>>, headers: &HeaderMap) -> Result<(), Problem> {
-        // Nothing that is read changes state, and what matches no route does nothing: services without routes of their
-        // own, which would be the exception, are kept out by a test.
-        let Some(call) = call.filter(|_| !matches!(*method, Method::GET | Method::HEAD)) else {
-            return Ok(());
-        };
-        self.require((self.policy.permit)(call), call, headers)
+    fn check(&self, method: &Method, call: Option<&Call<'_>>, caller: Caller) -> Result<(), Problem> {
+        // What matches no route does nothing: services without routes of their own, which would be the exception, are
+        // kept out by a test.
+        let Some(call) = call else { return Ok(()) };
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        let permit = if reads { (self.policy.read)(call) } else { (self.policy.permit)(call) };
+        self.callers.require(caller, permit, call.route())
     }
 
     /// Whether the connection of a call may change its protocol. What it does afterwards is no call any more, so this
-    /// is the last time that a token is asked for.
-    fn check_upgrade(&self, call: Option<&Call<'_>>, headers: &HeaderMap) -> Result<(), Problem> {
+    /// is the last time that a token is asked for, unless the handler asks in its own way ([`Permit::ANYONE`]).
+    fn check_upgrade(&self, call: Option<&Call<'_>>, caller: Caller) -> Result<(), Problem> {
         let Some((call, permit)) = call.and_then(|call| Some((call, (self.policy.upgrade)(call)?))) else {
             return Err(upgrade::refused("this path does not change the protocol of its connection"));
         };
-        self.require(permit, call, headers)
-    }
-
-    /// Whether a call comes with the token of one of these, if there is any token.
-    fn require(&self, permit: Permit, call: &Call<'_>, headers: &HeaderMap) -> Result<(), Problem> {
-        let keyring = self.keyring();
-        if keyring.is_empty() {
-            return Ok(());
-        }
-        let Some(principal) = presented(headers).and_then(|token| keyring.principal_of(token)) else {
-            self.metrics.refused("unauthorized");
-            return Err(Problem::unauthorized(permit));
-        };
-        if permit.allows(principal) {
-            return Ok(());
-        }
-        self.metrics.refused("forbidden");
-        log::warn!(route = call.route(), principal = principal.name(); "a call was refused: it needs the token of {permit}");
-        Err(Problem::forbidden(principal.name(), permit))
+        self.callers.require(caller, permit, call.route())
     }
 }
 
@@ -252,17 +142,6 @@ fn is_local(host: &str) -> bool {
     let name = host.strip_prefix('[').map_or_else(|| host.split(':').next(), |rest| rest.split(']').next());
     let name = name.unwrap_or_default();
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// The token of a request; none if there is none, more than one, or another scheme.
-fn presented(headers: &HeaderMap) -> Option<&[u8]> {
-    let mut all = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (all.next(), all.next()) else {
-        return None;
-    };
-    let (scheme, token) = value.as_bytes().split_at_checked("bearer ".len())?;
-    let token = token.trim_ascii();
-    (scheme.eq_ignore_ascii_case(b"bearer ") && token.len() <= TOKEN_BYTES_MAX).then_some(token)
 }
 
 /// Asks the guard before anything of the request is looked at but its head.
@@ -281,15 +160,19 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
         upgrade::take_away(&mut request);
     }
     let headers = request.headers();
+    let caller = guard.callers.of_headers(headers);
     let checked = guard.check_host(request.uri(), headers).and_then(|()| {
         if asks {
-            upgrade::check_body(request.body()).and_then(|()| guard.check_upgrade(call.as_ref(), headers))
+            upgrade::check_body(request.body()).and_then(|()| guard.check_upgrade(call.as_ref(), caller))
         } else {
-            guard.check(request.method(), call.as_ref(), headers)
+            guard.check(request.method(), call.as_ref(), caller)
         }
     });
     match checked {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
@@ -297,6 +180,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use axum::http::header::AUTHORIZATION;
 
     use super::*;
     use crate::base::config::Secret;
@@ -320,6 +204,7 @@ mod tests {
         Policy {
             serves: &[SHARD_WORKER, Principal::OPERATOR],
             permit: |call| if call.route() == "/work" { Permit::to(SHARD_WORKER) } else { Permit::OPERATOR },
+            read: |call| if call.route() == "/secret" { Permit::to(PRODUCER) } else { Permit::ANYONE },
             upgrade: |call| (call.route() == "/live").then_some(Permit::to(PRODUCER)),
         }
     }
@@ -331,7 +216,7 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
         }
-        guard.check(method, Some(&call), &headers).map_err(|problem| problem.status.as_u16())
+        guard.check(method, Some(&call), guard.callers.of_headers(&headers)).map_err(|problem| problem.status.as_u16())
     }
 
     #[test]
@@ -426,7 +311,9 @@ mod tests {
                 .map(|principal| HeaderValue::from_str(&format!("Bearer {}", token(principal.name()))).unwrap());
             let headers = bearer.map(|bearer| (AUTHORIZATION, bearer)).into_iter().collect();
             let guard = Guard::new(auth, policy(), &Metrics::new());
-            guard.check_upgrade(call.as_ref(), &headers).map_err(|problem| problem.status.as_u16())
+            guard
+                .check_upgrade(call.as_ref(), guard.callers.of_headers(&headers))
+                .map_err(|problem| problem.status.as_u16())
         };
         let auth = keyring(&[SHARD_WORKER, PRODUCER, Principal::OPERATOR]);
         for (route, principal, expected) in [
@@ -453,14 +340,22 @@ mod tests {
     }
 
     #[test]
-    fn both_tokens_of_a_change_are_known() {
-        let tokens = [token("new"), token("old")].map(|text| (SHARD_WORKER, Secret::new(text)));
-        let keyring = Keyring::new(&Auth::new(false, tokens.to_vec()));
-        for name in ["new", "old"] {
-            assert_eq!(keyring.principal_of(token(name).as_bytes()), Some(SHARD_WORKER));
+    fn what_only_reads_is_open_unless_the_policy_closes_it() {
+        let auth = keyring(&[SHARD_WORKER, PRODUCER, Principal::OPERATOR]);
+        let bearer = |principal: Principal| format!("Bearer {}", token(principal.name()));
+        for (values, expected) in [
+            (vec![bearer(PRODUCER)], Ok(())),
+            (vec![bearer(Principal::OPERATOR)], Ok(())),
+            (vec![bearer(SHARD_WORKER)], Err(403)),
+            (vec![], Err(401)),
+        ] {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            for method in [Method::GET, Method::HEAD] {
+                assert_eq!(ask(&auth, &method, "/secret", &values), expected, "{values:?}");
+                assert_eq!(ask(&auth, &method, "/work", &values), Ok(()));
+            }
         }
-        assert_eq!(keyring.principal_of(b""), None);
-        assert_eq!(format!("{keyring:?}"), "2 tokens");
+        assert_eq!(ask(&keyring(&[]), &Method::GET, "/secret", &[]), Ok(()));
     }
 
     #[test]

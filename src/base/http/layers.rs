@@ -18,7 +18,8 @@ use tower_http::timeout::RequestBodyDeadlineLayer;
 use super::auth::{Guard, guard};
 use super::limits::Limits;
 use super::problem::{NOT_READY, Problem};
-use super::upgrade;
+use super::routes::Routes;
+use super::{grpc, upgrade};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -29,19 +30,20 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
-/// Puts the guard and the limits around all routes of this router.
-pub(super) fn protect(router: Router, limits: &Limits, own: Guard) -> Router {
+/// Puts the guard around all routes, and the limits of bodies around those of calls.
+pub(super) fn protect(routes: Routes, limits: &Limits, own: Guard) -> Router {
+    let limited = ServiceBuilder::new()
+        .layer(from_fn_with_state(limits.total_timeout, in_time))
+        .layer(RequestBodyDeadlineLayer::new(limits.read_timeout))
+        .layer(RequestBodyLimitLayer::new(limits.body_bytes_max));
     let layers = ServiceBuilder::new()
         .layer(from_fn(envelope))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(same_origin))
         .layer(from_fn_with_state(own, guard))
-        .layer(from_fn_with_state(limits.total_timeout, in_time))
         // The extractors' own limit of 2 MB would undercut ours; a route may still set a lower one.
-        .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyDeadlineLayer::new(limits.read_timeout))
-        .layer(RequestBodyLimitLayer::new(limits.body_bytes_max));
-    router.layer(layers)
+        .layer(DefaultBodyLimit::disable());
+    routes.calls.layer(limited).merge(routes.streams).layer(layers)
 }
 
 /// Gives the request an id, its error a body with that id, and the log a line.
@@ -50,11 +52,14 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
+    let is_grpc = grpc::is_call(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     let problem = problem_of(&mut response);
-    if let Some(problem) = &problem {
-        problem.write_over(&mut response, Some(&id));
+    match &problem {
+        Some(problem) if is_grpc => grpc::write_over(problem, &mut response),
+        Some(problem) => problem.write_over(&mut response, Some(&id)),
+        None => {}
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);

@@ -6,18 +6,22 @@
 
 pub mod auth;
 mod bodies;
+mod caller;
 mod connection;
 pub mod error_responses;
 pub mod extract;
 pub mod fault;
+mod grpc;
 mod layers;
 mod limits;
 pub mod metrics;
 pub mod openapi;
+mod permit;
 pub mod probes;
 pub mod problem;
 mod process;
 pub(crate) mod resolver;
+mod routes;
 pub mod server;
 mod streams;
 mod upgrade;
@@ -27,10 +31,14 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Guard, Permit, Policy, Principal};
+pub use crate::base::config::Principal;
+pub use auth::{Guard, Policy};
+pub use caller::{Caller, Callers};
 pub use layers::RequestId;
 pub use limits::Limits;
 pub use metrics::Metrics;
+pub use permit::Permit;
 pub use probes::Readiness;
 pub use problem::Problem;
+pub use routes::Routes;
 pub use server::{Bound, bind, serve};

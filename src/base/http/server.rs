@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::Guard;
 use super::limits::Limits;
+use super::routes::Routes;
 use super::watched::Place;
 use super::{connection, layers, process};
 use crate::base::config;
@@ -75,9 +75,9 @@ fn loopback(host: &str, guard: &Guard) -> &'static str {
 ///
 /// # Errors
 /// None at present: what fails on the way concerns one connection only.
-pub async fn serve(bound: Bound, router: Router, limits: Limits, stop: Stop) -> io::Result<()> {
+pub async fn serve(bound: Bound, routes: impl Into<Routes>, limits: Limits, stop: Stop) -> io::Result<()> {
     let Bound { listener, addr, guard } = bound;
-    let router = layers::protect(router, &limits, guard).with_state(());
+    let router = layers::protect(routes.into(), &limits, guard).with_state(());
     let cut = CancellationToken::new();
     let shared = connection::Shared { router, patience: limits.patience(), stop: stop.clone(), cut: cut.clone() };
     let count = u32::try_from(process::connections_max(limits.max_connections)).unwrap_or(u32::MAX);

@@ -17,6 +17,7 @@ pub const POLICY: Policy = Policy {
         Principal::OPERATOR,
     ],
     permit,
+    read: Policy::OPEN_READS,
     upgrade: Policy::NO_UPGRADE,
 };
 

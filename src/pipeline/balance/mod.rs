@@ -41,8 +41,12 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const BASE: &str = "/api/v1";
 
 /// Workers move money by operations; a credit by hand is the operator's.
-pub const POLICY: Policy =
-    Policy { serves: &[principal::SHARD_WORKER, Principal::OPERATOR], permit, upgrade: Policy::NO_UPGRADE };
+pub const POLICY: Policy = Policy {
+    serves: &[principal::SHARD_WORKER, Principal::OPERATOR],
+    permit,
+    read: Policy::OPEN_READS,
+    upgrade: Policy::NO_UPGRADE,
+};
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {

@@ -41,8 +41,12 @@ pub const BASE: &str = "/api/v1";
 const TAKE: u32 = 1000;
 
 /// All of it is for the workers.
-pub const POLICY: Policy =
-    Policy { serves: &[principal::SHARD_WORKER, Principal::OPERATOR], permit, upgrade: Policy::NO_UPGRADE };
+pub const POLICY: Policy = Policy {
+    serves: &[principal::SHARD_WORKER, Principal::OPERATOR],
+    permit,
+    read: Policy::OPEN_READS,
+    upgrade: Policy::NO_UPGRADE,
+};
 
 fn permit(call: &Call<'_>) -> Permit {
     match call.route().strip_prefix(BASE) {

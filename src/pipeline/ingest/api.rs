@@ -42,6 +42,7 @@ const EVENTS: &str = "/api/v1/events";
 pub(crate) const POLICY: Policy = Policy {
     serves: &[principal::PRODUCER, Principal::OPERATOR],
     permit: |call| if call.route() == EVENTS { Permit::to(principal::PRODUCER) } else { Permit::OPERATOR },
+    read: Policy::OPEN_READS,
     upgrade: Policy::NO_UPGRADE,
 };
 

@@ -154,6 +154,7 @@ async fn start(change: impl FnOnce(&mut Limits)) -> Served {
     let policy = Policy {
         serves: &[Principal::OPERATOR],
         permit: |_| Permit::OPERATOR,
+        read: Policy::OPEN_READS,
         upgrade: |call| call.route().starts_with("/live/").then_some(Permit::OPERATOR),
     };
     let metrics = Metrics::new();
