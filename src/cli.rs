@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 
 use crate::pipeline::calls::Service;
 use crate::role::{
-    apid, audit, backup, balance, cache, completions, config, doctor, healthcheck, ingest, man, migrate, rejects,
-    restore, retry, send, split, status, trace, up, work,
+    apid, audit, backup, balance, cache, completions, config, doctor, healthcheck, hub, hub_metrics, ingest, man,
+    migrate, rejects, restore, retry, send, split, status, trace, up, work,
 };
 
 /// The version with the commit it was built from.
@@ -56,6 +56,10 @@ pub enum Command {
     Work(work::Args),
     /// Daemon (8086): rows into the shard databases, each once
     Send(send::Args),
+    /// Daemon (8000): the event hub, events in and out over REST
+    Hub(hub::Args),
+    /// Daemon (8001): what the hub's events add up to, per minute
+    HubMetrics(hub_metrics::Args),
     /// One screen: what waits, what works, what failed
     Status(status::Args),
     /// Prove that nothing was lost and nothing came twice
@@ -96,6 +100,8 @@ impl Command {
             Self::Split(_) => "shard-splitter",
             Self::Work(_) => "shard-worker",
             Self::Send(_) => "mysql-sender",
+            Self::Hub(_) => "event-hub",
+            Self::HubMetrics(_) => "hub-metrics",
             Self::Status(_) => "status",
             Self::Audit(_) => "audit",
             Self::Rejects(_) => "rejects",
@@ -118,6 +124,7 @@ impl Command {
     pub fn is_daemon(&self) -> bool {
         match self {
             Self::Up(_) | Self::Apid(_) | Self::Balance(_) | Self::Cache(_) => true,
+            Self::Hub(_) | Self::HubMetrics(_) => true,
             Self::Ingest(args) => args.from.is_none(),
             Self::Split(args) => !args.once && args.files.is_empty(),
             Self::Send(args) => !args.once && args.files.is_empty(),
@@ -140,6 +147,7 @@ impl Command {
             Self::Trace(_) => &[Service::Balance, Service::Cache],
             Self::Ingest(_) | Self::Split(_) | Self::Work(_) | Self::Send(_) => &[],
             Self::Up(_) | Self::Apid(_) | Self::Balance(_) | Self::Cache(_) => &[],
+            Self::Hub(_) | Self::HubMetrics(_) => &[],
             // These call no service, or look for the roles themselves.
             Self::Status(_) | Self::Doctor(_) | Self::Healthcheck(_) => &[],
             Self::Audit(_) | Self::Migrate(_) | Self::Config(_) => &[],

@@ -5,11 +5,18 @@
 //! minutes. [`service`] is what all doors call, [`relay`] brings events to the bus, [`subscribe`] shows them from there, and
 //! [`minutes`] counts them.
 
+pub mod api;
+pub mod boot;
 pub mod codec;
 mod failure;
+pub mod measures;
 pub mod minutes;
 pub mod model;
+pub mod policy;
 pub mod relay;
+pub mod rest;
 pub mod service;
+pub mod settings;
 pub mod store;
 pub mod subscribe;
+pub mod totals;

@@ -36,6 +36,17 @@ pub enum Verdict {
     Rejected(Rejection),
 }
 
+impl Verdict {
+    /// What became of the event, in one word: `accepted`, `duplicate` or `rejected`.
+    pub const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Accepted(_) => "accepted",
+            Self::Duplicate(_) => "duplicate",
+            Self::Rejected(_) => "rejected",
+        }
+    }
+}
+
 /// How events are taken.
 #[derive(Debug, Clone)]
 pub struct Limits {

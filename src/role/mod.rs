@@ -1,5 +1,5 @@
 //! One file per subcommand, thin: what it reads, what it writes, how it is run. The work itself is in
-//! [`crate::pipeline`].
+//! [`crate::pipeline`] and [`crate::hub`].
 
 pub mod apid;
 pub mod audit;
@@ -10,6 +10,8 @@ pub mod completions;
 pub mod config;
 pub mod doctor;
 pub mod healthcheck;
+pub mod hub;
+pub mod hub_metrics;
 pub mod ingest;
 pub mod man;
 pub mod migrate;

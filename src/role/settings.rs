@@ -1,7 +1,7 @@
 //! The settings of all systems: one file, one environment and one list of keys for every role.
 
 use crate::base::config::{Auth, Logging, Reader, Schema, Sections, Server};
-use crate::pipeline;
+use crate::{hub, pipeline};
 
 /// Puts the settings of the systems together; every role checks all of them, and runs with those of its system.
 macro_rules! systems {
@@ -44,6 +44,8 @@ macro_rules! systems {
 systems! {
     /// Of the pipeline.
     pipeline: pipeline::settings::Settings,
+    /// Of the event hub.
+    hub: hub::settings::Settings,
 }
 
 /// All settings, and where each value came from.

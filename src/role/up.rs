@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use self::closing::close;
 use self::follow::Follower;
-use self::roles::{Services, Stages, greeting};
+use self::roles::{Hub, Services, Stages, greeting};
 use self::through::Through;
 use self::watch::{join_all, until_stop};
 use super::ingest;
@@ -23,13 +23,14 @@ use crate::base::boot::{Exit, Failure, say};
 use crate::base::config::{Key, Logging};
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
+use crate::hub::settings as hub;
 use crate::pipeline::ingest::import::Imported;
 use crate::pipeline::ingest::whole;
 use crate::pipeline::settings::Context;
 use crate::pipeline::settings::{Balance, Cache, Events, Settings};
 
 /// All roles in one process: event-ingest, pipeline-apid, balance-daemon, cache-service, shard-splitter, shard-workers,
-/// mysql-sender.
+/// mysql-sender, event-hub, hub-metrics.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(after_help = "Examples:
   shopctl up                                   generated events, until Ctrl-C
@@ -92,7 +93,7 @@ impl Args {
 ///
 /// # Errors
 /// [`Failure`] of the first role that failed, or when the file cannot be opened.
-pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
+pub async fn run(ctx: Context, hub: hub::Context, args: Args) -> Result<Exit, Failure> {
     // Before anything is bound or started.
     let input = match args.from.clone() {
         Some(from) => Some(whole::open(&ctx.stop, from, args.map.clone()).await?),
@@ -103,13 +104,15 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
     // The services stop last: the others call them while they drain.
     let api_stop = Stop::new();
     let services = Services::bind(&mut settings, &api_stop).await?;
+    let hub = Hub::bind(&hub.settings, &settings, &api_stop).await?;
     let settings = Arc::new(settings);
     // The ingest can stop before the others: then no more files are made.
     let (stop, ingest_stop) = (&ctx.stop, ctx.stop.child());
     let stages = Stages::bind(&settings, stop, &ingest_stop).await?;
-    say(&greeting(&services, &stages))?;
+    say(&greeting(&services, &hub, &stages))?;
     let (mut apis, mut roles) = (services.start(), stages.start(is_import));
     let progress = Progress::of(&settings.logging);
+    hub.start(&mut apis);
     let follower = Follower::start(&settings, stop.clone(), progress.clone());
     let outcome = match input {
         Some(input) => {

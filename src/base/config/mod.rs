@@ -33,7 +33,7 @@ pub use schema::Schema;
 pub use secret::Secret;
 pub use section::Reader;
 pub(crate) use section::section;
-pub use sections::{Logging, Server};
+pub use sections::{Folder, Logging, Server};
 pub use sources::{Profile, Sources};
 pub use spec::Spec;
 

@@ -1,8 +1,9 @@
 //! The sections that every role has; `[auth]` is in [`super::auth`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::section::section;
+use super::section::{Reader, section};
 use super::spec::{DAY_SECS, choice, number, parsed, port, secs, text};
 
 section! {
@@ -11,7 +12,7 @@ section! {
         /// address to listen on; without tokens and without auth.insecure it is 127.0.0.1 whatever stands here
         pub host: String = text("0.0.0.0").local("127.0.0.1"),
         /// port to listen on, 0 = any free one; default: event-ingest 8080, apid 8082, balance 8083, cache 8084,
-        /// split 8085, send 8086, work 8100 + shard
+        /// split 8085, send 8086, work 8100 + shard, hub 8000, hub-metrics 8001
         pub port: Option<u16> = port().short("SERVER_PORT"),
         /// seconds that a request's head, and then its body, may take to arrive
         pub read_timeout: Duration = secs(30, 1..=DAY_SECS),
@@ -23,6 +24,25 @@ section! {
         pub max_connections: usize = number(1024, 1..=100_000).unit("connections"),
         /// seconds that a stop may take before everything ends
         pub drain_timeout: Duration = secs(20, 1..=DAY_SECS),
+    }
+}
+
+section! {
+    /// The folder of everything that is not on a server.
+    pub struct Folder in "shared" {
+        /// the shared folder; each role writes into its own subfolder only
+        pub dir: PathBuf = parsed("/shared", |dir| Ok(PathBuf::from(dir))).local("./shared"),
+    }
+}
+
+impl Folder {
+    /// The mark in the URLs of databases that stands for the folder.
+    const MARK: &'static str = "{shared}";
+
+    /// Reads a section in whose texts `{shared}` stands for the folder.
+    pub fn mark<T>(reader: &mut Reader<'_>, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
+        let dir = Self::read(reader).map(|folder| folder.dir.to_string_lossy().into_owned());
+        reader.with_mark(Self::MARK, &dir.unwrap_or_default(), read)
     }
 }
 

@@ -97,6 +97,11 @@ pub const fn port() -> Spec<Option<u16>> {
     Spec::new(KeyKind::Int(0, u16::MAX as u64), Default::None, read).unit("port")
 }
 
+/// A port with a default of its own; 0 is any free one.
+pub const fn port_at(default: u16) -> Spec<u16> {
+    number(default as u64, 0..=u16::MAX as u64).unit("port")
+}
+
 /// A chance, from 0 to 1.
 pub const fn rate(default: f64) -> Spec<f64> {
     assert!(0.0 <= default && default <= 1.0, "the default is out of range");

@@ -25,6 +25,8 @@ pub struct Problem {
     pub detail: String,
     /// The key that it is about, where it is about one of those that were sent.
     pub key: Option<String>,
+    /// The code of the rule that was broken, where there are several.
+    pub reason: Option<&'static str>,
     /// What only the log is told, with the id of the request.
     pub cause: Option<String>,
 }
@@ -45,6 +47,9 @@ pub struct ProblemBody<'a> {
     /// The key that it is about, where it is about one of those that were sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
+    /// The code of the rule that was broken, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
     /// The id to look for in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<&'a str>,
@@ -53,7 +58,7 @@ pub struct ProblemBody<'a> {
 impl Problem {
     /// A problem of any status; the constructors below cover the usual ones.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), key: None, cause: None }
+        Self { status, code, detail: detail.into(), key: None, reason: None, cause: None }
     }
 
     /// 400 `bad_json`: the body is not JSON.
@@ -147,6 +152,7 @@ impl Problem {
             code: self.code,
             detail: &self.detail,
             key: self.key.as_deref(),
+            reason: self.reason,
             request_id,
         };
         *response.status_mut() = self.status;

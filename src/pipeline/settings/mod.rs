@@ -11,13 +11,10 @@ use std::time::Duration;
 use crate::base::config::spec::{
     DAY_MS, DAY_SECS, bytes, choice, days, flag, hours, millis, number, number_as, parsed, rate, secs,
 };
-use crate::base::config::{Auth, Logging, Reader, Schema, Sections, Server, api_base, section};
+use crate::base::config::{Auth, Folder, Logging, Reader, Schema, Sections, Server, api_base, section};
 use crate::base::db::StoreUrl;
 use crate::pipeline::event::{Money, ShardCount, ShardId};
 use crate::pipeline::task::wire;
-
-/// The mark in the URLs of databases that stands for `shared.dir`.
-const SHARED: &str = "{shared}";
 
 /// All settings that the pipeline's roles read, checked.
 #[derive(Debug, Clone)]
@@ -132,13 +129,15 @@ section! {
 section! {
     /// The shared folder.
     pub struct Shared in "shared" {
-        /// the shared folder; each role writes into its own subfolder only
-        pub dir: PathBuf = parsed("/shared", |dir| Ok(PathBuf::from(dir))).local("./shared"),
         /// what a role clears from its subfolder when it stops: what has been delivered, all (the rest moves to
         /// undelivered/), or none
         pub cleanup: Cleanup = choice("delivered", &["delivered", "all", "none"], Cleanup::parse),
         /// hours that delivered raw event files stay
         pub retention as "retention_hours": Duration = hours(24, 0..=87_600),
+    }
+    beside {
+        /// The folder.
+        pub dir: PathBuf = |reader: &mut Reader<'_>| Folder::read(reader).map(|folder| folder.dir).unwrap_or_default(),
     }
 }
 
@@ -187,6 +186,7 @@ impl Sections for Settings {
             Pipeline::SECTION,
             Balance::SECTION,
             Cache::SECTION,
+            Folder::SECTION,
             Shared::SECTION,
             Auth::SECTION,
             Database::SECTION,
@@ -200,8 +200,7 @@ impl Sections for Settings {
         let (server, events, logging) = (Server::read(reader), Events::read(reader), Logging::read(reader));
         let (pipeline, balance, cache) = (Pipeline::read(reader), Balance::read(reader), Cache::read(reader));
         let (shared, auth, worker) = (Shared::read(reader), Auth::read(reader), Worker::read(reader));
-        let dir = shared.as_ref().map(|shared| shared.dir.to_string_lossy().into_owned());
-        let database = reader.with_mark(SHARED, &dir.unwrap_or_default(), Database::read);
+        let database = Folder::mark(reader, Database::read);
         Some(Self {
             server: server?,
             events: events?,

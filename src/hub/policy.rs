@@ -1,0 +1,26 @@
+//! Which callers may make which call of the hub. Events are people's purchases: as soon as there is a token, reading
+//! needs one, too.
+
+use super::api::{READS, WRITES};
+use super::settings::{HUB_READER, HUB_WRITER};
+use crate::base::http::auth::Call;
+use crate::base::http::{Permit, Policy, Principal};
+
+/// The calls of the hub. A route that is not named here is open to the operator only, and to readers if it only reads.
+pub const POLICY: Policy =
+    Policy { serves: &[HUB_WRITER, HUB_READER, Principal::OPERATOR], permit, read, upgrade: Policy::NO_UPGRADE };
+
+fn permit(call: &Call<'_>) -> Permit {
+    match call.route() {
+        "/events" | "/events/batch" => WRITES,
+        _ => Permit::OPERATOR,
+    }
+}
+
+fn read(call: &Call<'_>) -> Permit {
+    match call.route() {
+        // Probes, and what tells of the API and not of events.
+        "/health" | "/ready" | "/version" | "/metrics" | "/openapi.json" => Permit::ANYONE,
+        _ => READS,
+    }
+}
