@@ -11,6 +11,7 @@ WORKDIR /build
 # of the empty program goes, because its files are newer than the real ones and cargo would take them for up to date.
 COPY Cargo.toml Cargo.lock ./
 COPY src/build.rs src/build.rs
+COPY protos protos
 RUN sed -i '/^\[\[\(bench\|test\)\]\]/,/^$/d' Cargo.toml \
     && echo 'fn main() {}' >src/main.rs \
     && touch src/lib.rs \

@@ -2,6 +2,7 @@
 //! needs one, too.
 
 use super::api::{READS, WRITES};
+use super::grpc;
 use super::settings::{HUB_READER, HUB_WRITER};
 use crate::base::http::auth::Call;
 use crate::base::http::{Permit, Policy, Principal};
@@ -13,6 +14,18 @@ pub const POLICY: Policy =
 fn permit(call: &Call<'_>) -> Permit {
     match call.route() {
         "/events" | "/events/batch" => WRITES,
+        grpc::EVENT_HUB | grpc::EVENT_SERVICE => grpc_permit(call.parameter(grpc::METHOD)),
+        grpc::HEALTH => Permit::ANYONE,
+        route if grpc::REFLECTION.contains(&route) => Permit::ANYONE,
+        _ => Permit::OPERATOR,
+    }
+}
+
+/// Every call of gRPC is a POST: which one it is tells whether it changes anything.
+fn grpc_permit(method: &str) -> Permit {
+    match method {
+        "SendEvent" | "SendEvents" | "Publish" => WRITES,
+        "Subscribe" | "LastEvents" | "AggregatedMetrics" | "StreamEvents" => READS,
         _ => Permit::OPERATOR,
     }
 }

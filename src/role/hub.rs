@@ -1,13 +1,14 @@
 //! `shopctl hub`: the event hub.
 //!
-//! Reads and writes the hub's database and its bus, which it creates where needed; serves REST on port 8000. Run:
+//! Reads and writes the hub's database and its bus, which it creates where needed; serves REST on port 8000 and gRPC on port
+//! 50051 (each port answers both). Run:
 //! `shopctl hub`.
 
 use crate::base::boot::{Exit, Failure};
 use crate::hub::boot::Parts;
 use crate::hub::policy::POLICY;
-use crate::hub::rest;
 use crate::hub::settings::Context;
+use crate::hub::{grpc, rest};
 
 /// The port that the hub listens on by default.
 pub const PORT: u16 = 8000;
@@ -30,6 +31,10 @@ pub struct Args {}
 /// [`Failure`] when a port, the database or the bus cannot be opened.
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, POLICY).await?;
+    if ctx.more.is_empty() {
+        let addr = ctx.bind_more(ctx.settings.hub.grpc_port, POLICY).await?;
+        log::info!(role = ctx.name, addr:%; "listening for gRPC");
+    }
     let parts = Parts::open(&ctx).await?;
     let api = parts.api(&ctx);
     let relay = tokio::spawn(parts.relay(&ctx).run(ctx.stop.clone()));
@@ -38,6 +43,8 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
         keep.await;
         Ok(relay.await?)
     };
+    let patience = ctx.settings.server.read_timeout;
+    let routes = rest::routes(api.clone()).merge(grpc::routes(&api, patience)?);
     let identity = serde_json::json!({"role": ctx.name});
-    ctx.serve(identity, rest::routes(api), rest::BODY_BYTES_MAX, work).await
+    ctx.serve(identity, routes, rest::BODY_BYTES_MAX, work).await
 }

@@ -19,6 +19,12 @@ impl From<Router> for Routes {
 }
 
 impl Routes {
+    /// These and others.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        Self { calls: self.calls.merge(other.calls), streams: self.streams.merge(other.streams) }
+    }
+
     /// The same, each part changed in the same way.
     #[must_use]
     pub fn map(self, change: impl Fn(Router) -> Router) -> Self {

@@ -65,6 +65,7 @@ impl Hub {
         let mut hub = hub_settings::Context::new("event-hub", Arc::clone(&own), stop.clone());
         let mut metrics = hub_settings::Context::new("hub-metrics", own, stop.clone());
         hub.bind(hub::PORT, policy::POLICY).await.map_err(port_taken)?;
+        hub.bind_more(hub.settings.hub.grpc_port, policy::POLICY).await.map_err(port_taken)?;
         metrics.bind(hub_metrics::PORT, hub_metrics::POLICY).await.map_err(port_taken)?;
         Ok(Self { hub, metrics })
     }

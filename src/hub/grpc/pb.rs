@@ -1,0 +1,18 @@
+//! The types that the build makes of `protos/`.
+
+#![expect(
+    unreachable_pub,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; the comments are in protos/"
+)]
+
+/// `event_hub.v1`.
+pub(super) mod event_hub {
+    tonic::include_proto!("event_hub.v1");
+}
+
+/// `event`.
+pub(super) mod event {
+    tonic::include_proto!("event");
+}
