@@ -42,9 +42,12 @@ const RESETS_PENDING_MAX: usize = 20;
 const FAULTS_MAX: usize = 128;
 /// Bytes that wait for the reader of one stream.
 const SEND_BYTES_MAX: usize = 64 * 1024;
-/// Bytes that a client may send on one stream, and on a connection, before a handler has read them.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes that a client may send on one stream before a handler has read them. A client of gRPC sends a small message as a
+/// frame of its own; h2 closes a connection on which small frames that wait cost more than half of the connection's
+/// window, some 200 bytes each. These two sizes leave room for five streams full of messages of 60 bytes.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same on a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// What a client says first that speaks HTTP/2 without asking.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
