@@ -6,7 +6,7 @@ mod event_hub;
 mod event_service;
 mod framing;
 mod message;
-mod pb;
+pub mod pb;
 mod publish;
 mod status;
 

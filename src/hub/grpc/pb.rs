@@ -1,18 +1,18 @@
 //! The types that the build makes of `protos/`.
 
 #![expect(
-    unreachable_pub,
+    missing_docs,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     reason = "generated; the comments are in protos/"
 )]
 
 /// `event_hub.v1`.
-pub(super) mod event_hub {
+pub mod event_hub {
     tonic::include_proto!("event_hub.v1");
 }
 
 /// `event`.
-pub(super) mod event {
+pub mod event {
     tonic::include_proto!("event");
 }

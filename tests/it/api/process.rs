@@ -35,7 +35,17 @@ impl Apid {
     pub(crate) fn start_role(role: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_shopctl"))
-            .args([role, "--set", "server.port=0", "--set", "logging.format=json", "--set", "logging.level=INFO"])
+            .args([
+                role,
+                "--set",
+                "server.port=0",
+                "--set",
+                "hub.grpc_port=0",
+                "--set",
+                "logging.format=json",
+                "--set",
+                "logging.level=INFO",
+            ])
             .env_clear()
             .current_dir(folder.path())
             .stdout(Stdio::null())
