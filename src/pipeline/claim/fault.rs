@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::base::boot::{Exit, Failure};
+use crate::base::db;
 use crate::pipeline::apid::client::ClientError;
 use crate::pipeline::files::artifact;
 use crate::pipeline::task::Class;
@@ -78,10 +79,10 @@ impl From<io::Error> for Fault {
     }
 }
 
-impl From<crate::base::db::Error> for Fault {
-    fn from(error: crate::base::db::Error) -> Self {
+impl From<db::Error> for Fault {
+    fn from(error: db::Error) -> Self {
         match error {
-            crate::base::db::Error::Input(e) => Self::from(e),
+            db::Error::Input(e) => Self::from(e),
             e if e.is_temporary() => Self::Unavailable(Class::DatabaseAway.tag(e)),
             e => Self::Retryable(Class::DatabaseBroken.tag(e)),
         }
@@ -91,7 +92,7 @@ impl From<crate::base::db::Error> for Fault {
 impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Self {
         match error {
-            e if e.is_conflict() => Self::LeaseLost(e.to_string()),
+            e if e.is_task_taken() => Self::LeaseLost(e.to_string()),
             e @ ClientError::Denied { .. } => Self::Unavailable(Class::TokenRefused.tag(e)),
             e if e.is_temporary() => Self::Unavailable(Class::ServiceAway.tag(e)),
             e => Self::Retryable(Class::ServiceRefused.tag(e)),
