@@ -42,7 +42,6 @@ use crate::base::shutdown::Stop;
 use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::event::ShardCount;
 use crate::pipeline::task::TaskKey;
-
 pub use crate::pipeline::task::wire::BASE;
 use askers::Askers;
 pub use authorization::POLICY;

@@ -15,17 +15,17 @@
 //!    `if let` on [`StoreUrl`] it does not find: backup, restore and doctor have some.
 //! 7. `tests/it/store/mod.rs` gets a `Backend`: all cases of `on_every_backend!` then run on it.
 
-#[cfg(feature = "mysql")]
-use super::mysql::MysqlTracking;
-use super::sqlite::SqliteTracking;
-use crate::base::clock::Clock;
-use crate::base::db::{self, Result, StoreUrl};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::lease_end::LeaseEnd;
+#[cfg(feature = "mysql")]
+use super::mysql::MysqlTracking;
+use super::sqlite::SqliteTracking;
+use crate::base::clock::Clock;
+use crate::base::db::{self, Result, StoreUrl};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::moves::RetryPolicy;
@@ -276,7 +276,7 @@ pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy)
         #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlTracking::new(server, clock, policy))),
         #[cfg(not(feature = "mysql"))]
-        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
+        StoreUrl::Mysql(_) => db::without_mysql(),
     }
 }
 

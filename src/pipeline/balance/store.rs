@@ -7,17 +7,17 @@
 //! itself decides whether there is enough; and write every outcome down. A key that was seen, in the database or
 //! earlier in the batch, is answered with what was decided then.
 
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
 #[cfg(feature = "mysql")]
 use super::mysql::MysqlBalance;
 use super::sqlite::SqliteBalance;
 use crate::base::clock::Clock;
 use crate::base::db::{self, Error, Result, StoreUrl};
 use crate::pipeline::event::Money;
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
-
-use async_trait::async_trait;
-
 use crate::pipeline::trade::account::OPERATIONS_MAX;
 use crate::pipeline::trade::{
     Account, Answer, Booked, Operation, OperationKey, Outcome, Statement, Totals, TradeRefusal, UserId,
@@ -156,7 +156,7 @@ pub async fn open_balance(url: &StoreUrl, clock: Clock, opening: Money) -> Resul
         #[cfg(feature = "mysql")]
         StoreUrl::Mysql(server) => Ok(Arc::new(MysqlBalance::new(server, clock, opening))),
         #[cfg(not(feature = "mysql"))]
-        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
+        StoreUrl::Mysql(_) => db::without_mysql(),
     }
 }
 

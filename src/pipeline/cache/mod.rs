@@ -22,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::health::{HealthProbe, keep_probing};
+use crate::base::db;
 use crate::base::http::auth::Call;
 use crate::base::http::openapi::{Bearer, with_document};
 use crate::base::http::problem::ProblemBody;
@@ -90,11 +91,11 @@ impl Cache {
 
 #[async_trait]
 impl HealthProbe for Cache {
-    async fn ping(&self) -> crate::base::db::Result<()> {
+    async fn ping(&self) -> db::Result<()> {
         self.store.ping().await
     }
 
-    async fn measure(&self) -> crate::base::db::Result<()> {
+    async fn measure(&self) -> db::Result<()> {
         self.gauges.look(self.store.as_ref()).await
     }
 }

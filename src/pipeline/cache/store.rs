@@ -10,17 +10,18 @@
 //! and a task is handed what it was handed before and no more. Therefore the returns that a finished task handed in or
 //! took stay in the tables for a while, marked as done, although no task waits for them any more.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
 #[cfg(feature = "mysql")]
 use super::mysql::MysqlCache;
 use super::sqlite::SqliteCache;
 use crate::base::boot::millis;
 use crate::base::clock::Clock;
 use crate::base::db::{Result, StoreUrl};
-use crate::pipeline::settings::Settings;
-use async_trait::async_trait;
-use std::sync::Arc;
-
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::early::TAKEN_BYTES_MAX;
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};

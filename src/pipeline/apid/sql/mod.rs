@@ -8,13 +8,12 @@ mod moves;
 mod progress;
 mod tally;
 
+use crate::pipeline::apid::store::{FileQuery, TrackingPolicy};
+use crate::pipeline::task::Stage;
 pub(crate) use claim::{CLAIM, EXHAUSTED, LEASE_TOO_LONG, READ_CLAIMED, REPLAY, oldest_unfinished, unfinished};
 pub(crate) use moves::statement_of;
 pub(crate) use progress::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, lanes, newest_done, oldest_ready};
 pub(crate) use tally::{REGISTERED, SETTLED_AFTER_MS, open_tasks, status_index};
-
-use crate::pipeline::apid::store::{FileQuery, TrackingPolicy};
-use crate::pipeline::task::Stage;
 
 /// The status column of a stage: identifiers come from this closed list only.
 pub(crate) const fn column(stage: Stage) -> &'static str {
