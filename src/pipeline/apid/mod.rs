@@ -16,6 +16,7 @@ pub mod lease_end;
 mod lease_log;
 #[cfg(feature = "mysql")]
 mod mysql;
+pub mod open;
 mod page;
 mod progress;
 mod sql;
@@ -23,6 +24,7 @@ mod sqlite;
 mod stages;
 pub mod store;
 mod takeover_delay;
+pub mod timed;
 mod wake;
 mod work;
 

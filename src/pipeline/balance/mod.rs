@@ -7,10 +7,12 @@ mod accounts;
 pub mod client;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
+pub mod open;
 mod operations;
 mod sql;
 mod sqlite;
 pub mod store;
+mod timed;
 
 use std::sync::Arc;
 
@@ -32,7 +34,7 @@ use crate::base::http::{Metrics, Permit, Policy, Principal, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::balance::store::BalanceStore;
 use crate::pipeline::settings::principal;
-use crate::pipeline::timed;
+use crate::pipeline::timed::observer;
 use crate::pipeline::trade::Answer;
 
 /// Bytes of a request's body: thousands of operations with long keys and reasons.
@@ -85,7 +87,7 @@ impl Balance {
         let operations = Family::<OutcomeLabels, Counter>::default();
         let help = "Operations by what came of them; repeated: that was decided before";
         metrics.with_registry(|registry| registry.register("operations", help, operations.clone()));
-        Self { store: timed::balance(store, timed::observer(metrics)), operations }
+        Self { store: timed::balance(store, observer(metrics)), operations }
     }
 
     fn count(&self, answers: &[Answer]) {

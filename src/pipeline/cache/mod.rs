@@ -9,9 +9,11 @@ mod early;
 mod gauges;
 #[cfg(feature = "mysql")]
 mod mysql;
+pub mod open;
 mod sql;
 mod sqlite;
 pub mod store;
+mod timed;
 
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ use crate::base::http::{Metrics, Permit, Policy, Principal, Problem, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::cache::store::CacheStore;
 use crate::pipeline::settings::principal;
-use crate::pipeline::timed;
+use crate::pipeline::timed::observer;
 use crate::pipeline::trade::ENTRIES_MAX;
 use gauges::Gauges;
 
@@ -80,7 +82,7 @@ struct Document;
 impl Cache {
     /// The API over a store.
     pub fn new(store: Arc<dyn CacheStore>, metrics: &Metrics) -> Self {
-        Self { store: timed::cache(store, timed::observer(metrics)), gauges: Gauges::register(metrics) }
+        Self { store: timed::cache(store, observer(metrics)), gauges: Gauges::register(metrics) }
     }
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.

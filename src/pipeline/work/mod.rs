@@ -19,6 +19,7 @@ mod archive;
 mod background;
 pub mod bank;
 pub mod cache_service;
+mod calls;
 mod deciding;
 mod early;
 mod gathered;
