@@ -64,14 +64,10 @@ mod tests {
     #[test]
     fn jitter_leaves_between_half_of_a_wait_and_all_of_it() {
         let ms = Duration::from_millis;
-        let cases: [(fn() -> f64, [Duration; 3]); 3] = [
-            (|| 0.0, [ms(50), ms(100), ms(150)]),
-            (|| 0.5, [ms(75), ms(150), ms(225)]),
-            (|| 1.0, [ms(100), ms(200), ms(300)]),
-        ];
-        for (part, waits) in cases {
+        let parts: [fn() -> f64; 3] = [|| 0.0, || 0.5, || 1.0];
+        for (part, waits) in parts.into_iter().zip([[50, 100, 150], [75, 150, 225], [100, 200, 300]]) {
             let mut backoff = Backoff { jitter: Some(part), ..Backoff::new(ms(100), ms(300)) };
-            assert_eq!([(); 3].map(|()| backoff.next_wait()), waits);
+            assert_eq!([(); 3].map(|()| backoff.next_wait()), waits.map(ms));
         }
         let mut random = Backoff::new(ms(100), ms(100)).with_jitter();
         assert!((0..100).all(|_| (ms(50)..=ms(100)).contains(&random.next_wait())));

@@ -67,7 +67,7 @@ impl Shards {
     }
 
     /// The same with an observer of deliveries.
-    pub fn observed(self, observer: Observer) -> Self {
+    pub(crate) fn observed(self, observer: Observer) -> Self {
         Self { observer: Some(observer), ..self }
     }
 

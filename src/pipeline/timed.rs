@@ -25,7 +25,7 @@ pub struct Timing {
 pub type Observer = Arc<dyn Fn(Timing) + Send + Sync>;
 
 /// The observer that measures the calls for the metrics.
-pub fn observer(metrics: &Metrics) -> Observer {
+pub(crate) fn observer(metrics: &Metrics) -> Observer {
     let metrics = metrics.clone();
     Arc::new(move |call: Timing| metrics.observe_database(call.store, call.operation, call.is_ok, call.took))
 }

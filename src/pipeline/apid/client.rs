@@ -49,7 +49,7 @@ pub struct Client(Caller);
 
 impl Client {
     /// The same client with an observer of its calls.
-    pub fn observed(self, observer: CallObserver) -> Self {
+    pub(crate) fn observed(self, observer: CallObserver) -> Self {
         Self(self.0.observed(observer))
     }
 
@@ -140,7 +140,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
-    pub fn files_page(
+    pub(crate) fn files_page(
         &self,
         status: Option<(Status, Option<Stage>)>,
         after: Option<&FileName>,
@@ -159,7 +159,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
-    pub fn for_each_in(
+    pub(crate) fn for_each_in(
         &self,
         stage: Stage,
         status: Status,

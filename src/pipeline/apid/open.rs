@@ -29,7 +29,7 @@ pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy)
 ///
 /// # Errors
 /// As for [`open_tracking`].
-pub async fn open_tracking_read_only(
+pub(crate) async fn open_tracking_read_only(
     url: &StoreUrl,
     clock: Clock,
     policy: TrackingPolicy,

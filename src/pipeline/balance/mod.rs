@@ -38,12 +38,12 @@ use crate::pipeline::timed::observer;
 use crate::pipeline::trade::Answer;
 
 /// Bytes of a request's body: thousands of operations with long keys and reasons.
-pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Where the calls are.
 pub const BASE: &str = "/api/v1";
 
 /// Workers move money by operations; a credit by hand is the operator's.
-pub const POLICY: Policy =
+pub(crate) const POLICY: Policy =
     Policy { serves: &[principal::SHARD_WORKER, Principal::OPERATOR], permit, upgrade: Policy::NO_UPGRADE };
 
 fn permit(call: &Call<'_>) -> Permit {
@@ -98,7 +98,7 @@ impl Balance {
     }
 
     /// Keeps `/ready` up to date until the stop is requested.
-    pub async fn keep_ready(self, readiness: Readiness, stop: Stop) {
+    pub(crate) async fn keep_ready(self, readiness: Readiness, stop: Stop) {
         keep_probing(&self, readiness, stop).await;
     }
 }

@@ -37,14 +37,14 @@ use crate::pipeline::trade::ENTRIES_MAX;
 use gauges::Gauges;
 
 /// Bytes of a request's body: whole lines come in it.
-pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Where the calls are.
 pub const BASE: &str = "/api/v1";
 /// Returns that are handed out at once, if the task does not say.
 const TAKE: u32 = 1000;
 
 /// All of it is for the workers.
-pub const POLICY: Policy =
+pub(crate) const POLICY: Policy =
     Policy { serves: &[principal::SHARD_WORKER, Principal::OPERATOR], permit, upgrade: Policy::NO_UPGRADE };
 
 fn permit(call: &Call<'_>) -> Permit {
@@ -86,7 +86,7 @@ impl Cache {
     }
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.
-    pub async fn keep_ready(self, readiness: Readiness, stop: Stop) {
+    pub(crate) async fn keep_ready(self, readiness: Readiness, stop: Stop) {
         keep_probing(&self, readiness, stop).await;
     }
 }

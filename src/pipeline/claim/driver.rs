@@ -171,7 +171,7 @@ impl Driver<'_> {
     ///
     /// # Errors
     /// [`ClientError`] when the API does not hand out work.
-    pub fn run_once(&self, job: &mut dyn Job) -> Result<Tally, ClientError> {
+    pub(crate) fn run_once(&self, job: &mut dyn Job) -> Result<Tally, ClientError> {
         let mut run = Run::new(self, job);
         while !self.stop.is_requested() {
             let grant = self.claim(run.stage, &self.claim_request(self.shard, Duration::ZERO))?;
@@ -440,7 +440,7 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// 64 random bits as text.
-pub fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 

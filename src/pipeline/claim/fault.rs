@@ -34,7 +34,7 @@ impl Fault {
     /// Why an input file could not be opened or read. What is wrong with one file is no fault of everything around it:
     /// it counts as an attempt, and in the end the file is given up and shows as failed. Where the whole folder is away,
     /// the file is not at fault.
-    pub fn of_input(path: &Path, error: io::Error) -> Self {
+    pub(crate) fn of_input(path: &Path, error: io::Error) -> Self {
         let folder = path.parent().unwrap_or(path);
         if error.kind() == io::ErrorKind::NotFound && artifact::open_folder(folder).is_err() {
             let folder = folder.display();
@@ -61,7 +61,7 @@ impl Fault {
 }
 
 /// Whether a disk is full, or something else is wrong with it.
-pub fn class_of_disk(error: &io::Error) -> Class {
+pub(crate) fn class_of_disk(error: &io::Error) -> Class {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Class::DiskFull,
         _ => Class::DiskAway,

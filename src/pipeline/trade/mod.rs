@@ -31,7 +31,7 @@ pub use early::{Backlog, EarlyReturn, Held, HeldState, PutOutcome, Taken};
 pub use refusal::TradeRefusal;
 
 /// Orders or returns of one call: it is one transaction, and holds the rows of its orders until it ends.
-pub const ENTRIES_MAX: usize = 10_000;
+pub(crate) const ENTRIES_MAX: usize = 10_000;
 
 /// An id is no whole number above zero.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -98,7 +98,7 @@ fn a_copy_has_its_turn_before_later_ones_when_its_original_gave_the_key_back() {
         verdict.decision
     };
     assert_eq!(settle_line(&mut memory, &mut ahead, 1, &plans[0]), Decision::Hold);
-    assert!(matches!(plan(&event, place(3), &ahead, &mut memory).unwrap(), None));
+    assert!(plan(&event, place(3), &ahead, &mut memory).unwrap().is_none());
     assert!(memory.keys.is_empty(), "what was too early has noted nothing");
     assert_eq!(settle_line(&mut memory, &mut ahead, 2, &plans[1]), Decision::Hold, "no copy of a later line");
     assert!(matches!(plan(&event, place(3), &ahead, &mut memory).unwrap(), Some(Planned::Open(_))));
@@ -127,9 +127,9 @@ fn what_depends_on_what_is_ahead_waits_for_it() {
     let Some(Planned::Open(copy)) = plan_line(&mut memory, &mut ahead, 2, &first) else { panic!("planned") };
     assert_eq!(copy.debit, None, "a copy pays nothing: the first has asked, for good");
     let other_key = parse(&buys(1, priced), 2);
-    assert!(matches!(plan_line(&mut memory, &mut ahead, 3, &other_key), None));
+    assert!(plan_line(&mut memory, &mut ahead, 3, &other_key).is_none());
     let other_content = parse(&buys(2, &format!(r#"{priced},"idempotency_key":"k""#)), 3);
-    assert!(matches!(plan_line(&mut memory, &mut ahead, 4, &other_content), None));
+    assert!(plan_line(&mut memory, &mut ahead, 4, &other_content).is_none());
     assert_eq!(memory.keys.len(), 1, "what was too early has noted nothing");
     // A closed shop's order asked for no money; its copy may find the shop open and would need some.
     memory.set_open(1, false);
@@ -143,5 +143,5 @@ fn what_depends_on_what_is_ahead_waits_for_it() {
         "still closed: no money either"
     );
     memory.set_open(1, true);
-    assert!(matches!(plan_line(&mut memory, &mut ahead, 7, &closed), None));
+    assert!(plan_line(&mut memory, &mut ahead, 7, &closed).is_none());
 }

@@ -11,7 +11,7 @@ use crate::pipeline::shard_db::WorkerSnapshot;
 use crate::pipeline::task::{Counts, Digest, FileName, Output};
 
 /// The fingerprint of a key whose content is not known any more: every other content is taken for the same.
-pub const UNKNOWN_CONTENT: [u8; 16] = [0; 16];
+pub(crate) const UNKNOWN_CONTENT: [u8; 16] = [0; 16];
 
 /// A file that is worked through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
