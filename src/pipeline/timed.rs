@@ -1,6 +1,6 @@
 //! Stores that tell how long each call took. What is told has names from a closed list: the store's and the method's.
 //!
-//! The traits stand beside their stores: `timed.rs` of a service passes every method of its trait through [`Timed`].
+//! The traits stand beside their stores: `timed.rs` of a service passes every method of its trait through `Timed`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -18,7 +18,7 @@ use crate::pipeline::task::{Digest, FileName, Stage, Status};
 
 /// Between two clearings of delivered artifacts while a role runs.
 const CLEAR_EVERY: Duration = Duration::from_secs(600);
-/// Temporary files this many leases old belong to nobody.
+/// Temporary files that are this many leases old, and that no process writes into, are left over.
 const ORPHAN_LEASES: u32 = 2;
 
 /// Clears one role's own folder.

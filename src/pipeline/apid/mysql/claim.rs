@@ -62,7 +62,7 @@ impl Work for ClaimTasks<'_> {
             self.claim_files(tx, &mut handout).await?
         };
         if !is_complete {
-            self.add_twin(tx, &mut handout).await?;
+            self.add_held(tx, &mut handout).await?;
         }
         Ok(handout)
     }
@@ -86,7 +86,7 @@ impl ClaimTasks<'_> {
 
     /// Adds what a call with the same claim id won at the same moment. A client that lost its connection sends its claim
     /// again while the first call is still running. Between the two the tasks may be divided; each is told of all.
-    async fn add_twin(&self, tx: &mut Tx<'_>, handout: &mut Handout) -> Result<()> {
+    async fn add_held(&self, tx: &mut Tx<'_>, handout: &mut Handout) -> Result<()> {
         let held = self.replay(tx).await?;
         if !held.is_empty() {
             let own = std::mem::take(&mut handout.claimed);
