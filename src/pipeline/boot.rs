@@ -9,7 +9,7 @@ use axum::Router;
 
 use super::addresses::{self, Identity, Published};
 use super::calls::{Call, CallObserver};
-use super::claim::driver::{Finished, Watch, random_id};
+use super::claim::driver::{Finished, TaskOutcome, Watch, random_id};
 use super::event::ShardId;
 use super::files::hold::{self, FolderHold};
 use super::stage_metrics::StageMetrics;
@@ -116,8 +116,8 @@ pub struct RoleWatch {
 }
 
 impl Watch for RoleWatch {
-    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, finished: Option<&Finished>) {
-        self.metrics.observe_task(stage.name(), outcome, took.as_secs_f64());
+    fn task_over(&self, stage: Stage, outcome: TaskOutcome, took: Duration, finished: Option<&Finished>) {
+        self.metrics.observe_task(stage.name(), outcome.name(), took.as_secs_f64());
         let Some(finished) = finished else {
             return;
         };

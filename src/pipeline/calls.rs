@@ -139,7 +139,7 @@ impl ClientError {
     }
 
     /// Whether another worker has the task by now.
-    pub fn is_conflict(&self) -> bool {
+    pub fn is_task_taken(&self) -> bool {
         matches!(self, Self::Refused { status: 409, .. })
     }
 

@@ -3,7 +3,6 @@
 //! Reads `shard-worker-<shard>/`, writes the shard's database and a receipt into `mysql-sender/`. The marker of a
 //! file is in the same transaction as its rows: if it is there, the rows are, and the task is reported done again.
 
-use crate::pipeline::shard_db::store::open_shard;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +20,10 @@ use super::files::artifact::{self, Draft, Taken};
 use super::files::folder::{Artifact, Folder};
 use super::files::prepared;
 use crate::base::clock::Clock;
+use crate::base::db;
 use crate::pipeline::event::{LineReader, Next, Reasons, ShardId};
 use crate::pipeline::settings::Database;
+use crate::pipeline::shard_db::store::open_shard;
 use crate::pipeline::shard_db::{Delivered, Delivery, EventRow, RowSource, ShardStore};
 use crate::pipeline::task::{Claimed, Counts, Output, Stage, TaskKey};
 use crate::pipeline::timed::{Observer, Timing};
@@ -66,7 +67,7 @@ impl Shards {
     }
 
     /// The same with an observer of deliveries.
-    pub fn observed(self, observer: Observer) -> Self {
+    pub(crate) fn observed(self, observer: Observer) -> Self {
         Self { observer: Some(observer), ..self }
     }
 
@@ -80,11 +81,11 @@ impl Shards {
     /// The database of a shard. While it is being opened, only callers that need the same one wait.
     ///
     /// # Errors
-    /// [`crate::base::db::Error`] when it cannot be opened; it is tried again the next time.
-    pub async fn get(&self, shard: ShardId) -> crate::base::db::Result<Arc<dyn ShardStore>> {
+    /// [`db::Error`] when it cannot be opened; it is tried again the next time.
+    pub async fn get(&self, shard: ShardId) -> db::Result<Arc<dyn ShardStore>> {
         let cell = Arc::clone(self.opened.lock().unwrap_or_else(PoisonError::into_inner).entry(shard).or_default());
         let open = async || {
-            let url = self.database.shard(shard).map_err(crate::base::db::Error::unavailable)?;
+            let url = self.database.shard(shard).map_err(db::Error::unavailable)?;
             open_shard(&url, self.clock.clone()).await
         };
         cell.get_or_try_init(open).await.cloned()
@@ -134,7 +135,7 @@ impl Sender {
                         delivered,
                     ));
                 }
-                Err(crate::base::db::Error::Busy(why)) if tries < BUSY_TRIES => {
+                Err(db::Error::Busy(why)) if tries < BUSY_TRIES => {
                     tries += 1;
                     log::warn!(stage = Stage::MysqlSender.name(), file = task.key.file.as_str(), shard = task.key.shard.get(),
                         tries; "the transaction is run again: {why}");

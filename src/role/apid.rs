@@ -31,7 +31,7 @@ pub struct Args {}
 /// [`Failure`] when the port or the database cannot be opened.
 pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
     ctx.bind(PORT, api::POLICY).await?;
-    let tracking = timed::tracking(tracking::open(&ctx).await?, timed::observer(&ctx.metrics));
+    let tracking = api::timed::tracking(tracking::open(&ctx).await?, timed::observer(&ctx.metrics));
     let api = Api::new(Arc::clone(&tracking), ctx.stop.clone(), &ctx.metrics);
     let gauges = api::register_metrics(&ctx.metrics, ctx.settings.pipeline.shards_count);
     let keep = api::keep_gauges(api.clone(), gauges, ctx.readiness.clone());

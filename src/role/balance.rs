@@ -5,7 +5,7 @@
 //! Run: `shopctl balance`.
 
 use crate::base::boot::{Exit, Failure};
-use crate::pipeline::balance::store::open_balance;
+use crate::pipeline::balance::open::open_balance;
 use crate::pipeline::balance::{self, Balance};
 use crate::pipeline::boot;
 use crate::pipeline::settings::Context;

@@ -5,7 +5,8 @@
 
 use crate::base::boot::{Exit, Failure};
 use crate::pipeline::boot;
-use crate::pipeline::cache::store::{CachePolicy, open_cache};
+use crate::pipeline::cache::open::open_cache;
+use crate::pipeline::cache::store::CachePolicy;
 use crate::pipeline::cache::{self, Cache};
 use crate::pipeline::settings::Context;
 

@@ -8,7 +8,7 @@ use crate::base::boot::{Exit, Failure, say};
 use crate::base::config::Principal;
 use crate::base::log_format::clean;
 use crate::base::output::OutputArgs;
-use crate::pipeline::apid::client::Client;
+use crate::pipeline::apid::client::{Client, Transition};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::settings::Context;
 use crate::pipeline::task::wire::TaskRequest;
@@ -75,7 +75,7 @@ fn retry(client: &Client, args: &Args) -> Result<Exit, Failure> {
             continue;
         }
         let request = TaskRequest { cascade: args.cascade, ..TaskRequest::new(&key) };
-        match client.transition(stage, "retry", &request) {
+        match client.transition(stage, Transition::Retry, &request) {
             Ok(_) => {
                 tell(args, &key, stage, "retrying", &format!("retrying {stage} of {key}"))?;
                 warn_of_the_same_end(args, &key, stage, shard.last_error.as_deref());

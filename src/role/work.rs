@@ -82,6 +82,10 @@ pub async fn run(ctx: Context, args: Args) -> Result<Exit, Failure> {
         principal: principal::SHARD_WORKER,
     };
     if !args.files.is_empty() {
+        // A file of another shard is refused before the worker's state is made.
+        for path in &args.files {
+            task_of(path, args.shard)?;
+        }
         let observer = boot::call_observer(&ctx);
         let mut worker = start::open(&ctx.settings, &ctx.clock, args.shard, None, &observer)?;
         return tokio::task::spawn_blocking(move || {

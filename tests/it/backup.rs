@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use shopctl::pipeline::files::artifact::lock_folder;
+use shopctl::pipeline::files::artifact::{Lock, lock_folder};
 
 use crate::support::events::{MISHAPS, generated};
 use crate::support::oracle::Known;
@@ -216,7 +216,7 @@ fn a_folder_in_use_is_refused_and_one_that_is_not_empty_is_moved_aside() {
     assert!(aside.contains_key(Path::new("events/mark")) && !shared.join("events/mark").exists());
     pipeline.run(&["audit", "--settled"], 0);
     // A restore that is at work keeps roles from starting.
-    let held = lock_folder(&shared, true).unwrap().unwrap();
+    let held = lock_folder(&shared, Lock::Exclusive).unwrap().unwrap();
     let refused = pipeline.run(&["split"], 75);
     assert!(refused.log.contains("'shopctl restore' is at work"), "{}", refused.log);
     drop(held);
@@ -227,7 +227,7 @@ fn nothing_is_cleared_while_a_backup_is_made() {
     let mut pipeline = Pipeline::running(&[]);
     pipeline.import(&generated(12, MISHAPS, 200), 100);
     pipeline.wait_settled();
-    let held = lock_folder(&pipeline.shared().join("shard-splitter"), true).unwrap().unwrap();
+    let held = lock_folder(&pipeline.shared().join("shard-splitter"), Lock::Exclusive).unwrap().unwrap();
     let log = pipeline.terminate(Role::Split);
     assert!(log.contains("a backup is being made"), "{log}");
     assert_eq!(pipeline.list("shard-splitter").len(), 2 * 2 * usize::from(SHARDS));
@@ -314,7 +314,7 @@ fn for_databases_on_servers_the_commands_are_printed_without_their_passwords() {
     pipeline.role(Role::Work0).wait_port();
     eventually("the worker holds its state", PATIENCE, || {
         let state = pipeline.shared().join("shard-worker-0/state");
-        lock_folder(&state, true).unwrap().is_none()
+        lock_folder(&state, Lock::Exclusive).unwrap().is_none()
     });
     let late = pipeline.beside("late");
     let refused = pipeline.spawn_with(&["backup", late.to_str().unwrap()], &[on_server], None);

@@ -8,7 +8,7 @@ use crate::pipeline::settings::principal;
 use crate::pipeline::task::Stage;
 
 /// The policy of the API.
-pub const POLICY: Policy = Policy {
+pub(crate) const POLICY: Policy = Policy {
     serves: &[
         principal::EVENT_INGEST,
         principal::SHARD_SPLITTER,

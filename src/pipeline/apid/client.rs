@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::super::calls::{CALL_TIMEOUT, CallObserver, Caller, Service};
 use crate::base::config::Principal;
+pub use crate::pipeline::calls::ClientError;
+use crate::pipeline::calls::{CALL_TIMEOUT, CallObserver, Caller, Service};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::settings::Settings;
 use crate::pipeline::task::wire::{
@@ -14,10 +15,33 @@ use crate::pipeline::task::wire::{
 };
 use crate::pipeline::task::{FileName, Output, Stage, Status};
 
-pub use super::super::calls::ClientError;
-
 /// Files per page when all are listed.
 const PAGE: u32 = 500;
+
+/// A call that ends a claim, or makes a failed task ready again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// The stage has finished the task.
+    Done,
+    /// The attempt failed.
+    Fail,
+    /// The task is given back.
+    Release,
+    /// A failed task is to be tried again.
+    Retry,
+}
+
+impl Transition {
+    /// What it is called in the path of the call.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Fail => "fail",
+            Self::Release => "release",
+            Self::Retry => "retry",
+        }
+    }
+}
 
 /// A client of one API.
 #[derive(Clone)]
@@ -25,7 +49,7 @@ pub struct Client(Caller);
 
 impl Client {
     /// The same client with an observer of its calls.
-    pub fn observed(self, observer: CallObserver) -> Self {
+    pub(crate) fn observed(self, observer: CallObserver) -> Self {
         Self(self.0.observed(observer))
     }
 
@@ -78,17 +102,17 @@ impl Client {
         self.0.post(&format!("/stages/{stage}/heartbeat"), request, CALL_TIMEOUT)
     }
 
-    /// Moves a task: `transition` is `done`, `fail`, `release` or `retry`.
+    /// Moves a task.
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
     pub fn transition(
         &self,
         stage: Stage,
-        transition: &str,
+        transition: Transition,
         request: &TaskRequest,
     ) -> Result<TaskResponse, ClientError> {
-        self.0.post(&format!("/stages/{stage}/{transition}"), request, CALL_TIMEOUT)
+        self.0.post(&format!("/stages/{stage}/{}", transition.name()), request, CALL_TIMEOUT)
     }
 
     /// One file; `None` if it is not registered.
@@ -116,7 +140,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
-    pub fn files_page(
+    pub(crate) fn files_page(
         &self,
         status: Option<(Status, Option<Stage>)>,
         after: Option<&FileName>,
@@ -135,7 +159,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`], as for all calls.
-    pub fn for_each_in(
+    pub(crate) fn for_each_in(
         &self,
         stage: Stage,
         status: Status,

@@ -1,11 +1,15 @@
 //! What the stores decide alike, whatever the engine: the walk of a claim, what is refused before a statement, and what a
 //! statement that changed nothing means. No SQL and no clock.
 
+use super::lease_end::LeaseEnd;
+use super::store::TrackingPolicy;
 use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::moves::RetryPolicy;
-use crate::pipeline::task::{Call, Claim, Counts, FileName, MoveRefusal, MoveVerdict, Stage, Status, TaskKey, TaskRow};
+use crate::pipeline::task::{
+    Call, Claim, Claimed, Counts, FileName, MoveRefusal, MoveVerdict, Stage, Status, TaskKey, TaskRow,
+};
 
 /// How many tasks a new file gets. A shard without a task would lose its lines: no splitter would ever split them off.
 ///
@@ -78,6 +82,41 @@ pub(super) fn unchanged(
         MoveVerdict::Refuse(refusal) => Err(refusal.into()),
         MoveVerdict::Change(_) => Err(Error::busy(format!("task {key} changed at the same moment"))),
     }
+}
+
+/// What a claim brought.
+#[derive(Debug, Default)]
+pub(super) struct Handout {
+    /// The tasks.
+    pub(super) claimed: Vec<Claimed>,
+    /// The leases that were found expired.
+    pub(super) lease_ends: Vec<LeaseEnd>,
+}
+
+/// What a claim puts right in the rows of its stage before it takes tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mend {
+    /// Gives a lease that ends later than any can its length from now on.
+    ShortenLeases,
+    /// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt.
+    FailExhausted,
+}
+
+/// What a claim puts right, in this order. A lease that is too long is shortened by every claim: its owner keeps the task.
+/// A task is failed only by a claim that may take over, as another one leaves the owner time to report.
+pub(super) const fn mends(claim: &Claim) -> &'static [Mend] {
+    if claim.takes_over { &[Mend::ShortenLeases, Mend::FailExhausted] } else { &[Mend::ShortenLeases] }
+}
+
+/// How far ahead a lease can end, in milliseconds. The clock can be set back, and then a lease that was granted before
+/// would last as much longer. Twice the length, as two instances do not read the clock at the same moment.
+pub(super) const fn lease_limit_ms(policy: TrackingPolicy) -> i64 {
+    policy.moves.lease_ms.saturating_mul(2)
+}
+
+/// How far ahead a backoff can end, in milliseconds: as [`lease_limit_ms`] for leases.
+pub(super) const fn wait_limit_ms(policy: TrackingPolicy) -> i64 {
+    policy.backoff_max_ms.saturating_mul(2)
 }
 
 /// Whether a claim that has so many tasks tries another one. Only between files: the shards of one file are handed out

@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::Api;
 use super::stages::unknown_stage;
+use crate::base::db;
 use crate::base::http::Problem;
 use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path, Query, page_size};
@@ -167,7 +168,7 @@ pub(crate) async fn audit(State(api): State<Api>) -> Result<axum::Json<Ledger>, 
 pub(crate) struct BooksCache(Arc<Mutex<Option<(Ledger, Instant)>>>);
 
 impl BooksCache {
-    async fn ledger(&self, tracking: &dyn Tracking) -> crate::base::db::Result<Ledger> {
+    async fn ledger(&self, tracking: &dyn Tracking) -> db::Result<Ledger> {
         let mut last = self.0.lock().await;
         if let Some((ledger, good_until)) = last.as_ref()
             && Instant::now() < *good_until

@@ -39,7 +39,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 
 /// The gauges of the tracking store.
 #[derive(Debug, Clone, Default)]
-pub struct Gauges {
+pub(crate) struct Gauges {
     tasks: Family<TaskLabels, Gauge>,
     oldest: Seconds,
     oldest_of: Family<LaneLabels, Seconds>,
@@ -155,7 +155,7 @@ impl HealthProbe for (Api, Gauges) {
 }
 
 /// Keeps the gauges and the readiness up to date until the stop is requested.
-pub async fn keep_gauges(api: Api, gauges: Gauges, readiness: Readiness) {
+pub(crate) async fn keep_gauges(api: Api, gauges: Gauges, readiness: Readiness) {
     let stop = api.stop.clone();
     keep_probing(&(api, gauges), readiness, stop).await;
 }

@@ -16,6 +16,7 @@ pub mod lease_end;
 mod lease_log;
 #[cfg(feature = "mysql")]
 mod mysql;
+pub mod open;
 mod page;
 mod progress;
 mod sql;
@@ -23,6 +24,7 @@ mod sqlite;
 mod stages;
 pub mod store;
 mod takeover_delay;
+pub mod timed;
 mod wake;
 mod work;
 
@@ -42,18 +44,17 @@ use crate::base::shutdown::Stop;
 use crate::pipeline::apid::store::Tracking;
 use crate::pipeline::event::ShardCount;
 use crate::pipeline::task::TaskKey;
-
 pub use crate::pipeline::task::wire::BASE;
 use askers::Askers;
-pub use authorization::POLICY;
+pub(crate) use authorization::POLICY;
 use counters::Counters;
-pub use gauges::keep_gauges;
+pub(crate) use gauges::keep_gauges;
 use progress::ProgressCache;
 use takeover_delay::TakeoverDelay;
 pub use wake::Wakeups;
 
 /// Bytes of a request's body (docs/contracts.md, 4).
-pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -133,7 +134,7 @@ fn documented() -> OpenApiRouter<Api> {
 }
 
 /// Checks at start that everything a metric is made of can be registered.
-pub fn register_metrics(metrics: &Metrics, shards: ShardCount) -> gauges::Gauges {
+pub(crate) fn register_metrics(metrics: &Metrics, shards: ShardCount) -> gauges::Gauges {
     gauges::Gauges::register(metrics, shards)
 }
 

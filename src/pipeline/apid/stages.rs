@@ -4,6 +4,7 @@ use axum::extract::State;
 
 use super::lease_log::{self, Before};
 use super::{Api, task_key};
+use crate::base::db;
 use crate::base::http::Problem;
 use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
@@ -79,13 +80,7 @@ pub(super) async fn transition(
 
 impl Api {
     /// Moves one task, and says in the log what is worth a line.
-    async fn apply(
-        &self,
-        key: &TaskKey,
-        stage: Stage,
-        call: Call,
-        report: StageReport,
-    ) -> crate::base::db::Result<Status> {
+    async fn apply(&self, key: &TaskKey, stage: Stage, call: Call, report: StageReport) -> db::Result<Status> {
         let before = Before::look(self, key, stage, call).await;
         let reason = report.reason.clone();
         let result = self.tracking.apply(key, stage, call, report).await;

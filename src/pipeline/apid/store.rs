@@ -4,28 +4,23 @@
 //!
 //! 1. Connection, transaction, values and migrations of the engine go to `base/db/ENGINE/`, beside `sqlite/` and `mysql/`.
 //!    What its driver says becomes [`db::Error`] there: busy, unavailable or broken.
-//! 2. A variant of [`StoreUrl`] names its databases; `migrate`, `schema_state` and `server_facts` of `base/db` get an arm each.
+//! 2. A variant of [`db::StoreUrl`] names its databases; `migrate`, `schema_state` and `server_facts` of `base/db` get an arm each.
 //! 3. `db/migrations/ENGINE/` gets the same numbers as the others; `Schema` in `base/db/migration.rs` gets a list for them.
 //! 4. `pipeline/columns/ENGINE.rs` reads columns as what they stand for.
 //! 5. A folder `ENGINE/` here implements [`Tracking`]. The statements that are rules are in `sql/`, with places for what a
 //!    dialect says in its own words; what is decided without a statement is in `decisions.rs`. Every move stays one
 //!    conditional UPDATE whose WHERE is the rule of [`crate::pipeline::task::TaskRow::decide`].
 //!    `mod ENGINE` in `apid/mod.rs` stands behind a feature of Cargo.toml.
-//! 6. [`open_tracking`] and [`open_tracking_read_only`] get an arm each. The compiler finds the other matches; `matches!` and
-//!    `if let` on [`StoreUrl`] it does not find: backup, restore and doctor have some.
+//! 6. `open_tracking` and `open_tracking_read_only` in `open.rs` get an arm each. The compiler finds the other matches; `matches!` and
+//!    `if let` on [`db::StoreUrl`] it does not find: backup, restore and doctor have some.
 //! 7. `tests/it/store/mod.rs` gets a `Backend`: all cases of `on_every_backend!` then run on it.
 
-#[cfg(feature = "mysql")]
-use super::mysql::MysqlTracking;
-use super::sqlite::SqliteTracking;
-use crate::base::clock::Clock;
-use crate::base::db::{self, Result, StoreUrl};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::lease_end::LeaseEnd;
+use crate::base::db::{self, Result};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::task::moves::RetryPolicy;
@@ -152,12 +147,13 @@ pub async fn for_each_file(tracking: &dyn Tracking, mut visit: impl FnMut(&FileV
 }
 
 /// The table `pipeline_tracking` and what belongs to it. Every move is one conditional UPDATE: two callers never
-/// both succeed, on whatever number of API instances. A method that is added here is added in `timed` as well.
+/// both succeed, on whatever number of API instances. A method that is added here is added in `timed.rs` as well.
 ///
 /// ```
 /// use shopctl::base::clock::Clock;
 /// use shopctl::base::db::StoreUrl;
-/// use shopctl::pipeline::apid::store::{TrackingPolicy, open_tracking};
+/// use shopctl::pipeline::apid::open::open_tracking;
+/// use shopctl::pipeline::apid::store::TrackingPolicy;
 /// use shopctl::pipeline::event::ShardId;
 /// use shopctl::pipeline::task::moves::RetryPolicy;
 /// use shopctl::pipeline::task::{Claim, FileName, Stage};
@@ -262,37 +258,6 @@ impl Askers {
     pub(crate) fn of(&self, stage: Stage, shard: ShardId) -> Option<Asked> {
         let found = [Some(shard), None].into_iter().filter_map(|shard| self.0.get(&(stage, shard)));
         found.max_by_key(|asked| asked.at).cloned()
-    }
-}
-
-/// Opens the tracking database. An embedded one is created and migrated where needed; one on a server is asked nothing
-/// before it is used, and migrated then.
-///
-/// # Errors
-/// When an embedded database cannot be opened.
-pub async fn open_tracking(url: &StoreUrl, clock: Clock, policy: TrackingPolicy) -> Result<Arc<dyn Tracking>> {
-    match url {
-        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::open(path, clock, policy).await?)),
-        #[cfg(feature = "mysql")]
-        StoreUrl::Mysql(server) => Ok(Arc::new(MysqlTracking::new(server, clock, policy))),
-        #[cfg(not(feature = "mysql"))]
-        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
-    }
-}
-
-/// Opens the tracking database for looking at it: an embedded one is neither created, migrated nor changed, so that it may
-/// be locked by others.
-///
-/// # Errors
-/// As for [`open_tracking`].
-pub async fn open_tracking_read_only(
-    url: &StoreUrl,
-    clock: Clock,
-    policy: TrackingPolicy,
-) -> Result<Arc<dyn Tracking>> {
-    match url {
-        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteTracking::look(path, clock, policy).await?)),
-        StoreUrl::Mysql(_) => open_tracking(url, clock, policy).await,
     }
 }
 

@@ -22,7 +22,7 @@ pub struct BalanceClient(Caller);
 
 impl BalanceClient {
     /// The same client with an observer of its calls.
-    pub fn observed(self, observer: CallObserver) -> Self {
+    pub(crate) fn observed(self, observer: CallObserver) -> Self {
         Self(self.0.observed(observer))
     }
 

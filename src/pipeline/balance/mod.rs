@@ -7,10 +7,12 @@ mod accounts;
 pub mod client;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
+pub mod open;
 mod operations;
 mod sql;
 mod sqlite;
 pub mod store;
+mod timed;
 
 use std::sync::Arc;
 
@@ -32,16 +34,16 @@ use crate::base::http::{Metrics, Permit, Policy, Principal, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::balance::store::BalanceStore;
 use crate::pipeline::settings::principal;
-use crate::pipeline::timed;
+use crate::pipeline::timed::observer;
 use crate::pipeline::trade::Answer;
 
 /// Bytes of a request's body: thousands of operations with long keys and reasons.
-pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Where the calls are.
 pub const BASE: &str = "/api/v1";
 
 /// Workers move money by operations; a credit by hand is the operator's.
-pub const POLICY: Policy = Policy {
+pub(crate) const POLICY: Policy = Policy {
     serves: &[principal::SHARD_WORKER, Principal::OPERATOR],
     permit,
     read: Policy::OPEN_READS,
@@ -89,7 +91,7 @@ impl Balance {
         let operations = Family::<OutcomeLabels, Counter>::default();
         let help = "Operations by what came of them; repeated: that was decided before";
         metrics.with_registry(|registry| registry.register("operations", help, operations.clone()));
-        Self { store: timed::balance(store, timed::observer(metrics)), operations }
+        Self { store: timed::balance(store, observer(metrics)), operations }
     }
 
     fn count(&self, answers: &[Answer]) {
@@ -100,7 +102,7 @@ impl Balance {
     }
 
     /// Keeps `/ready` up to date until the stop is requested.
-    pub async fn keep_ready(self, readiness: Readiness, stop: Stop) {
+    pub(crate) async fn keep_ready(self, readiness: Readiness, stop: Stop) {
         keep_probing(&self, readiness, stop).await;
     }
 }

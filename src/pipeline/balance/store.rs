@@ -7,17 +7,11 @@
 //! itself decides whether there is enough; and write every outcome down. A key that was seen, in the database or
 //! earlier in the batch, is answered with what was decided then.
 
-#[cfg(feature = "mysql")]
-use super::mysql::MysqlBalance;
-use super::sqlite::SqliteBalance;
-use crate::base::clock::Clock;
-use crate::base::db::{self, Error, Result, StoreUrl};
-use crate::pipeline::event::Money;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::base::db::{self, Error, Result};
 use crate::pipeline::trade::account::OPERATIONS_MAX;
 use crate::pipeline::trade::{
     Account, Answer, Booked, Operation, OperationKey, Outcome, Statement, Totals, TradeRefusal, UserId,
@@ -143,20 +137,6 @@ impl db::Refusal for TradeRefusal {
 
     fn key(&self) -> Option<String> {
         self.key().map(|key| key.as_str().to_owned())
-    }
-}
-
-/// Opens the balance database, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does. Users who are new begin with `opening`.
-///
-/// # Errors
-/// When an embedded database cannot be opened.
-pub async fn open_balance(url: &StoreUrl, clock: Clock, opening: Money) -> Result<Arc<dyn BalanceStore>> {
-    match url {
-        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteBalance::open(path, clock, opening).await?)),
-        #[cfg(feature = "mysql")]
-        StoreUrl::Mysql(server) => Ok(Arc::new(MysqlBalance::new(server, clock, opening))),
-        #[cfg(not(feature = "mysql"))]
-        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
     }
 }
 

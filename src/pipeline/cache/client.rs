@@ -24,7 +24,7 @@ pub struct CacheClient(Caller);
 
 impl CacheClient {
     /// The same client with an observer of its calls.
-    pub fn observed(self, observer: CallObserver) -> Self {
+    pub(crate) fn observed(self, observer: CallObserver) -> Self {
         Self(self.0.observed(observer))
     }
 

@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use super::{Cache, bounded};
+use crate::base::db;
 use crate::base::http::Problem;
 use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::{Json, Path};
@@ -81,7 +82,7 @@ pub(super) async fn get_order(
     let order = order_of(&order)?;
     match cache.store.look_up(&[order]).await?.pop() {
         Some(order) => Ok(axum::Json(order)),
-        None => Err(crate::base::db::Error::Gone(format!("order {order}")).into()),
+        None => Err(db::Error::Gone(format!("order {order}")).into()),
     }
 }
 

@@ -75,7 +75,8 @@ mod tests {
     use crate::base::clock::Clock;
     use crate::base::db::StoreUrl;
     use crate::base::timestamp::Timestamp;
-    use crate::pipeline::cache::store::{CachePolicy, open_cache};
+    use crate::pipeline::cache::open::open_cache;
+    use crate::pipeline::cache::store::CachePolicy;
 
     /// Every task leaves two notes and hardly any a return: the notes alone must keep the sweep going.
     #[tokio::test]

@@ -9,9 +9,11 @@ mod early;
 mod gauges;
 #[cfg(feature = "mysql")]
 mod mysql;
+pub mod open;
 mod sql;
 mod sqlite;
 pub mod store;
+mod timed;
 
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::health::{HealthProbe, keep_probing};
+use crate::base::db;
 use crate::base::http::auth::Call;
 use crate::base::http::openapi::{Bearer, with_document};
 use crate::base::http::problem::ProblemBody;
@@ -29,19 +32,19 @@ use crate::base::http::{Metrics, Permit, Policy, Principal, Problem, Readiness};
 use crate::base::shutdown::Stop;
 use crate::pipeline::cache::store::CacheStore;
 use crate::pipeline::settings::principal;
-use crate::pipeline::timed;
+use crate::pipeline::timed::observer;
 use crate::pipeline::trade::ENTRIES_MAX;
 use gauges::Gauges;
 
 /// Bytes of a request's body: whole lines come in it.
-pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Where the calls are.
 pub const BASE: &str = "/api/v1";
 /// Returns that are handed out at once, if the task does not say.
 const TAKE: u32 = 1000;
 
 /// All of it is for the workers.
-pub const POLICY: Policy = Policy {
+pub(crate) const POLICY: Policy = Policy {
     serves: &[principal::SHARD_WORKER, Principal::OPERATOR],
     permit,
     read: Policy::OPEN_READS,
@@ -83,22 +86,22 @@ struct Document;
 impl Cache {
     /// The API over a store.
     pub fn new(store: Arc<dyn CacheStore>, metrics: &Metrics) -> Self {
-        Self { store: timed::cache(store, timed::observer(metrics)), gauges: Gauges::register(metrics) }
+        Self { store: timed::cache(store, observer(metrics)), gauges: Gauges::register(metrics) }
     }
 
     /// Keeps `/ready` and the metrics up to date, and forgets what was done long ago, until the stop is requested.
-    pub async fn keep_ready(self, readiness: Readiness, stop: Stop) {
+    pub(crate) async fn keep_ready(self, readiness: Readiness, stop: Stop) {
         keep_probing(&self, readiness, stop).await;
     }
 }
 
 #[async_trait]
 impl HealthProbe for Cache {
-    async fn ping(&self) -> crate::base::db::Result<()> {
+    async fn ping(&self) -> db::Result<()> {
         self.store.ping().await
     }
 
-    async fn measure(&self) -> crate::base::db::Result<()> {
+    async fn measure(&self) -> db::Result<()> {
         self.gauges.look(self.store.as_ref()).await
     }
 }

@@ -10,17 +10,12 @@
 //! and a task is handed what it was handed before and no more. Therefore the returns that a finished task handed in or
 //! took stay in the tables for a while, marked as done, although no task waits for them any more.
 
-#[cfg(feature = "mysql")]
-use super::mysql::MysqlCache;
-use super::sqlite::SqliteCache;
-use crate::base::boot::millis;
-use crate::base::clock::Clock;
-use crate::base::db::{Result, StoreUrl};
-use crate::pipeline::settings::Settings;
 use async_trait::async_trait;
-use std::sync::Arc;
 
+use crate::base::boot::millis;
+use crate::base::db::Result;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::{FileName, TaskKey};
 use crate::pipeline::trade::early::TAKEN_BYTES_MAX;
 use crate::pipeline::trade::{Backlog, EarlyReturn, Held, NewOrder, Order, OrderId, PutOutcome, Recorded, Taken};
@@ -163,20 +158,6 @@ pub(crate) fn within_bytes<T>(returns: Vec<T>, bytes_of: impl Fn(&T) -> usize) -
         is_first || sum <= TAKEN_BYTES_MAX
     };
     returns.into_iter().take_while(fits).collect()
-}
-
-/// Opens the database of the order directory and the early returns, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does.
-///
-/// # Errors
-/// When an embedded database cannot be opened.
-pub async fn open_cache(url: &StoreUrl, clock: Clock, policy: CachePolicy) -> Result<Arc<dyn CacheStore>> {
-    match url {
-        StoreUrl::Sqlite(path) => Ok(Arc::new(SqliteCache::open(path, clock, policy).await?)),
-        #[cfg(feature = "mysql")]
-        StoreUrl::Mysql(server) => Ok(Arc::new(MysqlCache::new(server, clock, policy))),
-        #[cfg(not(feature = "mysql"))]
-        StoreUrl::Mysql(_) => crate::base::db::without_mysql(),
-    }
 }
 
 #[cfg(test)]

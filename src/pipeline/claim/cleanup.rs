@@ -18,7 +18,7 @@ use crate::pipeline::task::{Digest, FileName, Stage, Status};
 
 /// Between two clearings of delivered artifacts while a role runs.
 const CLEAR_EVERY: Duration = Duration::from_secs(600);
-/// Temporary files this many leases old belong to nobody.
+/// Temporary files that are this many leases old, and that no process writes into, are left over.
 const ORPHAN_LEASES: u32 = 2;
 
 /// Clears one role's own folder.
@@ -71,7 +71,7 @@ impl Cleaner {
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn at_start(&self) -> io::Result<()> {
+    pub(crate) fn at_start(&self) -> io::Result<()> {
         let aside = self.own.join(UNDELIVERED);
         for name in artifact::list(&aside)? {
             self.take_back(&aside, &name)?;
@@ -232,7 +232,7 @@ impl Cleaner {
 }
 
 /// Clears what is delivered every ten minutes; hands the cleaner back when the stop is requested.
-pub fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
+pub(crate) fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
     while !stop.wait(CLEAR_EVERY) {
         if let Err(e) = cleaner.while_running(stop) {
             log::warn!("nothing was cleared: {e}");
@@ -245,7 +245,7 @@ pub fn clear_until_stop(cleaner: Cleaner, stop: &Stop) -> Cleaner {
 ///
 /// # Errors
 /// [`Failure`] when the clearing ended abnormally.
-pub async fn clear_at_stop(cleaner: Cleaner, stop: Stop) -> Result<(), Failure> {
+pub(crate) async fn clear_at_stop(cleaner: Cleaner, stop: Stop) -> Result<(), Failure> {
     match tokio::task::spawn_blocking(move || cleaner.at_stop(&stop)).await? {
         // Where all roles stop together the API may be gone before the others: no fault, and nothing is lost by it.
         Err(Fault::Unavailable(e)) => log::info!("nothing was cleared, the next run does it: {e}"),

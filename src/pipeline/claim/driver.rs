@@ -5,25 +5,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::super::apid::client::{Client, ClientError};
-use super::super::calls::Service;
 use super::fault::Fault;
 use super::lease::{Heart, Lease};
 use super::pauses::{Ask, Pauses};
+use crate::base::backoff::Backoff;
 use crate::base::shutdown::Stop;
+use crate::pipeline::apid::client::{Client, ClientError, Transition};
+use crate::pipeline::calls::Service;
 use crate::pipeline::event::{Reasons, ShardId};
 use crate::pipeline::task::wire::{ClaimRequest, ClaimResponse, TaskRequest};
 use crate::pipeline::task::{Claimed, Class, Counts, Output, Stage, TaskKey};
 
-/// The first and the longest wait after the API did not answer.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// The waits after a claim that the API did not answer.
+const CLAIM_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30)).with_jitter();
+/// The waits after a report that the API did not answer.
+const REPORT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5)).with_jitter();
+/// The waits after work was given back as unavailable. The task is ready again for other workers.
+const TROUBLE_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10)).with_jitter();
 /// How long a report is repeated before the task is left to its lease. Longer than a lease on purpose: while the API
 /// does not answer, no other worker gets the task either, and a report that comes in time saves an attempt.
 const REPORT_PATIENCE: Duration = Duration::from_secs(3600);
-/// The longest wait between two reports.
-const REPORT_BACKOFF_MAX: Duration = Duration::from_secs(5);
-/// The first and the longest wait after work was given back as unavailable. The task is ready again for other workers.
-const TROUBLE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// How long the report of finished work is repeated once the stop was requested: where everything stops together the
 /// API may be gone for good. What is not reported comes back when its lease runs out.
 const STOPPING_PATIENCE: Duration = Duration::from_secs(3);
@@ -82,19 +83,35 @@ pub struct Tally {
     pub counts: Counts,
 }
 
-/// How a run gets on.
-#[derive(Default)]
-struct Run {
-    tally: Tally,
-    /// How often in a row work was given back as unavailable.
-    in_trouble: u32,
-    pauses: Pauses,
+/// How the work on a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskOutcome {
+    /// It was finished, and the report of it was taken.
+    Done,
+    /// It was not finished, or the report of it was not taken.
+    Failed,
+    /// It was given back, and counts no attempt.
+    Released,
+    /// Another owner has the task.
+    Stale,
+}
+
+impl TaskOutcome {
+    /// What it is called in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Released => "released",
+            Self::Stale => "stale",
+        }
+    }
 }
 
 /// What the loop tells its observer, for the metrics.
 pub trait Watch: Send + Sync {
-    /// A task's work is over; `outcome` is `done`, `failed`, `released` or `stale`.
-    fn task_over(&self, stage: Stage, outcome: &'static str, took: Duration, finished: Option<&Finished>);
+    /// A task's work is over. `finished` is there if it is done.
+    fn task_over(&self, stage: Stage, outcome: TaskOutcome, took: Duration, finished: Option<&Finished>);
     /// The API answers, or why it does not.
     fn api_answers(&self, problem: Option<String>);
     /// Work succeeds, or what around us does not work.
@@ -124,7 +141,7 @@ pub struct Driver<'a> {
 impl Driver<'_> {
     /// Works until the stop is requested.
     pub fn run(&self, job: &mut dyn Job) -> Tally {
-        let mut run = Run::default();
+        let mut run = Run::new(self, job);
         while !self.stop.is_requested() {
             let (shard, wait) = match run.pauses.ask(Instant::now()) {
                 Ask::Any => (self.shard, self.wait),
@@ -135,17 +152,17 @@ impl Driver<'_> {
                 }
             };
             // Without an answer the process stops.
-            let Some((claimed, granted)) = self.claim_patiently(job.stage(), shard, wait) else {
+            let Some(grant) = self.claim_patiently(run.stage, shard, wait) else {
                 break;
             };
-            if claimed.is_empty() {
+            if grant.tasks.is_empty() {
                 if let Some(shard) = shard {
                     run.pauses.nothing(shard);
                 }
                 self.watch.idle();
                 continue;
             }
-            self.work_all(job, claimed, granted, &mut run);
+            run.work_all(&grant);
         }
         run.tally
     }
@@ -154,15 +171,14 @@ impl Driver<'_> {
     ///
     /// # Errors
     /// [`ClientError`] when the API does not hand out work.
-    pub fn run_once(&self, job: &mut dyn Job) -> Result<Tally, ClientError> {
-        let mut run = Run::default();
+    pub(crate) fn run_once(&self, job: &mut dyn Job) -> Result<Tally, ClientError> {
+        let mut run = Run::new(self, job);
         while !self.stop.is_requested() {
-            let request = self.claim_request(self.shard, Duration::ZERO);
-            let (claimed, granted) = self.claim(job.stage(), &request)?;
-            if claimed.is_empty() {
+            let grant = self.claim(run.stage, &self.claim_request(self.shard, Duration::ZERO))?;
+            if grant.tasks.is_empty() {
                 break;
             }
-            self.work_all(job, claimed, granted, &mut run);
+            run.work_all(&grant);
         }
         Ok(run.tally)
     }
@@ -179,32 +195,32 @@ impl Driver<'_> {
 
     /// Asks for work until there is an answer; none when the stop was requested meanwhile. The same claim id is used
     /// until then: a lost reply costs nothing.
-    fn claim_patiently(&self, stage: Stage, shard: Option<ShardId>, wait: Duration) -> Option<(Vec<Claimed>, Instant)> {
+    fn claim_patiently(&self, stage: Stage, shard: Option<ShardId>, wait: Duration) -> Option<Grant> {
         let request = self.claim_request(shard, wait);
-        let mut backoff = BACKOFF.0;
+        let mut backoff = CLAIM_BACKOFF;
         loop {
             let e = match self.claim(stage, &request) {
-                Ok(answer) => return Some(answer),
+                Ok(grant) => return Some(grant),
                 Err(e) => e,
             };
             self.watch.api_answers(Some(Fault::from(e.clone()).to_string()));
-            log::warn!(stage = stage.name(), retry_ms = millis(backoff); "{e}");
-            if self.stop.wait(jittered(backoff)) {
+            let wait = backoff.next_wait();
+            log::warn!(stage = stage.name(), retry_ms = millis(wait); "{e}");
+            if self.stop.wait(wait) {
                 return None;
             }
-            backoff = (backoff * 2).min(BACKOFF.1);
         }
     }
 
-    /// Asks for work once; answers the tasks, and the moment from which their leases count here.
-    fn claim(&self, stage: Stage, request: &ClaimRequest) -> Result<(Vec<Claimed>, Instant), ClientError> {
+    /// Asks for work once.
+    fn claim(&self, stage: Stage, request: &ClaimRequest) -> Result<Grant, ClientError> {
         let sent = Instant::now();
         let response = self.client.claim(stage, request)?;
         let waited_ms = response.waited_ms;
-        let claimed = self.handed_out(stage, request.shard, response)?;
+        let tasks = self.handed_out(stage, request.shard, response)?;
         self.watch.api_answers(None);
         // The leases began when the tasks were handed out, which was not before this moment.
-        Ok((claimed, sent + Duration::from_millis(waited_ms).min(sent.elapsed())))
+        Ok(Grant { tasks, since: sent + Duration::from_millis(waited_ms).min(sent.elapsed()) })
     }
 
     /// The tasks of an answer, if they are what was asked for. They become paths here, so the API is not trusted: the
@@ -233,95 +249,117 @@ impl Driver<'_> {
         }
         Ok(claimed)
     }
+}
+
+/// What one claim brought.
+struct Grant {
+    tasks: Vec<Claimed>,
+    /// The moment from which the leases count here.
+    since: Instant,
+}
+
+/// One run of the loop: the job, and how it gets on.
+struct Run<'a> {
+    driver: &'a Driver<'a>,
+    job: &'a mut dyn Job,
+    stage: Stage,
+    tally: Tally,
+    /// The waits after work was given back as unavailable, in a row.
+    trouble: Backoff,
+    pauses: Pauses,
+}
+
+impl<'a> Run<'a> {
+    fn new(driver: &'a Driver<'a>, job: &'a mut dyn Job) -> Self {
+        let (stage, pauses) = (job.stage(), Pauses::new(TROUBLE_BACKOFF));
+        Self { driver, job, stage, tally: Tally::default(), trouble: TROUBLE_BACKOFF, pauses }
+    }
 
     /// Works on what one claim brought, file by file.
-    fn work_all(&self, job: &mut dyn Job, claimed: Vec<Claimed>, granted: Instant, run: &mut Run) {
-        let stage = job.stage();
-        for group in claimed.chunk_by(|a, b| stage == Stage::ShardSplitter && a.key.file == b.key.file) {
-            if self.stop.is_requested() {
-                self.give_up(stage, group, &Fault::Stopped, Instant::now(), run);
-                continue;
+    fn work_all(&mut self, grant: &Grant) {
+        let is_one = |a: &Claimed, b: &Claimed| self.stage == Stage::ShardSplitter && a.key.file == b.key.file;
+        let groups: Vec<&[Claimed]> = grant.tasks.chunk_by(is_one).collect();
+        for group in groups {
+            if self.driver.stop.is_requested() {
+                self.give_up(group, &Fault::Stopped, Duration::ZERO);
+            } else {
+                self.work(group, grant.since);
             }
-            self.work(job, group, granted, run);
         }
     }
 
-    fn work(&self, job: &mut dyn Job, group: &[Claimed], granted: Instant, run: &mut Run) {
-        let (stage, began) = (job.stage(), Instant::now());
-        let lease = Lease::new(stage, group, granted, self.stop.clone());
-        let heart = match Heart::start(&lease, self.client) {
+    /// Works on tasks of one file, and reports them.
+    fn work(&mut self, group: &[Claimed], granted: Instant) {
+        let began = Instant::now();
+        let lease = Lease::new(self.stage, group, granted, self.driver.stop.clone());
+        let heart = match Heart::start(&lease, self.driver.client) {
             Ok(heart) => heart,
-            Err(fault) => return self.give_up(stage, group, &fault, began, run),
+            Err(fault) => return self.give_up(group, &fault, began.elapsed()),
         };
         // A panic over one file must not end the worker of all others; the attempt is counted and reported.
-        let result = catch_unwind(AssertUnwindSafe(|| job.work(group, &lease)))
+        let result = catch_unwind(AssertUnwindSafe(|| self.job.work(group, &lease)))
             .unwrap_or_else(|panic| Err(Fault::panicked(&*panic)));
         match result.and_then(|finished| check_is_whole(group, finished)) {
             Ok(finished) => {
                 for (claimed, finished) in group.iter().zip(&finished) {
-                    if self.report_done(stage, claimed, finished, began.elapsed(), run) {
-                        job.reported(&claimed.key);
+                    if self.report_done(claimed, finished, began.elapsed()) {
+                        self.job.reported(&claimed.key);
                     }
                 }
             }
-            Err(fault) => self.give_up(stage, group, &fault, began, run),
+            Err(fault) => self.give_up(group, &fault, began.elapsed()),
         }
         drop(heart);
     }
 
     /// Answers whether the report was taken.
-    fn report_done(&self, stage: Stage, claimed: &Claimed, finished: &Finished, took: Duration, run: &mut Run) -> bool {
+    fn report_done(&mut self, claimed: &Claimed, finished: &Finished, took: Duration) -> bool {
         let request = TaskRequest {
             token: Some(claimed.token),
             counts: Some(finished.counts),
             output: finished.output,
             ..TaskRequest::new(&claimed.key)
         };
-        let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
-        match self.report(stage, "done", &request) {
-            Ok(()) => {
-                let counts = finished.counts;
-                run.tally.done += 1;
-                run.tally.counts = run.tally.counts.plus(counts);
-                run.in_trouble = 0;
-                run.pauses.end(claimed.key.shard);
-                log::info!(stage = stage.name(), file, shard, attempt = claimed.attempt, read = counts.read,
-                    written = counts.written, duplicate = counts.duplicate, rejected = counts.rejected, ms = millis(took);
-                    "done");
-                self.watch.task_over(stage, "done", took, Some(finished));
-                if !run.pauses.is_any() {
-                    self.watch.unavailable(None);
-                }
-                true
-            }
-            Err(e) => {
-                run.tally.failed += 1;
-                let outcome = if e.is_conflict() { "stale" } else { "failed" };
-                log::warn!(stage = stage.name(), file, shard; "finished, but the report was not taken: {e}");
-                self.watch.task_over(stage, outcome, took, None);
-                false
-            }
+        let (stage, file, shard) = (self.stage.name(), claimed.key.file.as_str(), claimed.key.shard.get());
+        if let Err(e) = self.report(Transition::Done, &request) {
+            log::warn!(stage, file, shard; "finished, but the report was not taken: {e}");
+            self.tally.failed += 1;
+            let outcome = if e.is_task_taken() { TaskOutcome::Stale } else { TaskOutcome::Failed };
+            self.driver.watch.task_over(self.stage, outcome, took, None);
+            return false;
         }
+        let counts = finished.counts;
+        log::info!(stage, file, shard, attempt = claimed.attempt, read = counts.read, written = counts.written,
+            duplicate = counts.duplicate, rejected = counts.rejected, ms = millis(took); "done");
+        self.tally.done += 1;
+        self.tally.counts = self.tally.counts.plus(counts);
+        self.trouble.reset();
+        self.pauses.end(claimed.key.shard);
+        self.driver.watch.task_over(self.stage, TaskOutcome::Done, took, Some(finished));
+        if !self.pauses.is_any() {
+            self.driver.watch.unavailable(None);
+        }
+        true
     }
 
-    fn give_up(&self, stage: Stage, group: &[Claimed], fault: &Fault, began: Instant, run: &mut Run) {
+    /// Reports tasks that were not finished, and waits if something around them does not work.
+    fn give_up(&mut self, group: &[Claimed], fault: &Fault, took: Duration) {
         let (transition, retry, outcome) = match fault {
-            Fault::Permanent(_) => ("fail", false, "failed"),
-            Fault::Retryable(_) => ("fail", true, "failed"),
-            Fault::Unavailable(_) => ("release", true, "released"),
-            Fault::Stopped => ("release", false, "released"),
-            Fault::LeaseLost(_) => ("release", false, "stale"),
+            Fault::Permanent(_) => (Transition::Fail, false, TaskOutcome::Failed),
+            Fault::Retryable(_) => (Transition::Fail, true, TaskOutcome::Failed),
+            Fault::Unavailable(_) => (Transition::Release, true, TaskOutcome::Released),
+            Fault::Stopped => (Transition::Release, false, TaskOutcome::Released),
+            Fault::LeaseLost(_) => (Transition::Release, false, TaskOutcome::Stale),
         };
-        let took = began.elapsed();
         if let Fault::Unavailable(why) = fault {
-            self.watch.unavailable(Some(why.clone()));
+            self.driver.watch.unavailable(Some(why.clone()));
         }
         for claimed in group {
-            let (file, shard) = (claimed.key.file.as_str(), claimed.key.shard.get());
+            let (stage, file, shard) = (self.stage.name(), claimed.key.file.as_str(), claimed.key.shard.get());
             match fault {
-                Fault::Stopped => log::info!(stage = stage.name(), file, shard; "given back: {fault}"),
-                Fault::Permanent(_) => log::error!(stage = stage.name(), file, shard; "failed: {fault}"),
-                _ => log::warn!(stage = stage.name(), file, shard, attempt = claimed.attempt; "not finished: {fault}"),
+                Fault::Stopped => log::info!(stage, file, shard; "given back: {fault}"),
+                Fault::Permanent(_) => log::error!(stage, file, shard; "failed: {fault}"),
+                _ => log::warn!(stage, file, shard, attempt = claimed.attempt; "not finished: {fault}"),
             }
             let reason: String = fault.to_string().chars().take(REASON_CHARS_MAX).collect();
             let request = TaskRequest {
@@ -330,57 +368,56 @@ impl Driver<'_> {
                 retry,
                 ..TaskRequest::new(&claimed.key)
             };
-            run.tally.failed += u64::from(!matches!(fault, Fault::Stopped));
-            self.watch.task_over(stage, outcome, took, None);
-            if let Err(e) = self.report(stage, transition, &request)
-                && !e.is_conflict()
+            self.tally.failed += u64::from(!matches!(fault, Fault::Stopped));
+            self.driver.watch.task_over(self.stage, outcome, took, None);
+            if let Err(e) = self.report(transition, &request)
+                && !e.is_task_taken()
             {
-                log::warn!(stage = stage.name(), file, shard; "the lease will have to run out: {e}");
+                log::warn!(stage, file, shard; "the lease will have to run out: {e}");
             }
         }
         if matches!(fault, Fault::Unavailable(_)) {
-            self.pause(stage, group, run);
+            self.pause(group);
         }
     }
 
     /// Waits before the next claim. A sender of several shards leaves only the shard alone that is in trouble.
-    fn pause(&self, stage: Stage, group: &[Claimed], run: &mut Run) {
-        let wait = |failures: u32| jittered((TROUBLE.0 * (1 << failures.min(8))).min(TROUBLE.1));
-        if let (Stage::MysqlSender, None, [claimed]) = (stage, self.shard, group) {
-            return run.pauses.begin(claimed.key.shard, claimed.shards_count, Instant::now(), wait);
+    fn pause(&mut self, group: &[Claimed]) {
+        if let (Stage::MysqlSender, None, [claimed]) = (self.stage, self.driver.shard, group) {
+            self.pauses.begin(claimed.key.shard, claimed.shards_count, Instant::now());
+        } else {
+            self.driver.stop.wait(self.trouble.next_wait());
         }
-        self.stop.wait(wait(run.in_trouble));
-        run.in_trouble = run.in_trouble.saturating_add(1);
     }
 
     /// Reports until there is an answer: the effect is there already, and the report can be repeated safely.
-    fn report(&self, stage: Stage, transition: &str, request: &TaskRequest) -> Result<(), ClientError> {
-        let (mut backoff, began) = (BACKOFF.0, Instant::now());
-        let patience = if transition == "done" { STOPPING_PATIENCE } else { Duration::ZERO };
+    fn report(&self, transition: Transition, request: &TaskRequest) -> Result<(), ClientError> {
+        let Driver { client, stop, watch, .. } = self.driver;
+        let (mut backoff, began) = (REPORT_BACKOFF, Instant::now());
+        let patience = if transition == Transition::Done { STOPPING_PATIENCE } else { Duration::ZERO };
         let mut stopping: Option<Instant> = None;
         loop {
-            let unanswered = match self.client.transition(stage, transition, request) {
+            let unanswered = match client.transition(self.stage, transition, request) {
                 Err(e) if e.is_temporary() => e,
                 other => {
-                    self.watch.api_answers(None);
+                    watch.api_answers(None);
                     return other.map(|_| ());
                 }
             };
-            self.watch.api_answers(Some(Fault::from(unanswered.clone()).to_string()));
-            let is_over = self.stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > patience;
-            if is_over || self.stop.is_ended() || began.elapsed() > REPORT_PATIENCE {
+            watch.api_answers(Some(Fault::from(unanswered.clone()).to_string()));
+            let is_over = stop.is_requested() && stopping.get_or_insert_with(Instant::now).elapsed() > patience;
+            if is_over || stop.is_ended() || began.elapsed() > REPORT_PATIENCE {
                 return Err(unanswered);
             }
-            log::warn!(stage = stage.name(), file = request.filename.as_str(), retry_ms = millis(backoff);
-                "cannot report '{transition}': {unanswered}");
+            let wait = backoff.next_wait();
+            log::warn!(stage = self.stage.name(), file = request.filename.as_str(), retry_ms = millis(wait);
+                "cannot report '{}': {unanswered}", transition.name());
             // The stop does not end this wait at once: reporting is part of finishing. The deadline does.
-            let rest = jittered(backoff);
             let ended = tokio::runtime::Handle::current()
-                .block_on(async { tokio::time::timeout(rest, self.stop.ended()).await.is_ok() });
+                .block_on(async { tokio::time::timeout(wait, stop.ended()).await.is_ok() });
             if ended {
                 return Err(unanswered);
             }
-            backoff = (backoff * 2).min(REPORT_BACKOFF_MAX);
         }
     }
 }
@@ -398,17 +435,12 @@ fn check_is_whole(claimed: &[Claimed], finished: Vec<Finished>) -> Result<Vec<Fi
     Err(Fault::Retryable(Class::Internal.tag(why)))
 }
 
-/// Half of the wait, and a random part of the other half.
-fn jittered(backoff: Duration) -> Duration {
-    backoff / 2 + backoff.mul_f64(rand::random_range(0.0..0.5))
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// 64 random bits as text.
-pub fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::base::boot::{Exit, Failure};
+use crate::base::db;
 use crate::pipeline::apid::client::ClientError;
 use crate::pipeline::files::artifact;
 use crate::pipeline::task::Class;
@@ -33,7 +34,7 @@ impl Fault {
     /// Why an input file could not be opened or read. What is wrong with one file is no fault of everything around it:
     /// it counts as an attempt, and in the end the file is given up and shows as failed. Where the whole folder is away,
     /// the file is not at fault.
-    pub fn of_input(path: &Path, error: io::Error) -> Self {
+    pub(crate) fn of_input(path: &Path, error: io::Error) -> Self {
         let folder = path.parent().unwrap_or(path);
         if error.kind() == io::ErrorKind::NotFound && artifact::open_folder(folder).is_err() {
             let folder = folder.display();
@@ -60,7 +61,7 @@ impl Fault {
 }
 
 /// Whether a disk is full, or something else is wrong with it.
-pub fn class_of_disk(error: &io::Error) -> Class {
+pub(crate) fn class_of_disk(error: &io::Error) -> Class {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Class::DiskFull,
         _ => Class::DiskAway,
@@ -78,10 +79,10 @@ impl From<io::Error> for Fault {
     }
 }
 
-impl From<crate::base::db::Error> for Fault {
-    fn from(error: crate::base::db::Error) -> Self {
+impl From<db::Error> for Fault {
+    fn from(error: db::Error) -> Self {
         match error {
-            crate::base::db::Error::Input(e) => Self::from(e),
+            db::Error::Input(e) => Self::from(e),
             e if e.is_temporary() => Self::Unavailable(Class::DatabaseAway.tag(e)),
             e => Self::Retryable(Class::DatabaseBroken.tag(e)),
         }
@@ -91,7 +92,7 @@ impl From<crate::base::db::Error> for Fault {
 impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Self {
         match error {
-            e if e.is_conflict() => Self::LeaseLost(e.to_string()),
+            e if e.is_task_taken() => Self::LeaseLost(e.to_string()),
             e @ ClientError::Denied { .. } => Self::Unavailable(Class::TokenRefused.tag(e)),
             e if e.is_temporary() => Self::Unavailable(Class::ServiceAway.tag(e)),
             e => Self::Retryable(Class::ServiceRefused.tag(e)),

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::super::apid::client::Client;
 use super::fault::Fault;
 use crate::base::shutdown::Stop;
+use crate::pipeline::apid::client::Client;
 use crate::pipeline::task::wire::TaskRequest;
 use crate::pipeline::task::{Claimed, Stage};
 
@@ -86,7 +86,7 @@ impl Lease {
                 Ok(_) => extended += 1,
                 // Some of the claim's tasks may be finished already; those need no lease any more. If the work still
                 // goes on, the check before its next step finds out by time.
-                Err(e) if e.is_conflict() => {
+                Err(e) if e.is_task_taken() => {
                     log::debug!(stage = self.0.stage.name(), file = request.filename.as_str(); "a heartbeat was refused: {e}");
                 }
                 Err(e) => {

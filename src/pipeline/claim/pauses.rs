@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::base::backoff::Backoff;
 use crate::pipeline::event::{ShardCount, ShardId};
 
 /// Between two rounds in which no shard had work, while others are paused.
@@ -14,8 +15,10 @@ const ROUND_PAUSE: Duration = Duration::from_millis(500);
 const EMPTY_MAX: u32 = 3;
 
 /// The shards that are paused.
-#[derive(Debug, Default)]
-pub(crate) struct Pauses {
+#[derive(Debug)]
+pub(super) struct Pauses {
+    /// How long the pauses of a shard are.
+    backoff: Backoff,
     paused: BTreeMap<ShardId, Pause>,
     shards: Vec<ShardId>,
     /// Which shard is next.
@@ -27,14 +30,15 @@ pub(crate) struct Pauses {
 #[derive(Debug)]
 struct Pause {
     until: Instant,
-    failures: u32,
+    /// How long the pause after it is.
+    backoff: Backoff,
     /// How often in a row there was no work for the shard.
     empty: u32,
 }
 
 /// What to ask the API for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(super) enum Ask {
     /// Work for any shard.
     Any,
     /// Work for this shard, without waiting for it.
@@ -44,23 +48,28 @@ pub(crate) enum Ask {
 }
 
 impl Pauses {
-    /// Work for this shard was given back as unavailable; `wait` gives the pause by the number of failures before it.
-    pub(crate) fn begin(&mut self, shard: ShardId, of: ShardCount, now: Instant, wait: impl Fn(u32) -> Duration) {
+    /// No shard is paused yet. Pauses of the same shard in a row become longer as this backoff says.
+    pub(super) const fn new(backoff: Backoff) -> Self {
+        Self { backoff, paused: BTreeMap::new(), shards: Vec::new(), turn: 0, empty: 0 }
+    }
+
+    /// Work for this shard was given back as unavailable.
+    pub(super) fn begin(&mut self, shard: ShardId, of: ShardCount, now: Instant) {
         self.shards = of.shards().collect();
-        let failures = self.paused.get(&shard).map_or(0, |pause| pause.failures);
-        self.paused
-            .insert(shard, Pause { until: now + wait(failures), failures: failures.saturating_add(1), empty: 0 });
+        let mut backoff = self.paused.remove(&shard).map_or_else(|| self.backoff.clone(), |pause| pause.backoff);
+        let until = now + backoff.next_wait();
+        self.paused.insert(shard, Pause { until, backoff, empty: 0 });
         self.empty = 0;
     }
 
     /// Work for this shard succeeded.
-    pub(crate) fn end(&mut self, shard: ShardId) {
+    pub(super) fn end(&mut self, shard: ShardId) {
         self.paused.remove(&shard);
         self.empty = 0;
     }
 
     /// There is no work for this shard.
-    pub(crate) fn nothing(&mut self, shard: ShardId) {
+    pub(super) fn nothing(&mut self, shard: ShardId) {
         self.empty += 1;
         if let Some(pause) = self.paused.get_mut(&shard) {
             pause.empty += 1;
@@ -71,12 +80,12 @@ impl Pauses {
     }
 
     /// Whether a shard is paused.
-    pub(crate) fn is_any(&self) -> bool {
+    pub(super) fn is_any(&self) -> bool {
         !self.paused.is_empty()
     }
 
     /// What is next: the shards that are not paused, or not any longer, in turn.
-    pub(crate) fn ask(&mut self, now: Instant) -> Ask {
+    pub(super) fn ask(&mut self, now: Instant) -> Ask {
         if self.paused.is_empty() {
             return Ask::Any;
         }
@@ -103,15 +112,15 @@ mod tests {
         ShardId::new(number).unwrap()
     }
 
-    fn wait(failures: u32) -> Duration {
-        Duration::from_secs(1 << failures)
+    fn none() -> Pauses {
+        Pauses::new(Backoff::new(Duration::from_secs(1), Duration::from_secs(8)))
     }
 
     #[test]
     fn the_other_shards_are_asked_in_turn_and_the_paused_one_when_its_time_is_over() {
-        let (mut pauses, now, of) = (Pauses::default(), Instant::now(), ShardCount::new(3).unwrap());
+        let (mut pauses, now, of) = (none(), Instant::now(), ShardCount::new(3).unwrap());
         assert_eq!(pauses.ask(now), Ask::Any);
-        pauses.begin(shard(1), of, now, wait);
+        pauses.begin(shard(1), of, now);
         let mut asked: Vec<Ask> = (0..4).map(|_| pauses.ask(now)).collect();
         asked.sort_by_key(|ask| format!("{ask:?}"));
         let others = [0, 0, 2, 2].map(|number| Ask::Shard(shard(number)));
@@ -122,7 +131,7 @@ mod tests {
         let later = now + Duration::from_secs(1);
         let asked: Vec<Ask> = (0..3).map(|_| pauses.ask(later)).collect();
         assert!(asked.contains(&Ask::Shard(shard(1))), "{asked:?}");
-        pauses.begin(shard(1), of, later, wait);
+        pauses.begin(shard(1), of, later);
         assert!(!(0..3).any(|_| pauses.ask(later + Duration::from_secs(1)) == Ask::Shard(shard(1))), "twice as long");
         pauses.end(shard(1));
         assert_eq!(pauses.ask(later), Ask::Any);
@@ -130,10 +139,10 @@ mod tests {
 
     #[test]
     fn where_all_are_paused_nothing_is_asked_until_the_first_is_due() {
-        let (mut pauses, now, of) = (Pauses::default(), Instant::now(), ShardCount::new(2).unwrap());
-        pauses.begin(shard(0), of, now, wait);
-        pauses.begin(shard(0), of, now, wait);
-        pauses.begin(shard(1), of, now, wait);
+        let (mut pauses, now, of) = (none(), Instant::now(), ShardCount::new(2).unwrap());
+        pauses.begin(shard(0), of, now);
+        pauses.begin(shard(0), of, now);
+        pauses.begin(shard(1), of, now);
         assert_eq!(pauses.ask(now), Ask::Later(Duration::from_secs(1)));
         // A shard that has nothing left to do is in no trouble.
         for _ in 0..EMPTY_MAX {

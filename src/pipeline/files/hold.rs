@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::artifact;
+use super::artifact::{self, Lock};
 use super::folder::Folder;
 use crate::base::shutdown::Stop;
 use crate::pipeline::event::ShardId;
@@ -25,7 +25,7 @@ pub struct FolderHold {
 /// Notes that a role runs on the shared folder; nothing while a restore holds it. A role that may not read the folder
 /// runs without the note.
 pub fn while_running(shared: &Path) -> Option<FolderHold> {
-    lock(Folder::new(shared).path(), false).unwrap_or_else(|e| {
+    lock(Folder::new(shared).path(), Lock::Shared).unwrap_or_else(|e| {
         log::warn!("'shopctl restore' cannot tell that this role runs: {e}");
         Some(FolderHold { _lock: None })
     })
@@ -36,12 +36,12 @@ pub fn while_running(shared: &Path) -> Option<FolderHold> {
 /// # Errors
 /// When the folder is there and cannot be opened.
 pub fn against_roles(shared: &Path) -> io::Result<Option<FolderHold>> {
-    lock(shared, true)
+    lock(shared, Lock::Exclusive)
 }
 
 /// Notes that a role clears its own folder; nothing while a backup is made.
 pub(crate) fn while_clearing(own: &Path) -> io::Result<Option<FolderHold>> {
-    lock(own, false)
+    lock(own, Lock::Shared)
 }
 
 /// Keeps all roles from clearing what a backup is about to copy. Answers the locks, by folder.
@@ -54,7 +54,7 @@ pub(crate) fn against_clearing(folder: &Folder, stop: &Stop) -> io::Result<Vec<(
     for name in own_folders(folder)? {
         let mut looks = 0;
         let lock = loop {
-            if let Some(lock) = lock(&folder.path().join(&name), true)? {
+            if let Some(lock) = lock(&folder.path().join(&name), Lock::Exclusive)? {
                 break lock;
             }
             looks += 1;
@@ -79,8 +79,8 @@ pub(crate) fn own_folders(folder: &Folder) -> io::Result<Vec<String>> {
     Ok(names.into_iter().filter(|name| own.contains(&folder.path().join(name))).collect())
 }
 
-fn lock(folder: &Path, alone: bool) -> io::Result<Option<FolderHold>> {
-    match artifact::lock_folder(folder, alone) {
+fn lock(folder: &Path, how: Lock) -> io::Result<Option<FolderHold>> {
+    match artifact::lock_folder(folder, how) {
         Ok(Some(lock)) => Ok(Some(FolderHold { _lock: Some(lock) })),
         Ok(None) => Ok(None),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Some(FolderHold { _lock: None })),

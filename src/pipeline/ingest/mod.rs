@@ -40,7 +40,7 @@ pub(super) fn lock_alone(folder: &Path, kind: &str, stop: &Stop) -> io::Result<F
     artifact::create_folder(folder)?;
     let mut said = false;
     loop {
-        if let Some(held) = artifact::lock_folder(folder, true)? {
+        if let Some(held) = artifact::lock_folder(folder, artifact::Lock::Exclusive)? {
             return Ok(held);
         }
         if !said {

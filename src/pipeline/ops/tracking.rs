@@ -1,6 +1,7 @@
 //! The tracking database as the settings name it, for the commands that read it beside the API.
 
-use crate::pipeline::apid::store::{Tracking, TrackingPolicy, open_tracking};
+use crate::pipeline::apid::open::open_tracking;
+use crate::pipeline::apid::store::{Tracking, TrackingPolicy};
 use std::sync::Arc;
 
 use crate::base::boot::{Failure, millis};
@@ -36,7 +37,7 @@ pub async fn open(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
 /// The tracking database for reading only, which must be there and up to date.
 pub async fn open_tracking_read_only(ctx: &Context) -> crate::base::db::Result<Arc<dyn Tracking>> {
     let settings = &ctx.settings;
-    crate::pipeline::apid::store::open_tracking_read_only(
+    crate::pipeline::apid::open::open_tracking_read_only(
         &settings.database.tracking,
         ctx.clock.clone(),
         policy(settings),

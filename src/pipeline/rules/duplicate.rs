@@ -15,7 +15,7 @@ pub fn key_of(event: &Event<'_>) -> Option<Vec<u8>> {
 }
 
 /// The key of a purchase or a return that has none of its own.
-pub fn order_key(kind: Kind, order_id: i64, at: Timestamp) -> Vec<u8> {
+pub(crate) fn order_key(kind: Kind, order_id: i64, at: Timestamp) -> Vec<u8> {
     [&[b'o', kind.number()][..], &order_id.to_be_bytes(), &at.unix_ms().to_be_bytes()].concat()
 }
 

@@ -8,8 +8,8 @@
 //! An event is decided in two steps, because money is asked for many purchases at once. [`plan`] is what needs neither
 //! money nor stock: keys, shops, prices, and with them the debit. [`settle`] is the rest: the bank's answer, stock,
 //! orders, returns. The steps share nothing that both change, so that many events may be planned before the first of
-//! them is settled, and everything is decided as if they had gone one by one. Where that would not be so, an event is
-//! [`Planned::Blocked`]: those before it have to be settled first.
+//! them is settled, and everything is decided as if they had gone one by one. Where that would not be so, there is no
+//! plan yet: the events before it have to be settled first.
 //!
 //! A key belongs to an event that was accepted. One that is rejected, or held, gives its key back: its line may come
 //! again, and is decided anew then.
@@ -122,8 +122,6 @@ pub enum Planned {
     Decided(Decision),
     /// It has to be settled after all events before it.
     Open(LinePlan),
-    /// It cannot be planned before the events before it are settled. Nothing was noted.
-    Blocked,
 }
 
 /// The events that are planned and not settled.
@@ -178,7 +176,8 @@ fn take_one<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
     }
 }
 
-/// The first step: what needs neither money nor stock. All events of `ahead` are of the file of this one.
+/// The first step: what needs neither money nor stock. All events of `ahead` are of the file of this one. `None` if some of
+/// them have to be settled before this one can be planned; nothing was noted then.
 ///
 /// # Errors
 /// [`RuleError`]: an event is never refused because something around us does not work.
@@ -187,36 +186,36 @@ pub fn plan(
     place: LinePlace<'_>,
     ahead: &LinesInFlight,
     state: &mut impl TradeState,
-) -> Result<Planned> {
+) -> Result<Option<Planned>> {
     let mut original = None;
     match duplicate::look(event, place, state)? {
         Remembered::New | Remembered::Here => {}
         Remembered::Elsewhere { file, line } => match ahead.lines.get(&line).filter(|_| file == *place.file) {
             Some(has_debit) => original = Some(*has_debit),
-            None => return Ok(Planned::Decided(Decision::Duplicate { file, line })),
+            None => return Ok(Some(Planned::Decided(Decision::Duplicate { file, line }))),
         },
         Remembered::OtherContent { file, line } => {
             if file == *place.file && ahead.lines.contains_key(&line) {
-                return Ok(Planned::Blocked);
+                return Ok(None);
             }
-            return Ok(Planned::Decided(duplicate::conflict(event, &file, line)));
+            return Ok(Some(Planned::Decided(duplicate::conflict(event, &file, line))));
         }
     }
     let planned = match original {
         // The key is free again, and the copy's turn comes first.
-        None if ahead.has_copy_of(event) => Planned::Blocked,
+        None if ahead.has_copy_of(event) => None,
         None => plan_new(event, ahead, state)?,
         Some(has_debit) => plan_copy(event, has_debit, state)?,
     };
-    if original.is_none() && matches!(planned, Planned::Blocked | Planned::Decided(Decision::Reject(_))) {
+    if original.is_none() && matches!(planned, None | Some(Planned::Decided(Decision::Reject(_)))) {
         duplicate::give_back(event, state)?;
     }
     Ok(planned)
 }
 
-fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl TradeState) -> Result<Planned> {
+fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl TradeState) -> Result<Option<Planned>> {
     let Some(purchase) = Purchase::of(&event.payload) else {
-        return Ok(match event.payload {
+        return Ok(Some(match event.payload {
             Payload::PriceChange { shop_id, good_id, new_price, .. } => {
                 Planned::Decided(stock::change_price(shop_id, good_id, new_price, state))
             }
@@ -225,36 +224,36 @@ fn plan_new(event: &Event<'_>, ahead: &LinesInFlight, state: &mut impl TradeStat
                 Planned::Decided(Decision::Accept(Effect::default()))
             }
             _ => Planned::Open(LinePlan { debit: None, purchase: None, is_copy: false }),
-        });
+        }));
     };
     if ahead.orders.contains_key(&purchase.order_id()) {
-        return Ok(Planned::Blocked);
+        return Ok(None);
     }
     if let Some(reject) = purchase.refused_before(state)? {
-        return Ok(Planned::Decided(Decision::Reject(reject)));
+        return Ok(Some(Planned::Decided(Decision::Reject(reject))));
     }
     let terms = purchase.terms(state)?;
     let debit = match &terms {
         Ok(terms) => purchase.debit(terms)?,
         Err(_) => None,
     };
-    Ok(Planned::Open(LinePlan { debit, purchase: Some((purchase, terms)), is_copy: false }))
+    Ok(Some(Planned::Open(LinePlan { debit, purchase: Some((purchase, terms)), is_copy: false })))
 }
 
 /// An event that says what one before it says. Should that one be rejected, this one is decided on its own; if money
 /// was asked for that one, the answer is for good, and this one needs none.
-fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl TradeState) -> Result<Planned> {
+fn plan_copy(event: &Event<'_>, has_debit: bool, state: &mut impl TradeState) -> Result<Option<Planned>> {
     let Some(purchase) = Purchase::of(&event.payload) else {
-        return Ok(Planned::Open(LinePlan { debit: None, purchase: None, is_copy: true }));
+        return Ok(Some(Planned::Open(LinePlan { debit: None, purchase: None, is_copy: true })));
     };
     let terms = purchase.terms(state)?;
     if let Ok(terms) = &terms
         && !has_debit
         && purchase.debit(terms)?.is_some()
     {
-        return Ok(Planned::Blocked);
+        return Ok(None);
     }
-    Ok(Planned::Open(LinePlan { debit: None, purchase: Some((purchase, terms)), is_copy: true }))
+    Ok(Some(Planned::Open(LinePlan { debit: None, purchase: Some((purchase, terms)), is_copy: true })))
 }
 
 /// The second step, once all events before this one are settled. `funds` is the answer to the plan's debit.
@@ -300,12 +299,10 @@ pub fn decide(
     state: &mut impl TradeState,
 ) -> Result<LineVerdict> {
     match plan(event, place, &LinesInFlight::default(), state)? {
-        Planned::Decided(decision) => Ok(decision.into()),
-        Planned::Open(plan) => settle(event, place, &plan, Funds::NotAsked, policy, state),
+        Some(Planned::Decided(decision)) => Ok(decision.into()),
+        Some(Planned::Open(plan)) => settle(event, place, &plan, Funds::NotAsked, policy, state),
         // Nothing is ahead of it.
-        Planned::Blocked => {
-            Err(RuleError::Logic(format!("line {} waits for lines before it, and there are none", place.line)))
-        }
+        None => Err(RuleError::Logic(format!("line {} waits for lines before it, and there are none", place.line))),
     }
 }
 

@@ -14,9 +14,9 @@ use crate::pipeline::event::{Money, Payload};
 use crate::pipeline::trade::{Amount, Operation, OperationKey, OperationKind, Outcome, UserId};
 
 /// How the keys of debits for purchases begin.
-pub const PURCHASE: &str = "purchase:";
+pub(crate) const PURCHASE: &str = "purchase:";
 /// How the keys of credits begin that give such a debit back.
-pub const REVERSAL: &str = "reversal:";
+pub(crate) const REVERSAL: &str = "reversal:";
 
 /// What the bank said to the debit of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,7 @@ fn operation(
 
 /// Whether an account is asked for this purchase: for a user, and not for nothing. Where the price is the shop's, it is
 /// taken for one above zero.
-pub fn is_paid(payload: &Payload<'_>) -> bool {
+pub(crate) fn is_paid(payload: &Payload<'_>) -> bool {
     match payload {
         Payload::Purchase { user_id, price_at_order, .. } => {
             user_id.is_some() && price_at_order.is_none_or(|price| price.minor() > 0)

@@ -46,7 +46,7 @@ impl Purchase {
     ///
     /// # Errors
     /// Whatever the state fails with.
-    pub fn refused_before(&self, state: &mut impl TradeState) -> Result<Option<Reject>> {
+    pub(crate) fn refused_before(&self, state: &mut impl TradeState) -> Result<Option<Reject>> {
         let order_id = self.order_id;
         Ok(match state.order(order_id)?.map(|order| order.standing) {
             None | Some(OrderStatus::Rejected) => None,

@@ -25,7 +25,7 @@ pub fn restock(shop_id: i64, good_id: i64, delta: i64, state: &mut impl TradeSta
 }
 
 /// Changes the price of a good.
-pub fn change_price(shop_id: i64, good_id: i64, price: Money, state: &mut impl TradeState) -> Decision {
+pub(crate) fn change_price(shop_id: i64, good_id: i64, price: Money, state: &mut impl TradeState) -> Decision {
     if price.minor() < 0 {
         let detail = format!("new_price is {price}, the least is 0");
         return Decision::Reject(Reject::new(Reason::InvalidPrice, detail));

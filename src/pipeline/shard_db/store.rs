@@ -116,7 +116,7 @@ pub fn find_shard_database(
     Ok(url.embedded_exists().unwrap_or(is_expected).then_some(url))
 }
 
-/// Opens one shard's database, as [`open_tracking`](crate::pipeline::apid::store::open_tracking) does.
+/// Opens one shard's database, as [`open_tracking`](crate::pipeline::apid::open::open_tracking) does.
 ///
 /// # Errors
 /// When an embedded database cannot be opened.

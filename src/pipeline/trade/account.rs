@@ -13,11 +13,11 @@ use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Money;
 
 /// Bytes of an operation's key.
-pub const KEY_BYTES_MAX: usize = 255;
+pub(crate) const KEY_BYTES_MAX: usize = 255;
 /// Characters of an operation's reason.
-pub const REASON_CHARS_MAX: usize = 255;
+pub(crate) const REASON_CHARS_MAX: usize = 255;
 /// Operations of one batch: it is one transaction, and holds the rows of its users until it ends.
-pub const OPERATIONS_MAX: usize = 10_000;
+pub(crate) const OPERATIONS_MAX: usize = 10_000;
 
 /// Names an operation for ever: 1 to 255 bytes, compared byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -270,7 +270,7 @@ impl OperationKind {
     }
 
     /// The kind with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Debit, Self::Credit].into_iter().find(|kind| kind.name() == name)
     }
 }
@@ -292,7 +292,7 @@ impl Outcome {
     }
 
     /// The outcome with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Applied, Self::InsufficientFunds].into_iter().find(|outcome| outcome.name() == name)
     }
 }

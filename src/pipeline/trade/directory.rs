@@ -89,7 +89,7 @@ impl OrderState {
     }
 
     /// The state with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Accepted, Self::Rejected].into_iter().find(|state| state.name() == name)
     }
 }

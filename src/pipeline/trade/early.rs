@@ -14,9 +14,9 @@ use crate::pipeline::event::ShardId;
 use crate::pipeline::task::{FileName, TaskKey};
 
 /// Bytes of a returned line.
-pub const RAW_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const RAW_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of the lines that are handed out at once, beside the first one.
-pub const TAKEN_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const TAKEN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A return.
 // It is named by its event file, which is that of the task that hands it in, and its line.

@@ -18,6 +18,11 @@ pub mod refusal;
 mod text;
 pub mod wire;
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
 pub use account::{
     Account, Amount, Answer, Booked, Operation, OperationKey, OperationKind, Outcome, Statement, Totals, Transaction,
 };
@@ -25,13 +30,8 @@ pub use directory::{NewOrder, Order, OrderState, Recorded, RecordedAs};
 pub use early::{Backlog, EarlyReturn, Held, HeldState, PutOutcome, Taken};
 pub use refusal::TradeRefusal;
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize};
-
 /// Orders or returns of one call: it is one transaction, and holds the rows of its orders until it ends.
-pub const ENTRIES_MAX: usize = 10_000;
+pub(crate) const ENTRIES_MAX: usize = 10_000;
 
 /// An id is no whole number above zero.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -128,11 +128,11 @@ impl<'a> Deciding<'a> {
             && let Some(item) = window.item(first + all.len())?
         {
             let place = LinePlace { file: self.file, line: item.line };
-            let planned = rules::plan(&item.event, place, &self.in_flight, &mut self.books)?;
-            match &planned {
-                Planned::Blocked => break,
-                Planned::Open(plan) => self.in_flight.note(&item.event, item.line, plan),
-                Planned::Decided(_) => {}
+            let Some(planned) = rules::plan(&item.event, place, &self.in_flight, &mut self.books)? else {
+                break;
+            };
+            if let Planned::Open(plan) = &planned {
+                self.in_flight.note(&item.event, item.line, plan);
             }
             all.push((item, planned));
         }
@@ -159,32 +159,34 @@ impl<'a> Deciding<'a> {
                 }
                 verdict
             }
-            Planned::Blocked => {
-                return Err(Fault::Retryable(Class::Internal.tag(format!("line {} was not planned", item.line))));
-            }
         };
+        self.carry_out(&item.event, place, item.raw, &verdict)
+    }
+
+    /// Does what was decided about a line: it goes on, is counted, is kept with its reject, or is held. What is to be paid
+    /// out is noted, and paid when no debit of the file is left.
+    pub(super) fn carry_out(
+        &mut self,
+        event: &Event<'_>,
+        place: LinePlace<'_>,
+        raw: &[u8],
+        verdict: &LineVerdict,
+    ) -> Result<(), Fault> {
         if let Some(credit) = &verdict.credit {
-            self.owe(credit)?;
+            self.lists.credits.push(credit)?;
         }
         match &verdict.decision {
-            Decision::Accept(effect) => self.outcome.accept(&item.event, effect, place),
+            Decision::Accept(effect) => self.outcome.accept(event, effect, place),
             Decision::Duplicate { .. } => {
                 self.outcome.counts.duplicate += 1;
                 Ok(())
             }
-            Decision::Reject(reject) => self.outcome.reject(place, reject, item.raw),
-            Decision::Hold => self.hold(item),
+            Decision::Reject(reject) => self.outcome.reject(place, reject, raw),
+            Decision::Hold => {
+                let (raw, order) = (String::from_utf8_lossy(raw).into_owned(), order_id(event)?);
+                Ok(self.lists.held.push(&EarlyReturn { line: place.line, order, happened_at: event.at, raw })?)
+            }
         }
-    }
-
-    fn hold(&mut self, item: &Item<'_>) -> Result<(), Fault> {
-        let (raw, order) = (String::from_utf8_lossy(item.raw).into_owned(), order_id(&item.event)?);
-        Ok(self.lists.held.push(&EarlyReturn { line: item.line, order, happened_at: item.event.at, raw })?)
-    }
-
-    /// Notes a credit, to be paid when no debit of the file is left.
-    pub(super) fn owe(&mut self, credit: &Operation) -> Result<(), Fault> {
-        Ok(self.lists.credits.push(credit)?)
     }
 }
 

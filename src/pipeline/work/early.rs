@@ -31,23 +31,14 @@ impl Deciding<'_> {
                 // It had a right shape when it was handed in; the rule may have become stricter since.
                 Err(reject) => return self.outcome.reject(place, &reject, raw),
             };
-            let verdict = rules::decide(&event, place, self.policy, &mut self.books)?;
-            if let Some(credit) = &verdict.credit {
-                self.owe(credit)?;
+            let mut verdict = rules::decide(&event, place, self.policy, &mut self.books)?;
+            // It was held once already, and is not again.
+            if verdict.decision == Decision::Hold {
+                let order_id = event.payload.order_id().unwrap_or_default();
+                let detail = format!("no purchase of order {order_id} is known here, and none came in time");
+                verdict.decision = Decision::Reject(Reject::new(Reason::OrphanReturn, detail));
             }
-            match &verdict.decision {
-                Decision::Accept(effect) => self.outcome.accept(&event, effect, place),
-                Decision::Duplicate { .. } => {
-                    self.outcome.counts.duplicate += 1;
-                    Ok(())
-                }
-                Decision::Reject(reject) => self.outcome.reject(place, reject, raw),
-                Decision::Hold => {
-                    let order_id = event.payload.order_id().unwrap_or_default();
-                    let detail = format!("no purchase of order {order_id} is known here, and none came in time");
-                    self.outcome.reject(place, &Reject::new(Reason::OrphanReturn, detail), raw)
-                }
-            }
+            self.carry_out(&event, place, raw, &verdict)
         })?;
         Ok(self.books.write_back()?)
     }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::cache_service::CacheService;
-use super::services::{CALL_BYTES_MAX, wrong_count};
+use super::calls::{CALL_BYTES_MAX, wrong_count};
 use super::spill::SpillBuffer;
 use crate::pipeline::claim::fault::Fault;
 use crate::pipeline::claim::lease::Lease;

@@ -66,7 +66,7 @@ impl Job for LazyWorker {
 ///
 /// # Errors
 /// [`ClientError`] when the API does not answer.
-pub fn find_decided(client: &Client, shard: ShardId) -> Result<Option<FileName>, ClientError> {
+pub(crate) fn find_decided(client: &Client, shard: ShardId) -> Result<Option<FileName>, ClientError> {
     // A shard that is new to a long history is found out at once.
     if !client.summary()?.by_shard.iter().any(|of| of.shard == shard && of.total > 0) {
         return Ok(None);

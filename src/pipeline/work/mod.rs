@@ -19,6 +19,7 @@ mod archive;
 mod background;
 pub mod bank;
 pub mod cache_service;
+mod calls;
 mod deciding;
 mod early;
 mod gathered;
@@ -47,7 +48,8 @@ use self::cache_service::CacheService;
 use self::deciding::{Deciding, Lists};
 use self::gathered::Gathered;
 use self::input::Input;
-pub use self::lazy::{LazyWorker, find_decided};
+pub use self::lazy::LazyWorker;
+pub(crate) use self::lazy::find_decided;
 use self::outcome::FileOutcome;
 use self::services::Services;
 use self::state_cache::StateCache;
@@ -56,16 +58,17 @@ pub use self::window::WindowLimits;
 use super::claim::driver::{FileTask, Finished, Job};
 use super::claim::fault::Fault;
 use super::claim::lease::Lease;
-use super::files::artifact;
+use super::files::artifact::{self, Lock};
 use super::files::folder::{Artifact, Folder};
 use super::files::sort::{Sorter, Spot};
 use super::split::LINES_PER_CHECK;
 use crate::base::clock::Clock;
+use crate::base::db;
 use crate::pipeline::event::reject::require_line_feed;
 use crate::pipeline::event::{Event, Next, Reason, Reasons, Reject, ShardId};
 use crate::pipeline::rules::{RuleError, TradePolicy};
 use crate::pipeline::task::{Claimed, Class, Digest, Output, Stage, TaskKey};
-use crate::pipeline::work::state::{FinishedFile, WorkerState};
+use crate::pipeline::work::state::{FinishedFile, WorkerState, open_worker_state};
 
 /// Earlier tasks that are confirmed to the cache-service before the next one begins.
 const CONFIRM_MAX: u32 = 64;
@@ -110,25 +113,22 @@ impl Worker {
         clock: Clock,
         bank: Box<dyn Bank>,
         cache: Box<dyn CacheService>,
-    ) -> crate::base::db::Result<Self> {
-        let path = Self::own_state(&folder, shard).map_err(crate::base::db::Error::Input)?;
-        let held = Self::hold_state(&path, false).map_err(crate::base::db::Error::Input)?.ok_or_else(|| {
-            crate::base::db::Error::unavailable(format!(
-                "{} is being made again by 'work --rebuild'; wait for it",
-                path.display()
-            ))
+    ) -> db::Result<Self> {
+        let path = Self::own_state(&folder, shard).map_err(db::Error::Input)?;
+        let held = Self::hold_state(&path, Lock::Shared).map_err(db::Error::Input)?.ok_or_else(|| {
+            db::Error::unavailable(format!("{} is being made again by 'work --rebuild'; wait for it", path.display()))
         })?;
-        let state = crate::pipeline::work::state::open_worker_state(&path)?;
+        let state = open_worker_state(&path)?;
         Ok(Self { folder, shard, terms, state, bank, cache, clock, swept: None, _held: held })
     }
 
     /// Keeps other processes off a state until the file that is returned is dropped. Workers share the lock, as one may
-    /// be frozen while another takes over; a rebuild has it `alone`. Nothing when the lock cannot be had now.
+    /// be frozen while another takes over; a rebuild has it alone. Nothing when the lock cannot be had now.
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn hold_state(state: &Path, alone: bool) -> std::io::Result<Option<File>> {
-        artifact::lock_folder(state.parent().unwrap_or(state), alone)
+    pub fn hold_state(state: &Path, lock: Lock) -> std::io::Result<Option<File>> {
+        artifact::lock_folder(state.parent().unwrap_or(state), lock)
     }
 
     /// The path of the state, which need not be there yet. Its folder is a plain one: a link could lead anywhere.

@@ -34,7 +34,7 @@ impl RemoteCache {
     }
 
     /// The same with an observer of its calls.
-    pub fn observed(self, observer: &CallObserver) -> Self {
+    pub(crate) fn observed(self, observer: &CallObserver) -> Self {
         let tracking = self.tracking.map(|tracking| tracking.observed(Arc::clone(observer)));
         Self { cache: self.cache.observed(Arc::clone(observer)), tracking }
     }

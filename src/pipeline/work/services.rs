@@ -6,6 +6,7 @@ use std::thread::Scope;
 use super::background::BackgroundCaller;
 use super::bank::{Bank, BankError};
 use super::cache_service::CacheService;
+use super::calls::{CALL_BYTES_MAX, wrong_count};
 use super::gathered::Gathered;
 use super::spill::SpillBuffer;
 use crate::pipeline::claim::fault::Fault;
@@ -15,8 +16,6 @@ use crate::pipeline::task::{Class, TaskKey};
 use crate::pipeline::trade::account::OPERATIONS_MAX;
 use crate::pipeline::trade::{NewOrder, Operation, Outcome, Recorded, Taken};
 
-/// Bytes of the operations or returns of one call.
-pub(super) const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Orders that the cache-service is told of at once.
 const ORDERS_PER_CALL: usize = 1_000;
 /// Calls to the cache-service that have no answer yet: what came of them is held until it is looked at.
@@ -184,9 +183,4 @@ pub(super) fn pay(
             Err(BankError::Fault(fault)) => Err(fault),
         }
     })
-}
-
-/// The fault when a service answered something else than was asked.
-pub(super) fn wrong_count(who: &str, answers: usize, asked: usize) -> Fault {
-    Fault::Unavailable(Class::ServiceAway.tag(format!("the {who} gave {answers} answers to {asked} questions")))
 }

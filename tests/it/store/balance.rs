@@ -1,6 +1,7 @@
 //! Accounts: every operation takes effect once, in order, and its first outcome is its outcome for ever.
 
-use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
+use shopctl::pipeline::balance::open::open_balance;
+use shopctl::pipeline::balance::store::BalanceStore;
 use shopctl::pipeline::event::Money;
 use shopctl::pipeline::trade::{Amount, Answer, Operation, OperationKey, OperationKind, Outcome, UserId};
 use tokio::task::JoinSet;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use shopctl::pipeline::balance::store::{BalanceStore, open_balance};
+use shopctl::pipeline::balance::open::open_balance;
+use shopctl::pipeline::balance::store::BalanceStore;
 use shopctl::pipeline::event::Money;
 use shopctl::pipeline::trade::{Operation, OperationKind, Outcome};
 

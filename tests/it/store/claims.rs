@@ -8,12 +8,17 @@ on_every_backend! {
     an_expired_lease_is_left_to_its_holder_where_no_other_may_take_over
     a_heartbeat_keeps_the_lease
     a_lease_from_before_the_clock_went_back_ends_in_time
+    a_lease_that_is_too_long_is_shortened_by_a_claim_that_may_not_take_over
     the_same_claim_id_gets_the_same_answer
     the_splitter_gets_all_ready_shards_of_a_file
     a_claim_may_be_for_one_shard_only
     exhausted_attempts_fail_the_task
     a_failed_attempt_waits_before_the_next
     a_release_is_no_attempt
+}
+
+fn claim(claim_id: &str, takes_over: bool) -> Claim {
+    Claim { stage: SPLIT, worker: "w".to_owned(), limit: 9, shard: None, claim_id: claim_id.to_owned(), takes_over }
 }
 
 async fn a_token_rises_with_every_claim(backend: &dyn Backend) {
@@ -49,14 +54,6 @@ async fn an_expired_lease_is_taken_by_another_and_the_first_is_fenced(backend: &
 async fn an_expired_lease_is_left_to_its_holder_where_no_other_may_take_over(backend: &dyn Backend) {
     let world = World::open(backend).await;
     world.ready(1, 3).await;
-    let claim = |claim_id: &str, takes_over| Claim {
-        stage: SPLIT,
-        worker: "w".to_owned(),
-        limit: 9,
-        shard: None,
-        claim_id: claim_id.to_owned(),
-        takes_over,
-    };
     for attempt in 1..=ATTEMPTS {
         let held = world.tracking.claim(&claim(&format!("crash {attempt}"), true)).await.unwrap();
         assert_eq!(held.iter().map(|task| task.attempt).collect::<Vec<_>>(), [attempt; 3]);
@@ -87,6 +84,17 @@ async fn a_lease_from_before_the_clock_went_back_ends_in_time(backend: &dyn Back
     world.clock.advance_ms(-7_200_000);
     assert_eq!(world.claim(SPLIT, 1, "b").await, [], "it is held still, but from now on");
     world.clock.advance_ms(LEASE_MS + 1);
+    assert_eq!(world.claim(SPLIT, 1, "b").await[0].token, first + 1);
+}
+
+async fn a_lease_that_is_too_long_is_shortened_by_a_claim_that_may_not_take_over(backend: &dyn Backend) {
+    let world = World::open(backend).await;
+    world.ready(1, 1).await;
+    let first = world.claim(SPLIT, 1, "a").await[0].token;
+    world.clock.advance_ms(-7_200_000);
+    assert_eq!(world.tracking.claim(&claim("after an outage", false)).await.unwrap(), []);
+    world.clock.advance_ms(LEASE_MS + 1);
+    assert_eq!(world.tracking.claim(&claim("still after it", false)).await.unwrap(), [], "no other takes over");
     assert_eq!(world.claim(SPLIT, 1, "b").await[0].token, first + 1);
 }
 

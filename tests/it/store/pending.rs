@@ -1,6 +1,7 @@
 //! The order directory and the returns that wait: each return is held once, and released or expired once.
 
-use shopctl::pipeline::cache::store::{CachePolicy, CacheStore, Forgotten, Take, open_cache};
+use shopctl::pipeline::cache::open::open_cache;
+use shopctl::pipeline::cache::store::{CachePolicy, CacheStore, Forgotten, Take};
 use shopctl::pipeline::trade::{
     Backlog, EarlyReturn, HeldState, NewOrder, OrderId, OrderState, PutOutcome, RecordedAs, Taken,
 };

@@ -293,11 +293,6 @@ impl Tx<'_> {
         }
     }
 
-    /// The number that the last statement took through `LAST_INSERT_ID(..)`.
-    pub(crate) fn last_number(&self) -> Option<u64> {
-        self.inner.last_insert_id()
-    }
-
     /// The moment that this connection's statements see.
     pub(crate) async fn now(&mut self) -> Result<Timestamp> {
         let row = self.first("SELECT UTC_TIMESTAMP(3) AS now", ()).await?;

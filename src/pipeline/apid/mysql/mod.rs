@@ -8,21 +8,20 @@ mod progress;
 mod read;
 mod tally;
 
-use crate::pipeline::apid::sql;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
 use crate::base::clock::Clock;
+use crate::base::db::Result;
 use crate::base::db::mysql::database::Database;
+use crate::base::db::url::Server;
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::apid::lease_end::{LeaseEnd, LeaseEnds};
+use crate::pipeline::apid::sql;
+use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, StageReport, TaskTally, Tracking, TrackingPolicy};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::schemas::TRACKING;
-
-use crate::base::db::Result;
-use crate::base::db::url::Server;
-use crate::pipeline::apid::store::{FilePage, FileQuery, Registered, StageReport, TaskTally, Tracking, TrackingPolicy};
 use crate::pipeline::task::view::Queued;
 use crate::pipeline::task::{
     Call, Claim, Claimed, FileName, FileView, Output, Stage, Status, Summary, TaskKey, TaskProgress,
@@ -32,16 +31,17 @@ use crate::pipeline::task::{
 pub(crate) struct MysqlTracking {
     database: Database,
     policy: TrackingPolicy,
-    waits_are_mended: AtomicBool,
+    /// Whether backoffs from before the server's clock went back are ended. The first claim does it.
+    waits_are_short: AtomicBool,
     lease_ends: LeaseEnds,
 }
 
 impl MysqlTracking {
     /// The tracking database at this place; it is not asked anything yet.
     pub(crate) fn new(server: &Server, clock: Clock, policy: TrackingPolicy) -> Self {
-        let waits_are_mended = AtomicBool::new(false);
+        let waits_are_short = AtomicBool::new(false);
         let (database, lease_ends) = (Database::new(server, &TRACKING, clock), LeaseEnds::default());
-        Self { database, policy, waits_are_mended, lease_ends }
+        Self { database, policy, waits_are_short, lease_ends }
     }
 }
 
@@ -63,7 +63,7 @@ fn for_stage(stage: Stage, statement: &str) -> String {
         .replace("{lease_until}", "UTC_TIMESTAMP(3) + INTERVAL :lease_us MICROSECOND")
         .replace("{backoff}", "UTC_TIMESTAMP(3) + INTERVAL :backoff_us MICROSECOND")
         .replace("{now}", "UTC_TIMESTAMP(3)")
-        .replace("{next_token}", "LAST_INSERT_ID(token + 1)")
+        .replace("{lease_limit}", "UTC_TIMESTAMP(3) + INTERVAL :lease_limit_us MICROSECOND")
         .replace("{by_order}", by_order);
     sql::for_stage(stage, &statement)
 }
@@ -96,16 +96,13 @@ impl Tracking for MysqlTracking {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Claimed>> {
-        if !self.waits_are_mended.load(Ordering::Relaxed) {
-            self.database.write(&claim::MendWaits(self.policy)).await?;
-            self.waits_are_mended.store(true, Ordering::Relaxed);
+        if !self.waits_are_short.load(Ordering::Relaxed) {
+            self.database.write(&claim::ShortenWaits(self.policy)).await?;
+            self.waits_are_short.store(true, Ordering::Relaxed);
         }
-        let has_lost = AtomicBool::new(false);
-        let lease_ends = LeaseEnds::default();
-        let take = claim::Take { claim, policy: self.policy, has_lost, lease_ends };
-        let claimed = self.database.write(&take).await?;
-        self.lease_ends.extend(take.lease_ends.take());
-        Ok(claimed)
+        let handout = self.database.write(&claim::ClaimTasks { claim, policy: self.policy }).await?;
+        self.lease_ends.extend(handout.lease_ends);
+        Ok(handout.claimed)
     }
 
     fn take_lease_ends(&self) -> Vec<LeaseEnd> {

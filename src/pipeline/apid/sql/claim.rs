@@ -5,10 +5,24 @@ use crate::pipeline::task::Stage;
 
 /// The claim itself: zero rows mean that the task is not ready, or that another claim won it.
 pub(crate) const CLAIM: &str =
-    "UPDATE pipeline_tracking SET {status} = 'started', token = {next_token}, attempts = attempts + 1, owner = :owner,
+    "UPDATE pipeline_tracking SET {status} = 'started', token = token + 1, attempts = attempts + 1, owner = :owner,
      claim_id = :claim_id, started_at = {now}, lease_until = {lease_until}, next_at = NULL, updated_at = {now}
      WHERE filename = :filename AND shard = :shard AND {previous} = 'done'
        AND (({status} = 'new' AND (next_at IS NULL OR next_at <= {now})) OR ({status} = 'started' AND lease_until < {now} AND :takes_over))";
+
+/// What a claim has to know of a task that it got: the row, and what the stage before left for it. Bound are that stage, the
+/// file and the shard.
+pub(crate) const READ_CLAIMED: &str =
+    "SELECT t.token, t.attempts, t.shards_count, r.output_lines, r.output_bytes, r.output_sha256, r.index_sha256
+     FROM pipeline_tracking t
+     LEFT JOIN pipeline_stage_result r ON r.filename = t.filename AND r.shard = t.shard AND r.stage = ?
+     WHERE t.filename = ? AND t.shard = ?";
+
+/// Tasks whose lease ends later than a lease can.
+pub(crate) const LEASE_TOO_LONG: &str = "{status} = 'started' AND lease_until > {lease_limit}";
+
+/// Tasks whose last allowed attempt let its lease run out.
+pub(crate) const EXHAUSTED: &str = "{status} = 'started' AND lease_until < {now} AND attempts >= :attempts_max";
 
 /// A claim under the same id again: what it still holds gets a fresh lease and keeps its token.
 pub(crate) const REPLAY: &str = "UPDATE pipeline_tracking SET lease_until = {lease_until}

@@ -1,20 +1,19 @@
 //! What the SQL dialects share: the statements that are rules, and the closed list of identifiers in them.
 //!
-//! `{status}` stands for a stage's column, and `{previous}` for that of the stage before. `{now}`, `{lease_until}` and
-//! `{backoff}` stand for moments, which a dialect takes from its own clock. Values are always bound, by name.
+//! `{status}` stands for a stage's column, and `{previous}` for that of the stage before. `{now}`, `{lease_until}`,
+//! `{lease_limit}` and `{backoff}` stand for moments, which a dialect takes from its own clock. Values are always bound, by name.
 
 mod claim;
 mod moves;
 mod progress;
 mod tally;
 
-pub(crate) use claim::{CLAIM, REPLAY, oldest_unfinished, unfinished};
+use crate::pipeline::apid::store::{FileQuery, TrackingPolicy};
+use crate::pipeline::task::Stage;
+pub(crate) use claim::{CLAIM, EXHAUSTED, LEASE_TOO_LONG, READ_CLAIMED, REPLAY, oldest_unfinished, unfinished};
 pub(crate) use moves::statement_of;
 pub(crate) use progress::{ANY_SHARD, ASKERS, BEHIND_ALL, FINISHED_AT, HEAD, lanes, newest_done, oldest_ready};
 pub(crate) use tally::{REGISTERED, SETTLED_AFTER_MS, open_tasks, status_index};
-
-use crate::pipeline::apid::store::{FileQuery, TrackingPolicy};
-use crate::pipeline::task::Stage;
 
 /// The status column of a stage: identifiers come from this closed list only.
 pub(crate) const fn column(stage: Stage) -> &'static str {

@@ -1,16 +1,17 @@
-//! Finds the tasks that a claim is tried on. The claim's UPDATE alone decides which claim wins.
+//! Finds the tasks that a claim is tried on. The claim's UPDATE alone decides which claim wins. The steps are those of the
+//! store on a server (`mysql/claim.rs`), under the same names.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params, params};
 
 use super::{Context, for_stage, read};
-use crate::base::db::sqlite::db::timestamp_text;
+use crate::base::db::sqlite::db::{count_column, timestamp_text};
 use crate::base::db::{Error, Result};
-use crate::pipeline::apid::decisions;
+use crate::pipeline::apid::decisions::{self, Handout, Mend};
 use crate::pipeline::apid::lease_end::LeaseEnd;
-use crate::pipeline::apid::sql::{self, CLAIM, REPLAY};
-use crate::pipeline::columns::sqlite::{file_column, file_name, shard_column};
-use crate::pipeline::event::{ShardCount, ShardId};
-use crate::pipeline::task::{Claim, Claimed, FileName, Output, Stage, TaskKey};
+use crate::pipeline::apid::sql::{self, CLAIM, EXHAUSTED, LEASE_TOO_LONG, READ_CLAIMED, REPLAY};
+use crate::pipeline::columns::sqlite::{file_column, file_name, shard_column, shards_count};
+use crate::pipeline::event::ShardId;
+use crate::pipeline::task::{Claim, Claimed, FileName, Stage, TaskKey};
 
 /// The oldest file after a name that is ready, or whose lease ran out. The index has status, status before and filename,
 /// in this order.
@@ -24,26 +25,21 @@ const OF_FILE: &str = "SELECT filename, shard FROM pipeline_tracking WHERE filen
 /// What this claim id holds.
 const HELD: &str = "SELECT filename, shard FROM pipeline_tracking
      WHERE claim_id = ?1 AND {status} = 'started' AND lease_until IS NOT NULL ORDER BY filename, shard";
+/// A task, if its lease ran out.
+const EXPIRED: &str = "SELECT filename, shard, attempts, owner FROM pipeline_tracking
+     WHERE filename = ?1 AND shard = ?2 AND {status} = 'started' AND lease_until < ?3";
 /// The first shard after a number.
 const NEXT_SHARD: &str = "SELECT MIN(shard) FROM pipeline_tracking WHERE shard > ?1";
-/// What a claim has to know of each task it got.
-const RETURNING: &str = " RETURNING token, attempts, shards_count";
-
-/// What a claim brought.
-#[derive(Default)]
-pub(super) struct Handout {
-    pub(super) claimed: Vec<Claimed>,
-    pub(super) lease_ends: Vec<LeaseEnd>,
-}
-
 /// Hands out tasks.
 pub(super) fn claim(connection: &mut Connection, claim: &Claim, context: Context) -> Result<Handout> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut handout = Handout { claimed: replay(&transaction, claim, context)?, ..Handout::default() };
     if handout.claimed.is_empty() {
-        shorten_leases(&transaction, claim.stage, context)?;
-        if claim.takes_over {
-            handout.lease_ends = fail_exhausted(&transaction, claim.stage, context)?;
+        for mend in decisions::mends(claim) {
+            match mend {
+                Mend::ShortenLeases => shorten_leases(&transaction, claim.stage, context)?,
+                Mend::FailExhausted => fail_exhausted(&transaction, claim.stage, context, &mut handout)?,
+            }
         }
         if claim.stage.in_file_order() {
             claim_in_order(&transaction, claim, context, &mut handout)?;
@@ -57,103 +53,68 @@ pub(super) fn claim(connection: &mut Connection, claim: &Claim, context: Context
 
 /// What this claim id got before and still holds, with a fresh lease: the first answer was lost.
 fn replay(transaction: &Transaction<'_>, claim: &Claim, context: Context) -> Result<Vec<Claimed>> {
-    let keys = keys(transaction, &for_stage(claim.stage, HELD), params![claim.claim_id])?;
-    let update = for_stage(claim.stage, REPLAY) + RETURNING;
     let mut claimed = Vec::new();
-    for key in keys {
-        let until = timestamp_text(context.now.plus_ms(context.policy.moves.lease_ms));
+    for key in keys(transaction, &for_stage(claim.stage, HELD), params![claim.claim_id])? {
         let values = named_params! {
-            ":filename": key.file.as_str(), ":shard": key.shard.get(), ":lease_until": until, ":claim_id": claim.claim_id,
+            ":filename": key.file.as_str(), ":shard": key.shard.get(), ":lease_until": lease_until(context),
+            ":claim_id": claim.claim_id,
         };
-        let held = take(transaction, &update, values, &key, claim.stage, context)?;
-        claimed.extend(held.map(|task| Claimed { is_replay: true, ..task }));
+        if transaction.prepare_cached(&for_stage(claim.stage, REPLAY))?.execute(values)? > 0 {
+            let task = read_claimed(transaction, key, claim.stage, context)?;
+            claimed.push(Claimed { is_replay: true, ..task });
+        }
     }
     Ok(claimed)
 }
 
-/// The clock is this machine's, and it can be set back: then a lease would last as much longer. None is granted for
-/// more than its length, so what ends later than that was granted by another clock and gets its length from now on.
+/// Gives a lease that ends later than any can its length from now on: the clock was set back since it was granted.
 fn shorten_leases(transaction: &Transaction<'_>, stage: Stage, context: Context) -> Result<()> {
-    let update = "UPDATE pipeline_tracking SET lease_until = ?1 WHERE {status} = 'started' AND lease_until > ?2";
-    let lease_ms = context.policy.moves.lease_ms;
-    // Twice the length: two instances read the same clock, but not at the same moment.
-    let (until, too_late) = (context.now.plus_ms(lease_ms), context.now.plus_ms(lease_ms.saturating_mul(2)));
+    let update = format!("UPDATE pipeline_tracking SET lease_until = {{lease_until}} WHERE {LEASE_TOO_LONG}");
+    let limit = context.now.plus_ms(decisions::lease_limit_ms(context.policy));
     transaction
-        .prepare_cached(&for_stage(stage, update))?
-        .execute(params![timestamp_text(until), timestamp_text(too_late)])?;
-    Ok(())
-}
-
-/// The same for backoffs. Once at the start is enough, as no process waits for them meanwhile.
-pub(super) fn shorten_waits(connection: &mut Connection, context: Context) -> Result<()> {
-    let too_late = context.now.plus_ms(context.policy.backoff_max_ms.saturating_mul(2));
-    connection.execute(
-        "UPDATE pipeline_tracking SET next_at = ?1 WHERE next_at > ?2",
-        params![timestamp_text(context.now), timestamp_text(too_late)],
-    )?;
+        .prepare_cached(&for_stage(stage, &update))?
+        .execute(named_params! { ":lease_until": lease_until(context), ":lease_limit": timestamp_text(limit) })?;
     Ok(())
 }
 
 /// Marks tasks failed whose last allowed attempt let its lease run out: a crash counts as an attempt.
-fn fail_exhausted(transaction: &Transaction<'_>, stage: Stage, context: Context) -> Result<Vec<LeaseEnd>> {
-    let update = "UPDATE pipeline_tracking SET {status} = 'failed', claim_id = NULL, lease_until = NULL, updated_at = ?1,
+fn fail_exhausted(transaction: &Transaction<'_>, stage: Stage, context: Context, handout: &mut Handout) -> Result<()> {
+    let update = format!(
+        "UPDATE pipeline_tracking SET {{status}} = 'failed', claim_id = NULL, lease_until = NULL, updated_at = {{now}},
          last_error = 'gave up: the lease of attempt ' || attempts || ' ran out (worker ' || COALESCE(owner, 'unknown') || ')'
-         WHERE {status} = 'started' AND lease_until < ?1 AND attempts >= ?2
-         RETURNING filename, shard, attempts, owner";
-    let mut statement = transaction.prepare_cached(&for_stage(stage, update))?;
-    let mut rows = statement.query(params![timestamp_text(context.now), context.policy.moves.attempts_max])?;
-    let mut ends = Vec::new();
+         WHERE {EXHAUSTED} RETURNING filename, shard, attempts, owner"
+    );
+    let mut statement = transaction.prepare_cached(&for_stage(stage, &update))?;
+    let attempts_max = context.policy.moves.attempts_max;
+    let mut rows =
+        statement.query(named_params! { ":now": timestamp_text(context.now), ":attempts_max": attempts_max })?;
     while let Some(row) = rows.next()? {
-        let key = TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "shard")? };
-        ends.push(LeaseEnd { key, stage, attempt: row.get("attempts")?, worker: row.get("owner")?, taken_by: None });
+        handout.lease_ends.push(lease_end(row, stage, None)?);
     }
-    Ok(ends)
-}
-
-/// The lease of a task, if it ran out.
-fn lease_over(
-    transaction: &Transaction<'_>,
-    key: &TaskKey,
-    claim: &Claim,
-    context: Context,
-) -> Result<Option<LeaseEnd>> {
-    let select = "SELECT attempts, owner FROM pipeline_tracking
-         WHERE filename = ?1 AND shard = ?2 AND {status} = 'started' AND lease_until < ?3";
-    let found = transaction
-        .prepare_cached(&for_stage(claim.stage, select))?
-        .query_row(params![key.file.as_str(), key.shard.get(), timestamp_text(context.now)], |row| {
-            Ok((row.get("attempts")?, row.get("owner")?))
-        });
-    let end = |(attempt, worker)| LeaseEnd {
-        key: key.clone(),
-        stage: claim.stage,
-        attempt,
-        worker,
-        taken_by: Some(claim.worker.clone()),
-    };
-    Ok(found.optional()?.map(end))
+    Ok(())
 }
 
 /// The splitter's way: all ready shards of a file together, file by file until the limit is reached.
 fn claim_files(transaction: &Transaction<'_>, claim: &Claim, context: Context, handout: &mut Handout) -> Result<()> {
-    let select = for_stage(claim.stage, NEXT_FILE);
     let mut after = String::new();
     while decisions::goes_on(claim, handout.claimed.len()) {
-        let next: Option<String> = transaction
-            .prepare_cached(&select)?
-            .query_row(params![timestamp_text(context.now), after], |row| row.get(0))
-            .optional()?;
-        let Some(file) = next else {
+        let Some(file) = next_file(transaction, claim.stage, &after, context)? else {
             break;
         };
         for key in keys(transaction, OF_FILE, params![file])? {
             if decisions::asks_for(claim, key.shard) {
-                claim_one(transaction, &key, claim, context, handout)?;
+                claim_one(transaction, key, claim, context, handout)?;
             }
         }
         after = file;
     }
     Ok(())
+}
+
+/// The oldest file after this name with a ready or an expired task.
+fn next_file(transaction: &Transaction<'_>, stage: Stage, after: &str, context: Context) -> Result<Option<String>> {
+    let mut statement = transaction.prepare_cached(&for_stage(stage, NEXT_FILE))?;
+    Ok(statement.query_row(params![timestamp_text(context.now), after], |row| row.get(0)).optional()?)
 }
 
 /// The way of worker and sender: per shard only the oldest unfinished file.
@@ -168,9 +129,76 @@ fn claim_in_order(transaction: &Transaction<'_>, claim: &Claim, context: Context
         if !decisions::goes_on(claim, handout.claimed.len()) {
             break;
         }
-        claim_one(transaction, &key, claim, context, handout)?;
+        claim_one(transaction, key, claim, context, handout)?;
     }
     Ok(())
+}
+
+/// The claim itself: zero rows mean that the task is not ready, or that another claim won it.
+fn claim_one(
+    transaction: &Transaction<'_>,
+    key: TaskKey,
+    claim: &Claim,
+    context: Context,
+    handout: &mut Handout,
+) -> Result<()> {
+    let over = lease_over(transaction, &key, claim, context)?;
+    let values = named_params! {
+        ":filename": key.file.as_str(), ":shard": key.shard.get(), ":owner": claim.worker, ":claim_id": claim.claim_id,
+        ":now": timestamp_text(context.now), ":lease_until": lease_until(context), ":takes_over": claim.takes_over,
+    };
+    if transaction.prepare_cached(&for_stage(claim.stage, CLAIM))?.execute(values)? > 0 {
+        handout.claimed.push(read_claimed(transaction, key, claim.stage, context)?);
+        handout.lease_ends.extend(over);
+    }
+    Ok(())
+}
+
+/// The lease of a task, if it ran out. It is read before the claim, which overwrites it.
+fn lease_over(
+    transaction: &Transaction<'_>,
+    key: &TaskKey,
+    claim: &Claim,
+    context: Context,
+) -> Result<Option<LeaseEnd>> {
+    let mut statement = transaction.prepare_cached(&for_stage(claim.stage, EXPIRED))?;
+    let mut rows = statement.query(params![key.file.as_str(), key.shard.get(), timestamp_text(context.now)])?;
+    rows.next()?.map(|row| lease_end(row, claim.stage, Some(&claim.worker))).transpose()
+}
+
+/// A task that this claim holds, with what the stage before left for it.
+fn read_claimed(transaction: &Transaction<'_>, key: TaskKey, stage: Stage, context: Context) -> Result<Claimed> {
+    let values = params![stage.previous().map(Stage::name), key.file.as_str(), key.shard.get()];
+    let mut statement = transaction.prepare_cached(READ_CLAIMED)?;
+    let mut rows = statement.query(values)?;
+    let row = rows.next()?.ok_or_else(|| Error::broken(format!("task {key} is gone while it is claimed")))?;
+    Ok(Claimed {
+        token: count_column(row, "token")?,
+        lease_ms: u64::try_from(context.policy.moves.lease_ms).unwrap_or_default(),
+        attempt: row.get("attempts")?,
+        shards_count: shards_count(row)?,
+        input: read::output(row)?,
+        is_replay: false,
+        key,
+    })
+}
+
+fn lease_until(context: Context) -> String {
+    timestamp_text(context.now.plus_ms(context.policy.moves.lease_ms))
+}
+
+fn lease_end(row: &rusqlite::Row<'_>, stage: Stage, taken_by: Option<&String>) -> Result<LeaseEnd> {
+    Ok(LeaseEnd {
+        key: key_of(row)?,
+        stage,
+        attempt: row.get("attempts")?,
+        worker: row.get("owner")?,
+        taken_by: taken_by.cloned(),
+    })
+}
+
+fn key_of(row: &rusqlite::Row<'_>) -> Result<TaskKey> {
+    Ok(TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "shard")? })
 }
 
 /// The shards there are. Each is found by one step in the index, not by reading all rows.
@@ -222,66 +250,14 @@ pub(super) fn oldest_unfinished(
     Ok(decisions::oldest(files, besides))
 }
 
-/// The claim itself: zero rows mean that the task is not ready, or that another claim won it.
-fn claim_one(
-    transaction: &Transaction<'_>,
-    key: &TaskKey,
-    claim: &Claim,
-    context: Context,
-    handout: &mut Handout,
-) -> Result<()> {
-    let over = lease_over(transaction, key, claim, context)?;
-    let now = timestamp_text(context.now);
-    let until = timestamp_text(context.now.plus_ms(context.policy.moves.lease_ms));
-    let values = named_params! {
-        ":filename": key.file.as_str(), ":shard": key.shard.get(), ":owner": claim.worker, ":claim_id": claim.claim_id,
-        ":now": now, ":lease_until": until, ":takes_over": claim.takes_over,
-    };
-    let update = for_stage(claim.stage, CLAIM) + RETURNING;
-    if let Some(claimed) = take(transaction, &update, values, key, claim.stage, context)? {
-        handout.claimed.push(claimed);
-        handout.lease_ends.extend(over);
-    }
+/// Ends backoffs that were set before the clock went back. Once at the start is enough: no process waits for them then.
+pub(super) fn shorten_waits(connection: &mut Connection, context: Context) -> Result<()> {
+    let limit = context.now.plus_ms(decisions::wait_limit_ms(context.policy));
+    connection.execute(
+        "UPDATE pipeline_tracking SET next_at = ?1 WHERE next_at > ?2",
+        params![timestamp_text(context.now), timestamp_text(limit)],
+    )?;
     Ok(())
-}
-
-fn take(
-    transaction: &Transaction<'_>,
-    update: &str,
-    values: &[(&str, &dyn rusqlite::ToSql)],
-    key: &TaskKey,
-    stage: Stage,
-    context: Context,
-) -> Result<Option<Claimed>> {
-    let won: Option<(i64, u32, u64)> = transaction
-        .prepare_cached(update)?
-        .query_row(values, |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, u8>(2)?.into())))
-        .optional()?;
-    let Some((token, attempt, count)) = won else {
-        return Ok(None);
-    };
-    let input = match stage.previous() {
-        Some(previous) => output_of(transaction, key, previous)?,
-        None => None,
-    };
-    Ok(Some(Claimed {
-        key: key.clone(),
-        token: u64::try_from(token).map_err(|_| Error::broken(format!("token holds {token}")))?,
-        lease_ms: u64::try_from(context.policy.moves.lease_ms).unwrap_or_default(),
-        attempt,
-        shards_count: ShardCount::new(count).ok_or_else(|| Error::broken(format!("shards_count holds {count}")))?,
-        input,
-        is_replay: false,
-    }))
-}
-
-fn output_of(transaction: &Transaction<'_>, key: &TaskKey, stage: Stage) -> Result<Option<Output>> {
-    let select = "SELECT output_lines, output_bytes, output_sha256, index_sha256 FROM pipeline_stage_result
-         WHERE filename = ?1 AND shard = ?2 AND stage = ?3 AND output_sha256 IS NOT NULL";
-    let values = params![key.file.as_str(), key.shard.get(), stage.name()];
-    let mut statement = transaction.prepare_cached(select)?;
-    let mut rows = statement.query(values)?;
-    rows.next()?.map(read::output).transpose().map(Option::flatten)
 }
 
 fn keys(transaction: &Transaction<'_>, select: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<TaskKey>> {
@@ -289,7 +265,7 @@ fn keys(transaction: &Transaction<'_>, select: &str, values: &[&dyn rusqlite::To
     let mut rows = statement.query(values)?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        keys.push(TaskKey { file: file_column(row, "filename")?, shard: shard_column(row, "shard")? });
+        keys.push(key_of(row)?);
     }
     Ok(keys)
 }

@@ -64,7 +64,7 @@ impl SqliteTracking {
 /// A statement about one stage in this dialect: moments are bound, as the clock is ours.
 fn for_stage(stage: Stage, statement: &str) -> String {
     let statement = statement.replace("{now}", ":now").replace("{lease_until}", ":lease_until");
-    let statement = statement.replace("{backoff}", ":backoff").replace("{next_token}", "token + 1");
+    let statement = statement.replace("{backoff}", ":backoff").replace("{lease_limit}", ":lease_limit");
     sql::for_stage(stage, &statement.replace("{by_order}", "").replace("{by_queue}", ""))
 }
 

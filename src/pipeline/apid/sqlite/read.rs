@@ -1,16 +1,15 @@
 //! Reads the tracking tables.
 
-use crate::pipeline::apid::sql;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, params_from_iter};
 
 use super::{column, for_stage};
 use crate::base::db::sqlite::db::{count_column, optional_timestamp, timestamp_column};
+use crate::base::db::{Error, Result};
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::apid::sql;
+use crate::pipeline::apid::store::{FilePage, FileQuery};
 use crate::pipeline::columns::sqlite::{file_column, file_name, shard_column};
 use crate::pipeline::event::{ShardCount, ShardId};
-
-use crate::base::db::{Error, Result};
-use crate::pipeline::apid::store::{FilePage, FileQuery};
 use crate::pipeline::task::view::{Queued, ShardTotals};
 use crate::pipeline::task::{
     Counts, Digest, FileName, FileView, Output, ShardView, Stage, StageResult, Status, Summary, TaskKey, TaskRow,

@@ -50,14 +50,26 @@ pub fn open_folder(folder: &Path) -> io::Result<File> {
     no_follow::folder(folder)
 }
 
-/// Takes the lock of a folder, shared or alone, until what is answered is dropped or the process ends; nothing when
-/// another process holds it.
+/// How a lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    /// By any number of holders at the same time.
+    Shared,
+    /// By one holder alone.
+    Exclusive,
+}
+
+/// Takes the lock of a folder until what is answered is dropped or the process ends; nothing when another process holds
+/// it in a way that rules this out.
 ///
 /// # Errors
 /// Whatever the system says.
-pub fn lock_folder(folder: &Path, alone: bool) -> io::Result<Option<File>> {
+pub fn lock_folder(folder: &Path, lock: Lock) -> io::Result<Option<File>> {
     let held = open_folder(folder)?;
-    let how = if alone { FlockOperation::NonBlockingLockExclusive } else { FlockOperation::NonBlockingLockShared };
+    let how = match lock {
+        Lock::Shared => FlockOperation::NonBlockingLockShared,
+        Lock::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    };
     match flock(&held, how) {
         Ok(()) => Ok(Some(held)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -216,13 +228,13 @@ mod tests {
     #[test]
     fn a_folder_is_shared_by_many_or_held_by_one() {
         let folder = tempfile::tempdir().unwrap();
-        let shared = [false, false].map(|alone| lock_folder(folder.path(), alone).unwrap().unwrap());
-        assert!(lock_folder(folder.path(), true).unwrap().is_none());
+        let shared = [Lock::Shared; 2].map(|lock| lock_folder(folder.path(), lock).unwrap().unwrap());
+        assert!(lock_folder(folder.path(), Lock::Exclusive).unwrap().is_none());
         drop(shared);
-        let alone = lock_folder(folder.path(), true).unwrap().unwrap();
-        assert!(lock_folder(folder.path(), false).unwrap().is_none());
+        let alone = lock_folder(folder.path(), Lock::Exclusive).unwrap().unwrap();
+        assert!(lock_folder(folder.path(), Lock::Shared).unwrap().is_none());
         drop(alone);
-        assert!(lock_folder(folder.path(), false).unwrap().is_some());
+        assert!(lock_folder(folder.path(), Lock::Shared).unwrap().is_some());
     }
 
     #[test]

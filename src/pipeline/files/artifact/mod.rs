@@ -11,7 +11,7 @@ mod draft;
 
 pub use self::digest::{Hashed, copy_new, digest, open_verified, verify};
 pub use self::disk::{
-    EntryKind, Taken, create_folder, create_new, is_name_of, is_there, kind, list, lock_folder, open, open_folder,
-    open_for_update, relocate, remove, size, swap, sync_folder, take_name, written_unix_ms,
+    EntryKind, Lock, Taken, create_folder, create_new, is_name_of, is_there, kind, list, lock_folder, open,
+    open_folder, open_for_update, relocate, remove, size, swap, sync_folder, take_name, written_unix_ms,
 };
 pub use self::draft::{Draft, copy, is_being_written};

@@ -1,6 +1,7 @@
 //! The order directory beside the states of the workers: opens both.
 
-use crate::pipeline::cache::store::{CachePolicy, open_cache};
+use crate::pipeline::cache::open::open_cache;
+use crate::pipeline::cache::store::CachePolicy;
 use crate::pipeline::work::state::open_worker_snapshot;
 use std::collections::BTreeSet;
 

@@ -3,7 +3,8 @@
 //! The balance-daemon changes both in one transaction, so this holds at every moment and beside running roles.
 
 use crate::base::db::{Schema, StoreUrl, schema_state};
-use crate::pipeline::balance::store::{BalanceStore, open_balance};
+use crate::pipeline::balance::open::open_balance;
+use crate::pipeline::balance::store::BalanceStore;
 use crate::pipeline::schemas;
 use serde::Serialize;
 

@@ -3,7 +3,8 @@
 //! A return is kept from before its task is reported until after the task is reported that took it. So those count that
 //! a reported task handed in and that no reported task has.
 
-use crate::pipeline::cache::store::{CachePolicy, CacheStore, open_cache};
+use crate::pipeline::cache::open::open_cache;
+use crate::pipeline::cache::store::{CachePolicy, CacheStore};
 use std::collections::BTreeMap;
 
 use serde::Serialize;

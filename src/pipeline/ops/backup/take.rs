@@ -158,7 +158,7 @@ impl<'a> Backup<'a> {
         let stop = "stop every shard-worker and mysql-sender, dump the databases on servers, then make the backup";
         for (database, path) in &self.databases.embedded {
             if matches!(database, Database::Worker(_)) {
-                let lock = Worker::hold_state(path, true)?;
+                let lock = Worker::hold_state(path, artifact::Lock::Exclusive)?;
                 held.push(lock.ok_or_else(|| Error::TryLater(format!("{database} runs: {stop}")))?);
             }
         }

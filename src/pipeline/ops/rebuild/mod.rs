@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use self::sources::{Decided, PAGE, Sources};
 use crate::base::boot::{Exit, Failure, say};
 use crate::pipeline::event::{Kind, ShardId};
-use crate::pipeline::files::artifact;
+use crate::pipeline::files::artifact::{self, Lock};
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::{Census, ShardStore};
@@ -34,7 +34,7 @@ const BESIDE: [&str; 2] = ["-wal", "-shm"];
 pub(crate) async fn run(ctx: &Context, shard: ShardId, force: bool) -> Result<Exit, Failure> {
     let folder = Folder::new(&ctx.settings.shared.dir);
     let state = Worker::own_state(&folder, shard)?;
-    let Some(_held) = Worker::hold_state(&state, true)? else {
+    let Some(_held) = Worker::hold_state(&state, Lock::Exclusive)? else {
         return Err(Failure::new(format!("a worker of shard {shard} is running here: stop it, then rebuild")));
     };
     if state.exists() && !force {

@@ -108,9 +108,9 @@ impl Memory {
         let file = self.file.clone();
         let place = LinePlace { file: &file, line };
         match plan(&event, place, &LinesInFlight::default(), self).unwrap() {
-            Planned::Decided(decision) => decision.into(),
-            Planned::Blocked => panic!("nothing is ahead of it"),
-            Planned::Open(plan) => {
+            None => panic!("nothing is ahead of it"),
+            Some(Planned::Decided(decision)) => decision.into(),
+            Some(Planned::Open(plan)) => {
                 let funds = if plan.debit.is_some() { self.funds } else { Funds::NotAsked };
                 settle(&event, place, &plan, funds, self.policy, self).unwrap()
             }

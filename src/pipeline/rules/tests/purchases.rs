@@ -59,7 +59,7 @@ fn money_is_asked_under_the_key_of_order_and_shop() {
         let event = Event::parse(text.as_bytes()).unwrap();
         let file = memory.file.clone();
         match plan(&event, LinePlace { file: &file, line: 1 }, &LinesInFlight::default(), memory).unwrap() {
-            Planned::Open(plan) => plan.debit,
+            Some(Planned::Open(plan)) => plan.debit,
             other => panic!("{other:?}"),
         }
     };

@@ -78,12 +78,11 @@ fn decide_ahead(
         while next < until {
             let (event, place) = (&events[next], LinePlace { file, line: next as u64 + 1 });
             let before = memory.keys.clone();
-            let planned = plan(event, place, &ahead, memory).unwrap();
-            if matches!(planned, Planned::Blocked) {
+            let Some(planned) = plan(event, place, &ahead, memory).unwrap() else {
                 assert_eq!(memory.keys, before, "what was too early has noted nothing");
                 assert!(!waiting.is_empty(), "line {} can never be decided", next + 1);
                 break;
-            }
+            };
             let mut funds = Funds::NotAsked;
             if let Planned::Open(plan) = &planned {
                 ahead.note(event, place.line, plan);
@@ -96,7 +95,6 @@ fn decide_ahead(
         let (event, place) = (&events[index], LinePlace { file, line: index as u64 + 1 });
         verdicts.push(match planned {
             Planned::Decided(decision) => decision.into(),
-            Planned::Blocked => unreachable!(),
             Planned::Open(plan) => {
                 let verdict = settle(event, place, &plan, funds, TradePolicy::default(), memory).unwrap();
                 ahead.settled(event, place.line, &plan);

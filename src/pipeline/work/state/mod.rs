@@ -4,4 +4,5 @@ pub(crate) mod snapshot;
 mod sqlite;
 mod store;
 
-pub use store::{FinishedFile, UNKNOWN_CONTENT, WorkerState, open_worker_snapshot, open_worker_state};
+pub(crate) use store::UNKNOWN_CONTENT;
+pub use store::{FinishedFile, WorkerState, open_worker_snapshot, open_worker_state};

@@ -1,5 +1,7 @@
 //! What one shard's worker remembers (docs/semantics.md, 4): keys, orders, stock, prices, open shops, and finished files.
 
+use std::sync::Arc;
+
 use super::snapshot::SqliteWorkerSnapshot;
 use super::sqlite::SqliteWorkerState;
 use crate::base::db::Result;
@@ -7,10 +9,9 @@ use crate::pipeline::event::Money;
 use crate::pipeline::rules::{Remembered, TradeOrder};
 use crate::pipeline::shard_db::WorkerSnapshot;
 use crate::pipeline::task::{Counts, Digest, FileName, Output};
-use std::sync::Arc;
 
 /// The fingerprint of a key whose content is not known any more: every other content is taken for the same.
-pub const UNKNOWN_CONTENT: [u8; 16] = [0; 16];
+pub(crate) const UNKNOWN_CONTENT: [u8; 16] = [0; 16];
 
 /// A file that is worked through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -166,6 +166,6 @@ fn a_contradiction_of_the_rules_is_no_fault_of_a_database() {
     let Fault::Permanent(why) = &fault else { panic!("{fault:?}") };
     assert_eq!(Class::find(why), Some(Class::Internal));
     assert!(why.contains("a fault of this program: line 7") && !why.contains("database"), "{why}");
-    let busy = RuleError::from(crate::base::db::Error::busy("locked"));
+    let busy = RuleError::from(db::Error::busy("locked"));
     assert!(matches!(Fault::from(busy), Fault::Unavailable(_)), "what the state fails with stays what it was");
 }
