@@ -65,7 +65,7 @@ impl Books<'_> {
             let why = format!("{file} is decided and not delivered");
             return Ok(Compared::under_way(&why));
         }
-        let stock = self.compare_shelves(state.as_ref()).await?;
+        let stock = self.compare_stock_items(state.as_ref()).await?;
         let (orders, paid) = self.compare_orders(state.as_ref()).await?;
         if self.store.count_sent(self.shard).await? == self.census.sent.len() as u64 {
             return Ok(Compared { stock, orders, paid: Some(paid) });
@@ -111,7 +111,7 @@ impl Books<'_> {
         }
     }
 
-    async fn compare_shelves(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<Findings> {
+    async fn compare_stock_items(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<Findings> {
         let (mut pairs, mut found) = (Pairs::new(), Findings::default());
         loop {
             if let Some(after) = pairs.wants_left() {
@@ -126,7 +126,7 @@ impl Books<'_> {
                 return Ok(found);
             };
             found.compared += 1;
-            if let Some(what) = shelf_difference(books, state, self.in_order) {
+            if let Some(what) = stock_item_difference(books, state, self.in_order) {
                 found.differ(format!("{what}; {}", self.next_step()));
             }
         }
@@ -168,24 +168,24 @@ pub(crate) fn paid_for(order: BookedOrder) -> i128 {
 }
 
 /// What differs about a good or a shop. A row that says nothing is as good as none.
-fn shelf_difference(books: Option<StockItem>, state: Option<StockItem>, in_order: bool) -> Option<String> {
+fn stock_item_difference(books: Option<StockItem>, state: Option<StockItem>, in_order: bool) -> Option<String> {
     let StockItem { shop_id, good_id, .. } = books.or(state)?;
     let price = |price: Option<Money>| price.map_or_else(|| "none".to_owned(), |price| price.to_string());
     let count =
         |count: Option<i64>| count.map_or_else(|| "do not count it".to_owned(), |count| format!("count {count}"));
-    let (book_count, state_count) = (books.and_then(|shelf| shelf.count), state.and_then(|shelf| shelf.count));
+    let (book_count, state_count) = (books.and_then(|item| item.count), state.and_then(|item| item.count));
     if book_count != state_count {
         let (books, state) = (count(book_count), count(state_count));
         return Some(format!("good {good_id} of shop {shop_id}: the books {books}, those of the worker {state}"));
     }
-    let (book_price, state_price) = (books.and_then(|shelf| shelf.price), state.and_then(|shelf| shelf.price));
+    let (book_price, state_price) = (books.and_then(|item| item.price), state.and_then(|item| item.price));
     if in_order && book_price != state_price {
         let (books, state) = (price(book_price), price(state_price));
         return Some(format!(
             "good {good_id} of shop {shop_id}: its price is {books} in the books, {state} for the worker"
         ));
     }
-    let (book_open, state_open) = (books.is_none_or(|shelf| shelf.is_open), state.is_none_or(|shelf| shelf.is_open));
+    let (book_open, state_open) = (books.is_none_or(|item| item.is_open), state.is_none_or(|item| item.is_open));
     // A row of one side alone says nothing of the other's shop, unless it is the shop's own.
     let is_said = good_id == 0 || (books.is_some() && state.is_some());
     if in_order && is_said && book_open != state_open {
@@ -229,31 +229,31 @@ fn say(bought: Bought) -> String {
 mod tests {
     use super::*;
 
-    fn shelf(good_id: i64, count: Option<i64>, price: Option<i64>, is_open: bool) -> Option<StockItem> {
+    fn item(good_id: i64, count: Option<i64>, price: Option<i64>, is_open: bool) -> Option<StockItem> {
         Some(StockItem { shop_id: 2, good_id, count, price: price.map(Money::from_minor), is_open })
     }
 
     #[test]
     fn what_says_nothing_is_as_good_as_no_row() {
-        for other in [None, shelf(3, None, None, true)] {
-            assert_eq!(shelf_difference(shelf(3, None, None, true), other, true), None);
-            assert_eq!(shelf_difference(other, shelf(3, None, None, true), true), None);
+        for other in [None, item(3, None, None, true)] {
+            assert_eq!(stock_item_difference(item(3, None, None, true), other, true), None);
+            assert_eq!(stock_item_difference(other, item(3, None, None, true), true), None);
         }
         // The row of a good whose shop is closed says nothing where the other side has no row of that good.
-        assert_eq!(shelf_difference(shelf(3, None, None, false), None, true), None);
-        assert!(shelf_difference(shelf(0, None, None, false), None, true).is_some());
-        assert!(shelf_difference(None, shelf(3, Some(0), None, true), true).is_some(), "counted, and none there");
+        assert_eq!(stock_item_difference(item(3, None, None, false), None, true), None);
+        assert!(stock_item_difference(item(0, None, None, false), None, true).is_some());
+        assert!(stock_item_difference(None, item(3, Some(0), None, true), true).is_some(), "counted, and none there");
     }
 
     #[test]
     fn files_out_of_order_excuse_prices_and_statuses_and_no_stock() {
-        let books = shelf(3, Some(5), Some(200), true);
+        let books = item(3, Some(5), Some(200), true);
         for (other, what) in
-            [(shelf(3, Some(5), Some(300), true), "price"), (shelf(3, Some(5), Some(200), false), "open")]
+            [(item(3, Some(5), Some(300), true), "price"), (item(3, Some(5), Some(200), false), "open")]
         {
-            assert!(shelf_difference(books, other, true).unwrap().contains(what));
-            assert_eq!(shelf_difference(books, other, false), None);
+            assert!(stock_item_difference(books, other, true).unwrap().contains(what));
+            assert_eq!(stock_item_difference(books, other, false), None);
         }
-        assert!(shelf_difference(books, shelf(3, Some(6), Some(200), true), false).unwrap().contains("count 6"));
+        assert!(stock_item_difference(books, item(3, Some(6), Some(200), true), false).unwrap().contains("count 6"));
     }
 }

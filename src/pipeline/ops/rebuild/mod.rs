@@ -87,7 +87,7 @@ async fn read_books(
         && let Some(last) = page.last()
     {
         after = Some((last.shop_id, last.good_id));
-        page.iter().try_for_each(|shelf| rebuild.shelf(shelf))?;
+        page.iter().try_for_each(|item| rebuild.stock_item(item))?;
     }
     let mut after = None;
     while let page = books.list_orders(after, PAGE).await?
@@ -179,9 +179,9 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn summary(shard: ShardId, rebuilt: &Rebuilt, missing: u64, aside: Option<&Path>) -> String {
-    let Rebuilt { files, orders, refused, shelves, keys, keys_without_content } = rebuilt;
+    let Rebuilt { files, orders, refused, stock_items, keys, keys_without_content } = rebuilt;
     let mut text = format!(
-        "shard {shard}: {files} decided files, {orders} orders, {refused} refused purchases, {shelves} goods and shops, \
+        "shard {shard}: {files} decided files, {orders} orders, {refused} refused purchases, {stock_items} goods and shops, \
          {keys} keys; {keys_without_content} more keys without what was said under them\n"
     );
     if missing > 0 {
