@@ -312,7 +312,7 @@ fn beyond_127_0_0_1_a_role_listens_only_with_a_token_of_those_whom_it_serves() {
         (&["work", "--shard", "0"], "shard_worker", "operator"),
         (&["send"], "mysql_sender", "shard_splitter"),
     ] {
-        // 127.0.0.2 is this machine too, so that the test opens no port to anybody else.
+        // 127.0.0.2 is this machine too, so that the test opens no port to other machines.
         let pipeline = Pipeline::new(&["server.host=127.0.0.2"]);
         for (principal, host) in [(Some(own), "127.0.0.2:"), (Some(foreign), "127.0.0.1:"), (None, "127.0.0.1:")] {
             let settings: Vec<String> =

@@ -95,7 +95,7 @@ fn old_keys_are_forgotten_by_day() {
     state.roll_back().unwrap();
 }
 
-/// What the worker commits while somebody looks is not seen, and it need not wait.
+/// What the worker commits while a snapshot is read is not seen, and it need not wait.
 #[tokio::test]
 async fn a_look_at_the_state_is_of_one_moment() {
     let (sqlite, mut state) = Sqlite::fresh_state();

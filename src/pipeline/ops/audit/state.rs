@@ -1,9 +1,10 @@
-//! The books of a shard beside the state of its worker: both are kept from the same decisions, so both say the same
-//! once everything that the worker has decided is delivered.
+//! Compares the books of a shard with the state of its worker. Both follow from the same decisions, so they agree once
+//! every file that the worker has decided is delivered.
 //!
-//! The order of the looks is what makes that sound beside running roles. First the marks of the delivered files, then
-//! one moment of the worker's state, then the books: every delivered file was decided before. If nothing that is decided
-//! lacks its mark, and no further mark was made until the books were read, then both are of the same files.
+//! The comparison is safe beside running roles because it reads in a fixed order: first the markers of the delivered
+//! files, then a snapshot of the worker's state, then the books. A file is decided before it is delivered, so the
+//! snapshot has every file with a marker. If it has no file without one, and no marker was added until the books were
+//! read, then snapshot and books are of the same files. Otherwise nothing is compared.
 
 use crate::pipeline::work::state::open_worker_snapshot;
 use std::collections::BTreeSet;
@@ -18,23 +19,24 @@ use crate::pipeline::task::FileName;
 /// Entries per page.
 pub(crate) const PAGE: u32 = 1000;
 
-/// What came of comparing them.
+/// The result of comparing a shard's books with its worker's state.
 pub(crate) struct Compared {
     /// Stock, prices and shops.
     pub(crate) stock: Findings,
     /// Orders and their returns.
     pub(crate) orders: Findings,
-    /// What users paid for the orders in the books, in minor units; nothing where those could not be compared.
+    /// What users paid for the orders in the books, in minor units; `None` if the orders could not be compared.
     pub(crate) paid: Option<i128>,
 }
 
-/// The books of a shard.
+/// The books of a shard, and what is known of its deliveries.
 pub(crate) struct Books<'a> {
     pub(crate) store: &'a dyn ShardStore,
     pub(crate) shard: ShardId,
     /// The delivered files.
     pub(crate) census: &'a Census,
-    /// Whether the worker took the files in their order: then its last price is that of the last file.
+    /// Whether the worker decided the files in the order of their names. Only then are its prices and its shops' statuses
+    /// those of the last file, as in the books.
     pub(crate) in_order: bool,
 }
 
@@ -95,7 +97,7 @@ impl Books<'_> {
         Ok(Compared { stock: found, orders, paid: (!has_orders).then_some(0) })
     }
 
-    /// The first file that the worker has decided and that has no mark.
+    /// The first file that the worker has decided and that has no marker.
     async fn find_undelivered(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<Option<FileName>> {
         let sent: BTreeSet<&FileName> = self.census.sent.iter().map(|sent| &sent.file).collect();
         let mut after = None;
@@ -132,7 +134,7 @@ impl Books<'_> {
         }
     }
 
-    /// Answers also what was paid for them.
+    /// Also returns what users paid for the orders in the books, in minor units.
     async fn compare_orders(&self, state: &dyn WorkerSnapshot) -> crate::base::db::Result<(Findings, i128)> {
         let (mut pairs, mut found, mut paid) = (Pairs::new(), Findings::default(), 0);
         loop {
@@ -155,7 +157,7 @@ impl Books<'_> {
 }
 
 impl Compared {
-    /// Nothing was compared, because this is under way.
+    /// The result if nothing could be compared; `why` says what was under way.
     fn under_way(why: &str) -> Self {
         Self { stock: Findings::under_way(why), orders: Findings::under_way(why), paid: None }
     }
@@ -167,7 +169,7 @@ pub(crate) fn paid_for(order: BookedOrder) -> i128 {
     bought.map_or(0, |bought| i128::from(bought.price.minor()) * i128::from(bought.qty))
 }
 
-/// What differs about a good or a shop. A row that says nothing is as good as none.
+/// What differs between two stock items. A missing one is the same as an open shop without count and price.
 fn stock_item_difference(books: Option<StockItem>, state: Option<StockItem>, in_order: bool) -> Option<String> {
     let StockItem { shop_id, good_id, .. } = books.or(state)?;
     let price = |price: Option<Money>| price.map_or_else(|| "none".to_owned(), |price| price.to_string());
@@ -186,7 +188,7 @@ fn stock_item_difference(books: Option<StockItem>, state: Option<StockItem>, in_
         ));
     }
     let (book_open, state_open) = (books.is_none_or(|item| item.is_open), state.is_none_or(|item| item.is_open));
-    // A row of one side alone says nothing of the other's shop, unless it is the shop's own.
+    // If only one side has a row for a good, the shop's status is compared by the shop's own row (good 0) alone.
     let is_said = good_id == 0 || (books.is_some() && state.is_some());
     if in_order && is_said && book_open != state_open {
         let word = |is_open| if is_open { "open" } else { "closed" };
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_as_good_as_no_row() {
+    fn a_row_without_count_and_price_equals_no_row() {
         for other in [None, item(3, None, None, true)] {
             assert_eq!(stock_item_difference(item(3, None, None, true), other, true), None);
             assert_eq!(stock_item_difference(other, item(3, None, None, true), true), None);
