@@ -18,6 +18,7 @@ use crate::base::boot::{Exit, Failure};
 use crate::base::clock::Clock;
 use crate::base::http::Readiness;
 use crate::pipeline::settings::Context;
+use crate::pipeline::task::Repair;
 
 /// Bytes of a request's body where a role has no other limit: probes need none.
 const PROBE_BODY_BYTES_MAX: usize = 1024;
@@ -142,7 +143,7 @@ impl Watch for RoleWatch {
 
     fn unavailable(&self, problem: Option<String>) {
         *self.troubled.lock().unwrap_or_else(PoisonError::into_inner) = problem.as_ref().map(|_| Instant::now());
-        self.readiness.set("work", problem);
+        self.readiness.set("work", problem.map(Repair::advise));
     }
 
     fn idle(&self) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::fault::named_if_read_only;
 use crate::base::db::migration::{Schema, SchemaState};
 use crate::base::db::{Error, Result};
 
@@ -38,8 +39,12 @@ pub(crate) fn state(path: &Path, schema: &Schema) -> Result<Option<SchemaState>>
     if !path.exists() {
         return Ok(None);
     }
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    Ok(Some(SchemaState { applied: version(&connection)?, known: schema.sqlite.len() }))
+    let read = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        version(&connection)
+    };
+    let applied = read().map_err(|e| named_if_read_only(e, path))?;
+    Ok(Some(SchemaState { applied, known: schema.sqlite.len() }))
 }
 
 /// How many migrations a database has.
