@@ -1,9 +1,9 @@
 //! The tracking database as the settings name it, for the commands that read it beside the API.
 
-use crate::pipeline::apid::store::{Tracking, TrackingPolicy, open_tracking};
 use std::sync::Arc;
 
 use crate::base::boot::{Failure, millis};
+use crate::pipeline::apid::store::{Tracking, TrackingPolicy, open_tracking};
 use crate::pipeline::settings::Context;
 use crate::pipeline::settings::Settings;
 use crate::pipeline::task::moves::RetryPolicy;

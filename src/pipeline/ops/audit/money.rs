@@ -2,16 +2,16 @@
 //!
 //! The balance-daemon writes a balance and its transaction together, so this can be checked while roles run.
 
-use crate::base::db::{Schema, StoreUrl, schema_state};
-use crate::pipeline::balance::store::{BalanceStore, open_balance};
-use crate::pipeline::schemas;
 use serde::Serialize;
 
 use super::state::{PAGE, paid_for};
 use crate::base::boot::Failure;
+use crate::base::db::{Schema, StoreUrl, schema_state};
+use crate::pipeline::balance::store::{BalanceStore, open_balance};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::ops::audit::Findings;
 use crate::pipeline::rules::money::{PURCHASE, REVERSAL};
+use crate::pipeline::schemas;
 use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::ShardStore;
 

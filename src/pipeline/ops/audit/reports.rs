@@ -1,11 +1,11 @@
 //! Collects what the stages reported, and compares it with the rows, the rejects files and the event files.
 
-use crate::pipeline::apid::store::{Tracking, for_each_file};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::apid::store::{Tracking, for_each_file};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};

@@ -6,7 +6,6 @@
 //! snapshot has every file with a marker. If it has no file without one, and no marker was added until the books were
 //! read, then snapshot and books are of the same files. Otherwise nothing is compared.
 
-use crate::pipeline::work::state::open_worker_snapshot;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -15,6 +14,7 @@ use crate::pipeline::event::{Money, ShardId};
 use crate::pipeline::ops::audit::Findings;
 use crate::pipeline::shard_db::{BookedOrder, Bought, Census, ShardStore, StockItem, WorkerSnapshot};
 use crate::pipeline::task::FileName;
+use crate::pipeline::work::state::open_worker_snapshot;
 
 /// Entries per page.
 pub(crate) const PAGE: u32 = 1000;

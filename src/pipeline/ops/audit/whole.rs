@@ -1,8 +1,5 @@
 //! All checks of the audit, one after another.
 
-use crate::pipeline::apid::store::{Tracking, for_each_file};
-use crate::pipeline::ops::tracking::get_tracking;
-use crate::pipeline::shard_db::store::{find_shard_database, open_shard};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -11,11 +8,14 @@ use super::reports::Reports;
 use super::state::{Books, Compared};
 use super::{Accounts, Check, Pending, directory_check, money, pending};
 use crate::base::boot::Failure;
+use crate::pipeline::apid::store::{Tracking, for_each_file};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::journal;
+use crate::pipeline::ops::tracking::get_tracking;
 use crate::pipeline::schemas;
 use crate::pipeline::settings::Context;
+use crate::pipeline::shard_db::store::{find_shard_database, open_shard};
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::Ledger;
 

@@ -1,6 +1,5 @@
 //! Makes a backup, in the order that the parent module gives.
 
-use crate::base::db::{Server, check_embedded, copy_embedded};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -11,6 +10,7 @@ use super::files::{Met, Walk};
 use super::manifest::{FORMAT, NAME, Writer};
 use super::{Database, Databases, Error, FILES, Header, Part, room, size};
 use crate::base::clock::Clock;
+use crate::base::db::{Server, check_embedded, copy_embedded};
 use crate::base::shutdown::Stop;
 use crate::pipeline::addresses;
 use crate::pipeline::files::folder::{Folder, resolve};

@@ -6,8 +6,6 @@
 
 mod sources;
 
-use crate::pipeline::ops::tracking::get_tracking;
-use crate::pipeline::shard_db::store::open_shard;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +15,9 @@ use crate::base::boot::{Exit, Failure, say};
 use crate::pipeline::event::{Kind, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::ops::tracking::get_tracking;
 use crate::pipeline::settings::Context;
+use crate::pipeline::shard_db::store::open_shard;
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::FileName;
 use crate::pipeline::work::Worker;

@@ -1,6 +1,5 @@
 //! An event file: its stages in every shard, its files, its rows.
 
-use crate::pipeline::ops::tracking::find_tracking;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -11,6 +10,7 @@ use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::dead_letters::RedriveLog;
+use crate::pipeline::ops::tracking::find_tracking;
 use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::trace::Question;
 use crate::pipeline::task::FileName;

@@ -1,6 +1,5 @@
 //! An order: every line that names it, what became of each, the books and the money.
 
-use crate::pipeline::ops::tracking::find_tracking;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -17,6 +16,7 @@ use crate::pipeline::ops::trace::naming::{Said, kind_name};
 use crate::pipeline::ops::trace::order::{Evidence, Gathered, Rejection, Search};
 use crate::pipeline::ops::trace::services::{self, Asked, Kept, Money};
 use crate::pipeline::ops::trace::verdict::{KnownFacts, TraceVerdict, verdict};
+use crate::pipeline::ops::tracking::find_tracking;
 use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::trace::{FoundRow, Question, TraceAnswer};
 use crate::pipeline::task::wire::FileResponse;
