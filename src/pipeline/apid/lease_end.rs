@@ -24,12 +24,7 @@ pub struct LeaseEnd {
 pub(crate) struct LeaseEnds(Mutex<Vec<LeaseEnd>>);
 
 impl LeaseEnds {
-    /// Adds one.
-    pub(crate) fn push(&self, end: LeaseEnd) {
-        self.extend(vec![end]);
-    }
-
-    /// Adds several.
+    /// Adds these.
     pub(crate) fn extend(&self, ends: Vec<LeaseEnd>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(ends);
     }

@@ -26,7 +26,9 @@ pub(crate) fn run(connection: &mut Connection, schema: &Schema) -> Result<()> {
         return Ok(());
     }
     for migration in schema.sqlite.iter().skip(present) {
-        transaction.execute_batch(migration.sql)?;
+        transaction
+            .execute_batch(migration.sql)
+            .map_err(|e| Error::from(e).at(format_args!("migration {}", migration.name)))?;
     }
     let latest = i64::try_from(schema.sqlite.len()).unwrap_or(i64::MAX);
     transaction.pragma_update(None, "user_version", latest)?;

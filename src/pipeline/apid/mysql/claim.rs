@@ -121,7 +121,7 @@ impl Take<'_> {
                 values.push((b"shard".to_vec(), Value::from(key.shard.get())));
                 let changed = tx.change(&for_stage(self.claim.stage, update), Params::from(values)).await?;
                 if changed > 0 && update == &fail {
-                    self.lease_ends.push(lease_end(row, self.claim.stage, None)?);
+                    self.lease_ends.extend(vec![lease_end(row, self.claim.stage, None)?]);
                 }
             }
         }
@@ -189,7 +189,7 @@ impl Take<'_> {
         }
         let token = tx.last_number().ok_or_else(|| Error::broken(format!("the claim of {key} got no token")))?;
         if let Some(row) = &over {
-            self.lease_ends.push(lease_end(row, self.claim.stage, Some(&self.claim.worker))?);
+            self.lease_ends.extend(vec![lease_end(row, self.claim.stage, Some(&self.claim.worker))?]);
         }
         self.describe(tx, key, token).await
     }
