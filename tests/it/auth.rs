@@ -92,7 +92,7 @@ fn every_change_needs_the_token_that_the_document_names() {
                 continue;
             }
             changes += 1;
-            assert!(principals.contains("operator"), "{method} {path} has no security");
+            assert!(principals.contains("operator"), "{method} {path}: its security does not name the operator");
             for status in ["401", "403"] {
                 assert!(operation["responses"][status].is_object(), "{method} {path} does not describe {status}");
             }
