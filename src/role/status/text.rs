@@ -52,10 +52,7 @@ pub(super) fn of_roles(roles: &[Probed]) -> String {
         if let Some(problem) = role.problem() {
             line(&mut text, format_args!("{}", clean(&problem)));
             if let Some(repair) = &role.repair {
-                // A role of this version names the section itself.
-                let is_named = problem.contains(&repair.runbook);
-                let section = if is_named { String::new() } else { format!("  ({})", repair.runbook) };
-                line(&mut text, format_args!("  -> {}; it goes on by itself then{section}", repair.what));
+                line(&mut text, format_args!("  -> {}; it goes on by itself then  ({})", repair.what, repair.runbook));
             }
         }
     }
