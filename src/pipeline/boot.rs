@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 
-use super::addresses::{self, Identity, Published};
+use super::addresses::{self, Identity, PublishedAddress};
 use super::calls::{Call, CallObserver};
 use super::claim::driver::{Finished, Watch, random_id};
 use super::event::ShardId;
@@ -78,7 +78,7 @@ async fn serve_as(
 }
 
 /// Notes the role's address in the shared folder until the note is dropped. Without it the role works as well.
-async fn note_address(ctx: &Context, identity: Identity) -> Option<Published> {
+async fn note_address(ctx: &Context, identity: Identity) -> Option<PublishedAddress> {
     let (settings, clock, addr) = (Arc::clone(&ctx.settings), ctx.clock.clone(), ctx.addr()?);
     let publish = move || addresses::publish(&settings.shared.dir, identity, addr, &clock);
     match tokio::task::spawn_blocking(publish).await.map_err(std::io::Error::other).flatten() {

@@ -10,7 +10,7 @@ use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};
 use crate::pipeline::ops::audit::Findings;
-use crate::pipeline::ops::audit::rows::{self, Difference, Reported};
+use crate::pipeline::ops::audit::rows::{self, Reported, RowDifference};
 use crate::pipeline::shard_db::{Census, SentFile};
 use crate::pipeline::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
 
@@ -110,7 +110,7 @@ impl Reports {
     ) -> crate::base::db::Result<()> {
         let Self { delivered, released, held, .. } = self;
         let found = rows::compare(census, &Reported { shard, delivered, released, held });
-        for Difference { file, what } in found {
+        for RowDifference { file, what } in found {
             self.ledger.differ(file.as_ref(), Some(shard), what);
         }
         for SentFile { file, .. } in &census.sent {

@@ -20,7 +20,7 @@ use crate::pipeline::work::state::open_worker_snapshot;
 pub(crate) const PAGE: u32 = 1000;
 
 /// The result of comparing a shard's books with its worker's state.
-pub(crate) struct Compared {
+pub(crate) struct ComparedBooks {
     /// Stock, prices and shops.
     pub(crate) stock: Findings,
     /// Orders and their returns.
@@ -58,21 +58,21 @@ impl Keyed for BookedOrder {
 
 impl Books<'_> {
     /// Compares stock and orders with the state in this file.
-    pub(crate) async fn compare(&self, state: &Path) -> crate::base::db::Result<Compared> {
+    pub(crate) async fn compare(&self, state: &Path) -> crate::base::db::Result<ComparedBooks> {
         if !state.exists() {
             return self.without_state().await;
         }
         let state = open_worker_snapshot(state).await?;
         if let Some(file) = self.find_undelivered(state.as_ref()).await? {
             let why = format!("{file} is decided and not delivered");
-            return Ok(Compared::under_way(&why));
+            return Ok(ComparedBooks::under_way(&why));
         }
         let stock = self.compare_stock_items(state.as_ref()).await?;
         let (orders, paid) = self.compare_orders(state.as_ref()).await?;
         if self.store.count_sent(self.shard).await? == self.census.sent.len() as u64 {
-            return Ok(Compared { stock, orders, paid: Some(paid) });
+            return Ok(ComparedBooks { stock, orders, paid: Some(paid) });
         }
-        Ok(Compared::under_way("files were delivered meanwhile"))
+        Ok(ComparedBooks::under_way("files were delivered meanwhile"))
     }
 
     /// What to do when a good or an order differs.
@@ -84,7 +84,7 @@ impl Books<'_> {
         )
     }
 
-    async fn without_state(&self) -> crate::base::db::Result<Compared> {
+    async fn without_state(&self) -> crate::base::db::Result<ComparedBooks> {
         let mut found = Findings::nothing("the worker has no state here");
         let has_orders = !self.store.list_orders(None, 1).await?.is_empty();
         if has_orders || !self.store.list_stock(None, 1).await?.is_empty() {
@@ -94,7 +94,7 @@ impl Books<'_> {
             ));
         }
         let orders = Findings::nothing("the worker has no state here");
-        Ok(Compared { stock: found, orders, paid: (!has_orders).then_some(0) })
+        Ok(ComparedBooks { stock: found, orders, paid: (!has_orders).then_some(0) })
     }
 
     /// The first file that the worker has decided and that has no marker.
@@ -156,7 +156,7 @@ impl Books<'_> {
     }
 }
 
-impl Compared {
+impl ComparedBooks {
     /// The result if nothing could be compared; `why` says what was under way.
     fn under_way(why: &str) -> Self {
         Self { stock: Findings::under_way(why), orders: Findings::under_way(why), paid: None }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::reports::Reports;
-use super::state::{Books, Compared};
+use super::state::{Books, ComparedBooks};
 use super::{Accounts, Check, Pending, directory_check, money, pending};
 use crate::base::boot::Failure;
 use crate::pipeline::apid::store::{Tracking, for_each_file};
@@ -183,7 +183,7 @@ async fn look_at_shard(
     shards.rows.insert(shard, census.rows);
     let state = folder.worker_state(shard);
     let books = Books { store, shard, census: &census, in_order: !reports.out_of_order.contains(&shard) };
-    let Compared { stock, orders, paid } = books.compare(&state).await?;
+    let ComparedBooks { stock, orders, paid } = books.compare(&state).await?;
     shards.paid = shards.paid.zip(paid).map(|(others, own)| others + own);
     reports.note(Some(shard), &stock);
     reports.note(Some(shard), &orders);
