@@ -18,6 +18,7 @@ lint:
     tests/log-style
     tests/docker-style
     cargo clippy --all-targets --locked -- -D warnings
+    cargo clippy --locked --no-default-features --all-targets -- -D warnings
 
 # All tests; arguments go to cargo test
 test *ARGS:

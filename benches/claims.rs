@@ -98,7 +98,7 @@ async fn race(url: &StoreUrl) -> Outcome<()> {
             won.len()
         );
         if won.len() != TASKS || count != TASKS {
-            return Err("a task went to nobody, or to two".into());
+            return Err("a task went to no worker, or to two".into());
         }
         if let Some((key, token)) = won.into_iter().find(|won| !tokens.insert(won.clone())) {
             return Err(format!("token {token} of {key} was given out twice").into());

@@ -28,7 +28,7 @@ FROM pipeline_tracking
 WHERE lease_until IS NOT NULL
 ORDER BY lease_until LIMIT 100;
 
--- What is stuck: the lease ran out and nobody came, or a plain start has not been reported for an hour.
+-- What is stuck: the lease ran out and no worker took it over, or a plain start has not been reported for an hour.
 SELECT filename, shard, owner, started_at, lease_until FROM pipeline_tracking
 WHERE lease_until < UTC_TIMESTAMP(3)
    OR (lease_until IS NULL AND started_at < UTC_TIMESTAMP(3) - INTERVAL 1 HOUR
@@ -73,7 +73,7 @@ INSERT INTO pipeline_tracking (filename, event_ingest_status, shard_splitter_sta
 VALUES ('19700101000000', 'done', 'done', 0, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3), 1);
 
 -- Claim: the conditional UPDATE is the claim. One row changed = the task is ours, and LAST_INSERT_ID() is the new token;
--- no row changed = somebody else won.
+-- no row changed = another claim won.
 UPDATE pipeline_tracking
 SET shard_worker_status = 'started', token = LAST_INSERT_ID(token + 1), attempts = attempts + 1, owner = 'by hand',
     claim_id = 'example', started_at = UTC_TIMESTAMP(3), lease_until = UTC_TIMESTAMP(3) + INTERVAL 60 SECOND,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 
-use super::addresses::{self, Identity, Published};
+use super::addresses::{self, Identity, PublishedAddress};
 use super::calls::{Call, CallObserver};
 use super::claim::driver::{Finished, TaskOutcome, Watch, random_id};
 use super::event::ShardId;
@@ -18,6 +18,7 @@ use crate::base::boot::{Exit, Failure};
 use crate::base::clock::Clock;
 use crate::base::http::Readiness;
 use crate::pipeline::settings::Context;
+use crate::pipeline::task::Repair;
 
 /// Bytes of a request's body where a role has no other limit: probes need none.
 const PROBE_BODY_BYTES_MAX: usize = 1024;
@@ -77,7 +78,7 @@ async fn serve_as(
 }
 
 /// Notes the role's address in the shared folder until the note is dropped. Without it the role works as well.
-async fn note_address(ctx: &Context, identity: Identity) -> Option<Published> {
+async fn note_address(ctx: &Context, identity: Identity) -> Option<PublishedAddress> {
     let (settings, clock, addr) = (Arc::clone(&ctx.settings), ctx.clock.clone(), ctx.addr()?);
     let publish = move || addresses::publish(&settings.shared.dir, identity, addr, &clock);
     match tokio::task::spawn_blocking(publish).await.map_err(std::io::Error::other).flatten() {
@@ -142,7 +143,7 @@ impl Watch for RoleWatch {
 
     fn unavailable(&self, problem: Option<String>) {
         *self.troubled.lock().unwrap_or_else(PoisonError::into_inner) = problem.as_ref().map(|_| Instant::now());
-        self.readiness.set("work", problem);
+        self.readiness.set("work", problem.map(Repair::advise));
     }
 
     fn idle(&self) {

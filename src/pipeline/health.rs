@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::base::db::Result;
 use crate::base::http::Readiness;
 use crate::base::shutdown::Stop;
-use crate::pipeline::task::Class;
+use crate::pipeline::task::{Class, Repair};
 
 /// Between two looks.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ async fn probe_on(at: &dyn HealthProbe, readiness: Readiness) {
             log::warn!("the {} does not answer: {problem}", at.name());
         }
         let answers = problem.is_none();
-        readiness.set("database", problem.map(|why| Class::DatabaseAway.tag(why)));
+        readiness.set("database", problem.map(|why| Repair::advise(Class::DatabaseAway.tag(why))));
         if answers && let Err(e) = at.measure().await {
             log::warn!("cannot look at the {}: {e}", at.name());
         }

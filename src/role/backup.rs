@@ -11,7 +11,7 @@ use crate::base::boot::{Exit, Failure, say, say_json};
 use crate::base::db::Server;
 use crate::base::output::OutputArgs;
 use crate::base::text::count;
-use crate::pipeline::ops::backup::take::{Backup, Extent};
+use crate::pipeline::ops::backup::take::{Backup, BackupExtent};
 use crate::pipeline::ops::backup::{Database, Error, servers};
 use crate::pipeline::settings::Context;
 
@@ -52,7 +52,7 @@ fn backup(ctx: &Context, args: &Args) -> Result<Exit, Failure> {
     let commands = if on_servers.is_empty() { String::new() } else { servers::dumps(&on_servers, &dir) };
     let extent = if args.dry_run { backup.extent()? } else { backup.make(&ctx.clock)? };
     if args.output.is_json() {
-        let Extent { databases, files, bytes, left_out } = extent;
+        let BackupExtent { databases, files, bytes, left_out } = extent;
         say_json(&json!({"dir": dir, "dry_run": args.dry_run, "databases": databases, "files": files, "bytes": bytes,
             "left_out": left_out, "commands": commands.lines().collect::<Vec<_>>()}))?;
         return Ok(Exit::Ok);
@@ -83,8 +83,8 @@ fn about_servers(on_servers: &[(Database, Server)]) -> String {
     )
 }
 
-fn summary(extent: &Extent, args: &Args, dir: &str) -> String {
-    let Extent { databases, files, bytes, left_out } = extent;
+fn summary(extent: &BackupExtent, args: &Args, dir: &str) -> String {
+    let BackupExtent { databases, files, bytes, left_out } = extent;
     let what = format!("{} and {}, {bytes} bytes", count(*databases, "database"), count(*files, "file"));
     let mut text = match args.dry_run {
         true => format!("would copy {what} to {dir}\n"),

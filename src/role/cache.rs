@@ -1,6 +1,6 @@
 //! `shopctl cache`: the cache-service.
 //!
-//! Reads and writes the database of the order directory and the pending returns, which it creates where needed; serves
+//! Reads and writes the database of the order directory and the early returns, which it creates where needed; serves
 //! its API (docs/contracts.md, 5) on port 8084. Run: `shopctl cache`.
 
 use crate::base::boot::{Exit, Failure};

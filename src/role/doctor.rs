@@ -3,7 +3,6 @@
 //! Reads folders, databases and ports; changes nothing. What it looks at and how it judges is in [`crate::pipeline::ops::doctor`].
 //! Run: `shopctl doctor`, `shopctl doctor -o json`.
 
-use crate::pipeline::ops::tracking::open_tracking_read_only;
 use serde_json::json;
 
 use super::{apid, balance, cache, ingest, send, split, work};
@@ -12,6 +11,7 @@ use crate::base::output::OutputArgs;
 use crate::pipeline::addresses;
 use crate::pipeline::ops::doctor::facts::Facts;
 use crate::pipeline::ops::doctor::{DoctorSummary, checks, gather, table};
+use crate::pipeline::ops::tracking::open_tracking_read_only;
 use crate::pipeline::settings::Context;
 use crate::pipeline::settings::Settings;
 

@@ -3,12 +3,12 @@
 //! Every role brings the databases it opens up to date by itself; this does it beforehand, as a user who may, and
 //! creates databases that are missing. Run: `shopctl migrate up`, `shopctl migrate status`.
 
-use crate::base::db::{Schema, SchemaState, StoreUrl, schema_state};
-use crate::pipeline::schemas;
 use serde_json::json;
 
 use crate::base::boot::{Exit, Failure, say, say_json};
+use crate::base::db::{Schema, SchemaState, StoreUrl, schema_state};
 use crate::base::output::OutputArgs;
+use crate::pipeline::schemas;
 use crate::pipeline::settings::Context;
 use crate::pipeline::settings::Settings;
 

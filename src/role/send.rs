@@ -18,7 +18,7 @@ use crate::pipeline::send::{Sender, Shards};
 use crate::pipeline::settings::Context;
 use crate::pipeline::settings::principal;
 use crate::pipeline::shard_db::Delivered;
-use crate::pipeline::task::{Class, Stage, TaskKey};
+use crate::pipeline::task::{Class, Repair, Stage, TaskKey};
 use crate::pipeline::timed;
 
 /// The port that the sender's probes listen on by default.
@@ -118,7 +118,7 @@ async fn keep_probing(shards: Arc<Shards>, watched: Vec<ShardId>, readiness: Rea
         if let Some(problem) = problem.as_ref().filter(|problem| known.as_ref() != Some(*problem)) {
             log::warn!(stage = Stage::MysqlSender.name(); "a shard database does not answer: {problem}");
         }
-        readiness.set("database", problem.clone());
+        readiness.set("database", problem.clone().map(Repair::advise));
         known = problem;
         tokio::time::sleep(PROBE_EVERY).await;
     }

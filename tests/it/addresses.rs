@@ -115,7 +115,7 @@ fn a_note_that_is_stale_or_of_another_machine_is_told_of() {
         let refused = place.run(args, 75);
         assert!(refused.log.contains("but not the one that noted it"), "{}", refused.log);
     }
-    // What somebody else put there is not removed by the role that stops.
+    // What another process put there is not removed by the role that stops.
     apid.terminate(PATIENCE).expect_code(0);
     assert_eq!(place.notes(), ["pipeline-apid.0123456789abcdef.json"]);
 

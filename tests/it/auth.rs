@@ -92,7 +92,7 @@ fn every_change_needs_the_token_that_the_document_names() {
                 continue;
             }
             changes += 1;
-            assert!(principals.contains("operator"), "{method} {path} has no security");
+            assert!(principals.contains("operator"), "{method} {path}: its security does not name the operator");
             for status in ["401", "403"] {
                 assert!(operation["responses"][status].is_object(), "{method} {path} does not describe {status}");
             }
@@ -312,7 +312,7 @@ fn beyond_127_0_0_1_a_role_listens_only_with_a_token_of_those_whom_it_serves() {
         (&["work", "--shard", "0"], "shard_worker", "operator"),
         (&["send"], "mysql_sender", "shard_splitter"),
     ] {
-        // 127.0.0.2 is this machine too, so that the test opens no port to anybody else.
+        // 127.0.0.2 is this machine too, so that the test opens no port to other machines.
         let pipeline = Pipeline::new(&["server.host=127.0.0.2"]);
         for (principal, host) in [(Some(own), "127.0.0.2:"), (Some(foreign), "127.0.0.1:"), (None, "127.0.0.1:")] {
             let settings: Vec<String> =

@@ -106,7 +106,7 @@ fn a_backup_of_everything_in_one_process_is_put_back_whole() {
     let dir = pipeline.beside("backup");
     pipeline.run(&["backup", dir.to_str().unwrap()], 0);
     let restored = run_again(&pipeline, &dir, "restored");
-    // When a return without a shop changes shards is nobody's rule: the audit says that each line ended once.
+    // No rule says when a return without a shop changes shards: the audit says that each line ended once.
     let audit = restored.audit();
     assert_eq!(audit["lines_in_flight"], 0, "{audit}");
     assert_eq!(audit["rejects"].as_u64(), Some(restored.world().rejected.len() as u64), "{audit}");

@@ -164,6 +164,44 @@ fn a_disk_with_little_room_is_named() {
 }
 
 #[test]
+fn a_database_on_a_read_only_mount_is_named_by_ready_status_and_doctor() {
+    let mut pipeline = Pipeline::new(&["database.shard=sqlite://{shared}/shards/shop_shard_{shard}.sqlite"]);
+    pipeline.run(&["migrate", "up"], 0);
+    let folder = pipeline.shared().join("shards");
+    let mount = Mount::read_only(&folder);
+    let file = folder.join("shop_shard_0.sqlite");
+    let cause = "its file system is mounted read-only";
+    let found = troubles(&pipeline, &[], 1);
+    for expected in [
+        &format!("fail database.shard 0: sqlite://{} is read-only: {cause}", file.display()),
+        "fail database.shard 1: ",
+        &format!("fail disk: {} is mounted read-only", folder.display()),
+    ] {
+        assert_found(&found, expected);
+    }
+    assert!(!found.iter().any(|trouble| trouble.contains("database.tracking")), "{found:#?}");
+    let shown = pipeline.run(&["doctor"], 1).out;
+    let todo = "-> make it writable for the user of the roles: docs/runbook.md#database-read-only";
+    assert!(shown.contains(todo), "{shown}");
+
+    pipeline.start_with_services(&[Role::Split, Role::Work0, Role::Work1, Role::Send]);
+    pipeline.import(&generated(3, MISHAPS, 200), 200);
+    let mut told = String::new();
+    eventually("the sender says what is wrong", PATIENCE, || {
+        told = pipeline.spawn(&["status"], None).wait_exit(PATIENCE).out;
+        told.lines().any(|line| line.starts_with("mysql-sender at ") && line.contains(cause))
+    });
+    let first = told.lines().find(|line| line.starts_with("mysql-sender at ")).unwrap();
+    let named = format!("{}: database_read_only: ", file.display());
+    assert!(first.contains("is not ready: ") && first.contains(&named), "{first}");
+    assert!(first.contains(&format!("{cause} (docs/runbook.md#database-read-only)")), "{first}");
+    assert!(told.contains("  -> a database takes no changes; make it writable"), "{told}");
+    drop(mount);
+    pipeline.wait_settled();
+    assert_eq!(of_the_folder(troubles(&pipeline, &[], 0)), [] as [String; 0]);
+}
+
+#[test]
 fn a_server_that_may_forget_or_does_not_answer_is_named() {
     let mut server = Mariadb::start();
     let pipeline = Pipeline::served(server.databases(server.ports()), &[]);
@@ -173,6 +211,9 @@ fn a_server_that_may_forget_or_does_not_answer_is_named() {
     let found = troubles(&pipeline, &[], 1);
     assert_found(&found, "warn database.tracking: innodb_flush_log_at_trx_commit is 2");
     assert_found(&found, "fail database.cache: max_allowed_packet is 65536");
+    server.root().run(&["SET GLOBAL read_only = ON"]);
+    assert_found(&troubles(&pipeline, &[], 1), "fail database.tracking: the server is read-only");
+    server.root().run(&["SET GLOBAL read_only = OFF"]);
     server.root().run(&["DROP DATABASE balance_db"]);
     assert_found(&troubles(&pipeline, &[], 1), "fail database.balance: ");
     server.kill9();

@@ -106,7 +106,7 @@ fn bytes_read(process: &Process) -> u64 {
 fn files_are_counted_once_for_all_who_ask_meanwhile() {
     let mut pipeline = Pipeline::new(&[]);
     let files = make_large_files(&pipeline, 20);
-    // Without the API nobody else reads them.
+    // Without the API no role reads them.
     pipeline.start(Role::Ingest);
     let process = pipeline.role(Role::Ingest);
     let (port, before) = (process.wait_port(), bytes_read(process));

@@ -1,5 +1,5 @@
-//! What somebody put in the way: links and pipes in the shared folder, and an API that hands out names that are none.
-//! Each is refused in a sentence, and nothing outside the shared folder is read or written.
+//! What another account put in the way: links and pipes in the shared folder, and an API that hands out names that are
+//! none. Each is refused in a sentence, and nothing outside the shared folder is read or written.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -93,7 +93,7 @@ fn leases(pipeline: &Pipeline) -> Vec<String> {
     rows.map(|row| row[0].clone().unwrap()).collect()
 }
 
-/// Pauses the API at a moment when somebody has a task.
+/// Pauses the API at a moment when a worker has a task.
 fn stop_while_leased(pipeline: &Pipeline) {
     eventually("the API is paused while a task is claimed", PATIENCE, || {
         pipeline.role(Role::Apid).signal(Signal::STOP);
@@ -120,7 +120,7 @@ fn a_paused_api_delays_everything_and_loses_nothing() {
     pipeline.terminate(Role::Apid);
 }
 
-/// All leases ran out while nobody could have extended them: who comes back at once has lost nothing.
+/// All leases ran out while they could not be extended: a worker that is back at once has lost nothing.
 #[test]
 fn who_had_a_task_comes_back_before_it_is_handed_to_others() {
     let mut pipeline = Pipeline::new(&["pipeline.lease_ms=60000"]);

@@ -73,7 +73,7 @@ fn without_an_api_a_one_shot_run_says_so_and_asks_to_try_later() {
         let ended = pipeline.run(args, 75);
         assert!(ended.log.contains("does not answer"), "{args:?}: {}", ended.log);
     }
-    assert_eq!(pipeline.event_files().len(), 1, "the import is safe although nobody knows of it");
+    assert_eq!(pipeline.event_files().len(), 1, "the import is safe although the API does not know of it");
 }
 
 #[test]

@@ -181,7 +181,7 @@ fn a_worker_that_cannot_ask_waits_for_its_state() {
     for role in WORKERS {
         pipeline.role(role).wait_log("is gone, but this worker has decided", |_| Some(()));
     }
-    // Somebody may have the task for a moment, to give it back.
+    // A worker may have the task for a moment, to give it back.
     eventually("the states are made again", PATIENCE, || {
         (0..2).all(|shard| {
             let number = shard.to_string();

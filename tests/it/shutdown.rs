@@ -11,8 +11,8 @@ use crate::support::{PATIENCE, eventually};
 /// Times that a role may be through with everything before it is seen at work.
 const IMPORTS_MAX: u64 = 20;
 
-/// Waits until a stage has a task in work: this role's, or anybody's where it is a service that they call. Imports more
-/// whenever nothing is left.
+/// Waits until a stage has a task in work: this role's, or any role's where it is a service that they call. Imports
+/// more whenever nothing is left.
 fn wait_work(pipeline: &Pipeline, role: Role, stage: &str, seed: &mut u64) {
     let owner = if SERVICES.contains(&role) { "%".to_owned() } else { format!("%-{}-%", pipeline.role(role).id()) };
     let database = pipeline.database("pipeline_db");

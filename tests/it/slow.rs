@@ -104,7 +104,7 @@ fn arguments(role: &str, folder: &Path, more: &[&str]) -> Vec<String> {
         "server.write_timeout=2".to_owned(),
         "server.idle_timeout=3".to_owned(),
         "events.generate=false".to_owned(),
-        // Nobody is there; announcing is not what this is about.
+        // No API is there; announcing is not what this is about.
         "pipeline.url=http://127.0.0.1:9/api/v1/pipeline".to_owned(),
         format!("shared.dir={}", folder.join("shared").display()),
     ];
@@ -135,7 +135,7 @@ struct Slow {
 }
 
 impl Slow {
-    /// One sixth each: no byte; half a head; a head in drips; a body in drips; answers that nobody reads; a kept
+    /// One sixth each: no byte; half a head; a head in drips; a body in drips; answers that are not read; a kept
     /// connection without a further request.
     fn attach(server: &Server, path: &str, large: &str) -> Self {
         let (mut silent, mut drips) = (Vec::new(), Vec::new());
@@ -171,7 +171,7 @@ impl Slow {
         let is_over = Arc::clone(&over);
         let dripping = std::thread::spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
-                // Whoever was dropped has nobody to drip to any more.
+                // A connection that was dropped takes no more drips.
                 drips.retain_mut(|stream| match stream.write(b"a") {
                     Ok(_) => true,
                     Err(e) => e.kind() == ErrorKind::WouldBlock,

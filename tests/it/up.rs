@@ -12,7 +12,7 @@ use crate::support::process::Process;
 /// Lines of an input that no run is through with before its signal comes.
 const CUT_LINES: usize = 8000;
 
-/// How many tasks are delivered, by the tracking database; nobody runs.
+/// How many tasks are delivered, by the tracking database; no role runs.
 fn deliveries(pipeline: &Pipeline) -> usize {
     let query = "SELECT COUNT(*) FROM pipeline_tracking WHERE mysql_sender_status = 'done'";
     let count: u32 = pipeline.database("pipeline_db").query_row(query, [], |row| row.get(0)).unwrap();

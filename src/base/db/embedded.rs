@@ -21,6 +21,12 @@ pub fn check_embedded(path: &Path) -> Result<usize> {
     crate::base::db::sqlite::copy::check(path)
 }
 
+/// Why this process cannot change an embedded database, as far as rights and the file system tell, in words that
+/// follow its name. Nothing where it can, or there is no such file.
+pub fn why_embedded_is_read_only(path: &Path) -> Option<String> {
+    crate::base::db::sqlite::fault::why_read_only(path)
+}
+
 /// Whether another process has an embedded database open.
 ///
 /// # Errors

@@ -187,6 +187,11 @@ impl Why {
         Self { text: words(&self.text), ..self }
     }
 
+    /// What keeps the database from taking changes, if that is the cause.
+    pub(crate) fn condition(&self) -> Option<Condition> {
+        self.condition
+    }
+
     /// The text.
     pub fn text(&self) -> &str {
         &self.text

@@ -30,6 +30,7 @@ pub(crate) const PACKET_BYTES_MIN: usize = 64 << 10;
 impl Schema {
     /// How many migrations this program knows.
     pub fn known(&self) -> usize {
+        debug_assert!(self.mysql.is_empty() || self.mysql.len() == self.sqlite.len(), "dialects are numbered alike");
         self.sqlite.len()
     }
 
@@ -125,14 +126,6 @@ pub async fn migrate(url: &StoreUrl, schema: &'static Schema) -> Result<()> {
     }
 }
 
-impl Migration {
-    /// The statements one by one, for servers that take no more.
-    pub(crate) fn statements(&self) -> Vec<&'static str> {
-        let ends = |statement: &&str| statement.lines().any(|line| !line.trim().is_empty() && !line.starts_with("--"));
-        self.sql.split(";\n").map(str::trim).filter(ends).collect()
-    }
-}
-
 /// What the tests of this folder make databases of.
 #[cfg(test)]
 pub(crate) static THINGS: Schema = Schema {
@@ -147,18 +140,3 @@ pub(crate) static THINGS: Schema = Schema {
         sql: "CREATE TABLE thing (id BIGINT NOT NULL PRIMARY KEY, text TEXT NULL) ENGINE = InnoDB;\n",
     }],
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statements_are_told_apart_and_comments_are_none() {
-        let sql =
-            "-- what it is;\nCREATE TABLE a (\n  x INT -- a;b\n);\n\n-- more\nCREATE TABLE b (y INT);\n-- the end\n";
-        let statements = Migration { name: "0001_x", sql }.statements();
-        // The first line's comment ends in a semicolon: it is no statement of its own.
-        assert_eq!(statements.len(), 2, "{statements:?}");
-        assert!(statements[0].starts_with("CREATE TABLE a") && statements[1].ends_with("CREATE TABLE b (y INT)"));
-    }
-}

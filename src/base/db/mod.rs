@@ -12,7 +12,7 @@ pub(crate) mod mysql;
 pub(crate) mod sqlite;
 pub mod url;
 
-pub use embedded::{check_embedded, copy_embedded, is_embedded_in_use};
+pub use embedded::{check_embedded, copy_embedded, is_embedded_in_use, why_embedded_is_read_only};
 #[cfg(not(feature = "mysql"))]
 pub(crate) use error::without_mysql;
 pub use error::{Error, Refusal, RefusalKind, Result};

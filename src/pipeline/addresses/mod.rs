@@ -109,7 +109,7 @@ enum NoAnswer {
 
 /// A note that is there until it is dropped.
 #[derive(Debug)]
-pub struct Published {
+pub struct PublishedAddress {
     shared: PathBuf,
     path: PathBuf,
     identity: Identity,
@@ -141,7 +141,7 @@ impl Identity {
     }
 }
 
-impl Drop for Published {
+impl Drop for PublishedAddress {
     fn drop(&mut self) {
         if let Err(e) = artifact::remove(&self.path) {
             log::warn!(path:% = self.path.display(); "the note of the role's address is not removed: {e}");
@@ -160,7 +160,12 @@ pub fn host_name() -> String {
 ///
 /// # Errors
 /// Whatever writing the note fails with.
-pub fn publish(shared: &Path, identity: Identity, addr: SocketAddr, clock: &Clock) -> std::io::Result<Published> {
+pub fn publish(
+    shared: &Path,
+    identity: Identity,
+    addr: SocketAddr,
+    clock: &Clock,
+) -> std::io::Result<PublishedAddress> {
     remove_gone(shared, &identity.role);
     let path = folder_of(shared).join(identity.file_name());
     let address = Address {
@@ -175,7 +180,7 @@ pub fn publish(shared: &Path, identity: Identity, addr: SocketAddr, clock: &Cloc
     draft.write_all(&serde_json::to_vec(&address)?)?;
     draft.write_all(b"\n")?;
     draft.publish(Taken::Replace)?;
-    Ok(Published { shared: shared.to_owned(), path, identity })
+    Ok(PublishedAddress { shared: shared.to_owned(), path, identity })
 }
 
 /// Where a role may be called, by the notes of its instances: the newest one that answers. Blocking.

@@ -13,7 +13,7 @@ fn settings(shared: &Path) -> Settings {
     load::load(&Sources { flags, folder: "/nonexistent".into(), ..Sources::default() }).unwrap().settings
 }
 
-fn note(shared: &Path, role: &str, pid: u32, port: u16) -> Published {
+fn note(shared: &Path, role: &str, pid: u32, port: u16) -> PublishedAddress {
     let identity = Identity::new(role, None);
     let published = publish(shared, identity, SocketAddr::from(([127, 0, 0, 1], port)), &Clock::System).unwrap();
     let mut address = note::read(&published.path).unwrap().unwrap();

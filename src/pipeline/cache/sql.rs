@@ -1,4 +1,4 @@
-//! Statements of both dialects. A pending return is handed out by one conditional UPDATE, so that it is either released
+//! Statements of both dialects. An early return is handed out by one conditional UPDATE, so that it is either released
 //! or expired, and only once.
 
 /// Marks a return as a task's own.

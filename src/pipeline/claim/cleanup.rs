@@ -18,7 +18,7 @@ use crate::pipeline::task::{Digest, FileName, Stage, Status};
 
 /// Between two clearings of delivered artifacts while a role runs.
 const CLEAR_EVERY: Duration = Duration::from_secs(600);
-/// Temporary files that are this many leases old, and that no process writes into, are left over.
+/// A temporary file that is this many leases old is an orphan: no attempt that is still valid writes it.
 const ORPHAN_LEASES: u32 = 2;
 
 /// Clears one role's own folder.
@@ -67,7 +67,7 @@ impl Cleaner {
         }
     }
 
-    /// At start: takes back what an earlier stop moved aside, and removes orphaned temporary files.
+    /// At start: takes back what an earlier stop moved to `undelivered/`, and removes orphaned temporary files.
     ///
     /// # Errors
     /// Whatever the file system says.
@@ -111,7 +111,7 @@ impl Cleaner {
         if self.mode == Cleanup::None { Ok(Cleared::default()) } else { self.clear(false, &|| stop.is_requested()) }
     }
 
-    /// At stop: as the settings say, as long as there is time for it. What is not cleared then is the next run's.
+    /// At stop: clears as the settings say, while there is time. The next run clears what is left.
     ///
     /// # Errors
     /// [`Fault`] when the API does not answer or the folder cannot be read; nothing is removed that is not known to be
@@ -126,7 +126,7 @@ impl Cleaner {
         Ok(cleared)
     }
 
-    /// Removes what is delivered, file by file, until it is over; then, if the rest is to go `aside`, moves that.
+    /// Removes delivered artifacts, file by file, until `is_over`; then moves the rest to `undelivered/` if `aside` is set.
     fn clear(&self, aside: bool, is_over: &dyn Fn() -> bool) -> Result<Cleared, Fault> {
         // What a backup has yet to copy stays where it is.
         let Some(_held) = hold::while_clearing(&self.own)? else {
@@ -199,7 +199,7 @@ impl Cleaner {
         }
     }
 
-    /// A file of the same name that is another file was not delivered.
+    /// Whether the artifact has the announced digest. Another file under the same name was not delivered.
     fn is_what_was_announced(&self, artifact: &Artifact, file: &FileResponse) -> bool {
         let output = file.announced();
         let found = digest_of(&self.own.join(artifact.file_name()));

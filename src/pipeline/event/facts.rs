@@ -1,4 +1,4 @@
-//! What a line says, in bytes beside it: a line that is put aside is read as JSON once, when it comes in.
+//! The facts of a line: its parsed values as bytes that are stored beside it, so that its JSON is parsed once.
 //!
 //! The form is that of one process: it is never in a file that another one reads. Numbers are little-endian; texts have
 //! their length before them; what may be absent has a byte before it.

@@ -1,7 +1,7 @@
 //! What an event is: its types, its line, money, moments, the shard rule. Pure: no I/O but `Read`, no clock.
 //!
 //! Reading order: [`mod@line`] cuts bytes into lines, [`raw`] reads one line as JSON, [`shard`] says where it goes,
-//! [`shape`] turns it into a typed [`Event`] or says what is wrong, [`facts`] puts that aside beside the line, [`reject`]
+//! [`shape`] turns it into a typed [`Event`] or says what is wrong, [`facts`] stores that beside the line, [`reject`]
 //! writes down what was refused, and [`detail`] makes complaints alike that differ in numbers only.
 
 pub mod detail;

@@ -71,7 +71,7 @@ impl Folder {
         self.worker(shard).join("state").join("worker.sqlite")
     }
 
-    /// Where an artifact can be read: in its place, or aside where its role has put it when it stopped.
+    /// Where an artifact can be read: in its place, or in `undelivered/`, to which its role moved it when it stopped.
     pub fn locate(&self, artifact: &Artifact) -> PathBuf {
         let path = self.path_of(artifact);
         // Any fault but a plain absence shows when the caller opens the path.

@@ -1,15 +1,18 @@
 //! The tracking database as the settings name it, for the commands that read it beside the API.
 
-use crate::pipeline::apid::open::open_tracking;
-use crate::pipeline::apid::store::{Tracking, TrackingPolicy};
 use std::sync::Arc;
 
 use crate::base::boot::{Failure, millis};
+use crate::pipeline::apid::open::open_tracking;
+use crate::pipeline::apid::store::{Tracking, TrackingPolicy};
 use crate::pipeline::settings::Context;
 use crate::pipeline::settings::Settings;
 use crate::pipeline::task::moves::RetryPolicy;
 
-/// The tracking database, if it is there: looking at it makes none.
+/// The tracking database; `None` if it is an embedded one that is missing. It is not made.
+///
+/// # Errors
+/// [`Failure`] when it cannot be opened.
 pub async fn find_tracking(ctx: &Context) -> Result<Option<Arc<dyn Tracking>>, Failure> {
     if ctx.settings.database.tracking.embedded_exists() == Some(false) {
         return Ok(None);
@@ -17,7 +20,10 @@ pub async fn find_tracking(ctx: &Context) -> Result<Option<Arc<dyn Tracking>>, F
     Ok(Some(open(ctx).await?))
 }
 
-/// The tracking database, for whoever can do nothing without it.
+/// The tracking database, which must be there.
+///
+/// # Errors
+/// [`Failure`] when it is missing or cannot be opened.
 pub async fn get_tracking(ctx: &Context) -> Result<Arc<dyn Tracking>, Failure> {
     find_tracking(ctx).await?.ok_or_else(|| {
         let url = &ctx.settings.database.tracking;

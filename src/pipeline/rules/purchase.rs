@@ -156,7 +156,7 @@ impl Purchase {
         Ok(Decision::Accept(effect).into())
     }
 
-    /// What is left on the shelf, where that is counted.
+    /// What is left in stock, where that is counted.
     fn take_off(
         &self,
         policy: TradePolicy,

@@ -1,6 +1,6 @@
 //! Rule 4: returns, of purchases that were made (docs/rules.md#4-return).
 //!
-//! The goods go back to the shelf that they were bought from, whatever shop the return names: that shelf is this
+//! The goods go back to the stock item that they were bought from, whatever shop the return names. It is this
 //! shard's. The money goes back to who paid; for a cash sale to the user that the return names, if it names one.
 
 use super::{Decision, Effect, LinePlace, LineVerdict, OrderStatus, Result, TradeOrder, TradeState, money};

@@ -112,7 +112,7 @@ section! {
 }
 
 section! {
-    /// The order directory and the pending returns.
+    /// The order directory and the early returns.
     pub struct Cache in "cache" {
         /// where cache-service is
         pub url: String = parsed("http://cache-service:8084", |url| api_base(url, "http://127.0.0.1:8084"))
@@ -150,7 +150,7 @@ section! {
         shard: String = parsed("sqlite://{shared}/db/shop_shard_{shard}.sqlite", template),
         /// the accounts
         pub balance: StoreUrl = parsed("sqlite://{shared}/db/balance_db.sqlite", StoreUrl::parse),
-        /// the order directory and the pending returns
+        /// the order directory and the early returns
         pub cache: StoreUrl = parsed("sqlite://{shared}/db/cache_db.sqlite", StoreUrl::parse),
     }
 }

@@ -8,7 +8,7 @@ use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::Money;
 use crate::pipeline::task::FileName;
 
-/// Before all shelves: goods are above zero, and the shop itself is good 0.
+/// Before all stock items: goods are above zero, and the shop itself is good 0.
 pub(crate) const FIRST_ITEM: (i64, i64) = (i64::MIN, -1);
 
 /// A good of a shop. Good 0 stands for the shop itself.

@@ -1,22 +1,22 @@
 //! A shard's database: the rows of `events` and the marker of every delivered file (docs/contracts.md, 6;
 //! docs/semantics.md, 5).
 
-#[cfg(feature = "mysql")]
-use super::mysql::MysqlShard;
-use super::sqlite::SqliteShard;
-use crate::base::boot::Failure;
-use crate::base::clock::Clock;
-use crate::base::db::{Result, StoreUrl};
-use crate::pipeline::settings::Settings;
 use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "mysql")]
+use super::mysql::MysqlShard;
+use super::sqlite::SqliteShard;
 use super::trace::{Question, TraceAnswer};
 use super::{BookedOrder, Census, Dated, Entry, StockItem};
+use crate::base::boot::Failure;
+use crate::base::clock::Clock;
+use crate::base::db::{Result, StoreUrl};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::ShardId;
+use crate::pipeline::settings::Settings;
 use crate::pipeline::task::{Digest, FileName, TaskKey};
 
 /// A row of `events` as the sender hands it over.

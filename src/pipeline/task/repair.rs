@@ -172,6 +172,14 @@ impl Repair {
         Some(Self { class, what, commands: Vec::new(), runbook: class.runbook().to_owned() })
     }
 
+    /// The condition that keeps a role from its work, with the section of the runbook that says what to do.
+    pub fn advise(reason: String) -> String {
+        match Self::of_condition(&reason) {
+            Some(Self { runbook, .. }) => format!("{reason} ({runbook})"),
+            None => reason,
+        }
+    }
+
     /// The command, where another stage has to make the input again before this one can succeed.
     pub fn another_stage(&self) -> Option<&str> {
         self.commands.iter().map(String::as_str).find(|command| command.contains(" --cascade"))
@@ -270,6 +278,14 @@ mod tests {
         let cause = "work: service_away: the bank answers 503: the database is not available: disk_full: no room";
         assert_eq!(Class::of(Some(cause)), Class::DiskFull, "the innermost cause");
         assert_eq!(Class::of(Some("a person says: corrupt")), Class::Reported, "a last word is no code");
+    }
+
+    #[test]
+    fn a_condition_names_its_section_and_anything_else_none() {
+        let told = Repair::advise("database: database_read_only: x.sqlite takes no changes".to_owned());
+        assert!(told.ends_with(" takes no changes (docs/runbook.md#database-read-only)"), "{told}");
+        assert_eq!(Repair::of_condition(&told).map(|repair| repair.class), Some(Class::DatabaseReadOnly));
+        assert_eq!(Repair::advise("corrupt: x".to_owned()), "corrupt: x");
     }
 
     #[test]

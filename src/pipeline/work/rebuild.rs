@@ -37,7 +37,7 @@ pub struct Rebuilt {
     /// Rejected lines that were purchases.
     pub refused: u64,
     /// Goods and shops.
-    pub shelves: u64,
+    pub stock_items: u64,
     /// Keys that are known with their content.
     pub keys: u64,
     /// Keys of orders and returns whose lines are gone: every content counts as theirs.
@@ -75,9 +75,9 @@ impl Rebuild {
     ///
     /// # Errors
     /// As for [`Rebuild::rejected`].
-    pub fn shelf(&mut self, shelf: &StockItem) -> Result<()> {
-        self.rebuilt.shelves += 1;
-        let StockItem { shop_id, good_id, count, price, is_open } = *shelf;
+    pub fn stock_item(&mut self, item: &StockItem) -> Result<()> {
+        self.rebuilt.stock_items += 1;
+        let StockItem { shop_id, good_id, count, price, is_open } = *item;
         if good_id == 0 {
             return self.state.put_shop(shop_id, is_open);
         }

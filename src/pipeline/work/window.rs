@@ -1,7 +1,7 @@
 //! The window: lines that are held and decided together. They are enough to keep the bank busy, and few enough for
 //! memory.
 //!
-//! A line is put aside as a record: its facts and its bytes, so that it is not read as JSON again.
+//! A line is kept as a record: its facts and its bytes, so that it is not read as JSON again.
 
 use std::ops::Range;
 

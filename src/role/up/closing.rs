@@ -63,7 +63,7 @@ pub(super) async fn close(
 }
 
 impl Closing {
-    /// Looks at the rejects files and at the pending returns; no role is needed.
+    /// Looks at the rejects files and at the early returns; no role is needed.
     ///
     /// # Errors
     /// [`Failure`] when they cannot be read.

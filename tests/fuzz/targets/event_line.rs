@@ -64,7 +64,7 @@ fn one_line(line: &[u8], terminated: bool) {
     }
 }
 
-/// What the worker writes down of an event is the same event, for the sender and for whoever reads the line again.
+/// What the worker writes down of an event is the same event, for the sender and for each later reader of the line.
 fn accepted(event: &Event<'_>) {
     let shard = ShardCount::new(1).expect("1 is a count of shards").shard_of(0);
     let file: FileName = "20250101000000".parse().expect("this is a file name");

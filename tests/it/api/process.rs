@@ -62,7 +62,7 @@ impl Apid {
                 break line["addr"].as_str().unwrap().parse().unwrap();
             }
         };
-        // Somebody has to read the log, or the process would wait for it one day.
+        // The log has to be read, or the process would wait for it one day.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self { child, addr, _folder: folder }
     }

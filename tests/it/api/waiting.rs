@@ -42,7 +42,7 @@ fn items(answer: &Answer) -> usize {
 fn a_waiting_claim_is_answered_when_work_comes() {
     let apid = Apid::start();
     register(&apid, "20250101000000", false);
-    // This one waits as long, and for work that never comes: whoever waits for his own deadline is answered after it.
+    // This one waits as long, for work that never comes: a caller that waits for its own deadline is answered after it.
     let other = wait_for_work_of(apid.addr(), "mysql-sender", "z");
     while in_flight(&apid) < 2 {
         assert!(!other.is_finished(), "it was answered before there was work");

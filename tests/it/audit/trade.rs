@@ -55,7 +55,7 @@ fn audit(pipeline: &Pipeline, code: i32) -> Value {
     serde_json::from_str(&pipeline.run(&["audit", "--settled", "--json"], code).out).unwrap()
 }
 
-/// The copy is the whole database: whoever wrote it has ended.
+/// The copy is the whole database: the process that wrote it has ended.
 fn put_back(path: &Path, copy: &Path) {
     for beside in ["-wal", "-shm"] {
         let mut name = path.as_os_str().to_owned();
@@ -158,7 +158,7 @@ fn a_debit_without_an_order_is_named() {
     let first = audit(&pipeline, 1)["ledger"]["differences"][0]["what"].to_string();
     assert!(first.contains("5.00 was taken"), "{first}");
     put_back(&path, &copy);
-    // What a task that failed for good asked for is not held against anybody until the task is done.
+    // What a task that failed for good asked for is no difference until the task is done.
     put("debit", "purchase:55:1", '-');
     let tracking = pipeline.shared().join("db/pipeline_db.sqlite");
     change(&tracking, "UPDATE pipeline_tracking SET shard_worker_status = 'failed' WHERE shard = 0");

@@ -24,7 +24,7 @@ const NAMED: [&str; 11] = [
     "mysql-shard-0",
     "mysql-shard-1",
 ];
-/// What runs once: before them, or when somebody asks for it.
+/// What runs once: before them, or when a person asks for it.
 const ONE_SHOTS: [&str; 3] = ["shared-init", "migrate", "operator"];
 
 /// Puts the variables in as compose does: `${NAME:?why}`, `${NAME:-default}`, and `$$` for one `$`.
@@ -331,8 +331,8 @@ fn a_password_that_would_break_a_statement_is_refused() {
     }
 }
 
-/// Runs docker/shared-init on a folder with a file, and with a link to another, whose owner nobody is. What stands in for
-/// chown notes its arguments and says `answer`. Gives exit code, what was said, and what was noted.
+/// Runs docker/shared-init on a folder with a file, and with a link to another, that belong to none of the roles. What
+/// stands in for chown notes its arguments and says `answer`. Gives exit code, what was said, and what was noted.
 fn shared_init(answer: &str) -> (Option<i32>, String, String) {
     let scratch = tempfile::tempdir().unwrap();
     for folder in ["bin", "shared/events", "outside"] {

@@ -1,4 +1,4 @@
-//! The operator's desk: rejected lines listed, shown and redriven; orders and files followed.
+//! The operator's commands: rejected lines listed, shown and redriven; orders and files followed.
 
 mod kills;
 mod redrives;

@@ -209,7 +209,7 @@ fn filters_choose_and_an_empty_choice_is_no_failure() {
 fn the_token_of_the_operator_is_enough() {
     let mut pipeline = Pipeline::new(&["auth.operator=a-token-of-the-operator"]);
     pipeline.start(Role::Apid);
-    // A file of which the API knows nothing: nobody will decide its lines another time.
+    // A file of which the API knows nothing: no worker will decide its lines again.
     let folder = pipeline.shared().join("shard-worker-0/rejects");
     std::fs::create_dir_all(&folder).unwrap();
     let line = json!({"file": "20250101000000", "line": 3, "stage": "shard-worker", "reason": "shop_closed", "detail": "",

@@ -28,7 +28,7 @@ pub(super) struct Next<M: Model + ?Sized> {
     pub(super) step: M::Step,
     /// The state after it, or what is wrong with the step itself.
     pub(super) to: Result<M::State, String>,
-    /// Whether it needs nobody's ill luck: what a world that leaves everybody alone would do.
+    /// Whether it needs no fault: a world without kills and losses would do the same.
     pub(super) fair: bool,
 }
 

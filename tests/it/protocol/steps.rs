@@ -48,7 +48,7 @@ pub(super) enum Step {
     CallLost(Call),
     /// The clock jumps past every lease and every wait.
     TimePasses,
-    /// A person fails a stage that nobody has.
+    /// A person fails a stage that no worker has.
     PersonFails(Stage),
     PersonRetries(Stage),
     PersonRetriesCascade(Stage),

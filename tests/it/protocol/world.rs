@@ -46,7 +46,7 @@ impl Bounds {
 pub(super) enum Without {
     /// Nothing: this is the protocol.
     Nothing,
-    /// Reports are taken from whoever sends them while the stage is started.
+    /// Reports are taken from any sender while the stage is started.
     Fence,
     /// The rows are written without a marker in the same transaction.
     Marker,
@@ -84,7 +84,7 @@ pub(super) struct World {
 pub(super) enum File {
     Absent,
     Half,
-    /// The same bytes whoever wrote them, 0; without that, the attempt they come from.
+    /// The same bytes from every attempt, 0; without that, the attempt they come from.
     Whole(u64),
 }
 
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// A claim id that nobody uses; real ones are random.
+    /// A claim id that no worker uses; real ones are random.
     pub(super) fn unused_id(&self) -> u8 {
         let taken = |id: u8| {
             self.claim == Some(id)

@@ -44,7 +44,7 @@ fn clock(off: &str) -> Under {
     Under { command: Vec::new(), env: env.into() }
 }
 
-/// Orders that nobody has placed before: names that go back in time bring no duplicates then.
+/// Orders that were never placed before: names that go back in time bring no duplicates then.
 fn orders(round: i64) -> Vec<u8> {
     let line = |number: i64| purchase(round * LINES + number + 1, number % 7 - 3) + "\n";
     (0..LINES).map(line).collect::<String>().into_bytes()

@@ -278,7 +278,7 @@ fn start_but(pipeline: &mut Pipeline, role: Role) {
     SERVICES.into_iter().filter(|other| *other != role).for_each(|other| pipeline.start(other));
 }
 
-/// As if an hour had passed: whoever held a lease is dead.
+/// As if an hour had passed: the owners of all leases are dead.
 fn end_leases(pipeline: &Pipeline) {
     let path = pipeline.shared().join("db/pipeline_db.sqlite");
     if path.exists() {

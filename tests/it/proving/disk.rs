@@ -1,5 +1,5 @@
 //! A disk without room: the shared folder is on a small file system of its own that is filled while posts, an import
-//! and all stages are at work. Posts are refused, everybody waits, and all goes on when there is room again.
+//! and all stages are at work. Posts are refused, all roles wait, and all goes on when there is room again.
 //!
 //! Needs root, for the mount.
 
@@ -104,7 +104,7 @@ fn fill(lack: Lack, name: &'static str) {
         std::fs::create_dir(temp.path().join("db")).unwrap();
         std::os::unix::fs::symlink(temp.path().join("db"), shared.join("db")).unwrap();
     }
-    // Nobody dies here, so no lease has to run out: an attempt that is counted was burnt by the full disk.
+    // No process dies here, so no lease has to run out: an attempt that is counted was burnt by the full disk.
     let mut pipeline = Pipeline::on(&shared, &["pipeline.lease_ms=60000"]);
     let mut class = Class::new(size, name);
     STAGES.into_iter().for_each(|role| pipeline.start(role));
@@ -112,7 +112,7 @@ fn fill(lack: Lack, name: &'static str) {
     let (poster, mut input) = (Poster::start(), Vec::new());
     poster.state().set_port(pipeline.role(Role::Ingest).wait_port());
     let mut rounds = 0..size.pick(ROUNDS_MAX.0, ROUNDS_MAX.1);
-    // Sometimes nobody has a task at that moment: then one more.
+    // Sometimes no worker has a task at that moment: then one more.
     while class.in_flight() < size.pick(1, 22)
         && let Some(round) = rounds.next()
     {
@@ -124,7 +124,7 @@ fn fill(lack: Lack, name: &'static str) {
         let (before, more) = (pipeline.delivered().0, rng.random_range(1..30));
         eventually("some files are delivered", PATIENCE, || pipeline.delivered().0 >= before + more);
         let (port, refused) = (pipeline.role(Role::Ingest).wait_port(), poster.state().full());
-        // Asked before: where the databases are full too, nobody can tell.
+        // Asked before: where the databases are full too, no role can tell.
         let in_flight = is_anything_claimed(&pipeline, &mut rng);
         let ballast = Ballast::on(disk.path(), lack);
         eventually("posts are answered 507", PATIENCE, || poster.state().full() > refused);

@@ -66,7 +66,7 @@ impl Backend {
         self.class(&format!("{role:?}").to_lowercase())
     }
 
-    /// The import is no role that waits for work: it goes on when somebody starts it again.
+    /// The import is no role that waits for work: it goes on when a person starts it again.
     fn import(self) -> String {
         self.class("import")
     }
@@ -164,7 +164,7 @@ impl Fire {
         self.poster.set_port(self.pipeline.role(Role::Ingest).wait_port());
     }
 
-    /// The processes whose tasks wait for this role: its own, or those of whoever calls it. All of them live.
+    /// The processes whose tasks wait for this role: its own, or those of its callers. All of them live.
     fn struck_with(&self, role: Role) -> Vec<u32> {
         let callers: &[Role] = match role {
             Role::Apid => &[Role::Split, Role::Work0, Role::Work1, Role::Send],
@@ -191,7 +191,7 @@ impl Fire {
         }
     }
 
-    /// Anybody, or whoever was hit at work least: some are at work for moments only.
+    /// Any role, or the one that was hit at work least: some are at work for moments only.
     fn victim(&mut self) -> Role {
         if self.rng.random_bool(0.5) {
             return *VICTIMS.choose(&mut self.rng).unwrap();
@@ -276,9 +276,9 @@ fn endure(backend: Backend, size: Size, mut pipeline: Pipeline) {
     assert!(acknowledged > 0);
     assert_posts_are_there_once(&pipeline, acknowledged);
     assert!(!is_generated || oracle.duplicates > 100 && oracle.world.rejected.len() > 100);
-    // An import has no lease: it goes on when somebody starts it again. The limit is that of all kills together, where
+    // An import has no lease: it goes on when a person starts it again. The limit is that of all kills together, where
     // there are a thousand: of a role's fifty, or of two hundred hits, the 99th percentile is the worst or the next to
-    // it, a task that was handed to somebody in the moment of his death.
+    // it, a task that was handed to a worker in the moment of its death.
     let mut all = Class::new(size, backend.class("any role"));
     classes.values().filter(|class| class.name() != backend.import()).for_each(|class| all.add(class));
     let slowest = all.percentile(99).filter(|_| size.pick(false, backend.has_limit()));

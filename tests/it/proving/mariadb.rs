@@ -1,5 +1,5 @@
 //! A database server that is killed, stopped, read-only or full of connections, and one whose answers to COMMIT are
-//! lost. Everybody waits without burning attempts or processor time, says so, and goes on by itself.
+//! lost. Every role waits without burning attempts or processor time, says so, and goes on by itself.
 //!
 //! Needs Debian's mariadb-server; the server is the test's own.
 
@@ -131,7 +131,7 @@ fn sit_out(pipeline: &Pipeline, outage: Outage, long: Duration, idle_percent: u6
     let ports: BTreeMap<Role, u16> = roles.map(|role| (role, pipeline.role(role).wait_port())).collect();
     let is_ready = |port: u16| ureq::get(format!("http://127.0.0.1:{port}/ready")).call().is_ok();
     for (role, port) in &ports {
-        // Nobody announces anything now, so that the ingest need not have noticed.
+        // No role announces anything now, so that the ingest need not have noticed.
         // Reading goes on where nothing can be written, so that who has no work need not notice either.
         let is_reading = matches!(role, Role::Split | Role::Work0 | Role::Work1) && outage == Outage::ReadOnly;
         if *role != Role::Ingest && !is_reading {
@@ -160,7 +160,7 @@ fn a_database_that_is_away_delays_everything_and_burns_nothing() {
     for outage in OUTAGES {
         let mut class = Class::new(size, outage.name());
         let mut rounds = 0..size.pick(3, ROUNDS_MAX);
-        // Sometimes nobody has a task at that moment: then one more.
+        // Sometimes no worker has a task at that moment: then one more.
         while (class.in_flight() < size.pick(1, 22))
             && let Some(round) = rounds.next()
         {
@@ -200,7 +200,7 @@ fn a_database_that_is_away_delays_everything_and_burns_nothing() {
     assert_eq!(pipeline.open("pipeline_db").texts(attempts), [[Some("1".to_owned())]], "an outage burnt attempts");
 }
 
-/// The tasks that somebody has claimed; there are some while files are under way, but not at every moment.
+/// The tasks that a worker has claimed; there are some while files are under way, but not at every moment.
 fn claimed(pipeline: &Pipeline) -> Vec<Task> {
     let tracking = pipeline.keep_open("pipeline_db");
     let look = || leased_by_anyone(tracking.as_ref()).into_iter().map(|(task, _)| task).collect::<Vec<_>>();

@@ -36,7 +36,7 @@ pub(super) struct State {
 }
 
 impl Poster {
-    /// Posts to nobody yet.
+    /// Posts to no server yet.
     pub(super) fn start() -> Self {
         let state = Arc::<State>::default();
         let own = Arc::clone(&state);
@@ -60,7 +60,7 @@ impl Poster {
 }
 
 impl State {
-    /// From now on it posts to this port; 0 for nobody.
+    /// From now on it posts to this port; 0 for none.
     pub(super) fn set_port(&self, port: u16) {
         self.port.store(port, Ordering::SeqCst);
     }
@@ -70,12 +70,12 @@ impl State {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// How many posts were never answered by whoever had them.
+    /// How many posts were never answered by the server that had them.
     pub(super) fn lost_so_far(&self) -> u64 {
         self.lost.load(Ordering::SeqCst)
     }
 
-    /// The same right after the end of whoever it posted to.
+    /// The same right after the end of the server that it posted to.
     pub(super) fn lost(&self) -> u64 {
         eventually("a post to the dead has ended", PATIENCE, || !self.is_open());
         self.lost_so_far()
@@ -124,7 +124,7 @@ impl State {
             }
             // It stops, or has no place for it just now: nothing was acknowledged.
             503 => return false,
-            // Its port is somebody else's by now: it died between the look at the port and the connection.
+            // Its port is another process's by now: it died between the look at the port and the connection.
             404 => return false,
             other => panic!("a good post was answered {other}: {answer}"),
         }
@@ -142,7 +142,7 @@ fn ask(port: u16, body: &str) -> Result<(u16, String), ureq::Error> {
     Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
 }
 
-/// Nobody listened: nothing was sent.
+/// No process listened: nothing was sent.
 fn is_refused(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::ConnectionRefused)
         || matches!(error, ureq::Error::ConnectionFailed)

@@ -49,8 +49,8 @@ impl Disk {
         self.mount.as_ref().unwrap().path()
     }
 
-    /// What a disk would hold now, as another image. Nobody writes, but the kernel may: a copy counts when two in a row
-    /// are the same.
+    /// What a disk would hold now, as another image. No process writes, but the kernel may: a copy counts when two in a
+    /// row are the same.
     fn freeze(&self, number: usize) -> PathBuf {
         let copy = self.image.with_file_name(format!("disk-{number}.img"));
         let digest = |path: &Path| {
@@ -186,7 +186,7 @@ fn every_acknowledged_event_survives_a_power_cut() {
             let mut running: Vec<Process> = roles.iter().map(|role| pipeline.take(*role)).collect();
             running.push(import);
             running.iter().for_each(|process| process.signal(Signal::STOP));
-            // Whoever was promised something so far was promised it before the cut.
+            // What was promised so far was promised before the cut.
             class.struck(poster.state().is_open() || leased(&pipeline) > 0);
             let copy = disk.freeze(cut + 1);
             poster.state().set_port(0);
@@ -229,7 +229,7 @@ fn settle(pipeline: &mut Pipeline, poster: &Poster) {
     pipeline.wait_settled();
 }
 
-/// Tasks that somebody holds, read while nobody writes.
+/// Tasks that a worker holds, read while no process writes.
 fn leased(pipeline: &Pipeline) -> i64 {
     let query = "SELECT COUNT(*) FROM pipeline_tracking WHERE lease_until IS NOT NULL";
     pipeline.database("pipeline_db").query_row(query, [], |row| row.get(0)).unwrap()

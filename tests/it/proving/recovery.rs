@@ -1,8 +1,8 @@
 //! How long what was struck takes until it is done: from the kill, by the database itself.
 //!
 //! A recovery begins when a task is struck that a living process has claimed, and ends when the stage of the task is
-//! done; as long as nobody has claimed it again, further kills neither begin another one nor set the first one back.
-//! If somebody has, and is struck, the first recovery ends with this kill and a second one begins.
+//! done; as long as no worker has claimed it again, further kills neither begin another one nor set the first one back.
+//! If one has, and is struck, the first recovery ends with this kill and a second one begins.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::support::pause;
 
 /// A task at a stage: file, shard, column of the stage's status.
 pub(super) type Task = (String, u8, &'static str);
-/// A task that somebody has claimed, and the token of the claim.
+/// A task that a worker has claimed, and the token of the claim.
 type Held = (Task, i64);
 
 const STAGES: [&str; 3] = ["shard_splitter_status", "shard_worker_status", "mysql_sender_status"];
@@ -122,7 +122,7 @@ pub(super) fn leased(tracking: &dyn Rows, owners: &[u32]) -> Vec<Held> {
     leased_where(tracking, &whose.join(" OR "))
 }
 
-/// The tasks that anybody holds.
+/// The tasks that a worker holds.
 pub(super) fn leased_by_anyone(tracking: &dyn Rows) -> Vec<Held> {
     leased_where(tracking, "owner IS NOT NULL")
 }
@@ -153,7 +153,7 @@ fn a_recovery_goes_on_until_a_process_that_claimed_again_is_struck() {
     let task = |token| vec![(("20250301080000".to_owned(), 0, STAGES[1]), token)];
     shared.strike("first", task(7), at(0));
     shared.strike("meanwhile", task(7), at(2));
-    assert!(lock(&shared.over).is_empty(), "nobody has claimed it since the first kill");
+    assert!(lock(&shared.over).is_empty(), "no worker has claimed it since the first kill");
     shared.strike("second", task(8), at(3));
     assert_eq!(*lock(&shared.over), [("first".to_owned(), Duration::from_secs(3))]);
     let waiting: Vec<_> = lock(&shared.waiting).drain(..).map(|one| (one.class, one.since)).collect();

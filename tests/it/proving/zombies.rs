@@ -29,7 +29,7 @@ fn held_by(pipeline: &Pipeline, id: u32) -> Held {
     rows.map(|row| row.unwrap()).collect()
 }
 
-/// Whether somebody else has got everything that was held.
+/// Whether other workers have got everything that was held.
 fn is_taken_over(pipeline: &Pipeline, held: &Held) -> bool {
     let query = "SELECT token FROM pipeline_tracking WHERE filename = ?1 AND shard = ?2";
     let database = pipeline.database("pipeline_db");
@@ -79,7 +79,9 @@ fn zombies_change_nothing() {
         eventually("the lease is over", PATIENCE, is_over);
         class.struck(paused.elapsed().as_millis() > u128::from(LEASE_MS));
         zombie.signal(Signal::CONT);
-        eventually("somebody has taken over", PATIENCE, || is_taken_over(&pipeline, &held) || !is_open(&pipeline));
+        eventually("another worker has taken over", PATIENCE, || {
+            is_taken_over(&pipeline, &held) || !is_open(&pipeline)
+        });
         class.recovered(paused.elapsed());
         import.wait_exit(PATIENCE).expect_code(0);
         zombies.push(zombie);

@@ -39,7 +39,7 @@ async fn sixteen_askers_get_each_task_once(backend: &dyn Backend) {
     assert_eq!(tokens.len(), 600);
 }
 
-/// The sender's way: per shard there is one task to have, and everybody asks for it at the same moment. It is had once,
+/// The sender's way: per shard there is one task to have, and all workers ask for it at the same moment. It is had once,
 /// and once more when its lease is over.
 async fn sixteen_askers_for_the_same_row_get_it_once(backend: &dyn Backend) {
     let world = World::open(backend).await;
@@ -56,7 +56,7 @@ async fn sixteen_askers_for_the_same_row_get_it_once(backend: &dyn Backend) {
         let again = race_for_a_file(&world, number, "again").await;
         for task in &first {
             let late = world.apply(&task.key, SEND, Call::Done(Some(task.token))).await;
-            assert_eq!(code(late), "stale_lease", "somebody else has it by now");
+            assert_eq!(code(late), "stale_lease", "another worker has it by now");
         }
         for task in &again {
             assert_eq!(world.apply(&task.key, SEND, Call::Done(Some(task.token))).await.unwrap(), Status::Done);

@@ -194,7 +194,7 @@ async fn a_late_answer_of_a_delivery_goes_to_no_caller(backend: &Served) {
         let before = late.held();
         late.hold(i64::from(number) - 1);
         until_done(|| store.deliver(delivery(number))).await;
-        // What was reported is there now, and not when somebody looks later.
+        // What was reported is there now, and not only at a later look.
         let count = format!("SELECT CAST(COUNT(*) AS CHAR) FROM events WHERE source_file = '{}'", file(number));
         assert_eq!(backend.texts(&url, &count).await, [ROWS.to_string()], "answer {number} was held");
         assert_eq!(until_done(|| store.deliver(delivery(number))).await, Delivered::Before, "answer {number} was held");

@@ -62,7 +62,7 @@ trait Backend: Send + Sync {
     /// Where the balance database is.
     fn balance(&self) -> StoreUrl;
 
-    /// Where the order directory and the pending returns are.
+    /// Where the order directory and the early returns are.
     fn cache(&self) -> StoreUrl;
 
     /// Makes an empty database.

@@ -142,7 +142,7 @@ impl Model {
         held
     }
 
-    /// A claim of a task whose last attempt ran out is what fails it; nobody gets it.
+    /// A claim of a task whose last attempt ran out is what fails it; no worker gets it.
     fn give_up_exhausted(&mut self, stage: Stage, now: Timestamp) {
         for task in self.tasks.values_mut() {
             if task.row.status(stage) != Status::Started {

@@ -161,7 +161,7 @@ async fn a_cascade_repairs_a_stage_with_the_failed_ones_after_it(backend: &dyn B
     assert_eq!(world.apply(&key, SPLIT, Call::RetryCascade).await.unwrap(), Status::New);
     let after = world.task(&key).await;
     assert_eq!(after.statuses, [Status::Done, Status::New, Status::New, Status::New]);
-    assert!(after.token > before.token, "whoever held the task is fenced");
+    assert!(after.token > before.token, "the former owner of the task is fenced");
     assert!(after.result(SPLIT).is_none(), "the report of the repeated stage is gone");
     assert!(after.result(INGEST).is_some());
     assert_eq!(world.apply(&key, SPLIT, Call::RetryCascade).await.unwrap(), Status::New, "asked again, answered alike");

@@ -26,7 +26,7 @@ impl Served {
         Self::at("SHOPCTL_TEST_MYSQL", "MySQL 8.0 or newer")
     }
 
-    #[expect(clippy::disallowed_methods, reason = "where the servers are, only whoever started them knows")]
+    #[expect(clippy::disallowed_methods, reason = "where the servers are, only what started them knows")]
     fn at(variable: &str, what: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let url = std::env::var(variable).unwrap_or_else(|_| {

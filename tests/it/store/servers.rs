@@ -1,4 +1,4 @@
-//! What only a server has: rights, encryption, plans, somebody who ends our connections.
+//! What only a server has: rights, encryption, plans, a person who ends our connections.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ async fn a_user_who_may_not_migrate_is_told_what_to_do(backend: &Served) {
     let error = tracking.ping().await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
     assert!(error.to_string().contains("shopctl migrate up") && !error.to_string().contains("p@ss"), "{error}");
-    // Somebody with the right does it, and the same store goes on by itself.
+    // A person with the right does it, and the same store goes on by itself.
     migrate(&backend.tracking(), &schemas::TRACKING).await.unwrap();
     tracking.ping().await.unwrap();
     tracking.close().await;

@@ -95,7 +95,7 @@ fn old_keys_are_forgotten_by_day() {
     state.roll_back().unwrap();
 }
 
-/// What the worker commits while somebody looks is not seen, and it need not wait.
+/// What the worker commits while a snapshot is read is not seen, and it need not wait.
 #[tokio::test]
 async fn a_look_at_the_state_is_of_one_moment() {
     let (sqlite, mut state) = Sqlite::fresh_state();
@@ -139,7 +139,7 @@ async fn a_look_at_the_state_is_of_one_moment() {
     let bought = Bought { user_id: Some(7), shop_id: 2, good_id: 3, qty: 2, price: Money::from_minor(150) };
     assert_eq!(orders.len(), 1, "what was rejected is no order: {orders:?}");
     assert_eq!((orders[0].order_id, orders[0].bought, orders[0].returned), (4, Some(bought), 1));
-    let shelf = |shop_id, good_id, count, price: Option<i64>, is_open| StockItem {
+    let item = |shop_id, good_id, count, price: Option<i64>, is_open| StockItem {
         shop_id,
         good_id,
         count,
@@ -147,10 +147,10 @@ async fn a_look_at_the_state_is_of_one_moment() {
         is_open,
     };
     let expected = [
-        shelf(-1, 3, Some(0), None, true),
-        shelf(2, 0, None, None, false),
-        shelf(2, 3, Some(8), Some(200), false),
-        shelf(2, 5, None, Some(9), false),
+        item(-1, 3, Some(0), None, true),
+        item(2, 0, None, None, false),
+        item(2, 3, Some(8), Some(200), false),
+        item(2, 5, None, Some(9), false),
     ];
     assert_eq!(look.list_stock(None, 10).await.unwrap(), expected);
     assert_eq!(look.list_stock(Some((2, 0)), 1).await.unwrap(), expected[2..3]);

@@ -87,10 +87,10 @@ impl Shared {
         loop {
             let packet = read_packet(&mut from_client)?;
             if lock(&session).commits_work(&packet) && self.cuts() {
-                // First nobody listens any more, then the server hears of the commit and answers.
+                // First the client's side is closed, then the server hears of the commit and answers.
                 client.shutdown(Shutdown::Both)?;
                 to_server.write_all(&packet)?;
-                // It has its commit and then nobody any more; a connection that stayed open would count for ever.
+                // The server has its commit and no client; a connection that stayed open would count for ever.
                 return to_server.shutdown(Shutdown::Write);
             }
             to_server.write_all(&packet)?;

@@ -47,7 +47,7 @@ pub(crate) fn plain(seed: u64, rates: Rates, count: usize) -> Vec<u8> {
 }
 
 /// The same lines, with the shop in every return whose purchase is among them: a return without one may change shards,
-/// and when the other shard takes it up is nobody's rule.
+/// and no rule says when the other shard takes it up.
 fn with_shops(lines: &[u8]) -> Vec<u8> {
     let event = |line: &[u8]| serde_json::from_slice::<Value>(line).ok();
     let mut shops = HashMap::new();
@@ -76,7 +76,7 @@ fn with_shops(lines: &[u8]) -> Vec<u8> {
     named
 }
 
-/// A purchase that nobody can object to.
+/// A purchase that no rule refuses.
 pub(crate) fn purchase(order: i64, shop: i64) -> String {
     let payload =
         format!(r#""order_id":{order},"user_id":7,"shop_id":{shop},"good_id":3,"qty":2,"price_at_order":9.99"#);

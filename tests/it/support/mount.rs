@@ -25,6 +25,14 @@ impl Mount {
         mount
     }
 
+    /// A folder that stays what it is, and takes no changes.
+    pub(crate) fn read_only(path: &Path) -> Self {
+        let at = path.to_str().unwrap();
+        let mount = Self::made_by(path, &["--bind", at]);
+        as_root("mount", &["-o", "remount,bind,ro", at]);
+        mount
+    }
+
     fn made_by(path: &Path, args: &[&str]) -> Self {
         std::fs::create_dir_all(path).unwrap();
         as_root("mount", &[args, &[path.to_str().unwrap()]].concat());

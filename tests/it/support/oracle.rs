@@ -25,8 +25,8 @@ pub(crate) struct World {
 /// Reasons for lines that a test itself broke, by file and line.
 pub(crate) type Known = BTreeMap<(String, u64), &'static str>;
 
-/// What the tests' users have in their accounts: more than they can spend, because in which order the shards ask for
-/// money is nobody's rule.
+/// What the tests' users have in their accounts: more than they can spend, because no rule says in which order the
+/// shards ask for money.
 pub(crate) const OPENING: i64 = 1_000_000_000;
 
 /// The oracle.

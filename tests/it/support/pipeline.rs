@@ -1,4 +1,4 @@
-//! A whole pipeline of separate processes on one folder of its own, with whoever is called behind a proxy.
+//! A whole pipeline of separate processes on one folder of its own, with each called role behind a proxy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -363,7 +363,7 @@ impl Pipeline {
         rows.collect()
     }
 
-    /// The returns that no task has taken up; none where nobody has made their database yet.
+    /// The returns that no task has taken up; none where their database is not made yet.
     fn pending(&self) -> BTreeSet<(String, u64)> {
         let is_there = self.shared().join("db/cache_db.sqlite").exists();
         if matches!(self.databases, Databases::Sqlite) && !is_there {

@@ -28,7 +28,7 @@ pub(crate) struct Ended {
     pub(crate) log: String,
 }
 
-/// Lines of a stream, and whoever waits for more of them.
+/// Lines of a stream, and what waits for more of them.
 #[derive(Default)]
 struct Lines {
     state: Mutex<State>,

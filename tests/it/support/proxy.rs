@@ -125,7 +125,7 @@ impl Held {
 }
 
 impl Proxy {
-    /// A proxy that has nobody behind it yet.
+    /// A proxy without a server behind it yet.
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (addr, shared) = (listener.local_addr().unwrap(), Arc::<Mutex<Shared>>::default());
@@ -160,12 +160,12 @@ impl Proxy {
         lock(&self.shared).working > 0
     }
 
-    /// How much work was never answered by whoever had it.
+    /// How much work was never answered by the server that had it.
     pub(crate) fn lost_so_far(&self) -> u64 {
         lock(&self.shared).lost
     }
 
-    /// The same right after the end of whoever is behind it, while nobody has its place yet.
+    /// The same right after the end of the server behind it, before another one has its place.
     pub(crate) fn lost(&self) -> u64 {
         super::eventually("calls to the dead have ended", super::PATIENCE, || !self.is_working());
         self.lost_so_far()
@@ -241,7 +241,7 @@ fn forward(client: TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether whoever is at the other end has closed it: nothing that is sent there now is in anybody's hands.
+/// Whether the other end has closed it: nothing that is sent there now is read.
 fn is_over(stream: &TcpStream) -> bool {
     let looked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
     let is_as_before = stream.set_nonblocking(false).is_ok();

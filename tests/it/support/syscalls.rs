@@ -1,8 +1,8 @@
-//! What a process did to its files, as `strace -f -y` saw it, and whether it told anybody before it was durable.
+//! What a process did to its files, as `strace -f -y` saw it, and whether it said so before it was durable.
 //!
 //! A file must be synced between its last change and the moment at which it gets another name; a folder, between the
-//! moment at which a name in it came or went and the next word that the same thread says to anybody. Nothing here depends
-//! on what a disk happens to keep: a sync that is left out is always seen.
+//! moment at which a name in it came or went and the next word that the same thread sends to another process. Nothing
+//! here depends on what a disk happens to keep: a sync that is left out is always seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -94,7 +94,7 @@ fn whole_lines(trace: &str) -> Vec<String> {
     lines
 }
 
-/// Whether a call says something to somebody: its name and the beginning of its arguments tell.
+/// Whether a call sends something to another process: its name and the beginning of its arguments tell.
 fn is_said(call: &str) -> bool {
     let Some((name, rest)) = call.split_once('(') else { return false };
     let file = rest.split_once('<').map_or("", |(_, file)| file);
@@ -229,7 +229,7 @@ impl Watched {
         self.unsynced_names.entry(folder.to_owned()).or_default().insert(call.thread.to_owned(), what);
     }
 
-    /// Somebody hears something.
+    /// Another process is sent something.
     fn told(&mut self, call: &Call<'_>) {
         // Removing may be done again: it is durable when its folder is cleared, not when the next file is asked for.
         let is_open = |what: &&String| !what.ends_with("was removed");

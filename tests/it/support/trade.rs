@@ -247,8 +247,8 @@ impl Model {
             return Verdict::Reject("refund_exceeds_payment");
         }
         bought.returned += qty;
-        let (shelf, payee) = ((bought.shop, bought.good), bought.user.or(user));
-        if let Some(count) = self.stock.get_mut(&shelf) {
+        let (item, payee) = ((bought.shop, bought.good), bought.user.or(user));
+        if let Some(count) = self.stock.get_mut(&item) {
             *count += qty;
         }
         self.owed.extend(payee.map(|payee| (payee, refund)));

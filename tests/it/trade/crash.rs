@@ -171,7 +171,7 @@ fn money_is_exact_after_kills_and_repetitions() {
         assert_eq!(balances, expected, "every answered operation counts once, and no other");
         let totals = store.totals().await.unwrap();
         assert_eq!((totals.unbalanced, totals.transactions), (0, applied));
-        // What everybody was told is what stands there.
+        // Every answer is what is stored.
         let answers = store.apply(&batch(0, 0)).await.unwrap();
         assert!(answers.iter().all(|answer| answer.is_repeated));
     });
@@ -244,7 +244,7 @@ fn no_return_is_lost_or_doubled_by_kills_and_repetitions() {
         *dealt.lock().unwrap().entry(usize::try_from(line).unwrap()).or_default() += 1;
     };
     let half = CALLERS / 2;
-    // Half of the callers bring returns, the others buy what they are about; everybody asks everything twice.
+    // Half of the callers bring returns, the others buy what they are about; every caller asks everything twice.
     killed.kill_during(&answered, CALLERS * CALLS, |caller| {
         let of = caller % half;
         for call in 0..CALLS {

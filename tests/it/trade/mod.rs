@@ -45,7 +45,7 @@ fn every_change_needs_the_token_that_the_document_names() {
 
 #[test]
 fn a_database_that_does_not_answer_makes_the_role_not_ready() {
-    // Nobody listens on port 1.
+    // No process listens on port 1.
     let nowhere = "mysql://root@127.0.0.1:1/nothing";
     for (role, key, path) in [("balance", "balance", "/api/v1/balances/7"), ("cache", "cache", "/api/v1/orders/7")] {
         let pipeline = Pipeline::new(&[]);

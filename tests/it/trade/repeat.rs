@@ -145,7 +145,7 @@ fn a_loop_of_one_shot_runs_comes_to_the_same_end() {
     let url = format!("http://127.0.0.1:{}/api/v1/events", pipeline.role(Role::Ingest).wait_port());
     ureq::post(&url).content_type("application/x-ndjson").send(bought(700, 4)).unwrap();
     pipeline.kill9(Role::Ingest);
-    // Written while nobody could be told: nobody listens on port 1.
+    // Written while it could not be announced: no process listens on port 1.
     let path = pipeline.write("input.ndjson", &small());
     let import = ["ingest", "--from", path.to_str().unwrap(), "--batch", "2000"];
     let away = ["pipeline.url=http://127.0.0.1:1/api/v1/pipeline"];

@@ -13,7 +13,7 @@ use crate::support::oracle::{Known, Oracle};
 use crate::support::pipeline::{Pipeline, Role};
 use crate::support::{PATIENCE, eventually, pause};
 
-/// One shard: in which order several ask the same account is nobody's rule.
+/// One shard: no rule says in which order several ask the same account.
 const ROLES: [Role; 6] = [Role::Apid, Role::Balance, Role::Cache, Role::Split, Role::Work0, Role::Send];
 const VICTIMS: [Role; 3] = [Role::Work0, Role::Balance, Role::Cache];
 const KILLS: usize = 12;

@@ -21,7 +21,7 @@ const BATCH: (&str, &str) = ("10000", "300");
 const OPENING: i64 = 1_000_000;
 /// So many seconds a return waits for its purchase: in a long run the first are given up while files are under way.
 const TTL: u64 = 2;
-/// Returns of orders that nobody sells.
+/// Returns of orders that are never sold.
 const ORPHANS: i64 = 20;
 
 mod sqlite {
@@ -65,7 +65,7 @@ fn run(on: &str, databases: Databases) {
     let delivered = began.elapsed();
     wait_decided(&pipeline, patience);
     let decided = began.elapsed();
-    // From here on nobody makes a file.
+    // From here on no file is made.
     pipeline.terminate(Role::Ingest);
     wait_decided(&pipeline, patience);
 

@@ -1,5 +1,5 @@
 //! The same events, cut into files of other sizes, for other numbers of shards, doubled, moved and mixed with broken
-//! lines: the same are accepted, and accounts and shelves come to the same. One of the runs is compared with an
+//! lines: the same are accepted, and accounts and stock come to the same. One of the runs is compared with an
 //! independent calculation, line by line.
 //!
 //! Generated events; a whole year by `SHOPCTL_YEAR=FILE`, plain or gzip, in every size for every number of shards or as
@@ -133,7 +133,7 @@ pub(super) fn oracle(pipeline: &Pipeline, shards: u8, opening: i64) -> Oracle {
     oracle
 }
 
-/// Rows and rejects are what the oracle says, line by line; so are accounts and shelves.
+/// Rows and rejects are what the oracle says, line by line; so are accounts and stock.
 pub(super) fn assert_exact(oracle: &Oracle, pipeline: &Pipeline, found: &Outcome) {
     let shards = u8::try_from(oracle.world.rows.len()).unwrap();
     pipeline.world_of(shards).assert_is(&oracle.world);
@@ -237,7 +237,7 @@ fn doubled_moved_and_broken_lines_change_no_account() {
     }
     let count = broken.len();
     broken.into_iter().for_each(|half| *expected.entry(("bad_json".to_owned(), half)).or_default() += 1);
-    // What is taken off a shelf before its first delivery comes has nothing to be taken from (rule 5).
+    // Stock that is taken before its first delivery comes would go below zero (rule 5).
     let (early, others): (Vec<_>, Vec<_>) =
         other.rejected.iter().partition(|((reason, _), _)| reason == "negative_stock");
     assert!(others.into_iter().eq(&expected), "{:?}, before {:?}", other.reasons(), base.reasons());

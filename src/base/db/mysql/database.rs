@@ -120,6 +120,8 @@ impl Database {
                     tokio::time::sleep(Duration::from_millis(jitter)).await;
                     tries += 1;
                 }
+                // The server's own text does not say which server it is.
+                Err(e) if e.is_read_only() => return Err(e.at(&self.place)),
                 result => return result,
             }
         }

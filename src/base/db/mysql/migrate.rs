@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::fault::{self, no_answer};
 use super::session::{ANSWER_MAX, connect};
-use crate::base::db::migration::{Schema, SchemaState};
+use crate::base::db::migration::{Migration, Schema, SchemaState};
 use crate::base::db::url::Server;
 use crate::base::db::{Error, Result};
 
@@ -77,7 +77,7 @@ async fn apply(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()
         let number = index + 1;
         let done = if index == begun.finished { begun.statements } else { 0 };
         note(connection, number, migration.name, done, false).await?;
-        for (position, statement) in migration.statements().into_iter().enumerate().skip(done) {
+        for (position, statement) in statements(migration).into_iter().enumerate().skip(done) {
             match connection.query_drop(statement).await {
                 Ok(()) => {}
                 // Its note was lost.
@@ -86,10 +86,16 @@ async fn apply(connection: &mut Conn, schema: &Schema, place: &str) -> Result<()
             }
             note(connection, number, migration.name, position + 1, false).await?;
         }
-        note(connection, number, migration.name, migration.statements().len(), true).await?;
+        note(connection, number, migration.name, statements(migration).len(), true).await?;
         log::info!(place, migration = migration.name; "migrated");
     }
     Ok(())
+}
+
+/// The statements of a migration one by one: a server takes no more at once.
+fn statements(migration: &Migration) -> Vec<&'static str> {
+    let ends = |statement: &&str| statement.lines().any(|line| !line.trim().is_empty() && !line.starts_with("--"));
+    migration.sql.split(";\n").map(str::trim).filter(ends).collect()
 }
 
 fn of_migration(error: Driver, name: &str, place: &str) -> Error {
@@ -176,7 +182,6 @@ async fn enter(connection: &mut Conn, server: &Server) -> Result<()> {
 mod tests {
     use super::super::testing::{TestDatabase, on_every_server};
     use super::*;
-    use crate::base::db::migration::Migration;
 
     /// A migration of every kind of change that is not asked whether it is done.
     static CHANGES: Schema = Schema {
@@ -201,6 +206,16 @@ ALTER TABLE a DROP COLUMN gone;\nALTER TABLE a DROP CONSTRAINT a_gone_range;\nDR
     on_every_server! {
         a_statement_whose_note_was_lost_counts_as_done
         while_another_one_migrates_it_is_busy
+    }
+
+    #[test]
+    fn statements_are_told_apart_and_comments_are_none() {
+        let sql =
+            "-- what it is;\nCREATE TABLE a (\n  x INT -- a;b\n);\n\n-- more\nCREATE TABLE b (y INT);\n-- the end\n";
+        let statements = statements(&Migration { name: "0001_x", sql });
+        // The first line's comment ends in a semicolon: it is no statement of its own.
+        assert_eq!(statements.len(), 2, "{statements:?}");
+        assert!(statements[0].starts_with("CREATE TABLE a") && statements[1].ends_with("CREATE TABLE b (y INT)"));
     }
 
     /// A connection to a new, empty database.
@@ -229,20 +244,20 @@ ALTER TABLE a DROP COLUMN gone;\nALTER TABLE a DROP CONSTRAINT a_gone_range;\nDR
         let expected = tables(&mut connection).await;
         straight.drop().await;
         let [first, second] = CHANGES.mysql else { panic!("there are two") };
-        for noted in 0..second.statements().len() {
+        for noted in 0..statements(second).len() {
             let place = TestDatabase::at(variable, "note_lost");
             let mut connection = enter_new(&place).await;
             connection.query_drop(NOTES).await.unwrap();
-            let done = second.statements().into_iter().take(noted + 1);
-            for statement in first.statements().into_iter().chain(done) {
+            let done = statements(second).into_iter().take(noted + 1);
+            for statement in statements(first).into_iter().chain(done) {
                 connection.query_drop(statement).await.unwrap();
             }
-            note(&mut connection, 1, first.name, first.statements().len(), true).await.unwrap();
+            note(&mut connection, 1, first.name, statements(first).len(), true).await.unwrap();
             note(&mut connection, 2, second.name, noted, false).await.unwrap();
             let migrated = migrate(&mut connection, &CHANGES, "a", 0).await;
-            assert!(migrated.is_ok(), "{}: {migrated:?}", second.statements()[noted]);
+            assert!(migrated.is_ok(), "{}: {migrated:?}", statements(second)[noted]);
             assert!(is_current(&mut connection, &CHANGES, "a").await.unwrap());
-            assert_eq!(tables(&mut connection).await, expected, "{}", second.statements()[noted]);
+            assert_eq!(tables(&mut connection).await, expected, "{}", statements(second)[noted]);
             place.drop().await;
         }
     }

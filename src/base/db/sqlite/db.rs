@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::fault::named_if_read_only;
 use super::migrate;
 use crate::base::db::migration::Schema;
 use crate::base::db::{Error, Result};
@@ -70,7 +71,7 @@ impl Db {
                 (None, Some(schema)) => connect(&path, schema)?,
                 (None, None) => return Err(Error::unavailable(format!("{} was closed", path.display()))),
             };
-            let result = work(slot.insert(connection));
+            let result = work(slot.insert(connection)).map_err(|e| named_if_read_only(e, &path));
             if schema.is_some() && result.as_ref().is_err_and(Error::is_read_only) {
                 // SQLite finds out when it opens a file whether it may be written, and connections of a process share
                 // that: the next call opens it anew, so that it goes on once rights or file system are mended.
@@ -113,7 +114,10 @@ pub(crate) fn connect(path: &Path, schema: &Schema) -> Result<Connection> {
     if let Some(folder) = path.parent() {
         create_folder(folder).map_err(|e| Error::unavailable(format!("cannot create {}: {e}", folder.display())))?;
     }
-    let named = |e: rusqlite::Error| Error::from(e).at(path.display());
+    let named = |e: rusqlite::Error| {
+        let e = named_if_read_only(e.into(), path);
+        if e.is_read_only() { e } else { e.at(path.display()) }
+    };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -125,7 +129,7 @@ pub(crate) fn connect(path: &Path, schema: &Schema) -> Result<Connection> {
     };
     let mut connection = Connection::open_with_flags(resolved, flags).map_err(named)?;
     configure(&connection).map_err(named)?;
-    migrate::run(&mut connection, schema)?;
+    migrate::run(&mut connection, schema).map_err(|e| named_if_read_only(e, path))?;
     Ok(connection)
 }
 
@@ -228,7 +232,9 @@ mod tests {
         assert!(matches!(db.ping("nothing").await, Err(Error::Broken(_))), "a table that is not there");
         db.call(|connection| Ok(connection.pragma_update(None, "query_only", true)?)).await.unwrap();
         let refused = db.ping("seen").await;
-        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+        let told = refused.unwrap_err();
+        let expected = format!("{}: database_read_only: attempt to write a readonly database", path.display());
+        assert_eq!(told.to_string(), format!("the database is not available: {expected}"));
         // It was read-only when it was opened. It is closed, as connections of a process share that, and opened anew.
         assert!(db.connection.lock().unwrap().is_none());
         db.ping("seen").await.unwrap();

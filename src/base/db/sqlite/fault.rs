@@ -1,9 +1,16 @@
 //! What SQLite says, in the words that callers act on.
 
+use std::path::{Path, PathBuf};
+
 use rusqlite::ErrorCode;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use crate::base::db::Error;
 use crate::base::db::error::{Condition, Why};
+
+/// What SQLite keeps beside a database file, as endings of its name.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
@@ -22,6 +29,47 @@ impl From<rusqlite::Error> for Error {
             _ => Self::Broken(why),
         }
     }
+}
+
+/// Names the database file in an error that says, or may mean, that the file takes no changes; with the cause, where
+/// rights or the file system are it. SQLite itself says 'attempt to write a readonly database' or 'unable to open
+/// database file', without a name.
+pub(crate) fn named_if_read_only(error: Error, path: &Path) -> Error {
+    let Error::Unavailable(why) = error else {
+        return error;
+    };
+    let is_read_only = match why.condition() {
+        Some(Condition::DiskFull) => return Error::Unavailable(why),
+        Some(Condition::ReadOnly) => true,
+        None => false,
+    };
+    let why = match why_read_only(path) {
+        None if !is_read_only => return Error::Unavailable(why),
+        None => why,
+        Some(cause) if is_read_only => why.reworded(|text| format!("{text}; {cause}")),
+        Some(cause) => why.reworded(|text| format!("{text}; {cause}")).under(Condition::ReadOnly),
+    };
+    Error::Unavailable(why).at(path.display())
+}
+
+/// Why this process cannot change the database in this file: what rights and the file system say of the file, of the
+/// log beside it and of the folder. Nothing where all of them may be written, or there is no such file.
+pub(crate) fn why_read_only(path: &Path) -> Option<String> {
+    let beside = BESIDE.map(|ending| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    });
+    let write = Access::WRITE_OK;
+    // The log is made anew where it is missing, so the folder must be writable too.
+    let folder = path.parent().map(|folder| (folder, write | Access::EXEC_OK));
+    access(path, Access::EXISTS).ok()?;
+    let files = [path, &beside[0], &beside[1]].map(|file| (file, write));
+    files.into_iter().chain(folder).find_map(|(at, needed)| match access(at, needed) {
+        Err(Errno::ROFS) => Some("its file system is mounted read-only".to_owned()),
+        Err(Errno::ACCESS | Errno::PERM) => Some(format!("the user of this process may not write {}", at.display())),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::fault::named_if_read_only;
 use crate::base::db::migration::{Schema, SchemaState};
 use crate::base::db::{Error, Result};
 
@@ -25,7 +26,9 @@ pub(crate) fn run(connection: &mut Connection, schema: &Schema) -> Result<()> {
         return Ok(());
     }
     for migration in schema.sqlite.iter().skip(present) {
-        transaction.execute_batch(migration.sql)?;
+        transaction
+            .execute_batch(migration.sql)
+            .map_err(|e| Error::from(e).at(format_args!("migration {}", migration.name)))?;
     }
     let latest = i64::try_from(schema.sqlite.len()).unwrap_or(i64::MAX);
     transaction.pragma_update(None, "user_version", latest)?;
@@ -38,8 +41,12 @@ pub(crate) fn state(path: &Path, schema: &Schema) -> Result<Option<SchemaState>>
     if !path.exists() {
         return Ok(None);
     }
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    Ok(Some(SchemaState { applied: version(&connection)?, known: schema.sqlite.len() }))
+    let read = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        version(&connection)
+    };
+    let applied = read().map_err(|e| named_if_read_only(e, path))?;
+    Ok(Some(SchemaState { applied, known: schema.sqlite.len() }))
 }
 
 /// How many migrations a database has.

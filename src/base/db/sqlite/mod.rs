@@ -2,5 +2,5 @@
 
 pub(crate) mod copy;
 pub(crate) mod db;
-mod fault;
+pub(crate) mod fault;
 pub(crate) mod migrate;

@@ -119,7 +119,7 @@ pub(super) fn apply(
         _ => {}
     }
     transaction.commit()?;
-    Ok(status)
+    Moved::To(status).answer()
 }
 
 /// The UPDATE of a call; nothing where its WHERE does not hold.

@@ -1,4 +1,4 @@
-//! The order directory and the pending returns on a server (MySQL, MariaDB). Every transaction locks rows of the
+//! The order directory and the early returns on a server (MySQL, MariaDB). Every transaction locks rows of the
 //! directory first, in the order of their ids, and returns second, in the order of their names. So no two transactions
 //! wait for each other in a circle.
 

@@ -1,4 +1,4 @@
-//! The order directory and the pending returns in SQLite. There is one writer at a time, so the write lock of a
+//! The order directory and the early returns in SQLite. There is one writer at a time, so the write lock of a
 //! transaction is the lock of all orders.
 
 mod read;

@@ -1,4 +1,4 @@
-//! The shops, and the goods on their shelves.
+//! The shops, and the goods in their stock.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -9,7 +9,7 @@ use crate::pipeline::event::{Money, Payload};
 /// How many of a hundred customers go to each shop; ids count from 1, so both parities (shards) are visited.
 const POPULARITY: [u32; 8] = [26, 20, 15, 12, 10, 8, 5, 4];
 const GOODS: i64 = 30;
-const SHELVES_PER_SHOP: usize = 12;
+const ITEMS_PER_SHOP: usize = 12;
 /// What the minor units of a price end in.
 const PRICE_ENDS: [i64; 5] = [0, 49, 50, 95, 99];
 
@@ -17,14 +17,14 @@ const PRICE_ENDS: [i64; 5] = [0, 49, 50, 95, 99];
 pub(super) struct Shop {
     pub(super) id: i64,
     /// The first `in_use` of them have stock and a price, the others wait.
-    pub(super) shelves: Vec<Shelf>,
+    pub(super) items: Vec<StockedGood>,
     pub(super) in_use: usize,
     /// While the shop is closed: the step at which it opens again.
     pub(super) reopens: Option<u64>,
 }
 
 /// One good in one shop.
-pub(super) struct Shelf {
+pub(super) struct StockedGood {
     pub(super) good_id: i64,
     pub(super) price: Money,
     /// What can still be sold. Returned goods are not counted: it is unknown when the return will have arrived.
@@ -32,7 +32,7 @@ pub(super) struct Shelf {
 }
 
 impl Shop {
-    /// All shops, their shelves still empty.
+    /// All shops, with nothing in stock yet.
     pub(super) fn all(rng: &mut ChaCha8Rng) -> Vec<Self> {
         let goods: Vec<(i64, i64)> = (1..=GOODS).map(|id| (id, base_price(rng))).collect();
         (1_i64..).zip(POPULARITY).map(|(id, _)| Self::new(rng, id, goods.clone())).collect()
@@ -40,15 +40,15 @@ impl Shop {
 
     fn new(rng: &mut ChaCha8Rng, id: i64, mut goods: Vec<(i64, i64)>) -> Self {
         goods.shuffle(rng);
-        goods.truncate(SHELVES_PER_SHOP);
-        let shelves = goods
+        goods.truncate(ITEMS_PER_SHOP);
+        let items = goods
             .into_iter()
             .map(|(good_id, base)| {
                 let surcharge = base * rng.random_range(0..=10) / 100;
-                Shelf { good_id, price: Money::from_minor(base + surcharge), stock: 0 }
+                StockedGood { good_id, price: Money::from_minor(base + surcharge), stock: 0 }
             })
             .collect();
-        Self { id, shelves, in_use: 0, reopens: None }
+        Self { id, items, in_use: 0, reopens: None }
     }
 
     /// Where the next customer goes: the popular shops more often, a closed one never.
@@ -66,19 +66,19 @@ impl Shop {
         }
     }
 
-    /// One of the shelves in use, the first ones more often; `None` where there are none.
-    pub(super) fn some_shelf(&self, rng: &mut ChaCha8Rng) -> Option<usize> {
+    /// One of the items in use, the first ones more often; `None` where there are none.
+    pub(super) fn some_item(&self, rng: &mut ChaCha8Rng) -> Option<usize> {
         if self.in_use == 0 {
             return None;
         }
         Some(rng.random_range(0..self.in_use).min(rng.random_range(0..self.in_use)))
     }
 
-    /// The event that changes the stock of a shelf.
-    pub(super) fn restock(&self, shelf: usize, count: i64, why: &'static str, what: &'static str) -> Payload<'static> {
+    /// The event that changes the stock of an item.
+    pub(super) fn restock(&self, item: usize, count: i64, why: &'static str, what: &'static str) -> Payload<'static> {
         Payload::Restock {
             shop_id: self.id,
-            good_id: self.shelves[shelf].good_id,
+            good_id: self.items[item].good_id,
             delta_count: count,
             reason: why.into(),
             sub_event_type: what.into(),

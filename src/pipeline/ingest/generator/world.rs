@@ -6,13 +6,13 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::sale::{Late, Returnable, Sale};
-use super::shop::{Shelf, Shop};
+use super::shop::{Shop, StockedGood};
 use crate::base::timestamp::Timestamp;
 use crate::pipeline::event::{Money, Payload};
 
 const USERS: i64 = 50;
 const QTY_MAX: i64 = 5;
-/// Below this a shelf is filled up before anything else happens; over `QTY_MAX`, so no customer finds too little.
+/// Below this an item is filled up before anything else happens; over `QTY_MAX`, so no customer finds too little.
 const STOCK_LOW: i64 = 8;
 const WRITE_OFF_MAX: i64 = 3;
 const PRICE_MIN: i64 = 50;
@@ -43,7 +43,7 @@ pub(super) struct World {
     calls: u64,
 }
 
-/// Shops and shelves are named by their index.
+/// Shops and items are named by their index.
 enum Todo {
     Open(usize),
     SetPrice(usize, usize),
@@ -105,25 +105,25 @@ impl World {
     fn carry_out(&mut self, rng: &mut ChaCha8Rng, todo: Todo) -> Payload<'static> {
         match todo {
             Todo::Open(shop) => self.shops[shop].status(true),
-            Todo::FillUp(shop, shelf) => self.deliver(shop, shelf, rng.random_range(20..=60), "delivery"),
-            Todo::SetPrice(shop, shelf) => {
+            Todo::FillUp(shop, item) => self.deliver(shop, item, rng.random_range(20..=60), "delivery"),
+            Todo::SetPrice(shop, item) => {
                 let shop = &mut self.shops[shop];
                 shop.in_use += 1;
-                let Shelf { good_id, price, .. } = shop.shelves[shelf];
+                let StockedGood { good_id, price, .. } = shop.items[item];
                 Payload::PriceChange { shop_id: shop.id, good_id, new_price: price, old_price: None }
             }
         }
     }
 
-    /// A customer comes: mostly to buy; now and then the shop finds that it needs one more shelf.
+    /// A customer comes: mostly to buy; now and then the shop finds that it needs one more item.
     fn visit(&mut self, rng: &mut ChaCha8Rng, at: Timestamp) -> Payload<'static> {
         let index = Shop::visited(&self.shops, rng);
         let shop = &self.shops[index];
         let new = shop.in_use;
-        let grows = new < shop.shelves.len() && rng.random_ratio(1, 6);
-        match shop.some_shelf(rng) {
-            Some(shelf) if !grows => {
-                let sale = self.sell(rng, index, shelf, at);
+        let grows = new < shop.items.len() && rng.random_ratio(1, 6);
+        match shop.some_item(rng) {
+            Some(item) if !grows => {
+                let sale = self.sell(rng, index, item, at);
                 let payload = sale.purchase();
                 self.returnable.add(sale);
                 payload
@@ -135,13 +135,13 @@ impl World {
         }
     }
 
-    fn sell(&mut self, rng: &mut ChaCha8Rng, shop: usize, shelf: usize, at: Timestamp) -> Sale {
+    fn sell(&mut self, rng: &mut ChaCha8Rng, shop: usize, item: usize, at: Timestamp) -> Sale {
         let order_id = self.next_order_id();
         let user_id = rng.random_ratio(3, 4).then(|| rng.random_range(1..=USERS));
         let qty = rng.random_range(1..=QTY_MAX).min(rng.random_range(1..=QTY_MAX));
-        self.take_off(shop, shelf, qty);
+        self.take_off(shop, item, qty);
         let shop_id = self.shops[shop].id;
-        let Shelf { good_id, price, .. } = self.shops[shop].shelves[shelf];
+        let StockedGood { good_id, price, .. } = self.shops[shop].items[item];
         Sale { order_id, user_id, shop_id, good_id, qty, price, at, returned: 0, last_return: None }
     }
 
@@ -149,11 +149,11 @@ impl World {
     /// earliest, but one such at a time, for its shop and price must not change until then.
     fn overtake(&mut self, rng: &mut ChaCha8Rng, at: Timestamp) -> Option<Payload<'static>> {
         let shop = Shop::visited(&self.shops, rng);
-        let shelf = self.shops[shop].some_shelf(rng)?;
+        let item = self.shops[shop].some_item(rng)?;
         if self.late.len() == LATE_MAX {
             return None;
         }
-        let mut sale = self.sell(rng, shop, shelf, self.last.min(at));
+        let mut sale = self.sell(rng, shop, item, self.last.min(at));
         let payload = sale.bring_back(rng, at);
         let next_file = self.late.iter().all(|late| late.due_call <= self.calls) && rng.random_bool(0.5);
         let due_call = self.calls + u64::from(next_file);
@@ -175,29 +175,29 @@ impl World {
 
     fn change_price(&mut self, rng: &mut ChaCha8Rng) -> Option<Payload<'static>> {
         let index = rng.random_range(0..self.shops.len());
-        let shelf = self.shops[index].some_shelf(rng)?;
+        let item = self.shops[index].some_item(rng)?;
         if self.awaits_purchase(index) {
             return None;
         }
         let shop = &mut self.shops[index];
-        let shelf = &mut shop.shelves[shelf];
-        let old = shelf.price;
+        let item = &mut shop.items[item];
+        let old = item.price;
         let tenth = old.minor() / 10 + 1;
         let moved = (old.minor() + rng.random_range(-tenth..=tenth)).max(PRICE_MIN);
         let minor = if moved == old.minor() { moved + tenth } else { moved };
-        shelf.price = Money::from_minor(minor);
-        let (shop_id, good_id) = (shop.id, shelf.good_id);
-        Some(Payload::PriceChange { shop_id, good_id, new_price: shelf.price, old_price: Some(old) })
+        item.price = Money::from_minor(minor);
+        let (shop_id, good_id) = (shop.id, item.good_id);
+        Some(Payload::PriceChange { shop_id, good_id, new_price: item.price, old_price: Some(old) })
     }
 
     /// Some of the stock turns out to be broken or gone.
     fn write_off(&mut self, rng: &mut ChaCha8Rng) -> Option<Payload<'static>> {
         let index = rng.random_range(0..self.shops.len());
-        let shelf = self.shops[index].some_shelf(rng)?;
+        let item = self.shops[index].some_item(rng)?;
         let count = rng.random_range(1..=WRITE_OFF_MAX);
         let (reason, what) = if rng.random_bool(0.5) { ("damaged", "defect") } else { ("stocktake", "loss") };
-        self.take_off(index, shelf, count);
-        Some(self.shops[index].restock(shelf, -count, reason, what))
+        self.take_off(index, item, count);
+        Some(self.shops[index].restock(item, -count, reason, what))
     }
 
     fn close_shop(&mut self, rng: &mut ChaCha8Rng) -> Option<Payload<'static>> {
@@ -217,16 +217,16 @@ impl World {
         Some(shop.status(true))
     }
 
-    fn take_off(&mut self, shop: usize, shelf: usize, count: i64) {
-        let stock = &mut self.shops[shop].shelves[shelf].stock;
+    fn take_off(&mut self, shop: usize, item: usize, count: i64) {
+        let stock = &mut self.shops[shop].items[item].stock;
         *stock -= count;
         if *stock < STOCK_LOW {
-            self.todo.push_back(Todo::FillUp(shop, shelf));
+            self.todo.push_back(Todo::FillUp(shop, item));
         }
     }
 
-    fn deliver(&mut self, shop: usize, shelf: usize, count: i64, reason: &'static str) -> Payload<'static> {
-        self.shops[shop].shelves[shelf].stock += count;
-        self.shops[shop].restock(shelf, count, reason, "restock")
+    fn deliver(&mut self, shop: usize, item: usize, count: i64, reason: &'static str) -> Payload<'static> {
+        self.shops[shop].items[item].stock += count;
+        self.shops[shop].restock(item, count, reason, "restock")
     }
 }

@@ -1,13 +1,12 @@
 //! The order directory beside the states of the workers: opens both.
 
-use crate::pipeline::cache::open::open_cache;
-use crate::pipeline::cache::store::CachePolicy;
-use crate::pipeline::work::state::open_worker_snapshot;
 use std::collections::BTreeSet;
 
 use super::money::is_used;
 use super::reports::Reports;
 use crate::base::boot::Failure;
+use crate::pipeline::cache::open::open_cache;
+use crate::pipeline::cache::store::CachePolicy;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ops::audit::Findings;
@@ -15,6 +14,7 @@ use crate::pipeline::ops::audit::directory::{self, DirectoryState};
 use crate::pipeline::schemas;
 use crate::pipeline::settings::Context;
 use crate::pipeline::task::TaskKey;
+use crate::pipeline::work::state::open_worker_snapshot;
 
 /// Compares all orders of the shards whose worker has its state here. A state that is gone is named with the books.
 pub(crate) async fn check(ctx: &Context, reports: &Reports) -> Result<Findings, Failure> {

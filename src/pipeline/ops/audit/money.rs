@@ -1,36 +1,36 @@
-//! Double entry: what is in every account is its opening and its transactions, and never less than nothing.
+//! Double entry: the balance of every account is its opening and the sum of its transactions, and is never negative.
 //!
-//! The balance-daemon changes both in one transaction, so this holds at every moment and beside running roles.
+//! The balance-daemon writes a balance and its transaction together, so this can be checked while roles run.
 
-use crate::base::db::{Schema, StoreUrl, schema_state};
-use crate::pipeline::balance::open::open_balance;
-use crate::pipeline::balance::store::BalanceStore;
-use crate::pipeline::schemas;
 use serde::Serialize;
 
 use super::state::{PAGE, paid_for};
 use crate::base::boot::Failure;
+use crate::base::db::{Schema, StoreUrl, schema_state};
+use crate::pipeline::balance::open::open_balance;
+use crate::pipeline::balance::store::BalanceStore;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::ops::audit::Findings;
 use crate::pipeline::rules::money::{PURCHASE, REVERSAL};
+use crate::pipeline::schemas;
 use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::ShardStore;
 
-/// What to do when an account differs.
+/// What to do if an account does not add up.
 const NEXT: &str = "a row of user or account_transaction was changed by hand: put it back from a backup";
 
-/// The accounts, added up.
+/// The sums over all accounts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Accounts {
-    /// How many there are.
+    /// Number of accounts.
     pub accounts: u64,
-    /// What was moved so far.
+    /// Number of transactions.
     pub transactions: u64,
-    /// What is in all of them.
+    /// Sum of all balances, with two decimals.
     pub balances: String,
-    /// How many of them do not add up.
+    /// Number of differences found.
     pub differences: u64,
-    /// Why they were not added up, if so.
+    /// Why the accounts were not added up, if they were not.
     pub note: Option<String>,
 }
 
@@ -38,7 +38,8 @@ pub struct Accounts {
 pub(crate) struct CheckedMoney {
     pub(crate) accounts: Accounts,
     pub(crate) found: Findings,
-    /// How what was paid for purchases differs from the orders, if so and if no task went on meanwhile.
+    /// How the money taken for purchases differs from the price of the accepted orders. It is a difference only if no
+    /// task made progress while both were read.
     pub(crate) unpaired: Option<String>,
 }
 
@@ -50,8 +51,10 @@ impl CheckedMoney {
     }
 }
 
-/// Adds up the accounts. `moved` is a shard with an order that a user paid for, `paid` what users paid for the orders
-/// in the books, where that is known and nothing more can be paid without an order.
+/// Adds up the accounts.
+///
+/// `moved` is a shard with an order that a user paid for. `paid` is what users paid for all orders in the books, in minor
+/// units; `None` if that is not known, or if a purchase may be paid whose order is not in the books yet.
 pub(crate) async fn check(ctx: &Context, moved: Option<ShardId>, paid: Option<i128>) -> Result<CheckedMoney, Failure> {
     let url = &ctx.settings.database.balance;
     if !is_used(url, &schemas::BALANCE).await? {
@@ -79,7 +82,7 @@ async fn compare(store: &dyn BalanceStore, paid: Option<i128>) -> crate::base::d
     Ok(checked)
 }
 
-/// What was taken for purchases and not given back is what the accepted orders cost.
+/// Compares the money taken for purchases, less what was given back, with `paid`, the price of the accepted orders.
 async fn find_unpaired(store: &dyn BalanceStore, paid: i128) -> crate::base::db::Result<Option<String>> {
     let taken = store.net_under(PURCHASE).await? + store.net_under(REVERSAL).await?;
     let (taken_text, paid_text) = (amount(taken), amount(paid));
@@ -159,7 +162,7 @@ async fn name_accounts(store: &dyn BalanceStore, found: &mut Findings) -> crate:
     }
 }
 
-/// Minor units as an amount: sums may be larger than any balance.
+/// Minor units as an amount with two decimals. A sum may be larger than the largest balance.
 fn amount(minor: i128) -> String {
     let sign = if minor < 0 { "-" } else { "" };
     let minor = minor.unsigned_abs();

@@ -3,8 +3,6 @@
 //! A return is kept from before its task is reported until after the task is reported that took it. So those count that
 //! a reported task handed in and that no reported task has.
 
-use crate::pipeline::cache::open::open_cache;
-use crate::pipeline::cache::store::{CachePolicy, CacheStore};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -14,6 +12,8 @@ use super::reports::Reports;
 use super::state::PAGE;
 use crate::base::boot::Failure;
 use crate::pipeline::apid::store::Tracking;
+use crate::pipeline::cache::open::open_cache;
+use crate::pipeline::cache::store::{CachePolicy, CacheStore};
 use crate::pipeline::ops::audit::Findings;
 use crate::pipeline::schemas;
 use crate::pipeline::settings::Context;

@@ -1,43 +1,43 @@
-//! What the stages reported, beside the rows, the rejects files and the event files.
+//! Collects what the stages reported, and compares it with the rows, the rejects files and the event files.
 
-use crate::pipeline::apid::store::{Tracking, for_each_file};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::apid::store::{Tracking, for_each_file};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};
 use crate::pipeline::ops::audit::Findings;
-use crate::pipeline::ops::audit::rows::{self, Difference, Reported};
+use crate::pipeline::ops::audit::rows::{self, Reported, RowDifference};
 use crate::pipeline::shard_db::{Census, SentFile};
 use crate::pipeline::task::{Digest, FileName, FileView, Ledger, Stage, Status, TaskKey};
 
-/// What the reports say should be found elsewhere.
+/// What the stages reported, by task, file and shard.
 #[derive(Default)]
 pub(crate) struct Reports {
     pub(crate) ledger: Ledger,
     pub(crate) shards: BTreeSet<ShardId>,
-    /// Rows that the sender reported, by task.
+    /// The number of rows that the sender reported, by task.
     delivered: BTreeMap<TaskKey, u64>,
-    /// Tasks whose sender is at work: its rows may be there before its report.
+    /// Tasks that the sender has not reported. Their rows may be in the database already.
     delivering: BTreeSet<TaskKey>,
-    /// Shards whose worker took files out of their order, because one had failed.
+    /// Shards whose worker decided files out of the order of their names, because one had failed.
     pub(crate) out_of_order: BTreeSet<ShardId>,
-    /// When the worker was done with its last file, by shard.
+    /// When the worker finished the last file that was added, by shard.
     worked: BTreeMap<ShardId, Timestamp>,
-    /// Early returns that were taken up, by the task that did.
+    /// The number of early returns that a task released.
     pub(crate) released: BTreeMap<TaskKey, u64>,
-    /// Early returns by the file that brought them; nothing while one of its shards has not been reported.
+    /// The number of early returns that a file's tasks hold; `None` until the workers of all its shards have reported.
     held: BTreeMap<FileName, Option<u64>>,
-    /// Complete event files, with the digest that was announced.
+    /// Complete event files with the announced digest, `None` if they were announced without one.
     announced: BTreeMap<FileName, Option<Digest>>,
     pub(crate) rejects: u64,
 }
 
 impl Reports {
-    /// Whether workers did something since these were read.
+    /// Whether a worker has reported since these reports were read.
     pub(crate) async fn have_moved_on(&self, tracking: &dyn Tracking) -> crate::base::db::Result<bool> {
         let mut now = Ledger::default();
         for_each_file(tracking, |file| now.add(file)).await?;
@@ -50,7 +50,7 @@ impl Reports {
             let output = file.announced();
             self.announced.insert(file.file.clone(), output.map(|output| output.sha256));
         }
-        // The rejects belong to the lowest shard: without its report there is nothing to compare them with.
+        // The splitter counts its rejects with the lowest shard of a file.
         let first = file.shards.first();
         let split_rejects = first.and_then(|shard| shard.result(Stage::ShardSplitter)?.counts).map(|c| c.rejected);
         for shard in &file.shards {
@@ -110,13 +110,13 @@ impl Reports {
     ) -> crate::base::db::Result<()> {
         let Self { delivered, released, held, .. } = self;
         let found = rows::compare(census, &Reported { shard, delivered, released, held });
-        for Difference { file, what } in found {
+        for RowDifference { file, what } in found {
             self.ledger.differ(file.as_ref(), Some(shard), what);
         }
         for SentFile { file, .. } in &census.sent {
             let key = TaskKey { file: file.clone(), shard };
             let is_known = self.delivered.contains_key(&key) || self.delivering.contains(&key);
-            // It may have been registered after its turn in the tracking database.
+            // The file may have been registered after the tracking database was read.
             if !is_known && tracking.find_file(file).await?.is_none() {
                 let what = "its rows are in the database, but its task is unknown".to_owned();
                 self.ledger.differ(Some(file), Some(shard), what);
@@ -125,14 +125,15 @@ impl Reports {
         Ok(())
     }
 
-    /// Whether the worker was done with a task when these were read; or its file is known and has no such task.
+    /// Whether the worker had finished a task when the reports were read. A task that a known file does not have counts as
+    /// finished.
     pub(crate) fn is_worked(&self, key: &TaskKey) -> bool {
         let is_task = || self.delivered.contains_key(key) || self.delivering.contains(key);
         self.released.contains_key(key) || (self.held.contains_key(&key.file) && !is_task())
     }
 
-    /// Counts the event files that the API was not told of, those that were put aside at a stop included. One that is
-    /// not what was announced under its name is a difference: it is damaged, or its lines are in no task.
+    /// Counts the event files that were not announced, also those in `undelivered/`. A file whose digest is not the
+    /// announced one is a difference: it is damaged, or its lines are in no task.
     pub(crate) fn check_event_files(&mut self, folder: &Folder) -> io::Result<u64> {
         let mut unannounced = 0;
         for found in folder::artifacts(folder.events()) {
@@ -147,7 +148,7 @@ impl Reports {
                     let what = match found {
                         Ok(found) if found.sha256 == *announced => continue,
                         Ok(found) => format!("its event file has SHA-256 {}, announced was {announced}", found.sha256),
-                        // It was cleared since the folder was listed.
+                        // It was cleared after the folder was listed.
                         Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                         Err(e) => e.to_string(),
                     };
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_whose_worker_went_back_is_told_from_one_that_did_not() {
+    fn a_shard_whose_worker_left_the_order_of_files_is_noted() {
         let folder = tempfile::tempdir().unwrap();
         let mut reports = Reports::default();
         for file in [file(1, [10, 10]), file(2, [20, 40]), file(3, [20, 30])] {
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_check_found_is_counted_also_where_it_has_no_words() {
+    fn differences_beyond_the_named_ones_are_counted() {
         let mut reports = Reports::default();
         let mut found = Findings::default();
         (0..1000).for_each(|number| found.differ(number.to_string()));

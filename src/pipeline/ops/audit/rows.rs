@@ -29,7 +29,7 @@ pub struct Reported<'a> {
 
 /// A difference of one file, or of the whole shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct RowDifference {
     /// Which file, if it is one's.
     pub file: Option<FileName>,
     /// What differs.
@@ -37,7 +37,7 @@ pub struct Difference {
 }
 
 /// Compares all files of a shard.
-pub fn compare(census: &Census, reported: &Reported<'_>) -> Vec<Difference> {
+pub fn compare(census: &Census, reported: &Reported<'_>) -> Vec<RowDifference> {
     let mut found = Vec::new();
     for sent in &census.sent {
         found.extend(reported.of_marker(sent).map(|what| of(&sent.file, what)));
@@ -52,8 +52,8 @@ pub fn compare(census: &Census, reported: &Reported<'_>) -> Vec<Difference> {
     found
 }
 
-fn of(file: &FileName, what: String) -> Difference {
-    Difference { file: Some(file.clone()), what }
+fn of(file: &FileName, what: String) -> RowDifference {
+    RowDifference { file: Some(file.clone()), what }
 }
 
 /// Enough of a digest to tell it from another.
@@ -67,7 +67,7 @@ fn is_undigested(census: &Census, file: &FileName) -> bool {
 }
 
 /// Rows that earlier versions delivered, all together.
-fn of_earlier_version(census: &Census) -> Option<Difference> {
+fn of_earlier_version(census: &Census) -> Option<RowDifference> {
     let undigested = || census.sent.iter().filter(|sent| sent.is_undigested());
     let delivered: u64 = undigested().map(|sent| sent.rows).sum();
     let present = undigested().map(|sent| sent.present).chain(census.unattributed.values().copied()).sum::<u64>();
@@ -75,7 +75,7 @@ fn of_earlier_version(census: &Census) -> Option<Difference> {
         let what = format!(
             "{delivered} rows were delivered by an earlier version, {present} of them are in the database; {NEXT}"
         );
-        Difference { file: None, what }
+        RowDifference { file: None, what }
     })
 }
 
@@ -129,7 +129,7 @@ impl Reported<'_> {
     }
 
     /// Files that were reported or have rows, and whose marker is not there.
-    fn without_marker(&self, census: &Census) -> Vec<Difference> {
+    fn without_marker(&self, census: &Census) -> Vec<RowDifference> {
         let marked: BTreeSet<&FileName> = census.sent.iter().map(|sent| &sent.file).collect();
         let own = self.delivered.iter().filter(|(key, _)| key.shard == self.shard && !marked.contains(&key.file));
         let mut found: Vec<_> = own
@@ -147,14 +147,14 @@ impl Reported<'_> {
                 let what = format!(
                     "{rows} rows are in the database as delivered with '{name}', which has no marker in sent_file; {NEXT}"
                 );
-                found.push(Difference { file, what });
+                found.push(RowDifference { file, what });
             }
         }
         found
     }
 
     /// Rows of no known delivery, where no earlier version can have written them.
-    fn of_no_delivery(&self, census: &Census) -> Vec<Difference> {
+    fn of_no_delivery(&self, census: &Census) -> Vec<RowDifference> {
         let takes_up = |sent: &SentFile| self.released.get(&self.key(&sent.file)).is_none_or(|released| *released > 0);
         let may_be = census.sent.iter().any(|sent| sent.is_undigested() && takes_up(sent));
         let mut found = Vec::new();
@@ -164,7 +164,7 @@ impl Reported<'_> {
                 let what = format!(
                     "{rows} rows of it are in the database that no delivery wrote ({early} may be early returns); {NEXT}"
                 );
-                found.push(Difference { file: name.parse().ok(), what });
+                found.push(RowDifference { file: name.parse().ok(), what });
             }
         }
         found

@@ -1,21 +1,21 @@
 //! All checks of the audit, one after another.
 
-use crate::pipeline::apid::store::{Tracking, for_each_file};
-use crate::pipeline::ops::tracking::get_tracking;
-use crate::pipeline::shard_db::store::{find_shard_database, open_shard};
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::reports::Reports;
-use super::state::{Books, Compared};
+use super::state::{Books, ComparedBooks};
 use super::{Accounts, Check, Pending, directory_check, money, pending};
 use crate::base::boot::Failure;
+use crate::pipeline::apid::store::{Tracking, for_each_file};
 use crate::pipeline::event::ShardId;
 use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ingest::journal;
+use crate::pipeline::ops::tracking::get_tracking;
 use crate::pipeline::schemas;
 use crate::pipeline::settings::Context;
+use crate::pipeline::shard_db::store::{find_shard_database, open_shard};
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::Ledger;
 
@@ -183,7 +183,7 @@ async fn look_at_shard(
     shards.rows.insert(shard, census.rows);
     let state = folder.worker_state(shard);
     let books = Books { store, shard, census: &census, in_order: !reports.out_of_order.contains(&shard) };
-    let Compared { stock, orders, paid } = books.compare(&state).await?;
+    let ComparedBooks { stock, orders, paid } = books.compare(&state).await?;
     shards.paid = shards.paid.zip(paid).map(|(others, own)| others + own);
     reports.note(Some(shard), &stock);
     reports.note(Some(shard), &orders);

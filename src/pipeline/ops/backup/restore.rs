@@ -1,12 +1,12 @@
 //! Puts a backup back: verified whole, copied into a folder beside the shared one, and given its name in one step.
 
-use crate::base::db::{Server, StoreUrl, is_embedded_in_use};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use super::manifest::{self, Header, Part};
 use super::{Database, Databases, Error, FILES, room, spools};
 use crate::base::clock::Clock;
+use crate::base::db::{Server, StoreUrl, is_embedded_in_use};
 use crate::base::shutdown::Stop;
 use crate::pipeline::addresses;
 use crate::pipeline::claim::driver::random_id;

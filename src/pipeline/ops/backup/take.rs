@@ -1,6 +1,5 @@
 //! Makes a backup, in the order that the parent module gives.
 
-use crate::base::db::{Server, check_embedded, copy_embedded};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -11,6 +10,7 @@ use super::files::{Met, Walk};
 use super::manifest::{FORMAT, NAME, Writer};
 use super::{Database, Databases, Error, FILES, Header, Part, room, size};
 use crate::base::clock::Clock;
+use crate::base::db::{Server, check_embedded, copy_embedded};
 use crate::base::shutdown::Stop;
 use crate::pipeline::addresses;
 use crate::pipeline::files::folder::{Folder, resolve};
@@ -23,7 +23,7 @@ const SPOOL: &str = "events/spool/";
 
 /// What a backup will hold, or holds.
 #[derive(Debug, Default)]
-pub struct Extent {
+pub struct BackupExtent {
     /// Embedded databases, the workers' states among them.
     pub databases: u64,
     /// Other files.
@@ -84,8 +84,8 @@ impl<'a> Backup<'a> {
     ///
     /// # Errors
     /// [`Error`] when the shared folder cannot be read.
-    pub fn extent(&self) -> Result<Extent, Error> {
-        let mut extent = Extent { databases: self.databases.embedded.len() as u64, ..Extent::default() };
+    pub fn extent(&self) -> Result<BackupExtent, Error> {
+        let mut extent = BackupExtent { databases: self.databases.embedded.len() as u64, ..BackupExtent::default() };
         for (_, path) in &self.databases.embedded {
             extent.bytes += size(path)?;
         }
@@ -107,7 +107,7 @@ impl<'a> Backup<'a> {
     ///
     /// # Errors
     /// [`Error`]; the folder has no manifest then.
-    pub fn make(self, clock: &Clock) -> Result<Extent, Error> {
+    pub fn make(self, clock: &Clock) -> Result<BackupExtent, Error> {
         let Some(_running) = hold::while_running(self.folder.path()) else {
             let shared = self.folder.path().display();
             return Err(Error::TryLater(format!("a restore works on {shared}: make the backup when it is over")));
@@ -116,7 +116,8 @@ impl<'a> Backup<'a> {
         let held = hold::against_clearing(&self.folder, self.stop)?;
         room::require(&self.dir, self.extent()?.bytes)?;
         artifact::create_folder(&self.dir)?;
-        let mut made = MadeCopy { writer: Writer::begin(&self.dir, &self.header(clock))?, extent: Extent::default() };
+        let mut made =
+            MadeCopy { writer: Writer::begin(&self.dir, &self.header(clock))?, extent: BackupExtent::default() };
         for (database, path) in &self.databases.embedded {
             self.copy_database(*database, path, &mut made)?;
         }
@@ -250,7 +251,7 @@ type Spools = HashMap<(u64, u64), Part>;
 /// What was copied so far.
 struct MadeCopy {
     writer: Writer,
-    extent: Extent,
+    extent: BackupExtent,
 }
 
 impl MadeCopy {
@@ -309,7 +310,7 @@ mod tests {
         let dir = backup.dir().to_owned();
         artifact::create_folder(&dir).unwrap();
         let writer = Writer::begin(&dir, &backup.header(&Clock::System)).unwrap();
-        let (mut made, mut spools) = (MadeCopy { writer, extent: Extent::default() }, Spools::new());
+        let (mut made, mut spools) = (MadeCopy { writer, extent: BackupExtent::default() }, Spools::new());
         let from = |relative: &str| shared.join(relative);
         for spool in ["events/spool/a.spool", "events/spool/b.spool"] {
             backup.copy_file(spool, &from(spool), &mut spools, &mut made).unwrap();

@@ -86,6 +86,8 @@ pub struct DatabaseState {
     pub server: Option<ServerFacts>,
     /// Milliseconds by which the server's clock is ahead of ours.
     pub ahead_ms: i64,
+    /// Why this process cannot change a database in a file, if so.
+    pub read_only: Option<String>,
 }
 
 /// Why a database says nothing.
@@ -95,6 +97,8 @@ pub struct DatabaseProblem {
     pub why: String,
     /// Whether it may be over by itself.
     pub is_temporary: bool,
+    /// Whether it takes no changes.
+    pub is_read_only: bool,
 }
 
 /// A port of a role.

@@ -6,8 +6,6 @@
 
 mod sources;
 
-use crate::pipeline::ops::tracking::get_tracking;
-use crate::pipeline::shard_db::store::open_shard;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +15,9 @@ use crate::base::boot::{Exit, Failure, say};
 use crate::pipeline::event::{Kind, ShardId};
 use crate::pipeline::files::artifact::{self, Lock};
 use crate::pipeline::files::folder::Folder;
+use crate::pipeline::ops::tracking::get_tracking;
 use crate::pipeline::settings::Context;
+use crate::pipeline::shard_db::store::open_shard;
 use crate::pipeline::shard_db::{Census, ShardStore};
 use crate::pipeline::task::FileName;
 use crate::pipeline::work::Worker;
@@ -87,7 +87,7 @@ async fn read_books(
         && let Some(last) = page.last()
     {
         after = Some((last.shop_id, last.good_id));
-        page.iter().try_for_each(|shelf| rebuild.shelf(shelf))?;
+        page.iter().try_for_each(|item| rebuild.stock_item(item))?;
     }
     let mut after = None;
     while let page = books.list_orders(after, PAGE).await?
@@ -179,9 +179,9 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn summary(shard: ShardId, rebuilt: &Rebuilt, missing: u64, aside: Option<&Path>) -> String {
-    let Rebuilt { files, orders, refused, shelves, keys, keys_without_content } = rebuilt;
+    let Rebuilt { files, orders, refused, stock_items, keys, keys_without_content } = rebuilt;
     let mut text = format!(
-        "shard {shard}: {files} decided files, {orders} orders, {refused} refused purchases, {shelves} goods and shops, \
+        "shard {shard}: {files} decided files, {orders} orders, {refused} refused purchases, {stock_items} goods and shops, \
          {keys} keys; {keys_without_content} more keys without what was said under them\n"
     );
     if missing > 0 {

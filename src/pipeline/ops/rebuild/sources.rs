@@ -1,12 +1,12 @@
 //! What a state is made of beside the books: the reports, and the files that are still there.
 
-use crate::pipeline::apid::store::{Tracking, for_each_file};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
 use crate::base::boot::Failure;
 use crate::base::timestamp::Timestamp;
+use crate::pipeline::apid::store::{Tracking, for_each_file};
 use crate::pipeline::event::{LineReader, Next, ShardId};
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{self, Artifact, Folder};

@@ -1,12 +1,11 @@
 //! The shard databases of a trace: whichever are there. None is made by looking at it.
 
-use crate::pipeline::shard_db::store::{find_shard_database, open_shard};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::boot::Failure;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::settings::Context;
-
+use crate::pipeline::shard_db::store::{find_shard_database, open_shard};
 use crate::pipeline::shard_db::trace::{Question, TraceAnswer};
 
 /// Asks every shard's database that is there.

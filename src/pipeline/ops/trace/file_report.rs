@@ -1,6 +1,5 @@
 //! An event file: its stages in every shard, its files, its rows.
 
-use crate::pipeline::ops::tracking::find_tracking;
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -11,6 +10,7 @@ use crate::pipeline::event::ShardId;
 use crate::pipeline::files::artifact;
 use crate::pipeline::files::folder::{Artifact, Folder};
 use crate::pipeline::ops::dead_letters::RedriveLog;
+use crate::pipeline::ops::tracking::find_tracking;
 use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::trace::Question;
 use crate::pipeline::task::FileName;
@@ -23,7 +23,7 @@ pub(crate) struct FileReport {
     /// What the tracking database has of it; nothing if it is not registered.
     pub(crate) registered: Option<FileResponse>,
     pub(crate) on_disk: Vec<OnDisk>,
-    pub(crate) delivered: Vec<Delivered>,
+    pub(crate) delivered: Vec<DeliveredShard>,
     /// When its lines were redriven, if it is the file of a redrive.
     pub(crate) is_redrive_of: Option<String>,
     /// Rejected lines of it that were redriven.
@@ -39,7 +39,7 @@ pub(crate) struct OnDisk {
 
 /// What a shard's database has of it.
 #[derive(Debug, Serialize)]
-pub(crate) struct Delivered {
+pub(crate) struct DeliveredShard {
     pub(crate) shard: ShardId,
     pub(crate) rows: u64,
     /// Rows that name it as their source: with early returns these may be more or less.
@@ -66,7 +66,12 @@ pub(crate) async fn report(ctx: &Context, file: FileName) -> Result<FileReport, 
     let answers = databases::ask(ctx, &shards, &question).await?;
     let delivered = answers.iter().filter_map(|(shard, answer)| {
         let marker = answer.marker.as_ref()?;
-        Some(Delivered { shard: *shard, rows: marker.rows, present: marker.present, at: marker.sent_at.to_string() })
+        Some(DeliveredShard {
+            shard: *shard,
+            rows: marker.rows,
+            present: marker.present,
+            at: marker.sent_at.to_string(),
+        })
     });
     let delivered = delivered.collect();
     let folder = Folder::new(&ctx.settings.shared.dir);

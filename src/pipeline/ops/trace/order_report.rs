@@ -1,6 +1,5 @@
 //! An order: every line that names it, what became of each, the books and the money.
 
-use crate::pipeline::ops::tracking::find_tracking;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -15,8 +14,9 @@ use crate::pipeline::files::folder::Folder;
 use crate::pipeline::ops::dead_letters::LineAt;
 use crate::pipeline::ops::trace::naming::{Said, kind_name};
 use crate::pipeline::ops::trace::order::{Evidence, Gathered, Rejection, Search};
-use crate::pipeline::ops::trace::services::{self, Asked, Kept, Money};
+use crate::pipeline::ops::trace::services::{self, Kept, MovedMoney, ServiceAnswer};
 use crate::pipeline::ops::trace::verdict::{KnownFacts, TraceVerdict, verdict};
+use crate::pipeline::ops::tracking::find_tracking;
 use crate::pipeline::settings::Context;
 use crate::pipeline::shard_db::trace::{FoundRow, Question, TraceAnswer};
 use crate::pipeline::task::wire::FileResponse;
@@ -28,8 +28,8 @@ pub(crate) struct OrderReport {
     pub(crate) order_id: i64,
     pub(crate) lines: Vec<Line>,
     pub(crate) books: Vec<Book>,
-    pub(crate) money: Asked<Money>,
-    pub(crate) kept_returns: Asked<Vec<Kept>>,
+    pub(crate) money: ServiceAnswer<MovedMoney>,
+    pub(crate) kept_returns: ServiceAnswer<Vec<Kept>>,
     pub(crate) files_read: u64,
     pub(crate) bytes_read: u64,
     pub(crate) databases_asked: usize,
@@ -215,11 +215,11 @@ fn line(
     evidence: Evidence,
     views: &Views,
     row: Option<&(ShardId, FoundRow)>,
-    kept: &Asked<Vec<Kept>>,
+    kept: &ServiceAnswer<Vec<Kept>>,
 ) -> Line {
     let kept = match kept {
-        Asked::Answer(kept) => Some(kept.iter().find(|kept| kept.line == *at)),
-        Asked::NotAnswered(_) => None,
+        ServiceAnswer::Answer(kept) => Some(kept.iter().find(|kept| kept.line == *at)),
+        ServiceAnswer::NotAnswered(_) => None,
     };
     let known = KnownFacts {
         has_row: row.is_some(),

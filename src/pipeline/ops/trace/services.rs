@@ -1,5 +1,5 @@
 //! What the services of trade say of an order: money that moved for it, returns that wait for it. If a service
-//! does not answer, [`Asked`] says why.
+//! does not answer, [`ServiceAnswer`] says why.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const PAGES_MAX: usize = 50;
 /// What a service said, or why it said nothing.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Asked<T> {
+pub enum ServiceAnswer<T> {
     /// Its answer.
     Answer(T),
     /// It was not asked, or did not answer.
@@ -41,7 +41,7 @@ pub struct Moved {
 
 /// The money of an order.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Money {
+pub struct MovedMoney {
     /// What moved, by user, the newest first.
     pub moved: Vec<Moved>,
     /// Users with more transactions than were looked through.
@@ -72,15 +72,15 @@ fn is_of(key: &str, order: i64) -> bool {
 }
 
 /// The transactions of these users that are about the order.
-pub fn money(client: &BalanceClient, order: i64, users: &BTreeSet<i64>) -> Asked<Money> {
+pub fn money(client: &BalanceClient, order: i64, users: &BTreeSet<i64>) -> ServiceAnswer<MovedMoney> {
     match moved(client, order, users) {
-        Ok(money) => Asked::Answer(money),
-        Err(e) => Asked::NotAnswered(e.to_string()),
+        Ok(money) => ServiceAnswer::Answer(money),
+        Err(e) => ServiceAnswer::NotAnswered(e.to_string()),
     }
 }
 
-fn moved(client: &BalanceClient, order: i64, users: &BTreeSet<i64>) -> Result<Money, ClientError> {
-    let mut money = Money::default();
+fn moved(client: &BalanceClient, order: i64, users: &BTreeSet<i64>) -> Result<MovedMoney, ClientError> {
+    let mut money = MovedMoney::default();
     for user in users {
         let Some(id) = UserId::new(*user) else { continue };
         let (mut cursor, mut pages) = (None, 0);
@@ -108,12 +108,12 @@ fn moved(client: &BalanceClient, order: i64, users: &BTreeSet<i64>) -> Result<Mo
 }
 
 /// The returns that are kept for the order.
-pub fn kept(client: &CacheClient, order: i64) -> Asked<Vec<Kept>> {
+pub fn kept(client: &CacheClient, order: i64) -> ServiceAnswer<Vec<Kept>> {
     let Some(id) = OrderId::new(order) else {
-        return Asked::Answer(Vec::new());
+        return ServiceAnswer::Answer(Vec::new());
     };
     match client.list_held(id) {
-        Ok(held) => Asked::Answer(
+        Ok(held) => ServiceAnswer::Answer(
             held.items
                 .into_iter()
                 .map(|held| Kept {
@@ -124,7 +124,7 @@ pub fn kept(client: &CacheClient, order: i64) -> Asked<Vec<Kept>> {
                 })
                 .collect(),
         ),
-        Err(e) => Asked::NotAnswered(e.to_string()),
+        Err(e) => ServiceAnswer::NotAnswered(e.to_string()),
     }
 }
 

@@ -5,7 +5,7 @@ use super::order_report::{Line, LineOutcome, OrderReport};
 use crate::base::log_format::clean;
 use crate::base::text::count;
 use crate::pipeline::ops::trace::naming::Said;
-use crate::pipeline::ops::trace::services::{Asked, Kept};
+use crate::pipeline::ops::trace::services::{Kept, ServiceAnswer};
 use crate::pipeline::ops::trace::verdict::TraceVerdict;
 use crate::pipeline::task::wire::{FileResponse, ShardItem};
 use crate::pipeline::task::{Stage, Status};
@@ -35,8 +35,8 @@ pub(crate) fn order(report: &OrderReport) -> String {
     }
     write_money(&mut text, report);
     match &report.kept_returns {
-        Asked::NotAnswered(why) => say(&mut text, "early returns", &format!("not asked for: {}", clean(why))),
-        Asked::Answer(kept) => {
+        ServiceAnswer::NotAnswered(why) => say(&mut text, "early returns", &format!("not asked for: {}", clean(why))),
+        ServiceAnswer::Answer(kept) => {
             for Kept { line, state, held_at, taken_with } in kept {
                 let with = taken_with.as_ref().map_or_else(String::new, |file| format!(" with {file}"));
                 say(&mut text, "early return", &format!("{line} kept since {held_at}: {}{with}", clean(state)));
@@ -58,16 +58,16 @@ fn say(text: &mut String, what: &str, said: &str) {
 
 fn write_money(text: &mut String, report: &OrderReport) {
     match &report.money {
-        Asked::NotAnswered(why) => say(text, "money", &format!("not asked for: {}", clean(why))),
-        Asked::Answer(money) if money.moved.is_empty() => say(text, "money", "none moved"),
-        Asked::Answer(money) => {
+        ServiceAnswer::NotAnswered(why) => say(text, "money", &format!("not asked for: {}", clean(why))),
+        ServiceAnswer::Answer(money) if money.moved.is_empty() => say(text, "money", "none moved"),
+        ServiceAnswer::Answer(money) => {
             for moved in &money.moved {
                 let (kind, amount, user, at) = (moved.r#type.name(), &moved.amount, moved.user_id, &moved.at);
                 say(text, "money", &format!("{kind} {amount} of user {user}, {}, {at}", clean(&moved.key)));
             }
         }
     }
-    if let Asked::Answer(money) = &report.money {
+    if let ServiceAnswer::Answer(money) = &report.money {
         for user in &money.cut_short {
             say(text, "money", &format!("user {user} has more transactions than were looked through: the newest"));
         }

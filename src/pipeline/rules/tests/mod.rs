@@ -3,8 +3,8 @@
 mod keys;
 mod purchases;
 mod returns;
-mod shelves;
 mod sliding;
+mod stock_items;
 
 use std::collections::HashMap;
 

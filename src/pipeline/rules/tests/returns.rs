@@ -67,7 +67,7 @@ fn good_and_user_must_be_those_of_the_purchase() {
     let (reason, detail) = memory.reject(3, &back(1, r#","user_id":8"#));
     assert_eq!((reason, detail.as_str()), (Reason::ReturnMismatch, "order 1 was of user 7, the return is of user 8"));
     memory.effect(3, &back(1, r#","user_id":7,"shop_id":99"#));
-    assert_eq!(memory.stock[&(1, 3)], 9, "on the shelf it came from, whatever shop the return names");
+    assert_eq!(memory.stock[&(1, 3)], 9, "on the stock item it came from, whatever shop the return names");
 }
 
 #[test]

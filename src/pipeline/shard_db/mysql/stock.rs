@@ -26,7 +26,7 @@ impl Work for ListStock {
              ORDER BY id, good_id LIMIT ?";
         let (shop, good) = self.after.unwrap_or(FIRST_ITEM);
         let rows = tx.rows(select, (shop, shop, good, self.limit)).await?;
-        let shelf = |row: &Row| {
+        let stock_item_of = |row: &Row| {
             let is_priced = get::<Option<String>>(row, "price")?.is_some();
             Ok(StockItem {
                 shop_id: get(row, "id")?,
@@ -36,7 +36,7 @@ impl Work for ListStock {
                 is_open: get(row, "active")?,
             })
         };
-        rows.iter().map(shelf).collect()
+        rows.iter().map(stock_item_of).collect()
     }
 }
 

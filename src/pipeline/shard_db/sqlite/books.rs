@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, ErrorCode, Transaction, params};
 
-use super::row::{order_of, shelf_of};
+use super::row::{order_of, stock_item_of};
 use crate::base::db::sqlite::db::{count_column, count_value, timestamp_column, timestamp_text};
 use crate::base::db::{Error, Result};
 use crate::pipeline::event::Money;
@@ -79,11 +79,11 @@ pub(crate) fn list_stock(connection: &Connection, after: Option<(i64, i64)>, lim
     )?;
     let (shop, good) = after.unwrap_or(FIRST_ITEM);
     let mut rows = select.query(params![shop, good, limit])?;
-    let mut shelves = Vec::new();
+    let mut items = Vec::new();
     while let Some(row) = rows.next()? {
-        shelves.push(shelf_of(row, "id")?);
+        items.push(stock_item_of(row, "id")?);
     }
-    Ok(shelves)
+    Ok(items)
 }
 
 /// Orders with their returns; returns of an order that is not there have a place of their own.

@@ -6,5 +6,5 @@ mod row;
 mod shard;
 mod trace;
 
-pub(crate) use row::{order_of, shelf_of};
+pub(crate) use row::{order_of, stock_item_of};
 pub(crate) use shard::SqliteShard;

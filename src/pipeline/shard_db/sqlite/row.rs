@@ -1,4 +1,4 @@
-//! Rows that a shard's database and a worker's state name alike: an order and a shelf.
+//! Rows that a shard's database and a worker's state name alike: an order and a stock item.
 
 use rusqlite::Row;
 
@@ -6,8 +6,8 @@ use crate::base::db::Result;
 use crate::pipeline::event::Money;
 use crate::pipeline::shard_db::{BookedOrder, Bought, StockItem};
 
-/// A shelf whose shop stands in this column.
-pub(crate) fn shelf_of(row: &Row<'_>, shop: &str) -> Result<StockItem> {
+/// A stock item whose shop stands in this column.
+pub(crate) fn stock_item_of(row: &Row<'_>, shop: &str) -> Result<StockItem> {
     Ok(StockItem {
         shop_id: row.get(shop)?,
         good_id: row.get("good_id")?,

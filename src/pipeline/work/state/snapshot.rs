@@ -9,7 +9,7 @@ use crate::base::db::Result;
 use crate::base::db::sqlite::db::Db;
 use crate::pipeline::columns::sqlite::file_column;
 use crate::pipeline::schemas::WORKER;
-use crate::pipeline::shard_db::sqlite::{order_of, shelf_of};
+use crate::pipeline::shard_db::sqlite::{order_of, stock_item_of};
 use crate::pipeline::shard_db::stock::FIRST_ITEM;
 use crate::pipeline::shard_db::{BookedOrder, OrderOutcome, StockItem, WorkerSnapshot};
 use crate::pipeline::task::FileName;
@@ -45,7 +45,7 @@ impl WorkerSnapshot for SqliteWorkerSnapshot {
     }
 
     async fn list_stock(&self, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>> {
-        self.db.call(move |connection| shelves(connection, after, limit)).await
+        self.db.call(move |connection| stock_items(connection, after, limit)).await
     }
 
     async fn list_orders(&self, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {
@@ -68,7 +68,7 @@ fn finished(connection: &Connection, after: Option<&FileName>, limit: u32) -> Re
     Ok(files)
 }
 
-fn shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>> {
+fn stock_items(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Result<Vec<StockItem>> {
     let mut select = connection.prepare_cached(
         "SELECT k.shop_id, k.good_id, stock.count, price.price, COALESCE(shop.active, 1) AS active
          FROM (SELECT shop_id, good_id FROM stock WHERE (shop_id, good_id) > (?1, ?2)
@@ -82,11 +82,11 @@ fn shelves(connection: &Connection, after: Option<(i64, i64)>, limit: u32) -> Re
     )?;
     let (shop, good) = after.unwrap_or(FIRST_ITEM);
     let mut rows = select.query(params![shop, good, limit])?;
-    let mut shelves = Vec::new();
+    let mut items = Vec::new();
     while let Some(row) = rows.next()? {
-        shelves.push(shelf_of(row, "shop_id")?);
+        items.push(stock_item_of(row, "shop_id")?);
     }
-    Ok(shelves)
+    Ok(items)
 }
 
 fn orders(connection: &Connection, after: Option<i64>, limit: u32) -> Result<Vec<BookedOrder>> {

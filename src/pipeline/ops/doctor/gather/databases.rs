@@ -1,7 +1,7 @@
 //! Asks every database of the settings.
 
 use crate::base::clock::Clock;
-use crate::base::db::{Schema, StoreUrl, schema_state, server_facts};
+use crate::base::db::{Schema, StoreUrl, schema_state, server_facts, why_embedded_is_read_only};
 use crate::pipeline::ops::doctor::facts::{DatabaseFact, DatabaseProblem, DatabaseState};
 use crate::pipeline::schemas;
 use crate::pipeline::settings::Settings;
@@ -22,8 +22,8 @@ pub async fn databases(settings: &Settings, clock: &Clock) -> Vec<DatabaseFact> 
     let mut facts = Vec::new();
     for (name, url, schema) in all {
         let state = state(&url, schema, clock).await.map_err(|e| {
-            let is_temporary = e.is_temporary();
-            DatabaseProblem { why: e.to_string(), is_temporary }
+            let (is_temporary, is_read_only) = (e.is_temporary(), e.is_read_only());
+            DatabaseProblem { why: e.to_string(), is_temporary, is_read_only }
         });
         let packet_bytes_min = schema.packet_bytes_min() as u64;
         let is_embedded = matches!(url, StoreUrl::Sqlite(_));
@@ -42,5 +42,9 @@ async fn state(url: &StoreUrl, schema: &'static Schema, clock: &Clock) -> crate:
         let now = server.now.unix_ms();
         if now < asked { now - asked } else { (now - answered).max(0) }
     });
-    Ok(DatabaseState { schema, server, ahead_ms })
+    let read_only = match url {
+        StoreUrl::Sqlite(path) => why_embedded_is_read_only(path),
+        StoreUrl::Mysql(_) => None,
+    };
+    Ok(DatabaseState { schema, server, ahead_ms, read_only })
 }

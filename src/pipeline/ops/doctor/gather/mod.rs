@@ -73,15 +73,17 @@ pub fn disks(settings: &Settings) -> Vec<DiskFact> {
     for folder in folders {
         let Some(there) = folder.ancestors().find(|above| above.is_dir()) else { continue };
         let Ok(stat) = rustix::fs::statvfs(there) else { continue };
-        if seen.contains(&stat.f_fsid) {
+        // A folder of the same disk may be mounted read-only on its own.
+        let disk = (stat.f_fsid, stat.f_flag.contains(StatVfsMountFlags::RDONLY));
+        if seen.contains(&disk) {
             continue;
         }
-        seen.push(stat.f_fsid);
+        seen.push(disk);
         disks.push(DiskFact {
             path: there.to_owned(),
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
             free_files: (stat.f_files > 0).then_some(stat.f_favail),
-            is_read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
+            is_read_only: disk.1,
         });
     }
     disks
