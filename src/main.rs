@@ -4,17 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use shopctl::base::boot::{Context, Exit, Failure};
-use shopctl::base::config::{self, Sections, Sources, load};
+use shopctl::base::boot::{Exit, Failure};
+use shopctl::base::config::{Sections, Sources, load};
 use shopctl::base::{log_format, reload::Reload, shutdown::Stop};
+use shopctl::cli::dispatch::{Start, dispatch};
 use shopctl::cli::{Cli, Command};
-use shopctl::hub::settings as hub;
 use shopctl::pipeline::addresses;
-use shopctl::pipeline::settings::{self as pipeline, Loaded};
 use shopctl::role::{self, settings::Settings as All};
-
-/// The settings of the hub, and where each value came from.
-type HubLoaded = config::Loaded<hub::Settings>;
 
 /// What the second signal or the deadline leaves to threads that do not listen.
 const LAST_MOMENT: Duration = Duration::from_millis(50);
@@ -67,24 +63,6 @@ fn start(cli: Cli) -> Result<Exit, Failure> {
     result
 }
 
-/// What roles are started with: each gets the settings of its system.
-struct Start {
-    name: &'static str,
-    pipeline: Loaded,
-    hub: HubLoaded,
-    stop: Stop,
-}
-
-impl Start {
-    fn pipeline(&self) -> pipeline::Context {
-        Context::of_process(self.name, &self.pipeline, self.stop.clone())
-    }
-
-    fn hub(&self) -> hub::Context {
-        Context::of_process(self.name, &self.hub, self.stop.clone())
-    }
-}
-
 async fn run(command: Command, start: Start, reload: Option<Reload<All>>) -> Result<Exit, Failure> {
     reload.map_or(Ok(()), Reload::on_hangup)?;
     let stop = start.stop.clone();
@@ -94,32 +72,5 @@ async fn run(command: Command, start: Start, reload: Option<Reload<All>>) -> Res
     tokio::select! {
         result = role => result?,
         () = stop.ended() => Err(Failure::new("ended before everything was drained; nothing is lost, see 'shopctl audit'")),
-    }
-}
-
-async fn dispatch(command: Command, start: Start) -> Result<Exit, Failure> {
-    match command {
-        Command::Up(args) => role::up::run(start.pipeline(), start.hub(), args).await,
-        Command::Ingest(args) => role::ingest::run(start.pipeline(), args).await,
-        Command::Apid(args) => role::apid::run(start.pipeline(), args).await,
-        Command::Balance(args) => role::balance::run(start.pipeline(), args).await,
-        Command::Cache(args) => role::cache::run(start.pipeline(), args).await,
-        Command::Split(args) => role::split::run(start.pipeline(), args).await,
-        Command::Work(args) => role::work::run(start.pipeline(), args).await,
-        Command::Send(args) => role::send::run(start.pipeline(), args).await,
-        Command::Hub(args) => role::hub::run(start.hub(), args).await,
-        Command::HubMetrics(args) => role::hub_metrics::run(start.hub(), args).await,
-        Command::Status(args) => role::status::run(start.pipeline(), args, start.pipeline).await,
-        Command::Audit(args) => role::audit::run(start.pipeline(), args).await,
-        Command::Rejects(args) => role::rejects::run(start.pipeline(), args).await,
-        Command::Trace(args) => role::trace::run(start.pipeline(), args).await,
-        Command::Retry(args) => role::retry::run(start.pipeline(), args).await,
-        Command::Migrate(args) => role::migrate::run(start.pipeline(), args).await,
-        Command::Healthcheck(args) => role::healthcheck::run(start.pipeline(), args).await,
-        Command::Backup(args) => role::backup::run(start.pipeline(), args).await,
-        Command::Restore(args) => role::restore::run(start.pipeline(), args).await,
-        Command::Doctor(args) => role::doctor::run(start.pipeline(), args).await,
-        // Handled before the settings were loaded: they have to work when those are wrong.
-        Command::Config(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Ok),
     }
 }

@@ -168,11 +168,11 @@ impl MinuteMeasures {
     pub fn register(metrics: &Metrics) -> Self {
         let measures = Self::default();
         metrics.with_registry(|registry| {
-            registry.register("hub_minutes_counted", "Events counted in their minutes", measures.counted.clone());
+            registry.register("hub_events_counted", "Events counted in their minutes", measures.counted.clone());
             let help = "Events that came again and were not counted again";
-            registry.register("hub_minutes_repeated", help, measures.repeated.clone());
+            registry.register("hub_events_repeated", help, measures.repeated.clone());
             let help = "Events of the bus that the store does not have";
-            registry.register("hub_minutes_unknown", help, measures.unknown.clone());
+            registry.register("hub_events_unknown", help, measures.unknown.clone());
             registry.register("hub_checkpoint_lag", "Events of the bus that are not counted yet", measures.lag.clone());
         });
         measures

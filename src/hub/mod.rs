@@ -1,5 +1,5 @@
 //! The event hub: takes events of the shop's outside at three doors (REST, gRPC, GraphQL), keeps them, and shows them to
-//! subscribers and per minute (docs/architecture.md).
+//! subscribers and per minute (docs/event-hub.md).
 //!
 //! [`model`] is pure: what an event is, what is refused and why, what a minute adds up to. [`store`] keeps events and
 //! minutes. [`service`] is what all doors call, [`relay`] brings events to the bus, [`subscribe`] shows them from there, and

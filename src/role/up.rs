@@ -5,6 +5,7 @@
 
 mod closing;
 mod follow;
+mod hub;
 mod roles;
 mod through;
 mod watch;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 
 use self::closing::close;
 use self::follow::Follower;
-use self::roles::{Hub, Services, Stages, greeting};
+use self::hub::Hub;
+use self::roles::{Services, Stages, greeting};
 use self::through::Through;
 use self::watch::{join_all, until_stop};
 use super::ingest;
@@ -23,7 +25,6 @@ use crate::base::boot::{Exit, Failure, say};
 use crate::base::config::{Key, Logging};
 use crate::base::progress::Progress;
 use crate::base::shutdown::Stop;
-use crate::hub::settings as hub;
 use crate::pipeline::ingest::import::Imported;
 use crate::pipeline::ingest::whole;
 use crate::pipeline::settings::Context;
@@ -93,7 +94,7 @@ impl Args {
 ///
 /// # Errors
 /// [`Failure`] of the first role that failed, or when the file cannot be opened.
-pub async fn run(ctx: Context, hub: hub::Context, args: Args) -> Result<Exit, Failure> {
+pub async fn run(ctx: Context, hub: crate::hub::settings::Context, args: Args) -> Result<Exit, Failure> {
     // Before anything is bound or started.
     let input = match args.from.clone() {
         Some(from) => Some(whole::open(&ctx.stop, from, args.map.clone()).await?),

@@ -21,6 +21,8 @@ const HELPS: &[&[&str]] = &[
     &["split"],
     &["work"],
     &["send"],
+    &["hub"],
+    &["hub-metrics"],
     &["status"],
     &["audit"],
     &["rejects"],
@@ -197,7 +199,7 @@ fn every_value_tells_where_it_comes_from() {
     }
     let plain = stdout(&mut shopctl(folder.path(), &["config", "show"]));
     assert!(!plain.contains('#'));
-    let (from, to) = (folder.path().join("again.toml"), plain.replace("port = ", "# port = "));
+    let (from, to) = (folder.path().join("again.toml"), plain.replace("\nport = ", "\n# port = "));
     std::fs::write(from, &to).unwrap();
     let again = stdout(&mut shopctl(folder.path(), &["config", "show", "--config", "again.toml"]));
     assert_eq!(again, plain, "what is shown is a settings file");

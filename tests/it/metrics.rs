@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::api::process::Apid;
 use crate::support::PATIENCE;
 use crate::support::events::{MISHAPS, event, generated};
 use crate::support::eventually;
@@ -44,8 +45,11 @@ fn announced(text: &str) -> BTreeMap<String, String> {
     types.map(|line| line.split_once(' ').unwrap()).map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect()
 }
 
-/// Names, kinds and labels of the table in docs/metrics.md.
-fn documented() -> BTreeMap<String, (String, BTreeSet<String>, String)> {
+/// The kind, the labels and the roles of a metric.
+type Documented = (String, BTreeSet<String>, String);
+
+/// The table in docs/metrics.md, by names.
+fn documented() -> BTreeMap<String, Documented> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let text = std::fs::read_to_string(path).unwrap();
     let rows = text.lines().take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| `"));
@@ -102,6 +106,33 @@ fn working() -> (Pipeline, Vec<(Role, u16)>) {
     (pipeline, ports)
 }
 
+/// Checks what a role says against the document; answers with the names of its metrics.
+fn assert_documented(role: &str, port: u16, documented: &BTreeMap<String, Documented>) -> BTreeSet<String> {
+    // The first request that it measures is this one.
+    scrape(port, None);
+    let (text, kind) = scrape(port, None);
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8", "{role}");
+    assert_eq!(promtool(&text), "", "{role}\n{text}");
+    let names = announced(&text);
+    for (name, kind) in &names {
+        let found = documented.get(name);
+        let (of_document, _, roles) = found.unwrap_or_else(|| panic!("{name} is not in docs/metrics.md"));
+        assert_eq!(of_document, kind, "{name}");
+        assert!(roles == "all" || roles.split(", ").any(|own| own == role), "{name} of {role}");
+    }
+    for (name, labels) in labels(&text, &names) {
+        assert_eq!(labels, documented[&name].1, "{name} of {role}\n{text}");
+    }
+    for (name, _) in documented.iter().filter(|(_, (_, _, roles))| roles == "all") {
+        assert!(names.contains_key(name), "{role} has no {name}");
+    }
+
+    let (open_metrics, kind) = scrape(port, Some("application/openmetrics-text; version=1.0.0"));
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8", "{role}");
+    assert!(open_metrics.ends_with("# EOF\n") && open_metrics.contains("# UNIT "), "{role}\n{open_metrics}");
+    names.into_keys().collect()
+}
+
 #[test]
 fn promtool_takes_the_metrics_of_every_role_and_the_document_lists_them() {
     let (pipeline, ports) = working();
@@ -119,30 +150,13 @@ fn promtool_takes_the_metrics_of_every_role_and_the_document_lists_them() {
     let documented = documented();
     let mut seen = BTreeSet::new();
     for (role, port) in &ports {
-        // The first request that it measures is this one.
-        scrape(*port, None);
-        let (text, kind) = scrape(*port, None);
-        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8", "{role:?}");
-        assert_eq!(promtool(&text), "", "{role:?}\n{text}");
-        let names = announced(&text);
-        for (name, kind) in &names {
-            let found = documented.get(name);
-            let (of_document, _, roles) = found.unwrap_or_else(|| panic!("{name} is not in docs/metrics.md"));
-            assert_eq!(of_document, kind, "{name}");
-            assert!(roles == "all" || roles.split(", ").any(|own| own == name_of(*role)), "{name} of {role:?}");
-        }
-        for (name, labels) in labels(&text, &names) {
-            assert_eq!(labels, documented[&name].1, "{name} of {role:?}\n{text}");
-        }
-        for (name, _) in documented.iter().filter(|(_, (_, _, roles))| roles == "all") {
-            assert!(names.contains_key(name), "{role:?} has no {name}");
-        }
-        seen.extend(names.into_keys());
-
-        let (open_metrics, kind) = scrape(*port, Some("application/openmetrics-text; version=1.0.0"));
-        assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8", "{role:?}");
-        assert!(open_metrics.ends_with("# EOF\n") && open_metrics.contains("# UNIT "), "{role:?}\n{open_metrics}");
+        seen.extend(assert_documented(name_of(*role), *port, &documented));
     }
+    let (hub, minutes) = (Apid::start_role("hub"), Apid::start_role("hub-metrics"));
+    let event = r#"{"user_id":"u","event_type":"purchase","amount":1,"timestamp":"2024-01-15T10:30:00Z"}"#;
+    assert_eq!(hub.post("/events", event).status, 200);
+    seen.extend(assert_documented("event-hub", hub.addr().port(), &documented));
+    seen.extend(assert_documented("hub-metrics", minutes.addr().port(), &documented));
     let unknown: Vec<&String> = documented.keys().filter(|name| !seen.contains(*name)).collect();
     assert!(unknown.is_empty(), "docs/metrics.md has metrics that no role has: {unknown:?}");
     drop(pipeline);

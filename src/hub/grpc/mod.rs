@@ -1,4 +1,4 @@
-//! gRPC, the second door (docs/contracts.md, 9): `event_hub.v1.EventHub`, and `event.EventService` for the clients of the
+//! gRPC, the second door (docs/event-hub.md): `event_hub.v1.EventHub`, and `event.EventService` for the clients of the
 //! hub's first version; health and reflection beside them. The services are in `protos/`.
 
 mod deadline;

@@ -40,15 +40,19 @@ pub(super) struct ListQuery {
 
 #[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+/// By the time at which the events happened.
 pub(super) enum ListOrder {
+    /// The newest first.
     #[default]
     Newest,
+    /// The oldest first.
     Oldest,
 }
 
 /// A page of events.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ListResponse {
+    /// The events.
     items: Vec<EventResponse>,
     /// Where the next page begins; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -29,6 +29,7 @@ pub(super) struct MinutesQuery {
 /// Minutes, in the order of time and type.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct MinutesResponse {
+    /// The minutes.
     items: Vec<MinuteResponse>,
 }
 

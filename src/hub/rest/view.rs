@@ -20,7 +20,9 @@ pub(super) struct EventResponse {
     position: Option<String>,
     /// When the hub took it.
     received_at: String,
+    /// The user.
     user_id: String,
+    /// What happened.
     event_type: String,
     /// Exact: no more digits than the caller gave.
     #[schema(value_type = f64)]
@@ -38,12 +40,17 @@ pub(super) struct EventResponse {
 pub(super) struct MinuteResponse {
     /// Its begin.
     minute: String,
+    /// The type.
     event_type: String,
+    /// How many events.
     count: u64,
+    /// Their sum, exact.
     #[schema(value_type = f64)]
     sum: Box<RawValue>,
+    /// The smallest amount.
     #[schema(value_type = f64)]
     min: Box<RawValue>,
+    /// The largest amount.
     #[schema(value_type = f64)]
     max: Box<RawValue>,
     /// The smallest position of its events.

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::super::{apid, balance, cache, hub, hub_metrics, ingest, send, split, work};
+use super::super::{apid, balance, cache, ingest, send, split, work};
+use super::hub::Hub;
 use super::watch::{INGEST, Roles};
 use crate::base::boot::{self, Failure};
 use crate::base::config::Sections;
 use crate::base::http::Policy;
 use crate::base::shutdown::Stop;
-use crate::hub::policy;
-use crate::hub::settings as hub_settings;
 use crate::pipeline::event::ShardId;
 use crate::pipeline::settings::Context;
 use crate::pipeline::settings::Settings;
@@ -45,36 +44,6 @@ impl Services {
         roles.spawn(async { (balance.name, balance::run(balance, balance::Args::default()).await) });
         roles.spawn(async { (cache.name, cache::run(cache, cache::Args::default()).await) });
         roles
-    }
-}
-
-/// The event hub.
-pub(super) struct Hub {
-    hub: hub_settings::Context,
-    metrics: hub_settings::Context,
-}
-
-impl Hub {
-    /// Binds its ports; those that the pipeline's settings say are its own.
-    pub(super) async fn bind(own: &hub_settings::Settings, pipeline: &Settings, stop: &Stop) -> Result<Self, Failure> {
-        let mut own = hub_settings::Settings { server: pipeline.server.clone(), ..own.clone() };
-        if own.server.port.is_some() {
-            own.hub.grpc_port = 0;
-        }
-        let own = Arc::new(own);
-        let mut hub = hub_settings::Context::new("event-hub", Arc::clone(&own), stop.clone());
-        let mut metrics = hub_settings::Context::new("hub-metrics", own, stop.clone());
-        hub.bind(hub::PORT, policy::POLICY).await.map_err(port_taken)?;
-        hub.bind_more(hub.settings.hub.grpc_port, policy::POLICY).await.map_err(port_taken)?;
-        metrics.bind(hub_metrics::PORT, hub_metrics::POLICY).await.map_err(port_taken)?;
-        Ok(Self { hub, metrics })
-    }
-
-    /// Adds its roles to those that run.
-    pub(super) fn start(self, roles: &mut Roles) {
-        let Self { hub, metrics } = self;
-        roles.spawn(async { (hub.name, hub::run(hub, hub::Args::default()).await) });
-        roles.spawn(async { (metrics.name, hub_metrics::run(metrics, hub_metrics::Args::default()).await) });
     }
 }
 
@@ -130,7 +99,7 @@ impl Stages {
     }
 }
 
-fn port_taken(failure: Failure) -> Failure {
+pub(super) fn port_taken(failure: Failure) -> Failure {
     Failure { message: format!("{failure} ('shopctl up --any-port' takes free ports for all roles)"), ..failure }
 }
 
@@ -142,13 +111,12 @@ pub(super) fn greeting(services: &Services, hub: &Hub, stages: &Stages) -> Strin
     for context in [&services.balance, &services.cache].into_iter().chain(stages.0.iter().map(|(context, _)| context)) {
         text.push_str(&format!("  {:<18}http://{}/health\n", context.name, address(context)));
     }
-    text.push_str(&format!("  {:<18}http://{}/events\n", hub.hub.name, address(&hub.hub)));
-    text.push_str(&format!("  {:<18}http://{}/health\n", hub.metrics.name, address(&hub.metrics)));
+    text.push_str(&hub.greeting());
     text.push_str(&format!("  {:<18}{}\n\n", "everything under", api.settings.shared.dir.display()));
     text
 }
 
 /// Where a role listens.
-fn address<S: Sections + Clone>(context: &boot::Context<S>) -> String {
+pub(super) fn address<S: Sections + Clone>(context: &boot::Context<S>) -> String {
     context.addr().map(|addr| addr.to_string()).unwrap_or_default()
 }

@@ -33,6 +33,11 @@ impl Apid {
 
     /// Another service with an API.
     pub(crate) fn start_role(role: &str) -> Self {
+        Self::start_with(role, &[])
+    }
+
+    /// The same with more settings.
+    pub(crate) fn start_with(role: &str, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_shopctl"))
             .args([
@@ -46,6 +51,7 @@ impl Apid {
                 "--set",
                 "logging.level=INFO",
             ])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .env_clear()
             .current_dir(folder.path())
             .stdout(Stdio::null())

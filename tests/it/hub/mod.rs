@@ -1,5 +1,6 @@
 //! The event hub.
 
+mod clients;
 mod doors;
 mod flow;
 mod store;

@@ -1,5 +1,7 @@
 //! The command line: one variant per role, its doc comment is its help. The list of roles exists once, here.
 
+pub mod dispatch;
+
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
