@@ -54,8 +54,8 @@ pub struct Policy {
 }
 
 /// The tokens that are accepted at one moment.
-#[derive(Clone, Default)]
-pub struct Keyring(Tokens);
+#[derive(Clone)]
+struct Keyring(Tokens);
 
 /// Lets calls through to the routes of one role, or does not.
 #[derive(Debug, Clone)]
@@ -130,22 +130,22 @@ impl Policy {
 
 impl Keyring {
     /// The keyring of these settings at this moment.
-    pub fn new(auth: &Auth) -> Self {
+    fn new(auth: &Auth) -> Self {
         Self(auth.tokens())
     }
 
     /// Whether there is no token at all.
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether there is a token of this principal.
-    pub fn has(&self, principal: Principal) -> bool {
+    fn has(&self, principal: Principal) -> bool {
         self.0.iter().any(|token| token.principal == principal)
     }
 
     /// Whose token this is. It takes the same time for every token: digests are compared, all of them, to their ends.
-    pub fn principal_of(&self, presented: &[u8]) -> Option<Principal> {
+    fn principal_of(&self, presented: &[u8]) -> Option<Principal> {
         let digest: [u8; 32] = Sha256::digest(presented).into();
         // 0 is no principal.
         let mut found = 0_u8;
