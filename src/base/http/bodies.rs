@@ -1,23 +1,47 @@
-//! Bodies of responses that tell the connection how far they are.
+//! Bodies that tell the connection how far they are, and bodies that must not break it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::Error;
 use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, SizeHint};
+use axum::http::Method;
+use hyper::body::{Frame, Incoming, SizeHint};
 
+use super::panics;
 use super::streams::Delivery;
-use super::watched::InFlight;
+use super::watched::{InFlight, Unread};
 
-/// Bytes of a piece. The reader must make room for one of them within the time limit, however large the whole is.
+/// Bytes of a piece. The reader must make room for one of them within the time limit, however large the whole is. The last
+/// piece of an answer is not watched; see [`super::streams`].
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// The body of a response. Its request counts as in flight until the body is sent.
 pub(super) struct WhileSent {
     body: Body,
     _in_flight: InFlight,
+}
+
+/// The body of a request, which notes when it was read to its end.
+pub(super) struct Received {
+    body: Incoming,
+    unread: Unread,
+}
+
+/// The body of a response that ends with an error where it panics, and tells the log for which call.
+pub(super) struct Caught {
+    /// None once it has panicked.
+    body: Option<Body>,
+    call: Call,
+}
+
+/// A call as the log names it.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) route: String,
+    pub(super) request_id: String,
 }
 
 /// A body in pieces, which notes whether they are taken.
@@ -47,6 +71,80 @@ impl HttpBody for WhileSent {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Received {
+    pub(super) fn new(body: Incoming, unread: Unread) -> Self {
+        let received = Self { body, unread };
+        received.note();
+        received
+    }
+
+    fn note(&self) {
+        if self.body.is_end_stream() {
+            self.unread.ended();
+        }
+    }
+}
+
+impl HttpBody for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(_)) => this.note(),
+            None => this.unread.ended(),
+            // What is left of a body that broke may still come.
+            Some(Err(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Caught {
+    pub(super) fn new(body: Body, call: Call) -> Self {
+        Self { body: Some(body), call }
+    }
+}
+
+impl HttpBody for Caught {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = self.get_mut();
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
+        polled.unwrap_or_else(|cause| {
+            // It is in no state to be asked again.
+            this.body = None;
+            let Call { method, route, request_id } = &this.call;
+            let cause = panics::text(&*cause);
+            log::error!(method = method.as_str(), route = route.as_str(), request_id = request_id.as_str(); "the body of an answer panicked; this is a bug: {cause}");
+            Poll::Ready(Some(Err(Error::new("the body of the answer panicked"))))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_some_and(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
     }
 }
 
@@ -103,8 +201,9 @@ impl HttpBody for InPieces {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use http_body_util::BodyExt;
+
+    use super::*;
 
     #[tokio::test]
     async fn a_body_in_pieces_is_the_same_body() {

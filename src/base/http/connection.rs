@@ -1,7 +1,7 @@
 //! One connection: which protocol it speaks, and how it ends.
 //!
 //! The protocol is told apart here and not by a library, because the wait for the first bytes needs a time limit. HTTP/1
-//! and its upgrades are watched by the socket itself ([`Watched`]), the streams of HTTP/2 one by one ([`Streams`]).
+//! and its upgrades are watched by the socket itself ([`Watched`]), the streams of HTTP/2 also one by one ([`Streams`]).
 
 use std::convert::Infallible;
 use std::io;
@@ -12,18 +12,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::bodies::{InPieces, WhileSent};
+use super::bodies::{InPieces, Received, WhileSent};
+use super::progress::{Patient, Progress};
 use super::streams::{DELIVERY, Streams};
 use super::watched::{Activity, Patience, Place, Watched};
 use crate::base::shutdown::Stop;
@@ -59,7 +60,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 const UNCONFIRMED_MS_MAX: u32 = 120_000;
 
-/// How long a peer on HTTP/2 may take to confirm the goodbye while it has no stream open.
+/// How long a peer on HTTP/2 may be silent after the goodbye while it has no stream open.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.
@@ -73,11 +74,21 @@ pub(super) struct Shared {
     pub(super) cut: CancellationToken,
 }
 
+/// Where bytes come from and go to: a socket, or in tests something like it.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for T {}
+
 /// Serves a connection to its end; if it was upgraded, until it has another owner. The place is given back when the
 /// socket is closed.
-pub(super) async fn serve(mut stream: TcpStream, place: Place, shared: Shared) {
-    let until = Instant::now() + shared.patience.read;
+pub(super) async fn serve(stream: TcpStream, place: Place, shared: Shared) {
     prepare(&stream);
+    speak(stream, place, shared).await;
+}
+
+/// The same, once the socket is prepared.
+pub(super) async fn speak(mut stream: impl Socket, place: Place, shared: Shared) {
+    let until = Instant::now() + shared.patience.read;
     let mut ahead = [0; PREFACE.len()];
     let told = tokio::select! {
         biased;
@@ -120,7 +131,7 @@ struct Told {
     read: usize,
 }
 
-async fn tell_apart(stream: &mut TcpStream, ahead: &mut [u8; PREFACE.len()]) -> io::Result<Told> {
+async fn tell_apart(stream: &mut impl Socket, ahead: &mut [u8; PREFACE.len()]) -> io::Result<Told> {
     let mut read = 0;
     while read < PREFACE.len() {
         let more = stream.read(&mut ahead[read..]).await?;
@@ -136,7 +147,7 @@ async fn tell_apart(stream: &mut TcpStream, ahead: &mut [u8; PREFACE.len()]) -> 
 }
 
 async fn serve_http1(
-    stream: TcpStream,
+    stream: impl Socket,
     place: Place,
     ahead: &[u8],
     until: Instant,
@@ -167,32 +178,26 @@ async fn answer_http1(
     router: Router,
     activity: Arc<Activity>,
 ) -> Result<Response<Body>, Infallible> {
-    let in_flight = activity.begin();
-    let has_body = !request.body().is_end_stream();
+    let (in_flight, unread) = activity.begin();
+    let request = request.map(|body| Received::new(body, unread));
     let is_connect = request.method() == Method::CONNECT;
     let response = router.oneshot(request).await?;
     let status = response.status();
     if status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success()) {
-        activity.upgraded();
-    }
-    // A conflict or a fault in a field is found after the whole body was read; other refusals may come before.
-    let was_read = matches!(status, StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY);
-    if has_body && !status.is_success() && !was_read {
-        activity.refused();
+        activity.mark_upgraded();
     }
     Ok(response.map(|body| Body::new(WhileSent::new(body, in_flight))))
 }
 
-async fn serve_http2(stream: TcpStream, place: Place, ahead: &[u8], shared: Shared) -> Result<(), String> {
+async fn serve_http2(stream: impl Socket, place: Place, ahead: &[u8], shared: Shared) -> Result<(), String> {
     let Shared { router, patience, stop, cut } = shared;
-    let activity = Arc::new(Activity::default());
-    // Silence is judged by the streams: below, and by pings.
-    activity.upgraded();
-    let io = Watched::new(stream, activity, patience).begun(ahead, Instant::now()).kept(place, cut);
-    let streams = Streams::new(patience.write);
+    let progress = Progress::new();
+    let io = Watched::new(stream, Arc::default(), patience).begun(ahead, Instant::now()).kept(place, cut);
+    let io = io.framed(progress.clone());
+    let streams = Streams::new(progress.clone(), patience.write);
     let service = service_fn(move |request| answer_http2(request, router.clone()));
     let served = http2::Builder::new(streams.clone())
-        .timer(TokioTimer::new())
+        .timer(Patient(progress.clone()))
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
         .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
@@ -200,8 +205,7 @@ async fn serve_http2(stream: TcpStream, place: Place, ahead: &[u8], shared: Shar
         .max_send_buf_size(SEND_BYTES_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        // The answer to a ping cannot come before the frame that has begun is whole: this ends half a frame and drips
-        // of headers as well as a peer that is gone.
+        // For a peer that is gone while a stream is silent.
         .keep_alive_interval(patience.read)
         .keep_alive_timeout(patience.write)
         .serve_connection(TokioIo::new(io), service);
@@ -211,12 +215,24 @@ async fn serve_http2(stream: TcpStream, place: Place, ahead: &[u8], shared: Shar
         () = stop.requested() => {}
         () = streams.idle(patience.idle) => {}
     }
-    // Says goodbye, answers what has begun, and closes once the peer confirms. A peer that confirms nothing is not waited
-    // for when no stream is open.
+    // Says goodbye, answers what has begun, and closes once the peer confirms.
     served.as_mut().graceful_shutdown();
     tokio::select! {
         ended = served => ended.map_err(|cause| cause.to_string()),
-        () = streams.idle(GOODBYE) => Ok(()),
+        () = silent(&streams, &progress, patience.write) => Ok(()),
+    }
+}
+
+/// Resolves when a peer that was told goodbye is not worth waiting for: it has no stream open, and nothing moves. One that
+/// says something after the goodbye is there, and gets the time of a slow reader for the last bytes of its answers.
+async fn silent(streams: &Streams, progress: &Progress, patience: Duration) {
+    let told = progress.times_heard();
+    loop {
+        streams.idle(GOODBYE).await;
+        let patience = if progress.times_heard() > told { patience.max(GOODBYE) } else { GOODBYE };
+        if progress.is_quiet(patience) {
+            return;
+        }
     }
 }
 
@@ -231,8 +247,9 @@ async fn answer_http2(request: Request<Incoming>, router: Router) -> Result<Resp
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tokio::net::TcpListener;
+
+    use super::*;
 
     #[tokio::test]
     async fn a_socket_notices_a_peer_that_is_gone() {

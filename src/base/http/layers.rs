@@ -4,7 +4,8 @@ use std::any::Any;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -16,7 +17,9 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 
 use super::auth::{Guard, guard};
+use super::bodies::{Call, Caught};
 use super::limits::Limits;
+use super::panics;
 use super::problem::{NOT_READY, Problem};
 use super::routes::Routes;
 use super::{grpc, upgrade};
@@ -53,6 +56,8 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let is_grpc = grpc::is_call(request.headers());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| path.clone(), |route| route.as_str().to_owned());
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     let problem = problem_of(&mut response);
@@ -68,7 +73,8 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (level, why) = weight(problem.as_ref());
     log::log!(level, method = method.as_str(), path = path.as_str(), status, ms, request_id = id.as_str(); "{why}");
-    response
+    let call = Call { method, route, request_id: id };
+    response.map(|body| Body::new(Caught::new(body, call)))
 }
 
 /// The level and the text of a request's log line. Server errors are logged with their cause, because a client may
@@ -105,8 +111,7 @@ fn problem_of(response: &mut Response) -> Option<Problem> {
 }
 
 fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
-    let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
-    let text = text.unwrap_or("unknown");
+    let text = panics::text(&*cause);
     Problem::internal().because(format!("a request handler panicked; this is a bug: {text}")).into_response()
 }
 

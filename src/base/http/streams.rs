@@ -2,8 +2,14 @@
 //!
 //! A reader may stop taking one stream and go on with the others, which no socket can see. Each stream is a task of its
 //! own, so it is watched there: a piece that was handed out and finds no room for too long ends the stream.
+//!
+//! The last piece of an answer, at most 16 KiB, is not watched to its end: the library takes it as a whole once there is
+//! room for its first byte, and the task is over. To wait for the rest an empty frame would have to follow, and a reader
+//! that knows the length of its answer need not make room for that. What is left unread goes with the connection, which
+//! is closed when it is idle; so a connection holds no more than such a piece for each stream that it may have open.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +17,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
+
+use super::panics;
+use super::progress::{Progress, Wait};
 
 tokio::task_local! {
     /// The delivery of the stream that the present task serves.
     pub(super) static DELIVERY: Arc<Delivery>;
 }
 
-/// What became of the pieces of one response. Even: the last one was taken. Odd: it waits for room.
+/// What became of the pieces of one response. Even: what was handed out was taken. Odd: a piece waits for room.
 #[derive(Debug, Default)]
 pub(super) struct Delivery(AtomicU64);
 
@@ -46,6 +55,7 @@ impl Delivery {
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
     open: watch::Sender<usize>,
+    progress: Progress,
     patience: Duration,
 }
 
@@ -60,8 +70,8 @@ impl Drop for Open {
 
 impl Streams {
     /// No streams yet; a piece may wait for room so long.
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { open: watch::Sender::new(0), patience }
+    pub(super) fn new(progress: Progress, patience: Duration) -> Self {
+        Self { open: watch::Sender::new(0), progress, patience }
     }
 
     /// Resolves once no stream was open for so long.
@@ -80,22 +90,28 @@ impl Streams {
 impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, stream: F) {
         self.open.send_modify(|open| *open += 1);
-        let (open, patience) = (Open(self.open.clone()), self.patience);
+        let (open, progress, patience) = (Open(self.open.clone()), self.progress.clone(), self.patience);
         tokio::spawn(async move {
-            while_taken(stream, patience).await;
+            while_taken(stream, &progress, patience).await;
             drop(open);
         });
     }
 }
 
-/// Runs a stream until it ends, or a piece of it has waited too long; dropping the stream tells the reader.
-async fn while_taken<F: Future>(stream: F, patience: Duration) {
+/// Runs a stream until it ends, or a piece of it has waited too long; dropping the stream tells the reader. A panic of a
+/// handler or of a body is caught before it comes here; any other ends this stream alone, and is logged.
+async fn while_taken<F: Future>(stream: F, progress: &Progress, patience: Duration) {
     let delivery = Arc::new(Delivery::default());
     let mut stream = pin!(DELIVERY.scope(Arc::clone(&delivery), stream));
-    let mut stalled: Option<(u64, Pin<Box<Sleep>>)> = None;
+    let mut stalled: Option<(u64, Wait)> = None;
     poll_fn(|cx: &mut Context<'_>| {
-        if stream.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll(cx).is_ready())) {
+            Ok(false) => {}
+            Ok(true) => return Poll::Ready(()),
+            Err(cause) => {
+                log::error!("the task of a stream failed; this is a bug: {}", panics::text(&*cause));
+                return Poll::Ready(());
+            }
         }
         let Some(piece) = delivery.waiting() else {
             stalled = None;
@@ -103,9 +119,9 @@ async fn while_taken<F: Future>(stream: F, patience: Duration) {
         };
         let (_, wait) = match stalled.take().filter(|(known, _)| *known == piece) {
             Some(same) => stalled.insert(same),
-            None => stalled.insert((piece, Box::pin(sleep(patience)))),
+            None => stalled.insert((piece, progress.room_in_stream(patience))),
         };
-        wait.as_mut().poll(cx)
+        Pin::new(wait).poll(cx)
     })
     .await;
 }
@@ -124,7 +140,7 @@ mod tests {
             DELIVERY.with(|delivery| delivery.offered());
             std::future::pending::<()>().await;
         };
-        timeout(FAILED, while_taken(refused, SHORT)).await.expect("the limit must end this stream");
+        timeout(FAILED, while_taken(refused, &Progress::new(), SHORT)).await.expect("the limit must end this stream");
         let silent = async {
             DELIVERY.with(|delivery| {
                 delivery.offered();
@@ -134,14 +150,19 @@ mod tests {
             true
         };
         let (told, ended) = tokio::sync::oneshot::channel();
-        while_taken(async move { told.send(silent.await) }, SHORT).await;
+        while_taken(async move { told.send(silent.await) }, &Progress::new(), SHORT).await;
         assert_eq!(ended.await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_stream_and_nothing_else() {
+        while_taken(async { panic!("on purpose") }, &Progress::new(), FAILED).await;
     }
 
     #[tokio::test]
     async fn streams_count_from_their_begin_to_their_end() {
         use hyper::rt::Executor as _;
-        let streams = Streams::new(FAILED);
+        let streams = Streams::new(Progress::new(), FAILED);
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         streams.execute(async move {
             drop(ended.await);

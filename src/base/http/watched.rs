@@ -1,8 +1,12 @@
 //! A socket that gives up on a peer that keeps it waiting.
 //!
 //! Hyper has one timer for a request's head and the silence before it; here the silence between two requests may be
-//! long (`idle`), a head that has begun must be complete soon (`read`), and a write must make progress (`write`). Once
-//! the connection speaks another protocol than HTTP/1, silence is that protocol's business, and only writes are watched.
+//! long (`idle`), a head that has begun must be complete soon (`read`), and a write must make progress (`write`).
+//!
+//! On HTTP/2 a frame or a head that has begun must be complete soon (`read`); how long the connection may be idle is
+//! decided by its streams. After an upgrade silence is the business of the new protocol, and only writes are watched.
+//!
+//! Progress is seen in the steps in which the system makes room in its own buffer: up to a third of that at a time.
 
 use std::io;
 use std::pin::Pin;
@@ -16,14 +20,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// How long a refused client may go on sending: closing on unread bytes would reset the connection, and the reset
+use super::frames::Frames;
+use super::progress::Progress;
+
+/// How long a client may go on sending a body that is not read to its end: closing on unread bytes would reset the connection, and the reset
 /// would overtake the answer that says why.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// For a head that has begun.
+    /// For a head that has begun, on HTTP/2 for any frame.
     pub(super) read: Duration,
     /// For a write to make progress.
     pub(super) write: Duration,
@@ -36,36 +43,53 @@ pub(super) struct Patience {
 pub(super) struct Activity {
     begun: AtomicU64,
     ended: AtomicU64,
-    refused: AtomicBool,
-    upgraded: AtomicBool,
+    /// The number of the last request, until its body was read to the end; 0 from then on.
+    unread: AtomicU64,
+    is_upgraded: AtomicBool,
 }
 
 /// A request in flight; dropping it, answered or not, ends it.
 pub(super) struct InFlight(Arc<Activity>);
 
+/// A body that was not read to its end yet.
+pub(super) struct Unread {
+    activity: Arc<Activity>,
+    request: u64,
+}
+
 impl Activity {
-    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.refused.store(false, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+    /// Begins a request, with a body that is not read yet.
+    pub(super) fn begin(self: &Arc<Self>) -> (InFlight, Unread) {
+        let request = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        self.unread.store(request, Ordering::Relaxed);
+        (InFlight(Arc::clone(self)), Unread { activity: Arc::clone(self), request })
     }
 
-    /// Says that the peer may still be sending the body of a request that is answered already.
-    pub(super) fn refused(&self) {
-        self.refused.store(true, Ordering::Relaxed);
-    }
-
-    /// Says that the connection speaks another protocol from here on.
-    pub(super) fn upgraded(&self) {
-        self.upgraded.store(true, Ordering::Relaxed);
+    /// Notes that the connection speaks another protocol than HTTP from here on.
+    pub(super) fn mark_upgraded(&self) {
+        self.is_upgraded.store(true, Ordering::Relaxed);
     }
 
     fn is_upgraded(&self) -> bool {
-        self.upgraded.load(Ordering::Relaxed)
+        self.is_upgraded.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer may still be sending a body.
+    fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed) != 0
     }
 
     fn is_busy(&self) -> bool {
         self.begun.load(Ordering::Relaxed) != self.ended.load(Ordering::Relaxed)
+    }
+}
+
+impl Unread {
+    /// Notes that the body was read to its end.
+    pub(super) fn ended(&self) {
+        // Another request may have begun meanwhile: its body is none of ours.
+        let own = self.request;
+        let _is_own = self.activity.unread.compare_exchange(own, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     }
 }
 
@@ -92,6 +116,8 @@ pub(super) struct Watched<T> {
     cut: Option<Cut>,
     _place: Option<Place>,
     activity: Arc<Activity>,
+    /// The frames that come, and what moves, on HTTP/2.
+    framed: Option<(Frames, Progress)>,
     patience: Patience,
     /// The requests already accounted for.
     seen: u64,
@@ -114,6 +140,7 @@ impl<T> Watched<T> {
             cut: None,
             _place: None,
             activity,
+            framed: None,
             patience,
             seen: 0,
             is_idle: false,
@@ -133,6 +160,11 @@ impl<T> Watched<T> {
     pub(super) fn kept(self, place: Place, token: CancellationToken) -> Self {
         let cut = Box::pin(token.clone().cancelled_owned());
         Self { _place: Some(place), cut: Some(Cut { token, cut }), ..self }
+    }
+
+    /// The same socket, on which frames of HTTP/2 come from the next byte on that was not read ahead.
+    pub(super) fn framed(self, progress: Progress) -> Self {
+        Self { framed: Some((Frames::default(), progress)), ..self }
     }
 
     /// Whether a connection that has another protocol is cut; otherwise the task learns when it is.
@@ -157,7 +189,15 @@ impl<T> Watched<T> {
         }
     }
 
-    fn arrived(&mut self) {
+    fn arrived(&mut self, bytes: &[u8]) {
+        if let Some((frames, progress)) = &mut self.framed {
+            progress.heard();
+            let was_whole = frames.is_whole();
+            if frames.arrived(bytes) || was_whole {
+                self.deadline = Instant::now() + self.patience.read;
+            }
+            return;
+        }
         self.catch_up();
         if self.is_idle && !self.activity.is_busy() {
             self.is_idle = false;
@@ -167,23 +207,30 @@ impl<T> Watched<T> {
 
     fn sent(&mut self) {
         self.stalled = None;
+        if let Some((_, progress)) = &self.framed {
+            progress.written();
+        }
         self.catch_up();
         if self.is_idle {
             self.deadline = Instant::now() + self.patience.idle;
         }
     }
 
-    /// Nothing to read: fine while a request is in flight, and until the deadline otherwise.
+    /// Nothing to read: fine while a request is in flight, or between two frames, and until the deadline otherwise.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.activity.is_upgraded() {
             return self.poll_cut(cx);
         }
         self.catch_up();
-        if self.activity.is_busy() {
+        let may_be_silent = match &self.framed {
+            Some((frames, _)) => frames.is_whole(),
+            None => self.activity.is_busy(),
+        };
+        if may_be_silent {
             return Poll::Pending;
         }
         loop {
-            // The deadline moves with every write; the timer follows only when it matters.
+            // The deadline moves with every write and every frame; the timer follows only when it matters.
             if self.timer.deadline() > self.deadline {
                 self.timer.as_mut().reset(self.deadline);
             }
@@ -202,6 +249,9 @@ impl<T> Watched<T> {
         if polled.is_ready() {
             self.sent();
             return polled;
+        }
+        if let Some((_, progress)) = &self.framed {
+            progress.stalled();
         }
         let patience = self.patience.write;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
@@ -226,8 +276,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         match Pin::new(&mut this.io).poll_read(cx, buf) {
             Poll::Pending => this.poll_silence(cx),
             Poll::Ready(read) => {
-                if buf.filled().len() > before {
-                    this.arrived();
+                if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
+                    this.arrived(bytes);
                 }
                 Poll::Ready(read)
             }
@@ -264,7 +314,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         let this = self.get_mut();
         if this.lingering.is_none() {
             ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
-            if !this.activity.refused.load(Ordering::Relaxed) {
+            if !this.activity.is_unread() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -322,7 +372,7 @@ mod tests {
         let place = Arc::clone(&places).acquire_owned().await.unwrap();
         let mut io = watched(io, &activity).begun(b"ab", Instant::now()).kept(place, token.clone());
         assert_eq!((next_byte(&mut io).await.unwrap(), next_byte(&mut io).await.unwrap()), (b'a', b'b'));
-        activity.upgraded();
+        activity.mark_upgraded();
         let patient = tokio::time::timeout(Duration::from_millis(200), io.read_u8()).await;
         assert!(patient.is_err(), "the read must still be waiting: {patient:?}");
         token.cancel();
@@ -337,7 +387,7 @@ mod tests {
     async fn silence_is_fine_while_a_request_is_in_flight() {
         let (io, mut peer) = tokio::io::duplex(64);
         let activity = Arc::new(Activity::default());
-        let in_flight = activity.begin();
+        let (in_flight, _unread) = activity.begin();
         let mut io = watched(io, &activity);
         let patient = tokio::time::timeout(Duration::from_millis(200), io.read_u8()).await;
         assert!(patient.is_err(), "the read must still be waiting: {patient:?}");

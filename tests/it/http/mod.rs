@@ -1,8 +1,10 @@
 //! The server against clients of HTTP/2 and of other protocols that are slow or mean harm, over real sockets. Clients of
 //! HTTP/1 are in `src/base/http/tests`.
 
+mod bodies;
 mod raw;
 mod readers;
+mod stops;
 mod streams;
 mod upgrades;
 
@@ -14,9 +16,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use axum::routing::{get, post};
 use h2::client::SendRequest;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
 use shopctl::base::config;
@@ -30,6 +33,8 @@ use tokio::task::JoinHandle;
 /// Far above every limit below; a test that waits this long has failed.
 const FAILED: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(300);
+/// A piece at which a body panics.
+const PANIC: &str = "panic";
 
 /// A server whose routes tell the test what becomes of them.
 struct Served {
@@ -42,7 +47,7 @@ struct Served {
     serving: JoinHandle<std::io::Result<()>>,
 }
 
-/// A body that the test feeds.
+/// A body that the test feeds; it panics at [`PANIC`].
 struct Fed(UnboundedReceiver<&'static str>);
 
 impl HttpBody for Fed {
@@ -54,8 +59,15 @@ impl HttpBody for Fed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let piece = self.0.poll_recv(cx);
+        assert_ne!(piece, Poll::Ready(Some(PANIC)), "broken on purpose");
         piece.map(|piece| piece.map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes())))))
     }
+}
+
+/// A body with trailers, as gRPC has them.
+fn with_trailers() -> Body {
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))]);
+    Body::new(Full::new(Bytes::from_static(b"message")).with_trailers(std::future::ready(Some(Ok(trailers)))))
 }
 
 /// A body without an end, which tells when it is dropped.
@@ -107,6 +119,7 @@ fn routes(stop: &Stop, fed: Fed, ended: &UnboundedSender<&'static str>) -> Route
         .route("/take", post(async |extract::Whole(body): extract::Whole| body.len().to_string()))
         .route("/fed", get(async move || Body::new(fed.lock().unwrap().take().unwrap())))
         .route("/endless", get(async move || Body::new(Endless(endless))))
+        .route("/trailers", get(async || with_trailers()))
         .route("/never", get(std::future::pending::<()>))
         .route(
             "/live/deaf",

@@ -7,10 +7,13 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
+const NO_ERROR: u32 = 0;
 const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 /// As many streams as the server allows on one connection.
@@ -26,7 +29,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The preface and the settings, which every client sends.
-fn hello() -> Vec<u8> {
+pub(super) fn hello() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])[..]].concat()
 }
 
@@ -40,7 +43,18 @@ fn head(path: &str) -> Vec<u8> {
     head
 }
 
-fn get(path: &str, stream: u32) -> Vec<u8> {
+/// The same with a value of 8 KiB.
+fn large_head() -> Vec<u8> {
+    const BYTES: usize = 8 * 1024;
+    let mut head = head("/hello");
+    // A length above 126 is what is left of it, in groups of seven bits.
+    let left = BYTES - 127;
+    head.extend([0x00, 1, b'x', 0x7f, 0x80 + u8::try_from(left % 128).unwrap(), u8::try_from(left / 128).unwrap()]);
+    head.extend([b'x'; BYTES]);
+    head
+}
+
+pub(super) fn get(path: &str, stream: u32) -> Vec<u8> {
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &head(path))
 }
 
@@ -67,16 +81,20 @@ fn number(bytes: &[u8]) -> u32 {
     u32::from_be_bytes(bytes[..4].try_into().unwrap())
 }
 
-/// Sends this now and then until the server closes.
-async fn drip(stream: TcpStream, drop: &[u8]) {
+/// Sends these one by one, now and then, until the server closes; there must be more of them than there is time for.
+async fn drip(stream: TcpStream, drops: impl Iterator<Item = &[u8]>) {
     let (mut reading, mut writing) = stream.into_split();
     let mut scratch = [0; 4096];
     let reads = async { while let Ok(1..) = reading.read(&mut scratch).await {} };
     let writes = async {
         let mut pace = tokio::time::interval(SHORT / 10);
-        while writing.write_all(drop).await.is_ok() {
+        for drop in drops {
+            if writing.write_all(drop).await.is_err() {
+                return;
+            }
             pace.tick().await;
         }
+        panic!("all of it was taken");
     };
     within(async { tokio::join!(reads, writes) }).await;
 }
@@ -91,7 +109,7 @@ async fn half_a_preface_is_closed() {
 
 #[tokio::test]
 async fn half_a_frame_is_closed() {
-    let served = start(|limits| (limits.read_timeout, limits.write_timeout) = (SHORT, SHORT)).await;
+    let served = start(|limits| limits.read_timeout = SHORT).await;
     let whole = get("/hello", 1);
     for half in [&whole[..5], &whole[..whole.len() - 1]] {
         let mut stream = served.send(&[&hello()[..], half].concat()).await;
@@ -101,13 +119,30 @@ async fn half_a_frame_is_closed() {
 
 #[tokio::test]
 async fn headers_in_drips_are_closed() {
-    let served = start(|limits| (limits.read_timeout, limits.write_timeout) = (SHORT, SHORT)).await;
+    let served = start(|limits| limits.read_timeout = SHORT).await;
+    // One frame that is valid, and answered when it comes at once.
+    let whole = frame(HEADERS, END_STREAM | END_HEADERS, 1, &large_head());
+    let mut stream = served.send(&[hello(), whole.clone()].concat()).await;
+    assert!(find(&mut stream, HEADERS).await.is_some());
+    drip(served.send(&hello()).await, whole.chunks(1)).await;
+    // Frames that are whole, of a head that is not.
     let mut stream = served.send(&hello()).await;
     stream.write_all(&frame(HEADERS, END_STREAM, 1, &head("/hello"))).await.unwrap();
-    // Frames that are whole and say nothing: only their head would be endless.
-    drip(stream, &frame(CONTINUATION, 0, 1, &[])).await;
-    let stream = served.send(&hello()).await;
-    drip(stream, b"\0").await;
+    let field = frame(CONTINUATION, 0, 1, &[0x00, 1, b'x', 0]);
+    drip(stream, std::iter::repeat(&field[..])).await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_told_and_closed() {
+    let served = start(|limits| limits.idle_timeout = SHORT).await;
+    for first in [hello(), [hello(), get("/hello", 1)].concat()] {
+        let mut stream = served.send(&first).await;
+        let (_, goodbye) = find(&mut stream, GOAWAY).await.expect("the peer must be told");
+        assert_eq!(number(&goodbye[4..]), NO_ERROR);
+        let (_, confirm) = find(&mut stream, PING).await.unwrap();
+        stream.write_all(&frame(PING, ACK, 0, &confirm)).await.unwrap();
+        while next_frame(&mut stream).await.is_some() {}
+    }
 }
 
 #[tokio::test]

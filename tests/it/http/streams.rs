@@ -25,16 +25,6 @@ async fn a_large_body_comes_whole_both_ways() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_told_and_closed() {
-    let served = start(|limits| limits.idle_timeout = SHORT).await;
-    let (_client, without_request) = served.http2().await;
-    within(without_request).await.unwrap().unwrap();
-    let (client, running) = served.http2().await;
-    assert_eq!(text(get_http2(&client, "/hello").await.into_body()).await, "hello");
-    within(running).await.unwrap().unwrap();
-}
-
-#[tokio::test]
 async fn a_drain_lets_an_open_stream_end_and_opens_no_other() {
     let served = start(|_| ()).await;
     let (client, running) = served.http2().await;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod patience;
+mod progress;
 mod stopping;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
