@@ -74,7 +74,9 @@ mod tests {
                 "level" => ["DEBUG", "WARN"],
                 "opening_balance" => ["1.00", "2.00"],
                 "shard" => ["sqlite:///a_{shard}", "sqlite:///b_{shard}"],
-                _ if key.path.starts_with("database.") => ["sqlite:///a", "sqlite:///b"],
+                _ if key.path.starts_with("database.") || matches!(key.path, "hub.database" | "hub.bus") => {
+                    ["sqlite:///a", "sqlite:///b"]
+                }
                 _ => ["a", "b"],
             },
         };
