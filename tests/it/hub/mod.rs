@@ -1,6 +1,7 @@
 //! The event hub.
 
 mod flow;
+mod graphql;
 mod store;
 
 use std::time::Duration;
