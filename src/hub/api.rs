@@ -78,6 +78,11 @@ impl Api {
         &self.inner.callers
     }
 
+    /// What the doors measure.
+    pub fn measures(&self) -> &Measures {
+        &self.inner.measures
+    }
+
     /// When to end what has no end.
     pub fn stop(&self) -> &Stop {
         &self.inner.stop

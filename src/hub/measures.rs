@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Unit;
+use tokio::time::Instant;
 
 use super::store::{Backlog, CountReport};
 use crate::base::bus::Lag;
@@ -16,6 +17,9 @@ use crate::base::http::metrics::Histograms;
 
 /// Upper bounds in seconds of the time to a verdict: most of it is one commit.
 const ACCEPT_BUCKETS: [f64; 10] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 5.0];
+
+/// Upper bounds in seconds of operations of GraphQL: queries take milliseconds, subscriptions stay open.
+const GRAPHQL_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 5.0, 60.0, 600.0, 3600.0];
 
 /// Where a call came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,11 +58,17 @@ struct DoorLabels {
     door: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+}
+
 /// What the doors measure; cloning shares it.
 #[derive(Clone)]
 pub struct Measures {
     events: Family<EventLabels, Counter>,
     accepts: Histograms<DoorLabels>,
+    operations: Histograms<OperationLabels>,
     backlog: Gauge,
     oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
     subscribers: Family<DoorLabels, Gauge>,
@@ -71,6 +81,12 @@ pub struct Counted {
     subscribers: Gauge,
     deliveries: Counter,
     lagged: Counter,
+}
+
+/// An operation of GraphQL, measured when it is dropped.
+pub struct Timed {
+    histogram: Histogram,
+    begun: Instant,
 }
 
 /// What the counting of minutes measures; cloning shares it.
@@ -88,6 +104,7 @@ impl Measures {
         let measures = Self {
             events: Family::default(),
             accepts: Family::new_with_constructor(|| Histogram::new(ACCEPT_BUCKETS)),
+            operations: Family::new_with_constructor(|| Histogram::new(GRAPHQL_BUCKETS)),
             backlog: Gauge::default(),
             oldest: Gauge::default(),
             subscribers: Family::default(),
@@ -103,6 +120,8 @@ impl Measures {
             registry.register("hub_events", help, measures.events.clone());
             let help = "Time from an event to its verdict";
             registry.register_with_unit("hub_accept", help, Unit::Seconds, measures.accepts.clone());
+            let help = "Time of an operation of GraphQL; of a subscription the time for which it was open";
+            registry.register_with_unit("hub_graphql", help, Unit::Seconds, measures.operations.clone());
             registry.register("hub_relay_backlog", "Events that are not on the bus yet", measures.backlog.clone());
             let help = "When the oldest event that waits for the bus was taken; 0 if none waits";
             registry.register("hub_relay_oldest_timestamp_seconds", help, measures.oldest.clone());
@@ -123,6 +142,12 @@ impl Measures {
     /// Notes how long a call waited for its verdicts.
     pub fn accepted(&self, door: Door, took: Duration) {
         self.accepts.get_or_create(&DoorLabels { door: door.name() }).observe(took.as_secs_f64());
+    }
+
+    /// Measures an operation of GraphQL, `query`, `mutation` or `subscription`, until what is answered is dropped.
+    pub fn graphql(&self, operation: &'static str) -> Timed {
+        let histogram = self.operations.get_or_create(&OperationLabels { operation }).clone();
+        Timed { histogram, begun: Instant::now() }
     }
 
     /// Counts a subscriber until what is answered is dropped.
@@ -160,6 +185,19 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.subscribers.dec();
+    }
+}
+
+impl Timed {
+    /// What is handed on while the operation goes on.
+    pub fn passed<T>(&self, what: T) -> T {
+        what
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        self.histogram.observe(self.begun.elapsed().as_secs_f64());
     }
 }
 

@@ -9,6 +9,7 @@ pub mod api;
 pub mod boot;
 pub mod codec;
 mod failure;
+pub mod graphql;
 pub mod grpc;
 pub mod measures;
 pub mod minutes;

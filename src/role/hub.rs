@@ -1,14 +1,14 @@
 //! `shopctl hub`: the event hub.
 //!
-//! Reads and writes the hub's database and its bus, which it creates where needed; serves REST on port 8000 and gRPC on port
-//! 50051 (each port answers both). Run:
+//! Reads and writes the hub's database and its bus, which it creates where needed; serves REST and GraphQL on port 8000 and gRPC on
+//! port 50051 (each port answers all). Run:
 //! `shopctl hub`.
 
 use crate::base::boot::{Exit, Failure};
 use crate::hub::boot::Parts;
 use crate::hub::policy::POLICY;
 use crate::hub::settings::Context;
-use crate::hub::{grpc, rest};
+use crate::hub::{graphql, grpc, rest};
 
 /// The port that the hub listens on by default.
 pub const PORT: u16 = 8000;
@@ -44,7 +44,7 @@ pub async fn run(mut ctx: Context, _args: Args) -> Result<Exit, Failure> {
         Ok(relay.await?)
     };
     let patience = ctx.settings.server.read_timeout;
-    let routes = rest::routes(api.clone()).merge(grpc::routes(&api, patience)?);
+    let routes = rest::routes(api.clone()).merge(grpc::routes(&api, patience)?).merge(graphql::routes(api.clone()));
     let identity = serde_json::json!({"role": ctx.name});
     ctx.serve(identity, routes, rest::BODY_BYTES_MAX, work).await
 }

@@ -12,7 +12,7 @@ use crate::base::http::problem::ProblemBody;
 use crate::base::timestamp::Timestamp;
 use crate::hub::api::Api;
 use crate::hub::model::{EventType, UserId};
-use crate::hub::store::{self, Order, PAGE_MAX, Place, Stored};
+use crate::hub::store::{self, Order, PAGE_MAX, Place};
 
 /// Events of a page, if the client does not say.
 const PAGE: usize = 50;
@@ -74,7 +74,10 @@ pub(super) async fn list_events(
     // One more tells whether there is a next page.
     let wanted = store::Query { limit: limit + 1, ..query.wanted()? };
     let mut events = api.store().list_events(&wanted).await?;
-    let next = (events.len() > limit).then(|| events.truncate(limit)).and_then(|()| events.last().map(place_text));
+    let next = (events.len() > limit)
+        .then(|| events.truncate(limit))
+        .and_then(|()| events.last())
+        .map(|last| Place::of(last).to_string());
     Ok(axum::Json(ListResponse { items: events.into_iter().map(EventResponse::stored).collect(), next }))
 }
 
@@ -135,14 +138,6 @@ pub(super) fn moment_of(name: &str, text: &str) -> Result<Timestamp, Problem> {
     Timestamp::read(text).map_err(|e| Problem::invalid(format!("{name} is {e}")))
 }
 
-/// The place of an event as a text.
-fn place_text(stored: &Stored) -> String {
-    format!("{}.{}", stored.event.timestamp.unix_ms(), stored.id)
-}
-
 fn place_of(text: &str) -> Result<Place, Problem> {
-    let place = text.split_once('.').and_then(|(ms, id)| {
-        Some(Place { timestamp: Timestamp::from_unix_ms(ms.parse().ok()?), id: id.parse().ok()? })
-    });
-    place.ok_or_else(|| Problem::invalid("after must be the 'next' of another page"))
+    text.parse().map_err(|()| Problem::invalid("after must be the 'next' of another page"))
 }

@@ -5,6 +5,8 @@
 
 pub mod sqlite;
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -234,6 +236,30 @@ pub fn shard_of(user: &UserId) -> u32 {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(user.as_str().as_bytes());
     u32::from(digest[0]) % SHARDS
+}
+
+impl Place {
+    /// The place of this event.
+    pub fn of(stored: &Stored) -> Self {
+        Self { timestamp: stored.event.timestamp, id: stored.id }
+    }
+}
+
+/// The text that clients come back with.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.timestamp.unix_ms(), self.id)
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let (ms, id) = text.split_once('.').ok_or(())?;
+        let timestamp = Timestamp::from_unix_ms(ms.parse().map_err(|_| ())?);
+        Ok(Self { timestamp, id: id.parse().map_err(|_| ())? })
+    }
 }
 
 impl KeptMinute {

@@ -3,6 +3,7 @@
 mod clients;
 mod doors;
 mod flow;
+mod graphql;
 mod store;
 
 use std::time::Duration;
