@@ -27,6 +27,10 @@ pub const READS: Permit = Permit::to(HUB_READER);
 
 /// Between two looks at the store.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// Looks between two deletions of what is old: a minute.
+const EXPIRE_EVERY: u32 = 12;
+/// Events, and minutes, that are deleted at once.
+const EXPIRED_MAX: u64 = 5_000;
 /// The type of events whose own is none that the hub knows, in metrics.
 const OTHER_TYPE: &str = "other";
 
@@ -170,8 +174,21 @@ impl Api {
         }
     }
 
+    /// Deletes what is older than it is to be kept, a limited number at a time.
+    async fn expire(&self) {
+        let (now, settings) = (self.now(), &self.inner.settings);
+        let events = self.store().expire_events(now.minus(settings.retention), EXPIRED_MAX).await;
+        let minutes = self.store().expire_minutes(now.minus(settings.minutes_kept), EXPIRED_MAX).await;
+        if let Err(e) = events.and(minutes) {
+            log::warn!("old events were not deleted; they will be: {e}");
+        }
+    }
+
     async fn probe_on(&self, readiness: &Readiness) {
-        loop {
+        for look in 0_u32.. {
+            if look.is_multiple_of(EXPIRE_EVERY) {
+                self.expire().await;
+            }
             let most = self.inner.settings.backlog_max;
             let looked = match self.store().ping().await {
                 Ok(()) => self.store().backlog(most).await,

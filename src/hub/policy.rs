@@ -38,6 +38,8 @@ fn read(call: &Call<'_>) -> Permit {
         route if graphql::PAGE.contains(&route) => Permit::ANYONE,
         // Probes, and what tells of the API and not of events.
         "/health" | "/ready" | "/version" | "/metrics" | "/openapi.json" => Permit::ANYONE,
+        // What a call of gRPC may do does not depend on the method of HTTP that carries it.
+        grpc::EVENT_HUB | grpc::EVENT_SERVICE => grpc_permit(call.parameter(grpc::METHOD)),
         _ => READS,
     }
 }

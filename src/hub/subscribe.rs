@@ -65,7 +65,7 @@ pub struct Broadcast {
 struct Inner {
     bus: Arc<dyn Bus>,
     topic: Topic,
-    live: broadcast::Sender<Arc<Shown>>,
+    live: broadcast::Sender<Live>,
     /// Whether the reader shows everything from now on.
     begun: watch::Receiver<bool>,
     reader: JoinHandle<()>,
@@ -84,7 +84,16 @@ enum Source {
     /// It is behind: a reader of its own.
     Behind(Box<dyn Reader>, VecDeque<Delivered>),
     /// It is at the end.
-    Live(broadcast::Receiver<Arc<Shown>>),
+    Live(broadcast::Receiver<Live>),
+}
+
+/// What the reader of all tells.
+#[derive(Clone)]
+enum Live {
+    /// The next event.
+    Event(Arc<Shown>),
+    /// The bus lost events that were not shown; it has what is after this.
+    Gap(Cursor),
 }
 
 impl Filter {
@@ -142,7 +151,8 @@ impl Subscription {
         loop {
             let shown = match &mut self.source {
                 Source::Live(live) => match live.recv().await {
-                    Ok(shown) => shown,
+                    Ok(Live::Event(shown)) => shown,
+                    Ok(Live::Gap(oldest)) => return Err(End::OutOfRange(oldest)),
                     Err(RecvError::Lagged(_)) => return Err(End::Lagged(self.cursor.clone())),
                     Err(RecvError::Closed) => return Err(End::Stopping),
                 },
@@ -196,15 +206,17 @@ fn end(error: Error) -> End {
 }
 
 /// Reads the bus for all subscribers that are at the end, as long as the broadcast lives.
-async fn read(bus: Arc<dyn Bus>, topic: Topic, live: broadcast::Sender<Arc<Shown>>, begun: watch::Sender<bool>) {
+async fn read(bus: Arc<dyn Bus>, topic: Topic, live: broadcast::Sender<Live>, begun: watch::Sender<bool>) {
     let mut cursor = None;
     let mut backoff = failure::backoff();
     loop {
         let failure = match show(&*bus, &topic, &live, &begun, &mut cursor).await {
             Ok(never) => match never {},
             Err(Error::OutOfRange { oldest }) => {
-                log::error!(oldest:%; "the bus lost events that were not shown; what it still has is shown");
+                log::error!(oldest:%; "the bus lost events that were not shown; subscribers are told");
+                let _receivers = live.send(Live::Gap(oldest.clone()));
                 cursor = Some(oldest);
+                backoff.pause(&Stop::new()).await;
                 continue;
             }
             Err(failure) => failure,
@@ -219,7 +231,7 @@ async fn read(bus: Arc<dyn Bus>, topic: Topic, live: broadcast::Sender<Arc<Shown
 async fn show(
     bus: &dyn Bus,
     topic: &Topic,
-    live: &broadcast::Sender<Arc<Shown>>,
+    live: &broadcast::Sender<Live>,
     begun: &watch::Sender<bool>,
     cursor: &mut Option<Cursor>,
 ) -> Result<Infallible, Error> {
@@ -234,7 +246,7 @@ async fn show(
             cursor.advance(delivered.position);
             // What is no event is skipped: others may write to a stream. Without subscribers there is no receiver.
             if let Some(shown) = codec::decode(&delivered) {
-                let _receivers = live.send(Arc::new(shown));
+                let _receivers = live.send(Live::Event(Arc::new(shown)));
             }
         }
     }

@@ -88,7 +88,7 @@ impl Callers {
             _ if caller.may(permit) => Ok(()),
             Caller::Known(principal) => {
                 self.metrics.refused("forbidden");
-                log::warn!(call, principal = principal.name(); "a call was refused: it needs the token of {permit}");
+                log::warn!(route = call, principal = principal.name(); "a call was refused: it needs the token of {permit}");
                 Err(Problem::forbidden(principal.name(), permit))
             }
             Caller::Anyone | Caller::Unknown => {

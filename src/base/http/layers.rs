@@ -69,7 +69,8 @@ async fn envelope(mut request: Request, next: Next) -> Response {
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let status = response.status().as_u16();
+    // A gRPC client reads its status elsewhere.
+    let status = problem.as_ref().map_or(response.status(), |problem| problem.status).as_u16();
     let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (level, why) = weight(problem.as_ref());
     log::log!(level, method = method.as_str(), path = path.as_str(), status, ms, request_id = id.as_str(); "{why}");

@@ -1,4 +1,4 @@
-//! GraphQL, the third door (docs/contracts.md, 9): queries, mutations, and subscriptions over WebSocket and server-sent
+//! GraphQL, the third door (docs/event-hub.md): queries, mutations, and subscriptions over WebSocket and server-sent
 //! events.
 //!
 //! ```text

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::post_service;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
@@ -28,6 +29,8 @@ use crate::base::shutdown::Stop;
 
 /// Bytes of a message that a client sends.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a question about health: the name of a service. Callers need no token for it.
+const PROBE_BYTES_MAX: usize = 4 * 1024;
 /// What the descriptors of the services are.
 const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("descriptors");
 /// The parameter of a route that is the name of the method.
@@ -55,11 +58,11 @@ pub fn routes(api: &Api, patience: Duration) -> Result<Routes, Failure> {
     let hub = EventHubServer::new(Hub::new(api.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let first = EventServiceServer::new(FirstVersion::new(api.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let streams = Router::new()
-        .route_service(EVENT_HUB, hub)
-        .route_service(EVENT_SERVICE, first)
-        .route_service(HEALTH, health)
-        .route_service(REFLECTION[0], reflection().build_v1().map_err(broken)?)
-        .route_service(REFLECTION[1], reflection().build_v1alpha().map_err(broken)?)
+        .route(EVENT_HUB, post_service(hub))
+        .route(EVENT_SERVICE, post_service(first))
+        .route(HEALTH, post_service(health.max_decoding_message_size(PROBE_BYTES_MAX)))
+        .route(REFLECTION[0], post_service(reflection().build_v1().map_err(broken)?))
+        .route(REFLECTION[1], post_service(reflection().build_v1alpha().map_err(broken)?))
         .layer(from_fn(deadline::keep))
         .layer(from_fn_with_state(patience, framing::watch));
     Ok(Routes { calls: Router::new(), streams })

@@ -1,6 +1,9 @@
 //! Streams of events that clients send: what has come is taken together, so that a stream costs a commit now and then
 //! and not one per event.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::{Stream, StreamExt};
 use tonic::{Status, Streaming};
 
@@ -11,24 +14,26 @@ use crate::hub::api::Api;
 use crate::hub::measures::Door;
 use crate::hub::service::Verdict;
 
-/// Events that are taken together at the most.
+/// Events that are taken together at the most. One group is taken at a time, so that nothing behind a group that failed is
+/// kept; with the acknowledgements of the group before, at most twice as many events are unacknowledged. Beyond that the
+/// client's flow control stops it.
 const TOGETHER_MAX: usize = 500;
-/// Groups of events that are being taken at the same time: while one is committed the next one comes in. With
-/// [`TOGETHER_MAX`] it is the number of unacknowledged events; beyond it the client's flow control stops it.
-const GROUPS_MAX: usize = 2;
 
 /// What became of a group of events: the client's marks and the verdicts, in their order.
 type Group = Vec<(String, Verdict)>;
 
 /// Takes the events of a stream, in groups, in their order. It ends with the stream, with an error, or with the hub.
 fn groups(api: Api, caller: Caller, events: Streaming<Event>) -> impl Stream<Item = Result<Group, Status>> {
-    let stop = api.stop().clone();
+    let is_cut = Arc::new(AtomicBool::new(false));
     let stopped = {
-        let stop = stop.clone();
-        async move { stop.requested().await }
+        let (stop, is_cut) = (api.stop().clone(), Arc::clone(&is_cut));
+        async move {
+            stop.requested().await;
+            is_cut.store(true, Ordering::Relaxed);
+        }
     };
     let groups = events.take_until(Box::pin(stopped)).ready_chunks(TOGETHER_MAX);
-    let taken = groups.map(move |events| {
+    let taken = groups.then(move |events| {
         let api = api.clone();
         async move {
             let (mut refs, mut drafts, mut broken) = (Vec::new(), Vec::new(), None);
@@ -48,11 +53,11 @@ fn groups(api: Api, caller: Caller, events: Streaming<Event>) -> impl Stream<Ite
         }
     });
     let results = taken
-        .buffered(GROUPS_MAX)
         .flat_map(|(group, broken)| futures_util::stream::iter([Some(group), broken.map(Err)].into_iter().flatten()));
-    let ending = futures_util::stream::once(async move { stop.is_requested() });
-    let ending = ending.filter_map(|is_stopped| async move {
-        is_stopped.then(|| Err(Status::unavailable("the hub is stopping; what was acknowledged is kept")))
+    // A client that has ended its stream by itself gets its answer.
+    let ending = futures_util::stream::once(async move { is_cut.load(Ordering::Relaxed) });
+    let ending = ending.filter_map(|is_cut| async move {
+        is_cut.then(|| Err(Status::unavailable("the hub is stopping; events without a key may have been kept")))
     });
     until_error(results.chain(ending))
 }

@@ -80,6 +80,9 @@ impl Reason {
     }
 }
 
+/// Characters of a sentence at the most.
+const DETAIL_CHARS_MAX: usize = 500;
+
 /// A refusal, for a program and for a person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
@@ -93,7 +96,13 @@ pub struct Rejection {
 impl Rejection {
     /// A refusal for this reason.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARS_MAX) {
+            // It may quote what the caller sent.
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self { reason, detail }
     }
 }
 

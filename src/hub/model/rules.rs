@@ -181,7 +181,11 @@ fn depth(json: &str) -> usize {
 }
 
 fn unknown_field(name: &str) -> Rejection {
-    let alike = FIELDS.into_iter().map(|field| (strsim::jaro_winkler(field, name), field));
+    // How alike two names are takes time that grows with both; a long one is alike to none.
+    let alike = FIELDS
+        .into_iter()
+        .filter(|_| name.len() <= NAME_SHOWN_MAX)
+        .map(|field| (strsim::jaro_winkler(field, name), field));
     let nearest = alike.filter(|(likeness, _)| *likeness >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
     let advice = match nearest {
         Some((_, field)) => format!("did you mean '{field}'?"),

@@ -62,11 +62,12 @@ pub(super) fn several(headers: &HeaderMap, body: &[u8]) -> Result<Vec<Read>, Pro
     match events.len() {
         0 => Err(Problem::invalid("the batch is empty")),
         1..=ACCEPTED_MAX => Ok(events),
-        more => Err(Problem {
-            detail: format!("{more} events at once; at most {ACCEPTED_MAX} are taken"),
-            ..Problem::too_large()
-        }),
+        more => Err(too_many(more)),
     }
+}
+
+fn too_many(events: usize) -> Problem {
+    Problem { detail: format!("{events} events at once; at most {ACCEPTED_MAX} are taken"), ..Problem::too_large() }
 }
 
 fn text(body: &[u8]) -> Result<&str, Problem> {
@@ -82,12 +83,17 @@ fn media(headers: &HeaderMap) -> String {
 fn list(text: &str, read: fn(&str) -> Result<Read, NotJson>) -> Result<Vec<Read>, Problem> {
     let events: Vec<&RawValue> =
         serde_json::from_str(text).map_err(|e| Problem::bad_request(format!("the body is no JSON list: {e}")))?;
+    // Before anything is made of them: a small packed body may hold millions.
+    if events.len() > ACCEPTED_MAX {
+        return Err(too_many(events.len()));
+    }
     // Each is JSON already.
     Ok(events.into_iter().map(|event| read(event.get()).unwrap_or_else(|fault| Err(no_json(&fault)))).collect())
 }
 
 fn lines(text: &str) -> Vec<Read> {
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    // One more tells that there are too many.
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).take(ACCEPTED_MAX + 1);
     lines.map(|line| Draft::from_json(line).unwrap_or_else(|fault| Err(no_json(&fault)))).collect()
 }
 

@@ -153,6 +153,9 @@ fn with_tokens_writers_write_and_readers_read_at_every_door() {
         ("GET", "/metrics/minutes", 403, 200),
         ("GET", "/events/01a22430-be3c-7794-a9e2-1709fe7527ad", 403, 404),
         ("GET", "/events/stream?after=no", 403, 422),
+        // The method of HTTP does not make a call of gRPC one that only reads.
+        ("GET", "/event_hub.v1.EventHub/SendEvent", 405, 403),
+        ("POST", "/event_hub.v1.EventHub/Unknown", 403, 403),
     ] {
         assert_eq!(ask(method, path, None), 401, "{method} {path}");
         assert_eq!(ask(method, path, Some("other-0123456789abcdef")), 401, "{method} {path}");
@@ -235,6 +238,21 @@ fn packed_bodies_are_unpacked_and_bombs_are_not() {
     assert_eq!(post_bytes(hub.addr(), "/events/batch", headers, b"no gzip"), 400);
     assert_eq!(post_bytes(hub.addr(), "/events/batch", "content-encoding: br\r\n", b"x"), 415);
     assert_eq!(hub.get("/events?limit=200").json()["items"].as_array().unwrap().len(), 100);
+}
+
+#[test]
+fn a_batch_of_too_many_is_refused_before_any_of_it_is_read() {
+    let hub = Apid::start_role("hub");
+    let many = format!("[{}1]", "1,".repeat(4_000_000));
+    let lines = "1\n".repeat(20_000);
+    for (media, body) in [("application/json", &many), ("application/x-ndjson", &lines)] {
+        let answer = call(hub.addr(), "POST", "/events/batch", &[("content-type", media)], body);
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (413, Some("too_large")), "{media}");
+    }
+    let name = "x".repeat(8_000_000);
+    let answer = hub.post("/events", &format!("{{\"{name}\":1}}"));
+    assert_eq!((answer.status, answer.json()["reason"].as_str()), (422, Some("field_unknown")));
+    assert!(answer.body.len() < 2_000, "what a caller sent is not sent back whole");
 }
 
 #[test]
