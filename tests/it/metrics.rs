@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::api::process::Apid;
+use crate::api::process::{Apid, call};
 use crate::support::PATIENCE;
 use crate::support::events::{MISHAPS, event, generated};
 use crate::support::eventually;
@@ -155,6 +155,9 @@ fn promtool_takes_the_metrics_of_every_role_and_the_document_lists_them() {
     let (hub, minutes) = (Apid::start_role("hub"), Apid::start_role("hub-metrics"));
     let event = r#"{"user_id":"u","event_type":"purchase","amount":1,"timestamp":"2024-01-15T10:30:00Z"}"#;
     assert_eq!(hub.post("/events", event).status, 200);
+    let query = r#"{"query":"{lastEvents{id}}"}"#;
+    let json = [("content-type", "application/json")];
+    assert_eq!(call(hub.addr(), "POST", "/graphql", &json, query).status, 200);
     seen.extend(assert_documented("event-hub", hub.addr().port(), &documented));
     seen.extend(assert_documented("hub-metrics", minutes.addr().port(), &documented));
     let unknown: Vec<&String> = documented.keys().filter(|name| !seen.contains(*name)).collect();
