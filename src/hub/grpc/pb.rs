@@ -4,6 +4,7 @@
     missing_docs,
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
     reason = "generated; the comments are in protos/"
 )]
 
