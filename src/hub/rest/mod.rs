@@ -1,7 +1,7 @@
 //! REST, the first door (docs/event-hub.md): events in, one by one and in batches; events and minutes out; and a
 //! stream of events as they come.
 //!
-//! [`routes`] is the only list of endpoints; the OpenAPI document is made from the same declarations.
+//! [`routes()`] is the only list of endpoints; the OpenAPI document is made from the same declarations.
 
 mod batch;
 mod body;
