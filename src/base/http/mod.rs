@@ -17,6 +17,7 @@ mod layers;
 mod limits;
 pub mod metrics;
 pub mod openapi;
+pub mod page;
 mod panics;
 mod permit;
 pub mod probes;

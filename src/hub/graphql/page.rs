@@ -2,10 +2,10 @@
 //! program: it works without any other network than the one to the hub.
 
 use axum::http::HeaderValue;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::{REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
+
+use crate::base::http::page::static_file;
 
 /// Nothing but our own files, and nothing inline.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -29,12 +29,9 @@ pub(super) async fn style() -> Response {
 
 fn file(kind: &'static str, text: &'static str) -> Response {
     let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (VARY, HeaderValue::from_static("accept")),
     ];
-    (headers, text).into_response()
+    (headers, static_file(kind, POLICY, text)).into_response()
 }

@@ -2,8 +2,9 @@
 //! the API.
 
 use axum::http::HeaderValue;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+
+use crate::base::http::page::static_file;
 
 /// Nothing but our own files, and nothing inline.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -26,10 +27,5 @@ pub(super) async fn style() -> Response {
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
-    (headers, text).into_response()
+    static_file(kind, POLICY, text)
 }
