@@ -24,6 +24,10 @@ use crate::base::timestamp::Timestamp;
 pub const WRITES: Permit = Permit::to(HUB_WRITER);
 /// The call is one that looks at them.
 pub const READS: Permit = Permit::to(HUB_READER);
+/// The call may be either: what it sends tells which.
+pub const READS_OR_WRITES: Permit = READS.or(HUB_WRITER);
+/// How often a stream of server-sent events on which nothing happens says so: proxies close what is silent for a minute.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Between two looks at the store.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -31,7 +35,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const EXPIRE_EVERY: u32 = 12;
 /// Events, and minutes, that are deleted at once.
 const EXPIRED_MAX: u64 = 5_000;
-/// The type of events whose own is none that the hub knows, in metrics.
+/// The label of the metrics for events of a type that the hub does not know.
 const OTHER_TYPE: &str = "other";
 
 /// What all doors share; cloning shares it.
@@ -102,12 +106,17 @@ impl Api {
         self.inner.service.clock().now()
     }
 
-    /// Takes one event.
+    /// Takes one event, as a door read it: what could not be read is a rejection already, and is counted like one.
     ///
     /// # Errors
     /// [`Error`] when events are not taken now: the caller may try again.
-    pub async fn accept(&self, door: Door, caller: Caller, draft: Draft) -> Result<Verdict> {
-        let mut verdicts = self.accept_all(door, caller, vec![Ok(draft)]).await?;
+    pub async fn accept(
+        &self,
+        door: Door,
+        caller: Caller,
+        draft: std::result::Result<Draft, Rejection>,
+    ) -> Result<Verdict> {
+        let mut verdicts = self.accept_all(door, caller, vec![draft]).await?;
         verdicts.pop().ok_or_else(|| Error::broken("an event got no verdict".to_owned()))
     }
 

@@ -1,7 +1,7 @@
 //! Which callers may make which call of the hub. Events are people's purchases: as soon as there is a token, reading
 //! needs one, too.
 
-use super::api::{READS, WRITES};
+use super::api::{READS, READS_OR_WRITES, WRITES};
 use super::settings::{HUB_READER, HUB_WRITER};
 use super::{graphql, grpc};
 use crate::base::http::auth::Call;
@@ -14,7 +14,7 @@ fn permit(call: &Call<'_>) -> Permit {
     match call.route() {
         "/events" | "/events/batch" => WRITES,
         // The operation tells what is needed: it is in the body.
-        graphql::ROUTE => READS.or(HUB_WRITER),
+        graphql::ROUTE => READS_OR_WRITES,
         grpc::EVENT_HUB | grpc::EVENT_SERVICE => grpc_permit(call.parameter(grpc::METHOD)),
         grpc::HEALTH => Permit::ANYONE,
         route if grpc::REFLECTION.contains(&route) => Permit::ANYONE,

@@ -47,6 +47,39 @@ impl Verdict {
     }
 }
 
+/// The verdicts of a batch, put together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BatchOutcome {
+    /// Events that were taken now.
+    pub accepted: usize,
+    /// Events that were there already.
+    pub duplicates: usize,
+    /// The ids of both, in the order of the batch.
+    pub ids: Vec<Uuid>,
+    /// The others, with their numbers in the batch, from 0.
+    pub rejected: Vec<(usize, Rejection)>,
+}
+
+impl From<Vec<Verdict>> for BatchOutcome {
+    fn from(verdicts: Vec<Verdict>) -> Self {
+        let mut outcome = Self::default();
+        for (index, verdict) in verdicts.into_iter().enumerate() {
+            match verdict {
+                Verdict::Accepted(id) => {
+                    outcome.accepted += 1;
+                    outcome.ids.push(id);
+                }
+                Verdict::Duplicate(id) => {
+                    outcome.duplicates += 1;
+                    outcome.ids.push(id);
+                }
+                Verdict::Rejected(rejection) => outcome.rejected.push((index, rejection)),
+            }
+        }
+        outcome
+    }
+}
+
 /// How events are taken.
 #[derive(Debug, Clone)]
 pub struct Limits {

@@ -13,6 +13,17 @@ pub const MINUTES_MAX: u32 = 1440;
 /// A minute.
 pub const MINUTE: Duration = Duration::from_secs(60);
 
+/// Checks the range of a list of minutes.
+///
+/// # Errors
+/// A sentence for the caller: the range is too long for one call.
+pub fn check_range(from: Timestamp, to: Timestamp) -> std::result::Result<(), String> {
+    if to > from.plus(MINUTE * (MINUTES_MAX + 1)) {
+        return Err(format!("from and to are more than {MINUTES_MAX} minutes apart; make several calls"));
+    }
+    Ok(())
+}
+
 /// What the events of some minutes add up to, by the time at which they happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Totals {

@@ -39,7 +39,7 @@ impl Folder {
     /// The mark in the URLs of databases that stands for the folder.
     const MARK: &'static str = "{shared}";
 
-    /// Reads a section in whose texts `{shared}` stands for the folder.
+    /// Reads a section, with `{shared}` in its texts replaced by the folder.
     pub fn mark<T>(reader: &mut Reader<'_>, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
         let dir = Self::read(reader).map(|folder| folder.dir.to_string_lossy().into_owned());
         reader.with_mark(Self::MARK, &dir.unwrap_or_default(), read)

@@ -63,13 +63,18 @@ impl Callers {
         Self { auth: auth.clone(), metrics: metrics.clone() }
     }
 
-    /// Who sent these headers.
+    /// The caller that sent these headers.
     pub fn of_headers(&self, headers: &HeaderMap) -> Caller {
         self.of_token(presented(headers))
     }
 
-    /// Whose token this is.
-    pub fn of_token(&self, token: Option<&[u8]>) -> Caller {
+    /// The caller with these credentials: what an `Authorization` header says, where it came in another way.
+    pub fn of_credentials(&self, credentials: &[u8]) -> Caller {
+        self.of_token(bearer(credentials))
+    }
+
+    /// The principal of a token, if it is known.
+    fn of_token(&self, token: Option<&[u8]>) -> Caller {
         let keyring = self.keyring();
         if keyring.is_empty() {
             return Caller::Anyone;
@@ -126,7 +131,7 @@ impl Keyring {
         self.0.iter().any(|token| token.principal == principal)
     }
 
-    /// Whose token this is. It takes the same time for every token: digests are compared, all of them, to their ends.
+    /// The principal of a token, if it is known. It takes the same time for every token: digests are compared, all of them, to their ends.
     fn principal_of(&self, presented: &[u8]) -> Option<Principal> {
         let digest: [u8; 32] = Sha256::digest(presented).into();
         // 0 is no principal.
@@ -150,7 +155,12 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     let (Some(value), None) = (all.next(), all.next()) else {
         return None;
     };
-    let (scheme, token) = value.as_bytes().split_at_checked("bearer ".len())?;
+    bearer(value.as_bytes())
+}
+
+/// The token of credentials of the scheme `Bearer`.
+fn bearer(credentials: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = credentials.split_at_checked("bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
 }
 
@@ -177,6 +187,16 @@ mod tests {
         }
         assert_eq!(callers.of_token(Some(b"")), Caller::Unknown);
         assert_eq!(format!("{:?}", callers.keyring()), "2 tokens");
+    }
+
+    #[test]
+    fn the_token_is_that_of_a_bearer() {
+        assert_eq!(bearer(b"bearer  abc "), Some(&b"abc"[..]));
+        assert_eq!((bearer(b"abc"), bearer(b"Basic abc"), bearer(b"")), (None, None, None));
+        let (open, closed) = (callers(&[]), callers(&[WRITER]));
+        assert_eq!(closed.of_credentials(b"BEARER writer-0123456789abcdef"), Caller::Known(WRITER));
+        assert_eq!(closed.of_credentials(b"writer-0123456789abcdef"), Caller::Unknown);
+        assert_eq!(open.of_credentials(b"Basic abc"), Caller::Anyone);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::base::http::extract::Whole;
 use crate::base::http::{Caller, Problem};
 
 const JSON: &str = "application/json";
-/// The media type of answers whose status says what the answer is.
+/// The media type of answers with a meaningful status: 200 for data, 400 for a refused document.
 const ANSWER: &str = "application/graphql-response+json";
 const EVENTS: &str = "text/event-stream";
 const PAGE: &str = "text/html";

@@ -195,7 +195,8 @@ fn skip_to(bytes: &[u8], is_end: impl Fn(u8) -> bool) -> &[u8] {
     &bytes[at..]
 }
 
-/// What follows a text whose first quote is read. A text that does not end in its line is none: the parser stops there.
+/// Skips the rest of a string, behind its first quote. A string that does not end on its line is an error, at which the
+/// parser stops.
 fn skip_text(bytes: &[u8]) -> &[u8] {
     if let Some(mut block) = bytes.strip_prefix(b"\"\"") {
         loop {

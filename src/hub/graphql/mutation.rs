@@ -1,6 +1,6 @@
 //! What may be changed: events come in.
 
-use async_graphql::{Context, Error, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 
 use super::error::{coded, failed, invalid, rejected};
 use super::scalar::{DateTime, Decimal, Json};
@@ -8,7 +8,7 @@ use crate::base::http::Caller;
 use crate::hub::api::Api;
 use crate::hub::measures::Door;
 use crate::hub::model::{Draft, Field};
-use crate::hub::service::Verdict;
+use crate::hub::service::{BatchOutcome, Verdict};
 use crate::hub::store::ACCEPTED_MAX;
 
 /// The mutations.
@@ -45,7 +45,7 @@ pub(super) struct SendResult {
 }
 
 /// What became of the events of a batch.
-#[derive(Debug, Default, SimpleObject)]
+#[derive(Debug, SimpleObject)]
 pub(super) struct BatchResult {
     /// Events that were taken now.
     accepted: usize,
@@ -74,7 +74,7 @@ impl Mutation {
     /// Takes one event. It is durable when it is answered, and on its way to subscribers and minutes. A broken rule is an
     /// error whose `extensions.reason` has the code.
     async fn send_event(&self, ctx: &Context<'_>, event: EventInput) -> Result<SendResult> {
-        let verdict = self.api.accept(Door::Graphql, caller(ctx), event.into()).await.map_err(|e| failed(&e))?;
+        let verdict = self.api.accept(Door::Graphql, caller(ctx), Ok(event.into())).await.map_err(|e| failed(&e))?;
         let result = |id: uuid::Uuid, duplicate| SendResult { id: ID(id.to_string()), duplicate, status: "success" };
         match verdict {
             Verdict::Accepted(id) => Ok(result(id, false)),
@@ -95,7 +95,7 @@ impl Mutation {
         }
         let drafts = events.into_iter().map(|event| Ok(event.into())).collect();
         let verdicts = self.api.accept_all(Door::Graphql, caller(ctx), drafts).await;
-        Ok(BatchResult::of(verdicts.map_err(|e: crate::base::db::Error| -> Error { failed(&e) })?))
+        Ok(BatchOutcome::from(verdicts.map_err(|e| failed(&e))?).into())
     }
 }
 
@@ -118,25 +118,18 @@ impl From<EventInput> for Draft {
     }
 }
 
-impl BatchResult {
-    fn of(verdicts: Vec<Verdict>) -> Self {
-        let mut result = Self::default();
-        for (index, verdict) in verdicts.into_iter().enumerate() {
-            match verdict {
-                Verdict::Accepted(id) => {
-                    result.accepted += 1;
-                    result.ids.push(ID(id.to_string()));
-                }
-                Verdict::Duplicate(id) => {
-                    result.duplicates += 1;
-                    result.ids.push(ID(id.to_string()));
-                }
-                Verdict::Rejected(rejection) => {
-                    let (reason, detail) = (rejection.reason.code(), rejection.detail);
-                    result.rejected.push(RejectedEvent { index, reason, detail });
-                }
-            }
+impl From<BatchOutcome> for BatchResult {
+    fn from(outcome: BatchOutcome) -> Self {
+        let rejected = outcome.rejected.into_iter().map(|(index, rejection)| RejectedEvent {
+            index,
+            reason: rejection.reason.code(),
+            detail: rejection.detail,
+        });
+        Self {
+            accepted: outcome.accepted,
+            duplicates: outcome.duplicates,
+            ids: outcome.ids.iter().map(|id| ID(id.to_string())).collect(),
+            rejected: rejected.collect(),
         }
-        result
     }
 }

@@ -8,7 +8,7 @@ use super::scalar::DateTime;
 use super::view::{AggregatedMetrics, Event, EventConnection, Minute};
 use crate::hub::api::Api;
 use crate::hub::store::{self, PAGE_MAX};
-use crate::hub::totals::{MINUTE, MINUTES_MAX};
+use crate::hub::totals::{MINUTES_MAX, check_range};
 
 /// The queries.
 pub(super) struct Query {
@@ -68,9 +68,7 @@ impl Query {
     /// The minutes that begin in this range, `to` not included, in the order of time and type. At most a day.
     async fn minutes(&self, from: DateTime, to: DateTime, event_type: Option<String>) -> Result<Vec<Minute>> {
         let (from, to) = (from.moment("from")?, to.moment("to")?);
-        if to > from.plus(MINUTE * (MINUTES_MAX + 1)) {
-            return Err(invalid(format!("from and to are more than {MINUTES_MAX} minutes apart; make several calls")));
-        }
+        check_range(from, to).map_err(invalid)?;
         let event_type = filter::event_type(event_type.as_deref())?;
         let minutes = self.api.store().list_minutes(from, to, event_type.as_ref()).await.map_err(|e| failed(&e))?;
         Ok(minutes.into_iter().map(Minute::from).collect())

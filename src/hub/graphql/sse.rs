@@ -2,7 +2,6 @@
 //! answer each, then `complete`. At the stop of the hub the stream ends without one, and clients come back.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use async_graphql::Response;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -10,11 +9,10 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream, Stream};
 
 use crate::base::shutdown::Stop;
+use crate::hub::api::KEEP_ALIVE;
 
 /// The data of `complete`: without any, an event is passed over by browsers.
 const NOTHING: &str = "null";
-/// How often a stream on which nothing happens says so: proxies close what is silent for a minute.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The answers of an operation.
 pub(super) fn answer(

@@ -54,12 +54,9 @@ impl EventHub for Hub {
         let caller = caller(&request);
         let key = request.metadata().get(IDEMPOTENCY_KEY).map(|key| key.to_str().unwrap_or("\u{fffd}").to_owned());
         let draft = message::draft(request.into_inner(), key.as_deref());
-        // A refusal is a verdict, too: it is counted like one.
-        let verdicts = self.api.accept_all(Door::Grpc, caller, vec![draft]).await;
-        match verdicts.map_err(|e| status::failed(&e))?.pop() {
-            Some(Verdict::Rejected(rejection)) => Err(status::rejected(&rejection)),
-            Some(verdict) => Ok(Response::new(message::ack(verdict, String::new()))),
-            None => Err(Status::internal("an event got no verdict")),
+        match self.api.accept(Door::Grpc, caller, draft).await.map_err(|e| status::failed(&e))? {
+            Verdict::Rejected(rejection) => Err(status::rejected(&rejection)),
+            verdict => Ok(Response::new(message::ack(verdict, String::new()))),
         }
     }
 

@@ -41,7 +41,7 @@ impl EventService for FirstVersion {
             timestamp: Field::Text(event.timestamp),
             ..Draft::default()
         };
-        let id = match self.api.accept(Door::Grpc, caller, draft).await.map_err(|e| status::failed(&e))? {
+        let id = match self.api.accept(Door::Grpc, caller, Ok(draft)).await.map_err(|e| status::failed(&e))? {
             Verdict::Accepted(id) | Verdict::Duplicate(id) => id,
             Verdict::Rejected(rejection) => return Err(status::rejected(&rejection)),
         };

@@ -15,10 +15,10 @@ use crate::base::http::problem::ProblemBody;
 use crate::base::http::{Caller, Problem};
 use crate::hub::api::Api;
 use crate::hub::measures::Door;
-use crate::hub::service::Verdict;
+use crate::hub::service::BatchOutcome;
 
 /// What became of the events of a batch.
-#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct BatchResponse {
     /// Events that were taken now.
     accepted: usize,
@@ -64,30 +64,19 @@ pub(super) async fn post_events(
 ) -> Result<Response, Problem> {
     let drafts = body::several(&headers, &body)?;
     let verdicts = api.accept_all(Door::Rest, caller, drafts).await?;
-    let response = BatchResponse::of(verdicts);
+    let response = BatchResponse::from(BatchOutcome::from(verdicts));
     let status = if response.ids.is_empty() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     Ok((status, axum::Json(response)).into_response())
 }
 
-impl BatchResponse {
-    fn of(verdicts: Vec<Verdict>) -> Self {
-        let mut response = Self::default();
-        for (index, verdict) in verdicts.into_iter().enumerate() {
-            match verdict {
-                Verdict::Accepted(id) => {
-                    response.accepted += 1;
-                    response.ids.push(id);
-                }
-                Verdict::Duplicate(id) => {
-                    response.duplicates += 1;
-                    response.ids.push(id);
-                }
-                Verdict::Rejected(rejection) => {
-                    let (reason, detail) = (rejection.reason.code(), rejection.detail);
-                    response.rejected.push(RejectedItem { index, reason, detail });
-                }
-            }
-        }
-        response
+impl From<BatchOutcome> for BatchResponse {
+    fn from(outcome: BatchOutcome) -> Self {
+        let rejected = outcome.rejected.into_iter().map(|(index, rejection)| RejectedItem {
+            index,
+            reason: rejection.reason.code(),
+            detail: rejection.detail,
+        });
+        let BatchOutcome { accepted, duplicates, ids, .. } = outcome;
+        Self { accepted, duplicates, ids, rejected: rejected.collect() }
     }
 }

@@ -9,7 +9,7 @@ use crate::base::http::Problem;
 use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::Query;
 use crate::hub::api::Api;
-use crate::hub::totals::{MINUTE, MINUTES_MAX};
+use crate::hub::totals::{MINUTE, MINUTES_MAX, check_range};
 
 /// Which minutes to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -57,11 +57,7 @@ pub(super) async fn list_minutes(
             _ => return Err(Problem::invalid(format!("minutes must be from 1 to {MINUTES_MAX}"))),
         },
     };
-    if to > from.plus(MINUTE * (MINUTES_MAX + 1)) {
-        return Err(Problem::invalid(format!(
-            "from and to are more than {MINUTES_MAX} minutes apart; make several calls"
-        )));
-    }
+    check_range(from, to).map_err(Problem::invalid)?;
     let event_type = query.event_type.as_deref().map(type_of).transpose()?;
     let minutes = api.store().list_minutes(from, to, event_type.as_ref()).await?;
     Ok(axum::Json(MinutesResponse { items: minutes.into_iter().map(Into::into).collect() }))

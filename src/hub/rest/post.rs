@@ -75,14 +75,11 @@ pub(super) async fn post_event(
     headers: HeaderMap,
     Whole(body): Whole,
 ) -> Result<Response, Problem> {
-    // A refusal is a verdict, too: it is counted like one.
     let read = body::one(&headers, &body)?;
-    let verdict = api.accept_all(Door::Rest, caller, vec![read]).await?.pop();
-    let (id, duplicate) = match verdict {
-        Some(Verdict::Accepted(id)) => (id, false),
-        Some(Verdict::Duplicate(id)) => (id, true),
-        Some(Verdict::Rejected(rejection)) => return Err(refused(&rejection)),
-        None => return Err(Problem::internal().because("an event got no verdict")),
+    let (id, duplicate) = match api.accept(Door::Rest, caller, read).await? {
+        Verdict::Accepted(id) => (id, false),
+        Verdict::Duplicate(id) => (id, true),
+        Verdict::Rejected(rejection) => return Err(refused(&rejection)),
     };
     let mut response = axum::Json(PostResponse { status: "success", id, duplicate }).into_response();
     if let Ok(address) = HeaderValue::from_str(&format!("/events/{id}")) {

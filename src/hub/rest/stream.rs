@@ -16,12 +16,10 @@ use crate::base::http::Problem;
 use crate::base::http::error_responses::ErrorResponses;
 use crate::base::http::extract::Query;
 use crate::base::http::problem::ProblemBody;
-use crate::hub::api::{Api, Watch, start_of};
+use crate::hub::api::{Api, KEEP_ALIVE, Watch, start_of};
 use crate::hub::measures::Door;
 use crate::hub::subscribe::{End, Filter};
 
-/// How often a stream on which nothing happens says so: proxies close what is silent for a minute.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a client waits before it comes back.
 const RETRY: Duration = Duration::from_secs(1);
 /// The position with which a browser comes back.

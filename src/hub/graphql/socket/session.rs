@@ -12,11 +12,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout
 use tokio_stream::StreamMap;
 
 use super::protocol::{ClientMessage, Close, Protocol};
-use crate::base::http::{Caller, Permit};
-use crate::hub::api::READS;
+use crate::base::http::Caller;
+use crate::hub::api::READS_OR_WRITES;
 use crate::hub::graphql::engine::{Ask, Engine, is_refusal};
 use crate::hub::graphql::error::of_request;
-use crate::hub::settings::HUB_WRITER;
 
 /// Operations of a connection at the same time.
 const OPERATIONS_MAX: usize = 100;
@@ -26,8 +25,6 @@ const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long a client may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Who may do anything here.
-const ANY: Permit = READS.or(HUB_WRITER);
 
 /// A connection.
 pub(super) struct Session {
@@ -139,10 +136,10 @@ impl Session {
         if self.is_ready {
             return Flow::Break(Some(Close::InitTwice));
         }
-        if let Some(token) = token(payload) {
-            self.caller = self.engine.api().callers().of_token(Some(token.as_bytes()));
+        if let Some(credentials) = credentials(payload) {
+            self.caller = self.engine.api().callers().of_credentials(credentials.as_bytes());
         }
-        if let Err(refusal) = self.engine.require(self.caller, ANY) {
+        if let Err(refusal) = self.engine.require(self.caller, READS_OR_WRITES) {
             if let Some(text) = self.protocol.refusal(&refusal.error) {
                 self.say(text).await?;
             }
@@ -222,13 +219,10 @@ impl Session {
     }
 }
 
-/// The token of a first message: `{"authorization": "Bearer TOKEN"}`, in any case.
-fn token(payload: &Value) -> Option<&str> {
+/// The credentials of a first message: `{"authorization": "Bearer TOKEN"}`, the name in any case.
+fn credentials(payload: &Value) -> Option<&str> {
     let (_, value) = payload.as_object()?.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
-    let value = value.as_str()?;
-    let (scheme, token) = value.split_once(' ').unwrap_or(("", value));
-    // What is there and is no token is not passed over.
-    Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
+    value.as_str()
 }
 
 #[cfg(test)]
@@ -238,10 +232,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_is_that_of_a_bearer() {
-        assert_eq!(token(&json!({"Authorization": "bearer  abc "})), Some("abc"));
-        assert_eq!(token(&json!({"authorization": "abc"})), Some(""));
-        assert_eq!(token(&json!({"authorization": "Basic abc"})), Some(""));
-        assert_eq!((token(&json!({})), token(&json!(null)), token(&json!({"authorization": 1}))), (None, None, None));
+    fn credentials_are_found_by_their_name_and_nothing_else_is_taken_for_them() {
+        assert_eq!(credentials(&json!({"Authorization": "bearer  abc "})), Some("bearer  abc "));
+        assert_eq!(credentials(&json!({"authorization": "Basic abc"})), Some("Basic abc"));
+        let none = [json!({}), json!(null), json!({"authorization": 1})];
+        assert!(none.iter().all(|payload| credentials(payload).is_none()));
     }
 }
